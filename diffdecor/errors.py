@@ -1,0 +1,57 @@
+"""The exceptions of diffdecor: one tree, each saying what is wrong, where, and what to do.
+
+Which one to raise:
+
+* `ConfigError` when an option or argument is wrong in itself, whatever the files hold;
+* `InputError` when a file or array cannot be used: `KernelError` for the matching kernel;
+* `OutputError` when the result cannot be written; `BusyError` when somebody else is writing it.
+
+Every class is also the built-in exception that a Python caller would expect. Nothing here knows of
+the command line; `exit_code` is what a process ending on this error should return.
+"""
+
+from __future__ import annotations
+
+
+class DiffdecorError(Exception):
+    """Base of all errors that diffdecor raises on purpose."""
+
+    exit_code = 1
+
+
+class ConfigError(DiffdecorError, ValueError):
+    """An option or an argument is wrong in itself, or contradicts another."""
+
+    exit_code = 2
+
+
+class InputError(DiffdecorError, ValueError):
+    """A file or array cannot be used as it is."""
+
+    exit_code = 3
+
+
+class KernelError(InputError):
+    """A matching kernel cannot be read, or cannot be used."""
+
+
+class AlreadyDecorrelatedError(InputError):
+    """The difference says that its noise has been decorrelated before."""
+
+
+class OutputError(DiffdecorError, OSError):
+    """The result cannot be written."""
+
+    exit_code = 3
+
+
+class OutputExistsError(OutputError):
+    """The output file is there already, or is one of the inputs."""
+
+    exit_code = 2
+
+
+class BusyError(OutputError):
+    """Another process is writing this output now; trying again later helps."""
+
+    exit_code = 75

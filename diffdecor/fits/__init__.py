@@ -1,0 +1,1 @@
+"""FITS in, FITS out."""

@@ -1,0 +1,138 @@
+"""What the numerics take and give: planes, the names of mask planes, exposures.
+
+A *plane* is anything two-dimensional with a shape that can be sliced by rows. A numpy array is one;
+so is a part of a FITS file, or a plane made row by row from others. Shapes are ``(ny, nx)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from diffdecor.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from diffdecor.psfs.model import PointSpreadFunction
+
+
+class Plane(Protocol):
+    """Two-dimensional pixels that can be sliced by rows.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        ``(ny, nx)``.
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return ``(ny, nx)``."""
+
+    def __getitem__(self, rows: slice, /) -> NDArray[Any]:
+        """Return the rows ``rows`` (step 1) as an array ``(n, nx)``."""
+
+
+@dataclass(frozen=True)
+class MaskPlanes:
+    """The planes of a mask: which bit of a mask pixel carries which name.
+
+    Parameters
+    ----------
+    bits : mapping of str to int
+        Name of the plane to its bit *number*: plane ``n`` is set where ``mask & (1 << n)``.
+    """
+
+    bits: Mapping[str, int] = field(default_factory=dict)
+
+    def __contains__(self, name: object) -> bool:
+        """Say whether there is a plane of this name."""
+        return name in self.bits
+
+    def value(self, names: Iterable[str]) -> int:
+        """Return the bit value that selects the planes ``names``; absent ones add nothing."""
+        value = 0
+        for name in names:
+            if name in self.bits:
+                value |= 1 << self.bits[name]
+        return value
+
+    def adding(self, *names: str) -> MaskPlanes:
+        """Return these planes and ``names``, new ones on the lowest free bits.
+
+        Raises
+        ------
+        InputError
+            If no bit of a 32-bit mask is free (bit 31, the sign, is never used).
+        """
+        bits = dict(self.bits)
+        free = (bit for bit in range(31) if bit not in self.bits.values())
+        for name in names:
+            if name not in bits:
+                bit = next(free, None)
+                if bit is None:
+                    msg = f"the mask has no free bit for the plane {name}: all 31 are in use"
+                    raise InputError(msg)
+                bits[name] = bit
+        return MaskPlanes(bits)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Exposure:
+    """An image with what is known of its noise, its defects and its point-spread function.
+
+    Shapes are checked here, once. Nothing in diffdecor changes the arrays of an exposure.
+
+    Parameters
+    ----------
+    image : plane (ny, nx)
+        Pixel values, in any unit.
+    variance : plane (ny, nx), optional
+        Variance of the noise of every pixel, in the image's unit squared. Pixels without data have
+        infinite or NaN variance, never zero.
+    mask : plane (ny, nx), optional
+        Integer bit image; 0 is good.
+    mask_planes : MaskPlanes
+        Names of the bits of `mask`.
+    psf : PointSpreadFunction, optional
+        Point-spread function of the image.
+    header : astropy.io.fits.Header, optional
+        Cards of the image: WCS, unit, observation.
+    name : str
+        What error messages call this exposure: its file name, mostly.
+
+    Raises
+    ------
+    InputError
+        If a plane is not two-dimensional, is empty, or has another shape than the image.
+    """
+
+    image: Plane
+    variance: Plane | None = None
+    mask: Plane | None = None
+    mask_planes: MaskPlanes = field(default_factory=MaskPlanes)
+    psf: PointSpreadFunction | None = None
+    header: Any = None
+    name: str = "exposure"
+
+    def __post_init__(self) -> None:
+        """Check the shapes."""
+        shape = tuple(self.image.shape)
+        if len(shape) != 2 or 0 in shape:
+            msg = f"{self.name}: the image has shape {shape}; it must have two axes and be non-empty"
+            raise InputError(msg)
+        for what, plane in (("variance", self.variance), ("mask", self.mask)):
+            if plane is not None and tuple(plane.shape) != shape:
+                msg = (
+                    f"{self.name}: the {what} plane has shape {tuple(plane.shape)} but the image "
+                    f"{shape} (ny, nx); give planes of the same image"
+                )
+                raise InputError(msg)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape ``(ny, nx)`` of every plane."""
+        ny, nx = self.image.shape
+        return ny, nx

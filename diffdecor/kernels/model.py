@@ -1,0 +1,404 @@
+"""What a matching kernel is: a stamp, a side and two scales at every position of an image.
+
+A difference is ``D = a_S S - a_T (K * T) + bg`` where the template was convolved, and
+``D = a_S (K * S) - a_T T + bg`` where the science image was; ``*`` is a true convolution. Everything
+here is in 0-based pixels, integers at pixel centres, ``x`` along a row. File formats differ in all
+of this; their readers translate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import numpy as np
+from scipy.interpolate import BSpline
+
+from diffdecor.errors import KernelError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Side = Literal["template", "science"]
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle of pixels, all four limits inclusive and 0-based."""
+
+    xmin: int
+    xmax: int
+    ymin: int
+    ymax: int
+
+    def covers(self, x: float, y: float) -> bool:
+        """Say whether the position lies in one of the pixels of the box."""
+        return (
+            self.xmin - 0.5 <= x <= self.xmax + 0.5 and self.ymin - 0.5 <= y <= self.ymax + 0.5
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Term:
+    """One function of position, ``f_i(u) g_j(v)``.
+
+    Parameters
+    ----------
+    family : {"POLY", "CHEB1", "BSPLINE"}
+        ``u**i``, the Chebyshev polynomial ``T_i(u)``, or the ``i``-th B-spline of `knots`.
+    i, j : int
+        Index of the function in ``u`` (along x) and ``v`` (along y).
+    degree : int
+        Degree of the B-splines.
+    knots : tuple of arrays
+        Full knot vectors in ``u`` and in ``v``, for B-splines.
+    """
+
+    family: Literal["POLY", "CHEB1", "BSPLINE"]
+    i: int
+    j: int
+    degree: int = 0
+    knots: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+
+    def value(self, u: float, v: float) -> float:
+        """Evaluate the term at the scaled position ``(u, v)``."""
+        return self._function(0, self.i, u) * self._function(1, self.j, v)
+
+    def _function(self, axis: int, index: int, argument: float) -> float:
+        if self.family == "POLY":
+            return float(argument**index)
+        if self.family == "CHEB1":
+            return float(np.polynomial.chebyshev.chebval(argument, np.eye(index + 1)[index]))
+        assert self.knots is not None  # noqa: S101  the readers give every B-spline its knots
+        knots = self.knots[axis]
+        coefficients = np.zeros(len(knots) - self.degree - 1)
+        coefficients[index] = 1.0
+        return float(BSpline(knots, coefficients, self.degree)(argument))
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Kernels held constant over square blocks: pixel x uses K at ``start + step*floor(...) + offset``."""
+
+    start_x: float
+    start_y: float
+    step: float
+    offset: float
+
+    def position(self, x: float, y: float) -> tuple[float, float]:
+        """Return the position whose kernel the pixel ``(x, y)`` uses."""
+
+        def snap(value: float, start: float) -> float:
+            return float(start + self.step * np.floor((value - start) / self.step) + self.offset)
+
+        return snap(x, self.start_x), snap(y, self.start_y)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Region:
+    """The part of an image in which one solution for the kernel holds.
+
+    Parameters
+    ----------
+    box : Box
+        Pixels of the region.
+    side : {"template", "science"}
+        The image that was convolved.
+    science_scale, template_scale : float
+        The factors a_S and a_T.
+    x0, xs, y0, ys : float
+        Scaled position: ``u = (x - x0) / xs``, ``v = (y - y0) / ys``.
+    coefficients : array (nbasis, nterm)
+        Coefficient of every basis image for every term.
+    background : array (nbgterm,)
+        Coefficients of the additive part of the difference.
+    blocks : Blocks, optional
+        Where the tool held the kernel constant. Ignored by `BasisKernel.stamp`, used to rebuild
+        the difference exactly.
+    """
+
+    box: Box
+    side: Side
+    science_scale: float = 1.0
+    template_scale: float = 1.0
+    x0: float = 0.0
+    xs: float = 1.0
+    y0: float = 0.0
+    ys: float = 1.0
+    coefficients: NDArray[np.float64]
+    background: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    blocks: Blocks | None = None
+
+    def weights(self, terms: tuple[Term, ...], x: float, y: float) -> NDArray[np.float64]:
+        """Return the coefficient of every basis image ``(nbasis,)`` at the position ``(x, y)``."""
+        return np.asarray(self.coefficients @ self._terms(terms, x, y), dtype=np.float64)
+
+    def background_at(self, terms: tuple[Term, ...], x: float, y: float) -> float:
+        """Return the additive part of the difference at ``(x, y)``, in the difference's unit."""
+        return float(self.background @ self._terms(terms, x, y)) if terms else 0.0
+
+    def _terms(self, terms: tuple[Term, ...], x: float, y: float) -> NDArray[np.float64]:
+        u, v = (x - self.x0) / self.xs, (y - self.y0) / self.ys
+        return np.array([term.value(u, v) for term in terms])
+
+
+class MatchingKernel(Protocol):
+    """A matching kernel, whatever file it came from.
+
+    Positions are 0-based pixels; stamps are true-convolution kernels.
+    """
+
+    @property
+    def name(self) -> str:
+        """What error messages call it: its file name, mostly."""
+
+    @property
+    def format(self) -> str:
+        """The format it was read from."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape ``(ky, kx)`` of every stamp."""
+
+    @property
+    def origin(self) -> tuple[int, int]:
+        """0-based pixel ``(cx, cy)`` of the stamp that multiplies the pixel itself."""
+
+    @property
+    def image_shape(self) -> tuple[int, int] | None:
+        """Shape ``(ny, nx)`` of the image it was made for, where that is known."""
+
+    @property
+    def boxes(self) -> tuple[Box, ...]:
+        """Where there is a kernel; empty: everywhere. The kernel may jump from box to box."""
+
+    def stamp(self, x: float, y: float) -> NDArray[np.float64]:
+        """Return the kernel ``(ky, kx)`` at ``(x, y)``; `KernelError` where there is none."""
+
+    def side(self, x: float, y: float) -> Side | None:
+        """Return the convolved side at ``(x, y)``; None where the file does not say."""
+
+    def scales(self, x: float, y: float) -> tuple[float, float]:
+        """Return ``(a_S, a_T)`` at ``(x, y)``."""
+
+    def sum(self, x: float, y: float) -> float:
+        """Return the sum of the kernel at ``(x, y)``."""
+
+    def background(self, x: float, y: float) -> float:
+        """Return the additive part of the difference at ``(x, y)``."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class BasisKernel:
+    """A kernel that is a sum of basis images with coefficients that vary over each region.
+
+    ``K(x, y) = sum_n sum_m coefficients[n, m] term_m(u, v) basis[n]``.
+
+    Parameters
+    ----------
+    basis : array (nbasis, ky, kx)
+        Basis images, true convolution.
+    origin : tuple of int
+        0-based ``(cx, cy)`` in the basis images; may lie outside them.
+    terms : tuple of Term
+        Functions of position of the kernel.
+    background_terms : tuple of Term
+        Functions of position of the additive background.
+    regions : tuple of Region
+        The last region that covers a position counts.
+    image_shape : tuple of int, optional
+        ``(ny, nx)`` of the image.
+    evaluated_at : {"OUTPUT", "SOURCE"}
+        Whether the tool took the kernel of the output pixel or of the source pixel.
+    boundary : {"VALID", "WRAP"}
+        What the tool did at the border of the image.
+    name, format : str
+        File and format it came from.
+
+    Raises
+    ------
+    KernelError
+        If a number is not finite, or shapes disagree.
+    """
+
+    basis: NDArray[np.float64]
+    origin: tuple[int, int]
+    terms: tuple[Term, ...]
+    regions: tuple[Region, ...]
+    background_terms: tuple[Term, ...] = ()
+    image_shape: tuple[int, int] | None = None
+    evaluated_at: Literal["OUTPUT", "SOURCE"] = "OUTPUT"
+    boundary: Literal["VALID", "WRAP"] = "VALID"
+    name: str = "kernel"
+    format: str = "basis"
+
+    def __post_init__(self) -> None:
+        """Check what every file format must deliver."""
+        if self.basis.ndim != 3 or 0 in self.basis.shape or not self.regions:
+            msg = f"{self.name}: no basis images or no regions"
+            raise KernelError(msg)
+        for region in self.regions:
+            if region.coefficients.shape != (len(self.basis), len(self.terms)):
+                msg = (
+                    f"{self.name}: {region.coefficients.shape} coefficients for {len(self.basis)} "
+                    f"basis images and {len(self.terms)} terms"
+                )
+                raise KernelError(msg)
+            if not np.isfinite(region.coefficients).all():
+                msg = f"{self.name}: a kernel coefficient is NaN or infinite; make the kernel anew"
+                raise KernelError(msg)
+        if not np.isfinite(self.basis).all():
+            msg = f"{self.name}: a kernel pixel is NaN or infinite; make the kernel anew"
+            raise KernelError(msg)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape ``(ky, kx)`` of every stamp."""
+        _, ky, kx = self.basis.shape
+        return ky, kx
+
+    @property
+    def boxes(self) -> tuple[Box, ...]:
+        """Pixels of every region."""
+        return tuple(region.box for region in self.regions)
+
+    def region(self, x: float, y: float) -> Region:
+        """Return the region that counts at ``(x, y)``.
+
+        Raises
+        ------
+        KernelError
+            If no region covers the position.
+        """
+        for region in reversed(self.regions):
+            if region.box.covers(x, y):
+                return region
+        msg = f"{self.name}: there is no kernel at the 0-based position ({x:g}, {y:g})"
+        raise KernelError(msg)
+
+    def stamp(self, x: float, y: float) -> NDArray[np.float64]:
+        """Return the kernel ``(ky, kx)`` at the 0-based position ``(x, y)``."""
+        weights = self.region(x, y).weights(self.terms, x, y)
+        return np.asarray(np.tensordot(weights, self.basis, axes=1), dtype=np.float64)
+
+    def side(self, x: float, y: float) -> Side | None:
+        """Return the convolved side at ``(x, y)``."""
+        return self.region(x, y).side
+
+    def scales(self, x: float, y: float) -> tuple[float, float]:
+        """Return ``(a_S, a_T)`` at ``(x, y)``."""
+        region = self.region(x, y)
+        return region.science_scale, region.template_scale
+
+    def sum(self, x: float, y: float) -> float:
+        """Return the sum of the kernel at ``(x, y)``."""
+        return float(self.region(x, y).weights(self.terms, x, y) @ self.basis.sum(axis=(1, 2)))
+
+    def background(self, x: float, y: float) -> float:
+        """Return the additive part of the difference at ``(x, y)``."""
+        return self.region(x, y).background_at(self.background_terms, x, y)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class StampKernel:
+    """A kernel known as stamps: one that holds everywhere, or several at given positions.
+
+    Several positions on a full regular grid are interpolated linearly, and beyond its outermost
+    nodes held constant; other positions, and ``interpolation="NEAREST"``, take the nearest stamp.
+
+    Parameters
+    ----------
+    stamps : array (n, ky, kx)
+        True-convolution stamps. Not normalised: the sum is the flux ratio.
+    positions : array (n, 2)
+        0-based ``(x, y)`` of every stamp.
+    origin : tuple of int
+        0-based ``(cx, cy)`` in the stamps; may lie outside them.
+    convolved : {"template", "science"}, optional
+        The convolved side; None where the file does not say.
+    science_scale, template_scale : float
+        The factors a_S and a_T.
+    interpolation : {"LINEAR", "NEAREST"}
+        How to go from position to position.
+    image_shape : tuple of int, optional
+        ``(ny, nx)`` of the image.
+    name, format : str
+        File and format it came from.
+
+    Raises
+    ------
+    KernelError
+        If a pixel is not finite, or stamps and positions disagree.
+    """
+
+    stamps: NDArray[np.float64]
+    positions: NDArray[np.float64] = field(default_factory=lambda: np.zeros((1, 2)))
+    origin: tuple[int, int]
+    convolved: Side | None = None
+    science_scale: float = 1.0
+    template_scale: float = 1.0
+    interpolation: Literal["LINEAR", "NEAREST"] = "LINEAR"
+    image_shape: tuple[int, int] | None = None
+    name: str = "kernel"
+    format: str = "stamps"
+
+    def __post_init__(self) -> None:
+        """Check what every file format must deliver."""
+        if self.stamps.ndim != 3 or 0 in self.stamps.shape:
+            msg = f"{self.name}: kernel stamps of shape {self.stamps.shape}; expected (n, ky, kx)"
+            raise KernelError(msg)
+        if self.positions.shape != (len(self.stamps), 2):
+            msg = f"{self.name}: {len(self.stamps)} stamps but positions {self.positions.shape}"
+            raise KernelError(msg)
+        if not (np.isfinite(self.stamps).all() and np.isfinite(self.positions).all()):
+            msg = f"{self.name}: a kernel pixel is NaN or infinite; make the kernel anew"
+            raise KernelError(msg)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape ``(ky, kx)`` of every stamp."""
+        _, ky, kx = self.stamps.shape
+        return ky, kx
+
+    @property
+    def boxes(self) -> tuple[Box, ...]:
+        """Empty: stamps hold everywhere."""
+        return ()
+
+    def stamp(self, x: float, y: float) -> NDArray[np.float64]:
+        """Return the kernel ``(ky, kx)`` at the 0-based position ``(x, y)``."""
+        return np.asarray(np.tensordot(self._weights(x, y), self.stamps, axes=1), np.float64)
+
+    def side(self, x: float, y: float) -> Side | None:  # noqa: ARG002  the same everywhere
+        """Return the convolved side, None where the file does not say."""
+        return self.convolved
+
+    def scales(self, x: float, y: float) -> tuple[float, float]:  # noqa: ARG002
+        """Return ``(a_S, a_T)``."""
+        return self.science_scale, self.template_scale
+
+    def sum(self, x: float, y: float) -> float:
+        """Return the sum of the kernel at ``(x, y)``."""
+        return float(self._weights(x, y) @ self.stamps.sum(axis=(1, 2)))
+
+    def background(self, x: float, y: float) -> float:  # noqa: ARG002
+        """Return 0: stamps carry no background."""
+        return 0.0
+
+    def _weights(self, x: float, y: float) -> NDArray[np.float64]:
+        """Return the weight of every stamp at ``(x, y)``."""
+        xs, ys = np.unique(self.positions[:, 0]), np.unique(self.positions[:, 1])
+        weights = np.zeros(len(self.stamps))
+        if self.interpolation == "NEAREST" or len(xs) * len(ys) != len(self.stamps):
+            weights[np.argmin(((self.positions - (x, y)) ** 2).sum(axis=1))] = 1.0
+            return weights
+        tent_x, tent_y = _linear_weights(xs, x), _linear_weights(ys, y)
+        return np.asarray(
+            tent_x[np.searchsorted(xs, self.positions[:, 0])]
+            * tent_y[np.searchsorted(ys, self.positions[:, 1])]
+        )
+
+
+def _linear_weights(nodes: NDArray[np.float64], position: float) -> NDArray[np.float64]:
+    """Return the weights of linear interpolation between sorted nodes, constant beyond them."""
+    return np.array([np.interp(position, nodes, row) for row in np.eye(len(nodes))])

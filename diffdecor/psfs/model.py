@@ -1,0 +1,86 @@
+"""What a point-spread function is: a stamp at every position of an image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from diffdecor.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+
+class PointSpreadFunction(Protocol):
+    """A point-spread function that may vary over the image."""
+
+    @property
+    def origin(self) -> tuple[int, int]:
+        """0-based pixel ``(cx, cy)`` of every stamp on which a point source is centred."""
+
+    def stamp(self, x: float, y: float) -> NDArray[np.float64]:
+        """Return the stamp ``(ny, nx)`` at the 0-based position ``(x, y)``, of unit sum."""
+
+
+@dataclass(frozen=True, eq=False)
+class StampPsf:
+    """A point-spread function known as stamps: one, or several at given positions.
+
+    Between several positions the stamp is that of the nearest one.
+
+    Parameters
+    ----------
+    stamps : array_like (n, ny, nx) or (ny, nx)
+        Stamps in image pixels; each is normalised to unit sum.
+    positions : array_like (n, 2), optional
+        0-based ``(x, y)`` of every stamp. Not needed for one stamp.
+    origin : tuple of int, optional
+        0-based ``(cx, cy)`` in the stamp; ``(nx // 2, ny // 2)`` by default.
+    name : str
+        What error messages call it.
+
+    Raises
+    ------
+    InputError
+        If a stamp is not finite or its sum is not positive, or if stamps and positions disagree.
+    """
+
+    stamps: ArrayLike
+    positions: ArrayLike | None = None
+    origin: tuple[int, int] = (-1, -1)
+    name: str = "PSF"
+
+    def __post_init__(self) -> None:
+        """Check and normalise the stamps once, into private copies."""
+        stamps = np.array(self.stamps, dtype=np.float64)
+        stamps = stamps[np.newaxis] if stamps.ndim == 2 else stamps
+        if stamps.ndim != 3 or 0 in stamps.shape:
+            msg = f"{self.name}: a PSF is a stamp (ny, nx) or a cube of them, not {stamps.shape}"
+            raise InputError(msg)
+        sums = stamps.sum(axis=(1, 2))
+        if not (np.isfinite(stamps).all() and (sums > 0).all()):
+            msg = f"{self.name}: a PSF stamp must be finite with a positive sum"
+            raise InputError(msg)
+        if self.positions is None and len(stamps) > 1:
+            msg = f"{self.name}: {len(stamps)} PSF stamps without positions; give their X and Y"
+            raise InputError(msg)
+        positions = np.zeros((1, 2)) if self.positions is None else np.array(self.positions, float)
+        if positions.shape != (len(stamps), 2):
+            msg = f"{self.name}: {len(stamps)} PSF stamps but positions of shape {positions.shape}"
+            raise InputError(msg)
+        _, ny, nx = stamps.shape
+        cx, cy = self.origin if self.origin != (-1, -1) else (nx // 2, ny // 2)
+        if not (0 <= cx < nx and 0 <= cy < ny):
+            msg = f"{self.name}: the PSF origin {(cx, cy)} lies outside the stamp of {nx} x {ny} pixels"
+            raise InputError(msg)
+        object.__setattr__(self, "stamps", stamps / sums[:, np.newaxis, np.newaxis])
+        object.__setattr__(self, "positions", positions)
+        object.__setattr__(self, "origin", (cx, cy))
+
+    def stamp(self, x: float, y: float) -> NDArray[np.float64]:
+        """Return the stamp ``(ny, nx)`` nearest to the 0-based position ``(x, y)``."""
+        offsets = np.asarray(self.positions) - (x, y)
+        nearest = int(np.argmin((offsets**2).sum(axis=1)))
+        return np.array(np.asarray(self.stamps)[nearest])
