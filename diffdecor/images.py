@@ -8,31 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
+from diffdecor.core.planes import Plane
 from diffdecor.errors import InputError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from diffdecor.psfs.model import PointSpreadFunction
-
-
-class Plane(Protocol):
-    """Two-dimensional pixels that can be sliced by rows.
-
-    Attributes
-    ----------
-    shape : tuple of int
-        ``(ny, nx)``.
-    """
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Return ``(ny, nx)``."""
-
-    def __getitem__(self, rows: slice, /) -> NDArray[Any]:
-        """Return the rows ``rows`` (step 1) as an array ``(n, nx)``."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +103,9 @@ class Exposure:
         """Check the shapes."""
         shape = tuple(self.image.shape)
         if len(shape) != 2 or 0 in shape:
-            msg = f"{self.name}: the image has shape {shape}; it must have two axes and be non-empty"
+            msg = (
+                f"{self.name}: the image has shape {shape}; it must have two axes and be non-empty"
+            )
             raise InputError(msg)
         for what, plane in (("variance", self.variance), ("mask", self.mask)):
             if plane is not None and tuple(plane.shape) != shape:

@@ -1,9 +1,9 @@
 """What a matching kernel is: a stamp, a side and two scales at every position of an image.
 
 A difference is ``D = a_S S - a_T (K * T) + bg`` where the template was convolved, and
-``D = a_S (K * S) - a_T T + bg`` where the science image was; ``*`` is a true convolution. Everything
-here is in 0-based pixels, integers at pixel centres, ``x`` along a row. File formats differ in all
-of this; their readers translate.
+``D = a_S (K * S) - a_T T + bg`` where the science image was; ``*`` is a true convolution. All of it
+is in 0-based pixels, integers at pixel centres, ``x`` along a row. File formats differ in all of
+this; their readers translate.
 """
 
 from __future__ import annotations
@@ -12,134 +12,31 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
-from scipy.interpolate import BSpline
 
 from diffdecor.errors import KernelError
+from diffdecor.kernels.regions import Blocks, Box, Region, Side, Term
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Side = Literal["template", "science"]
+__all__ = [
+    "BasisKernel",
+    "Blocks",
+    "Box",
+    "MatchingKernel",
+    "Region",
+    "Side",
+    "StampKernel",
+    "Term",
+]
+
+_NOT_FINITE = "a kernel pixel or coefficient is NaN or infinite; make the kernel anew"
 
 
-@dataclass(frozen=True)
-class Box:
-    """A rectangle of pixels, all four limits inclusive and 0-based."""
-
-    xmin: int
-    xmax: int
-    ymin: int
-    ymax: int
-
-    def covers(self, x: float, y: float) -> bool:
-        """Say whether the position lies in one of the pixels of the box."""
-        return (
-            self.xmin - 0.5 <= x <= self.xmax + 0.5 and self.ymin - 0.5 <= y <= self.ymax + 0.5
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class Term:
-    """One function of position, ``f_i(u) g_j(v)``.
-
-    Parameters
-    ----------
-    family : {"POLY", "CHEB1", "BSPLINE"}
-        ``u**i``, the Chebyshev polynomial ``T_i(u)``, or the ``i``-th B-spline of `knots`.
-    i, j : int
-        Index of the function in ``u`` (along x) and ``v`` (along y).
-    degree : int
-        Degree of the B-splines.
-    knots : tuple of arrays
-        Full knot vectors in ``u`` and in ``v``, for B-splines.
-    """
-
-    family: Literal["POLY", "CHEB1", "BSPLINE"]
-    i: int
-    j: int
-    degree: int = 0
-    knots: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
-
-    def value(self, u: float, v: float) -> float:
-        """Evaluate the term at the scaled position ``(u, v)``."""
-        return self._function(0, self.i, u) * self._function(1, self.j, v)
-
-    def _function(self, axis: int, index: int, argument: float) -> float:
-        if self.family == "POLY":
-            return float(argument**index)
-        if self.family == "CHEB1":
-            return float(np.polynomial.chebyshev.chebval(argument, np.eye(index + 1)[index]))
-        assert self.knots is not None  # noqa: S101  the readers give every B-spline its knots
-        knots = self.knots[axis]
-        coefficients = np.zeros(len(knots) - self.degree - 1)
-        coefficients[index] = 1.0
-        return float(BSpline(knots, coefficients, self.degree)(argument))
-
-
-@dataclass(frozen=True)
-class Blocks:
-    """Kernels held constant over square blocks: pixel x uses K at ``start + step*floor(...) + offset``."""
-
-    start_x: float
-    start_y: float
-    step: float
-    offset: float
-
-    def position(self, x: float, y: float) -> tuple[float, float]:
-        """Return the position whose kernel the pixel ``(x, y)`` uses."""
-
-        def snap(value: float, start: float) -> float:
-            return float(start + self.step * np.floor((value - start) / self.step) + self.offset)
-
-        return snap(x, self.start_x), snap(y, self.start_y)
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Region:
-    """The part of an image in which one solution for the kernel holds.
-
-    Parameters
-    ----------
-    box : Box
-        Pixels of the region.
-    side : {"template", "science"}
-        The image that was convolved.
-    science_scale, template_scale : float
-        The factors a_S and a_T.
-    x0, xs, y0, ys : float
-        Scaled position: ``u = (x - x0) / xs``, ``v = (y - y0) / ys``.
-    coefficients : array (nbasis, nterm)
-        Coefficient of every basis image for every term.
-    background : array (nbgterm,)
-        Coefficients of the additive part of the difference.
-    blocks : Blocks, optional
-        Where the tool held the kernel constant. Ignored by `BasisKernel.stamp`, used to rebuild
-        the difference exactly.
-    """
-
-    box: Box
-    side: Side
-    science_scale: float = 1.0
-    template_scale: float = 1.0
-    x0: float = 0.0
-    xs: float = 1.0
-    y0: float = 0.0
-    ys: float = 1.0
-    coefficients: NDArray[np.float64]
-    background: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
-    blocks: Blocks | None = None
-
-    def weights(self, terms: tuple[Term, ...], x: float, y: float) -> NDArray[np.float64]:
-        """Return the coefficient of every basis image ``(nbasis,)`` at the position ``(x, y)``."""
-        return np.asarray(self.coefficients @ self._terms(terms, x, y), dtype=np.float64)
-
-    def background_at(self, terms: tuple[Term, ...], x: float, y: float) -> float:
-        """Return the additive part of the difference at ``(x, y)``, in the difference's unit."""
-        return float(self.background @ self._terms(terms, x, y)) if terms else 0.0
-
-    def _terms(self, terms: tuple[Term, ...], x: float, y: float) -> NDArray[np.float64]:
-        u, v = (x - self.x0) / self.xs, (y - self.y0) / self.ys
-        return np.array([term.value(u, v) for term in terms])
+def _require(holds: object, name: str, problem: str) -> None:
+    if not holds:
+        msg = f"{name}: {problem}"
+        raise KernelError(msg)
 
 
 class MatchingKernel(Protocol):
@@ -234,22 +131,22 @@ class BasisKernel:
 
     def __post_init__(self) -> None:
         """Check what every file format must deliver."""
-        if self.basis.ndim != 3 or 0 in self.basis.shape or not self.regions:
-            msg = f"{self.name}: no basis images or no regions"
-            raise KernelError(msg)
+        whole = self.basis.ndim == 3 and 0 not in self.basis.shape and bool(self.regions)
+        _require(whole, self.name, "no basis images or no regions")
+        _require(np.isfinite(self.basis).all(), self.name, _NOT_FINITE)
         for region in self.regions:
-            if region.coefficients.shape != (len(self.basis), len(self.terms)):
-                msg = (
-                    f"{self.name}: {region.coefficients.shape} coefficients for {len(self.basis)} "
-                    f"basis images and {len(self.terms)} terms"
-                )
-                raise KernelError(msg)
-            if not np.isfinite(region.coefficients).all():
-                msg = f"{self.name}: a kernel coefficient is NaN or infinite; make the kernel anew"
-                raise KernelError(msg)
-        if not np.isfinite(self.basis).all():
-            msg = f"{self.name}: a kernel pixel is NaN or infinite; make the kernel anew"
-            raise KernelError(msg)
+            self._check_region(region)
+
+    def _check_region(self, region: Region) -> None:
+        expected = (len(self.basis), len(self.terms)), (len(self.background_terms),)
+        shapes = region.coefficients.shape, region.background.shape
+        problem = f"kernel and background coefficients {shapes}, expected {expected}"
+        _require(shapes == expected, self.name, problem)
+        scales = (region.xs, region.ys, region.science_scale, region.template_scale)
+        numbers = (region.x0, region.y0, *scales, *region.background)
+        _require(np.isfinite(region.coefficients).all(), self.name, _NOT_FINITE)
+        _require(np.isfinite(numbers).all(), self.name, _NOT_FINITE)
+        _require(all(scales), self.name, "a scale is zero; make the kernel anew")
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -344,15 +241,16 @@ class StampKernel:
 
     def __post_init__(self) -> None:
         """Check what every file format must deliver."""
-        if self.stamps.ndim != 3 or 0 in self.stamps.shape:
-            msg = f"{self.name}: kernel stamps of shape {self.stamps.shape}; expected (n, ky, kx)"
-            raise KernelError(msg)
-        if self.positions.shape != (len(self.stamps), 2):
-            msg = f"{self.name}: {len(self.stamps)} stamps but positions {self.positions.shape}"
-            raise KernelError(msg)
-        if not (np.isfinite(self.stamps).all() and np.isfinite(self.positions).all()):
-            msg = f"{self.name}: a kernel pixel is NaN or infinite; make the kernel anew"
-            raise KernelError(msg)
+        whole = self.stamps.ndim == 3 and 0 not in self.stamps.shape
+        problem = f"kernel stamps of shape {self.stamps.shape}; expected (n, ky, kx)"
+        _require(whole, self.name, problem)
+        problem = f"{len(self.stamps)} stamps but positions {self.positions.shape}"
+        _require(self.positions.shape == (len(self.stamps), 2), self.name, problem)
+        finite = np.isfinite(self.stamps).all() and np.isfinite(self.positions).all()
+        _require(finite, self.name, _NOT_FINITE)
+        scales = (self.science_scale, self.template_scale)
+        problem = "a scale is zero or not finite; make the kernel anew"
+        _require(all(scales) and np.isfinite(scales).all(), self.name, problem)
 
     @property
     def shape(self) -> tuple[int, int]:

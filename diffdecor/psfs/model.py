@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from diffdecor.core.interpolate import bilinear_weights
 from diffdecor.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,12 +29,13 @@ class PointSpreadFunction(Protocol):
 class StampPsf:
     """A point-spread function known as stamps: one, or several at given positions.
 
-    Between several positions the stamp is that of the nearest one.
+    Several positions on a full rectangular grid are interpolated linearly, and beyond its outermost
+    nodes held constant; of any other positions the nearest stamp counts.
 
     Parameters
     ----------
     stamps : array_like (n, ny, nx) or (ny, nx)
-        Stamps in image pixels; each is normalised to unit sum.
+        Stamps in image pixels; each is normalised to unit sum, unless it has it but for rounding.
     positions : array_like (n, 2), optional
         0-based ``(x, y)`` of every stamp. Not needed for one stamp.
     origin : tuple of int, optional
@@ -73,14 +75,15 @@ class StampPsf:
         _, ny, nx = stamps.shape
         cx, cy = self.origin if self.origin != (-1, -1) else (nx // 2, ny // 2)
         if not (0 <= cx < nx and 0 <= cy < ny):
-            msg = f"{self.name}: the PSF origin {(cx, cy)} lies outside the stamp of {nx} x {ny} pixels"
+            msg = f"{self.name}: the PSF origin {(cx, cy)} lies outside the {nx} x {ny} pixel stamp"
             raise InputError(msg)
+        # What was normalised before stays as it is to the last bit, written and read again.
+        sums[np.abs(sums - 1.0) < 1e-12] = 1.0
         object.__setattr__(self, "stamps", stamps / sums[:, np.newaxis, np.newaxis])
         object.__setattr__(self, "positions", positions)
         object.__setattr__(self, "origin", (cx, cy))
 
     def stamp(self, x: float, y: float) -> NDArray[np.float64]:
-        """Return the stamp ``(ny, nx)`` nearest to the 0-based position ``(x, y)``."""
-        offsets = np.asarray(self.positions) - (x, y)
-        nearest = int(np.argmin((offsets**2).sum(axis=1)))
-        return np.array(np.asarray(self.stamps)[nearest])
+        """Return the stamp ``(ny, nx)`` at the 0-based position ``(x, y)``."""
+        weights = bilinear_weights(np.asarray(self.positions), x, y)
+        return np.asarray(np.tensordot(weights, np.asarray(self.stamps), axes=1), np.float64)

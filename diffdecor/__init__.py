@@ -1,0 +1,44 @@
+"""diffdecor: white noise, true variance and true PSF for astronomical difference images."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from diffdecor.config import DecorrelationConfig
+    from diffdecor.decorrelation import Result, decorrelate
+    from diffdecor.fits.exposure import read_exposure
+    from diffdecor.images import Exposure, MaskPlanes
+    from diffdecor.kernels.registry import read_kernel
+
+__version__ = "0.1.0"
+__all__ = [
+    "DecorrelationConfig",
+    "Exposure",
+    "MaskPlanes",
+    "Result",
+    "decorrelate",
+    "read_exposure",
+    "read_kernel",
+]
+
+# Public names are imported when they are first asked for: `diffdecor --help` needs none of them.
+_HOMES = {
+    "DecorrelationConfig": "diffdecor.config",
+    "Exposure": "diffdecor.images",
+    "MaskPlanes": "diffdecor.images",
+    "Result": "diffdecor.decorrelation",
+    "decorrelate": "diffdecor.decorrelation",
+    "read_exposure": "diffdecor.fits.exposure",
+    "read_kernel": "diffdecor.kernels.registry",
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401
+    if name in _HOMES:
+        value = getattr(import_module(_HOMES[name]), name)
+        globals()[name] = value
+        return value
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)

@@ -1,0 +1,222 @@
+"""LSST's way with a varying kernel: separate cells, each a run of its own, then a reducer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffdecor.config import DecorrelationConfig
+from diffdecor.core.grid import Cell, Window, cells_at, regular_cells
+from diffdecor.errors import ConfigError
+from diffdecor.filtering import Field, Triple, filter_image, holes, result_variance
+from diffdecor.kernels.model import Box
+
+CELL_SIZE, GRID_STEP = 41.0, 40.0
+"""LSST's defaults, in units of the PSF FWHM."""
+
+
+def cells_for(
+    shape: tuple[int, int], config: DecorrelationConfig, fwhm: float | None
+) -> list[Cell]:
+    """Return the cells that a configuration asks for.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        ``(ny, nx)`` of the image.
+    config : DecorrelationConfig
+        Sizes, their unit, centroids.
+    fwhm : float, optional
+        FWHM of the difference's PSF, pixels, if it is known.
+
+    Returns
+    -------
+    list of Cell
+        In LSST's order: x outer, y inner; or that of the centroids.
+
+    Raises
+    ------
+    ConfigError
+        If sizes are in units of a FWHM that is not known, or no cell meets the image.
+    """
+    size = config.cell_size or (CELL_SIZE, CELL_SIZE)
+    step = config.grid_step or (GRID_STEP, GRID_STEP)
+    if isinstance(config.cell_centroids, tuple):
+        cells = cells_at(
+            list(config.cell_centroids), _truncated(size), _truncated(config.cell_border), shape
+        )
+    else:
+        unit = fwhm_unit(config, fwhm)
+        cells = regular_cells(
+            shape,
+            _rounded(size, unit),
+            _rounded(step, unit),
+            _rounded(config.cell_border, unit, least=0),
+            config.adjust_grid,  # type: ignore[arg-type]
+        )
+    if not cells:
+        msg = f"no cell meets the image of {shape[1]} x {shape[0]} pixels; check the centroids"
+        raise ConfigError(msg)
+    return cells
+
+
+def fwhm_unit(config: DecorrelationConfig, fwhm: float | None) -> float:
+    """Return the unit of grid sizes in pixels: the PSF FWHM, or 1.
+
+    Raises
+    ------
+    ConfigError
+        If the FWHM is asked for and not known.
+    """
+    if not config.scale_by_fwhm:
+        return 1.0
+    if fwhm is None or not np.isfinite(fwhm):
+        msg = (
+            "grid sizes are in units of the PSF FWHM, but there is no PSF; give --difference-psf "
+            "or --science-psf, or sizes in pixels with --no-scale-by-fwhm"
+        )
+        raise ConfigError(msg)
+    return fwhm
+
+
+def _rounded(pair: tuple[float, float], unit: float, least: int = 1) -> tuple[int, int]:
+    """Scale sizes and round them, half to even."""
+    return max(least, round(pair[0] * unit)), max(least, round(pair[1] * unit))
+
+
+def _truncated(pair: tuple[float, float]) -> tuple[int, int]:
+    return int(pair[0]), int(pair[1])
+
+
+def middle_of(window: Window, config: DecorrelationConfig) -> tuple[float, float]:
+    """Return the 0-based position whose kernel stands for a window: its middle.
+
+    Zero edges, which reproduce LSST's code, take its half pixel too much along.
+    """
+    beyond = 0.0 if config.edges == "zero" else 1.0
+    return (window.x0 + window.x1 - beyond) / 2, (window.y0 + window.y1 - beyond) / 2
+
+
+@dataclass(frozen=True, eq=False)
+class CellResult:
+    """The result in one cell.
+
+    Parameters
+    ----------
+    window : Window
+        Its pixels.
+    image, variance : array (ny, nx)
+        Result and variance in them.
+    """
+
+    window: Window
+    image: NDArray[np.float64]
+    variance: NDArray[np.float64]
+
+
+def decorrelate_cells(
+    triple: Triple,
+    cells: Sequence[Cell],
+    field: Field,
+    boxes: Sequence[Box],
+    config: DecorrelationConfig,
+) -> list[CellResult]:
+    """Decorrelate every cell by itself, always from pristine input.
+
+    With zero edges a cell sees zeros beyond its border, as in LSST's code; else what lies there.
+
+    Parameters
+    ----------
+    triple : Triple
+        The exposures.
+    cells : sequence of Cell
+        The cells.
+    field : Field
+        Filter and noise of every cell, as if in one row.
+    boxes : sequence of Box
+        Where there is a matching kernel.
+    config : DecorrelationConfig
+        Everything else.
+
+    Returns
+    -------
+    list of CellResult
+        In the order of the cells.
+    """
+    results = []
+    reach = field.filters.shape[-1] // 2 + max(
+        max(side.stamps.shape[1:]) for side in (field.science, field.template)
+    )
+    for number, cell in enumerate(cells):
+        window = cell.outer if config.edges == "zero" else _grown(cell.inner, reach, triple.shape)
+        piece = triple.cut(window)
+        at = slice(number, number + 1)
+        one = Field(
+            np.zeros(1), np.zeros(1), field.filters[at], field.science[at], field.template[at]
+        )
+        shifted = [_shifted(box, window) for box in boxes]
+        image = filter_image(piece.difference, holes(piece, shifted, config), one.psi, config)
+        variance = result_variance(piece, one, config)
+        crop = (
+            slice(cell.inner.y0 - window.y0, cell.inner.y1 - window.y0),
+            slice(cell.inner.x0 - window.x0, cell.inner.x1 - window.x0),
+        )
+        results.append(CellResult(cell.inner, image[crop], variance[crop]))
+    return results
+
+
+def _grown(window: Window, reach: int, shape: tuple[int, int]) -> Window:
+    """Return a window with a margin, within the image."""
+    return Window(
+        max(0, window.x0 - reach),
+        min(shape[1], window.x1 + reach),
+        max(0, window.y0 - reach),
+        min(shape[0], window.y1 + reach),
+    )
+
+
+def _shifted(box: Box, window: Window) -> Box:
+    """Return a box in the coordinates of a window."""
+    return Box(
+        box.xmin - window.x0, box.xmax - window.x0, box.ymin - window.y0, box.ymax - window.y0
+    )
+
+
+def reduce_cells(
+    cells: Iterable[CellResult], shape: tuple[int, int], blend: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Make one image of the cells, as LSST's reducers do; NaN where there is no cell.
+
+    Parameters
+    ----------
+    cells : iterable of CellResult
+        The cells.
+    shape : tuple of int
+        ``(ny, nx)`` of the image.
+    blend : {"average", "copy", "sum", "none"}
+        ``copy``: later cells overwrite; ``average`` (and ``none``): mean of the cells whose image
+        and variance are not NaN; ``sum``: their sum.
+
+    Returns
+    -------
+    image, variance : array (ny, nx)
+        The planes.
+    """
+    image, variance = np.zeros(shape), np.zeros(shape)
+    count = np.zeros(shape, dtype=int)
+    for cell in cells:
+        place = cell.window.rows, cell.window.columns
+        if blend == "copy":
+            image[place], variance[place], count[place] = cell.image, cell.variance, 1
+            continue
+        known = ~(np.isnan(cell.image) | np.isnan(cell.variance))
+        if blend == "sum":
+            known[:] = True
+        image[place] += np.where(known, cell.image, 0.0)
+        variance[place] += np.where(known, cell.variance, 0.0)
+        count[place] += known
+    divisor = np.where(count > 0, count if blend in {"average", "none"} else 1, np.nan)
+    return image / divisor, variance / divisor

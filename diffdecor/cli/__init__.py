@@ -1,0 +1,80 @@
+"""The command line: the group, logging and exit codes. Every command is a thin file beside it.
+
+Commands import what they need when they run, so that help and usage errors come at once.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Any, NoReturn
+
+import click
+
+from diffdecor import __version__
+from diffdecor.cli.kernel import kernel
+from diffdecor.cli.run import run
+from diffdecor.errors import DiffdecorError
+
+EXIT_CODES = {
+    0: "done, or done already",
+    1: "internal error",
+    2: "usage: an option is wrong, or the output exists already",
+    3: "bad input, or the output cannot be written",
+    75: "busy: somebody else is writing this output; try again later",
+}
+
+
+class _Group(click.Group):
+    """Turns errors into one line on stderr and the right exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  as in click
+        """Run the command; nothing gets out of it but an exit code."""
+        try:
+            return super().invoke(ctx)
+        except DiffdecorError as error:
+            _fail(str(error), error.exit_code)
+        except (click.exceptions.Exit, click.ClickException, click.Abort):
+            raise
+        except BrokenPipeError:
+            # Who read our output has gone; nobody is left to tell.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise click.exceptions.Exit(1) from None
+        except MemoryError:
+            _fail("not enough memory for these images", 1)
+        except Exception as error:
+            if os.environ.get("DIFFDECOR_TRACEBACK"):
+                raise
+            _fail(
+                f"internal error: {type(error).__name__}: {error}; set DIFFDECOR_TRACEBACK=1 to "
+                "see where, and please report it",
+                1,
+            )
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    click.echo("diffdecor: " + " ".join(message.split()), err=True)
+    raise click.exceptions.Exit(code)
+
+
+def _stop(signum: int, _frame: object) -> NoReturn:
+    """Leave as on any error, so that nothing half-written stays behind."""
+    raise SystemExit(128 + signum)
+
+
+@click.group(
+    cls=_Group,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: " + "; ".join(f"{code} {text}" for code, text in EXIT_CODES.items()) + ".",
+)
+@click.version_option(__version__, prog_name="diffdecor")
+def main() -> None:
+    """Whiten the noise of difference images, and state their true variance and PSF."""
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), _stop)
+
+
+main.add_command(run)
+main.add_command(kernel)

@@ -1,0 +1,59 @@
+"""``diffdecor kernel``: what is in a kernel file; write it in the native format."""
+
+from __future__ import annotations
+
+import click
+
+from diffdecor.cli.options import print_json, start_logging, verbosity_options
+
+
+@click.group()
+def kernel() -> None:
+    """Show what is in a kernel file, or convert it to the native format."""
+
+
+@kernel.command()
+@click.argument("kernel")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option(
+    "--difference", metavar="FILE", help="Difference that the kernel file belongs to (HOTPANTS)."
+)
+@verbosity_options
+def info(*, kernel: str, as_json: bool, difference: str | None, verbose: int, quiet: bool) -> None:
+    """Show format, size, side, sum and width of KERNEL, and how they vary over the image."""
+    start_logging(verbose, quiet=quiet)
+    from diffdecor.kernels.describe import describe
+    from diffdecor.kernels.registry import read_kernel
+
+    facts = describe(read_kernel(kernel, difference))
+    if as_json:
+        print_json(facts)
+        return
+    for name, value in facts.items():
+        click.echo(f"{name.replace('_', ' '):18} {_shown(value)}")
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list | tuple):
+        return "  ".join(_shown(part) for part in value)
+    return "unknown" if value is None else str(value)
+
+
+@kernel.command()
+@click.argument("kernel")
+@click.argument("out")
+@click.option("--overwrite", is_flag=True, help="Replace OUT if it is there already.")
+@click.option(
+    "--difference", metavar="FILE", help="Difference that the kernel file belongs to (HOTPANTS)."
+)
+@verbosity_options
+def convert(
+    *, kernel: str, out: str, overwrite: bool, difference: str | None, verbose: int, quiet: bool
+) -> None:
+    """Write KERNEL to the file OUT in the native format, losslessly."""
+    start_logging(verbose, quiet=quiet)
+    from diffdecor.pipeline import convert_kernel
+
+    convert_kernel(kernel, out, difference=difference, overwrite=overwrite)

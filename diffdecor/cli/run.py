@@ -1,0 +1,92 @@
+"""``diffdecor run``: one triple."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from diffdecor.cli.options import (
+    SectionedCommand,
+    as_toml,
+    config_options,
+    configs,
+    print_json,
+    start_logging,
+    verbosity_options,
+)
+
+_EXAMPLES = """
+\b
+Examples:
+  diffdecor run sci.fits tmpl.fits diff.fits -o out.fits
+      HOTPANTS -hki: the difference carries its kernel
+  diffdecor run sci.fits tmpl.fits diff.fits --kernel kernel.fits -o out.fits
+      kernel in a file of its own
+  diffdecor run sci.fits tmpl.fits diff.fits -o out.fits \\
+      --science-noise sci_sigma.fits --science-noise-kind sigma \\
+      --template-noise tmpl_sigma.fits --template-noise-kind sigma
+      noise planes in files of their own
+"""
+
+
+@click.command(cls=SectionedCommand, epilog=_EXAMPLES)
+@click.argument("science")
+@click.argument("template")
+@click.argument("difference")
+@click.option(
+    "--kernel",
+    metavar="KERNEL",
+    help="File of the matching kernel.  [default: the difference carries it]",
+)
+@click.option("-o", "--output", metavar="OUTPUT", help="File to write.")
+@click.option("--overwrite", is_flag=True, help="Replace the output if it is there already.")
+@click.option("--config", "toml", metavar="FILE", help="TOML file with options; these here win.")
+@click.option("--print-config", is_flag=True, help="Print the options in effect as TOML, and stop.")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures of the result as JSON.")
+@verbosity_options
+@config_options
+def run(  # noqa: PLR0913  arguments of the command line
+    *,
+    science: str,
+    template: str,
+    difference: str,
+    kernel: str | None,
+    output: str | None,
+    overwrite: bool,
+    toml: str | None,
+    print_config: bool,
+    as_json: bool,
+    verbose: int,
+    quiet: bool,
+    **given: Any,  # noqa: ANN401
+) -> None:
+    """Decorrelate DIFFERENCE, made of SCIENCE and TEMPLATE with the matching kernel KERNEL.
+
+    Files may be plain, gzipped or tile-compressed FITS; FILE[EXT], FILE[EXT,VER] and FILE[N] name
+    an HDU. Positions are 0-based pixels.
+    """
+    start_logging(verbose, quiet=quiet)
+    decorrelation, files = configs(given, toml)
+    if print_config:
+        click.echo(as_toml(decorrelation, files), nl=False)
+        return
+    if output is None:
+        msg = "Missing option '-o' / '--output'."
+        raise click.UsageError(msg)
+    from diffdecor.pipeline import Job, run_job
+
+    outcome = run_job(
+        Job(
+            science=science,
+            template=template,
+            difference=difference,
+            kernel=kernel,
+            output=output,
+            decorrelation=decorrelation,
+            files=files,
+            overwrite=overwrite,
+        )
+    )
+    if as_json:
+        print_json({"output": output, "status": outcome.status, **outcome.figures})

@@ -1,0 +1,355 @@
+"""Every option of diffdecor, declared once.
+
+The command line, the TOML file, the header cards and the option table of the README are generated
+from the fields of the two dataclasses here: `DecorrelationConfig` is how the numerics work,
+`FilesConfig` how the files of a job are to be read and written. Nothing heavy is imported, so that
+help and usage errors come at once.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from diffdecor.errors import ConfigError
+from diffdecor.options import (
+    Checked,
+    border,
+    centroids,
+    choice,
+    flag,
+    names,
+    not_negative,
+    option,
+    options,
+    path,
+    position,
+    positive,
+    scale,
+    share,
+    size,
+)
+
+IGNORED_PLANES = (
+    "INTRP",
+    "EDGE",
+    "DETECTED",
+    "SAT",
+    "CR",
+    "BAD",
+    "NO_DATA",
+    "DETECTED_NEGATIVE",
+)
+FILLED_PLANES = ("SAT", "CR", "BAD", "NO_DATA")
+NOISE_KINDS = ("variance", "sigma", "ivar", "weight")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecorrelationConfig(Checked):
+    """How a difference is decorrelated.
+
+    Positions are 0-based pixels, integers at pixel centres. Every field is an option of the command
+    line, of which the help text says what it does; `diffdecor.config.options` lists them.
+
+    Raises
+    ------
+    ConfigError
+        If a value is not allowed; the message names the option.
+    """
+
+    mode: str = choice(
+        "grid",
+        "DDMODE",
+        ("whole", "grid"),
+        help="One filter for the whole image, or filters that follow kernel and noise on a grid.",
+    )
+    convolved: str = choice(
+        "auto",
+        "DDSIDE",
+        ("template", "science", "auto"),
+        help="The image that was convolved with the kernel; auto: what the kernel file says.",
+    )
+    score: bool = flag(
+        False,
+        "DDSCORE",
+        help="The difference is a score image: the science image was correlated with its PSF, or "
+        "with the preconvolution kernel, before the subtraction.",
+    )
+    variance: str = choice(
+        "weighted",
+        "DDVARIAN",
+        ("weighted", "full"),
+        help="Variance of the result: weighted sum of both variance planes, or each convolved with "
+        "its squared filter.",
+    )
+    ignore_planes: tuple[str, ...] = option(
+        IGNORED_PLANES,
+        names,
+        "DDIGNORE",
+        metavar="A,B",
+        help="Mask planes whose pixels do not count for noise levels.",
+    )
+    fill_planes: tuple[str, ...] = option(
+        FILLED_PLANES,
+        names,
+        "DDFILLPL",
+        metavar="A,B",
+        help="Mask planes whose pixels hold no sky: filled before filtering, put back after.",
+    )
+    kernel_position: tuple[float, float] | None = option(
+        None,
+        position,
+        "DDKERPOS",
+        metavar="X,Y",
+        unit="0-based pixels",
+        help="Position of the kernel in whole mode.  [default: image centre]",
+    )
+    science_variance: float | None = option(
+        None,
+        not_negative,
+        "DDSCIVAR",
+        metavar="V",
+        unit="image unit squared",
+        help="Noise variance of the science image, instead of measuring its variance plane.",
+    )
+    template_variance: float | None = option(
+        None,
+        not_negative,
+        "DDTMPVAR",
+        metavar="V",
+        unit="image unit squared",
+        help="Noise variance of the template, instead of measuring its variance plane.",
+    )
+    science_scale: float | None = option(
+        None,
+        scale,
+        "DDSCISCA",
+        metavar="A",
+        help="Factor a_S of the science side in the difference.  [default: of the kernel file]",
+    )
+    template_scale: float | None = option(
+        None,
+        scale,
+        "DDTMPSCA",
+        metavar="A",
+        help="Factor a_T of the template side in the difference.  [default: of the kernel file]",
+    )
+    cell_size: tuple[float, float] | None = option(
+        None,
+        size,
+        "DDCELL",
+        metavar="N|NX,NY",
+        unit="PSF FWHM or pixels",
+        help="Size of a cell; with --blend interpolate, of the window around a node in which noise "
+        "levels are measured.  [default: 41; interpolate: up to the next nodes]",
+    )
+    grid_step: tuple[float, float] | None = option(
+        None,
+        size,
+        "DDSTEP",
+        metavar="N|NX,NY",
+        unit="PSF FWHM or pixels",
+        help="Distance of cells; with --blend interpolate, the largest distance of nodes.  "
+        "[default: 40; interpolate: an eighth of the image, 64 to 256 pixels]",
+    )
+    cell_border: tuple[float, float] = option(
+        (8.0, 8.0),
+        border,
+        "DDBORDER",
+        metavar="N|NX,NY",
+        unit="PSF FWHM or pixels",
+        help="Margin around a cell that counts for its noise levels. Not used by interpolate.",
+    )
+    adjust_grid: str = choice(
+        "spacing",
+        "DDADJUST",
+        ("spacing", "size", "none"),
+        help="How cells are made to fit the image. Not used by interpolate.",
+    )
+    scale_by_fwhm: bool = flag(
+        True,
+        "DDBYFWHM",
+        help="Cell size, step and border are in units of the FWHM of the difference's PSF, else "
+        "in pixels.",
+    )
+    cell_centroids: str | tuple[tuple[float, float], ...] | None = option(
+        None,
+        centroids,
+        "DDCENTRS",
+        metavar="FILE",
+        unit="0-based pixels",
+        help="Centres of the cells: a text or FITS table with columns x, y. Sizes are in pixels.",
+    )
+    blend: str = choice(
+        "interpolate",
+        "DDBLEND",
+        ("interpolate", "average", "copy", "sum", "none"),
+        help="How cells become one image: a filter that varies smoothly between nodes, or LSST's "
+        "reducers of separate cells; none writes the cells separately.",
+    )
+    edges: str = choice(
+        "extend",
+        "DDEDGES",
+        ("extend", "zero"),
+        help="What lies beyond the border: the image reflected, or zeros as in LSST's code.",
+    )
+    fill: str = choice(
+        "local",
+        "DDFILL",
+        ("local", "mean"),
+        help="What holes are filled with: the local level, or (non-finite pixels only) the mean "
+        "of all finite pixels as in LSST's code.",
+    )
+    flag_share: float = option(
+        0.02,
+        share,
+        "DDSHARE",
+        metavar="R",
+        help="Flag pixels that take more than this share of their filter's energy from filled "
+        "pixels (NEAR_FILLED) or from beyond the border (EDGE).",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilesConfig(Checked):
+    """How the files of a job are read and its output is written.
+
+    Raises
+    ------
+    ConfigError
+        If a value is not allowed; the message names the option.
+    """
+
+    science_noise: str | None = option(
+        None, path, "DDSNFILE", metavar="FILE", help="Noise plane of the science image."
+    )
+    science_noise_kind: str | None = choice(
+        None, "DDSNKIND", NOISE_KINDS, help="What the science noise plane holds."
+    )
+    science_mask: str | None = option(
+        None, path, "DDSMFILE", metavar="FILE", help="Mask of the science image."
+    )
+    science_gain: float | None = option(
+        None,
+        positive,
+        "DDSGAIN",
+        metavar="G",
+        unit="electrons per image unit",
+        help="Gain of the science image, to make its variance from its pixels.",
+    )
+    science_read_noise: float | None = option(
+        None,
+        not_negative,
+        "DDSREADN",
+        metavar="R",
+        unit="electrons",
+        help="Read noise of the science image, with its gain.",
+    )
+    science_psf: str | None = option(
+        None, path, "DDSPSF", metavar="FILE", help="PSF of the science image."
+    )
+    template_noise: str | None = option(
+        None, path, "DDTNFILE", metavar="FILE", help="Noise plane of the template."
+    )
+    template_noise_kind: str | None = choice(
+        None, "DDTNKIND", NOISE_KINDS, help="What the template noise plane holds."
+    )
+    template_mask: str | None = option(
+        None, path, "DDTMFILE", metavar="FILE", help="Mask of the template."
+    )
+    template_gain: float | None = option(
+        None,
+        positive,
+        "DDTGAIN",
+        metavar="G",
+        unit="electrons per image unit",
+        help="Gain of the template, to make its variance from its pixels.",
+    )
+    template_read_noise: float | None = option(
+        None,
+        not_negative,
+        "DDTREADN",
+        metavar="R",
+        unit="electrons",
+        help="Read noise of the template, with its gain.",
+    )
+    template_psf: str | None = option(
+        None, path, "DDTPSF", metavar="FILE", help="PSF of the template."
+    )
+    difference_noise: str | None = option(
+        None, path, "DDDNFILE", metavar="FILE", help="Noise plane of the difference (for figures)."
+    )
+    difference_noise_kind: str | None = choice(
+        None, "DDDNKIND", NOISE_KINDS, help="What the difference noise plane holds."
+    )
+    difference_mask: str | None = option(
+        None, path, "DDDMFILE", metavar="FILE", help="Mask of the difference."
+    )
+    difference_psf: str | None = option(
+        None, path, "DDDPSF", metavar="FILE", help="PSF of the difference as it is."
+    )
+    preconvolution_kernel: str | None = option(
+        None,
+        path,
+        "DDPREKER",
+        metavar="FILE",
+        help="Stamp that the science image was correlated with, for --score.  [default: its PSF]",
+    )
+    kernel_sense: str | None = choice(
+        None,
+        "DDKSENSE",
+        ("convolution", "correlation"),
+        help="How a plain kernel stamp is to be applied.  [default: its cards, else convolution]",
+    )
+    kernel_center: tuple[float, float] | None = option(
+        None,
+        position,
+        "DDKCENTR",
+        metavar="X,Y",
+        unit="0-based pixels",
+        help="Origin of a plain kernel stamp.  [default: its cards, else NX//2,NY//2]",
+    )
+    dtype: str = choice(
+        "float32", "DDDTYPE", ("float32", "float64"), help="Type of the pixels written."
+    )
+    force: bool = flag(
+        False, "DDFORCE", help="Decorrelate even if the difference says that it has been before."
+    )
+
+
+def read_toml(file: str | Path) -> dict[str, Any]:
+    """Return the options set in a TOML file, by Python name.
+
+    Parameters
+    ----------
+    file : path
+        File with ``option-name = value`` lines; ``_`` may stand for ``-``.
+
+    Returns
+    -------
+    dict
+        Values as TOML has them; the config dataclasses check them.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read, is not TOML, or sets an option that does not exist.
+    """
+    try:
+        table: Mapping[str, Any] = tomllib.loads(Path(file).read_text(encoding="utf-8"))
+    except OSError as error:
+        msg = f"{file}: cannot read the configuration: {error.strerror}"
+        raise ConfigError(msg) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        msg = f"{file}: not valid TOML: {error}"
+        raise ConfigError(msg) from error
+    values = {name.replace("-", "_"): value for name, value in table.items()}
+    known = {item.name for kind in (DecorrelationConfig, FilesConfig) for item in options(kind)}
+    for name in values:
+        if name not in known:
+            msg = f"{file}: there is no option {name.replace('_', '-')}; see diffdecor run --help"
+            raise ConfigError(msg)
+    return values

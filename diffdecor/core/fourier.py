@@ -1,0 +1,143 @@
+"""Stamps and their transforms: shapes, origins, padding.
+
+A stamp is a small array ``(ny, nx)`` with an explicit origin ``(cx, cy)``: the 0-based pixel that
+sits on the pixel it is applied to. Transforms are those of ``scipy.fft.rfft2`` with the origin at
+index ``[0, 0]``, so a symmetric stamp has a real transform and the value at ``[0, 0]`` is its sum.
+All functions take any number of leading axes: a stack of stamps is one batch.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+
+Origin = tuple[int, int]
+
+
+def fast_shape(ny: int, nx: int) -> tuple[int, int]:
+    """Return the smallest shape, at least ``(ny, nx)``, with a fast real transform."""
+    return int(scipy.fft.next_fast_len(ny, real=True)), int(scipy.fft.next_fast_len(nx, real=True))
+
+
+def wrap(
+    stamps: NDArray[np.float64], origin: Origin, shape: tuple[int, int]
+) -> NDArray[np.float64]:
+    """Place stamps into zeros of the given shape, with their origin at index ``[0, 0]``.
+
+    Parameters
+    ----------
+    stamps : array (..., ky, kx)
+        Stamps, not larger than `shape`.
+    origin : tuple of int
+        0-based ``(cx, cy)`` in the stamps; it may lie outside them.
+    shape : tuple of int
+        ``(ny, nx)`` of the result; what lies left of or below the origin wraps around.
+
+    Returns
+    -------
+    array (..., ny, nx)
+        The wrapped stamps.
+    """
+    *batch, ky, kx = stamps.shape
+    cx, cy = origin
+    wrapped = np.zeros((*batch, *shape))
+    rows = (np.arange(ky) - cy) % shape[0]
+    columns = (np.arange(kx) - cx) % shape[1]
+    wrapped[..., rows[:, np.newaxis], columns] = stamps
+    return wrapped
+
+
+def transfer(
+    stamps: NDArray[np.float64], origin: Origin, shape: tuple[int, int]
+) -> NDArray[np.complex128]:
+    """Return the transforms ``(..., ny, nx // 2 + 1)`` of stamps with their origin at zero.
+
+    Parameters
+    ----------
+    stamps : array (..., ky, kx)
+        Stamps, not larger than `shape`.
+    origin : tuple of int
+        0-based ``(cx, cy)`` in the stamps.
+    shape : tuple of int
+        ``(ny, nx)`` of the transform.
+
+    Returns
+    -------
+    array (..., ny, nx // 2 + 1)
+        ``scipy.fft.rfft2`` of the wrapped stamps.
+    """
+    return np.asarray(scipy.fft.rfft2(wrap(stamps, origin, shape)))
+
+
+def centred(wrapped: NDArray[np.float64], half_width: int) -> NDArray[np.float64]:
+    """Cut the pixels within `half_width` of index ``[0, 0]`` out of wrapped arrays.
+
+    Parameters
+    ----------
+    wrapped : array (..., ny, nx)
+        Arrays with their origin at index ``[0, 0]``.
+    half_width : int
+        Below half of either axis.
+
+    Returns
+    -------
+    array (..., 2 half_width + 1, 2 half_width + 1)
+        Stamps with the origin ``(half_width, half_width)``.
+    """
+    offsets = np.arange(-half_width, half_width + 1)
+    return np.asarray(wrapped[..., offsets[:, np.newaxis], offsets])
+
+
+def convolve_stamps(
+    first: NDArray[np.float64],
+    first_origin: Origin,
+    second: NDArray[np.float64],
+    second_origin: Origin,
+) -> tuple[NDArray[np.float64], Origin]:
+    """Convolve stamps with stamps, whole: nothing is cut off and nothing wraps.
+
+    Parameters
+    ----------
+    first, second : array (..., ky, kx)
+        Stamps whose leading axes broadcast.
+    first_origin, second_origin : tuple of int
+        Their origins ``(cx, cy)``.
+
+    Returns
+    -------
+    array (..., ky1 + ky2 - 1, kx1 + kx2 - 1)
+        The convolution.
+    tuple of int
+        Its origin ``(cx, cy)``.
+    """
+    ny = first.shape[-2] + second.shape[-2] - 1
+    nx = first.shape[-1] + second.shape[-1] - 1
+    shape = fast_shape(ny, nx)
+    product = scipy.fft.rfft2(first, shape) * scipy.fft.rfft2(second, shape)
+    both = scipy.fft.irfft2(product, shape)[..., :ny, :nx]
+    return np.asarray(both), (
+        first_origin[0] + second_origin[0],
+        first_origin[1] + second_origin[1],
+    )
+
+
+def reflect(stamps: NDArray[np.float64], origin: Origin) -> tuple[NDArray[np.float64], Origin]:
+    """Turn correlation stamps into convolution stamps, or the reverse.
+
+    Parameters
+    ----------
+    stamps : array (..., ky, kx)
+        Stamps.
+    origin : tuple of int
+        Their origin ``(cx, cy)``.
+
+    Returns
+    -------
+    array (..., ky, kx)
+        The stamps flipped along both axes.
+    tuple of int
+        Where their origin has gone.
+    """
+    ky, kx = stamps.shape[-2:]
+    return stamps[..., ::-1, ::-1], (kx - 1 - origin[0], ky - 1 - origin[1])

@@ -1,0 +1,223 @@
+"""From the noise power of a difference to the compact filter that makes its noise white.
+
+The whitening filter is ``psi(k) = sqrt(P(0) / P(k))`` (DMTN-021, equation 12, in the symmetric form
+of DESIGN); ``psi(0) = 1`` keeps fluxes. A score image takes the likelihood correction of DMTN-179
+instead, ``C(k) = |A(k) / A(0)|^2 P(0) / P(k)``, which is bounded where A vanishes.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+
+from diffdecor.core.fourier import centred, fast_shape
+from diffdecor.core.noise import NoiseSide
+
+log = logging.getLogger(__name__)
+
+TAIL = 1e-9
+"""Share of the L2 norm of a filter that may be cut off: the error it makes, in noise sigmas."""
+FLOOR = 1e-6
+"""Smallest noise power, in units of P(0), that a filter undoes; below, psi would exceed 1000."""
+MAX_HALF_WIDTH = 256
+"""Longest filter arm, pixels."""
+_BATCH_PIXELS = 1 << 22
+_VISIBLE_TAIL = 1e-4
+
+
+def whitening(power: NDArray[np.float64], zero_power: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return ``psi(k) = sqrt(P(0) / P(k))``, with the power floored at `FLOOR` times P(0).
+
+    Parameters
+    ----------
+    power : array (n, ny, nx // 2 + 1)
+        Noise power of the difference.
+    zero_power : array (n,)
+        Its value at zero frequency in the model.
+
+    Returns
+    -------
+    array (n, ny, nx // 2 + 1)
+        The filters, 1 at zero frequency where the power there is the model's.
+    """
+    level = zero_power[:, np.newaxis, np.newaxis]
+    return np.sqrt(level / np.maximum(power, FLOOR * level))
+
+
+def score_correction(
+    science: NoiseSide, template: NoiseSide, shape: tuple[int, int]
+) -> NDArray[np.float64]:
+    """Return the likelihood correction of a score image, ``|A/A(0)|^2 P(0) / P``.
+
+    Parameters
+    ----------
+    science : NoiseSide
+        With the (reflected) preconvolution kernel as its kernel A.
+    template : NoiseSide
+        With the matching kernel as its kernel B.
+    shape : tuple of int
+        ``(ny, nx)`` of the transform.
+
+    Returns
+    -------
+    array (n, ny, nx // 2 + 1)
+        The corrections. Where neither side has any power there is nothing to correct: 0.
+    """
+    gain = science.gain(shape) / (science.sums**2)[:, np.newaxis, np.newaxis]
+    power = science.power(shape) + template.power(shape)
+    level = (science.zero_power + template.zero_power)[:, np.newaxis, np.newaxis]
+    return np.divide(gain * level, power, out=np.zeros_like(power), where=power > 0)
+
+
+def filter_transfer(
+    science: NoiseSide, template: NoiseSide, shape: tuple[int, int], *, score: bool = False
+) -> NDArray[np.float64]:
+    """Return the transforms of the filters at every place: whitening, or the score correction.
+
+    Parameters
+    ----------
+    science, template : NoiseSide
+        Noise of both sides at n places.
+    shape : tuple of int
+        ``(ny, nx)`` of the transform.
+    score : bool
+        Whether the difference is a score image.
+
+    Returns
+    -------
+    array (n, ny, nx // 2 + 1)
+        Real transforms (the filters are symmetric).
+    """
+    if score:
+        return score_correction(science, template, shape)
+    power = science.power(shape) + template.power(shape)
+    return whitening(power, science.zero_power + template.zero_power)
+
+
+@dataclass(frozen=True, eq=False)
+class Filters:
+    """Compact filters of unit sum at n places.
+
+    Parameters
+    ----------
+    stamps : array (n, 2m + 1, 2m + 1)
+        The filters, origin ``(m, m)``.
+    tail : float
+        Largest share of the L2 norm of a filter that was cut off.
+    """
+
+    stamps: NDArray[np.float64]
+    tail: float
+
+    @property
+    def half_width(self) -> int:
+        """Length of the filters' arm m, pixels."""
+        return int(self.stamps.shape[-1] // 2)
+
+
+def compact_filters(
+    science: NoiseSide, template: NoiseSide, *, score: bool = False, tail: float = TAIL
+) -> Filters:
+    """Return the filters at every place, cut where their tail has become negligible.
+
+    The length is that of the longest filter. It follows from the L2 norm of what is cut off, on a
+    grid at least four times as long as the filter, so that the periodicity of the transform does
+    not matter.
+
+    Parameters
+    ----------
+    science, template : NoiseSide
+        Noise of both sides at n places.
+    score : bool
+        Whether the difference is a score image.
+    tail : float
+        Share of the L2 norm that may be cut off.
+
+    Returns
+    -------
+    Filters
+        Of unit sum each.
+    """
+    _warn_of_floor(science, template)
+    size, half_width = _length(science, template, score=score, tail=tail)
+    batch = max(1, _BATCH_PIXELS // size**2)
+    stamps, lost = [], 0.0
+    for start in range(0, len(science), batch):
+        part = slice(start, start + batch)
+        wrapped = _wrapped_filters(science[part], template[part], size, score=score)
+        cut = centred(wrapped, half_width)
+        norm = np.sum(wrapped**2, axis=(1, 2))
+        kept = np.sum(cut**2, axis=(1, 2))
+        lost = max(lost, float(np.sqrt(np.max(1 - np.minimum(kept / norm, 1)))))
+        stamps.append(cut / cut.sum(axis=(1, 2), keepdims=True))
+    if lost > _VISIBLE_TAIL:
+        log.warning(
+            "the filter is cut off at %d pixels although %.1g of it lies beyond: "
+            "the result is not quite white",
+            half_width,
+            lost,
+        )
+    return Filters(np.concatenate(stamps), lost)
+
+
+def _warn_of_floor(science: NoiseSide, template: NoiseSide) -> None:
+    """Say so where the unconvolved side has so little noise that no filter can undo the kernel."""
+    for near, far in ((science, template), (template, science)):
+        unconvolved = near.stamps.shape[-2:] == (1, 1)
+        if unconvolved and np.any(near.zero_power < FLOOR * far.zero_power):
+            log.warning(
+                "the image that was not convolved is said to have (almost) no noise; the filter "
+                "is bounded at %g and leaves some correlation in the result",
+                FLOOR**-0.5,
+            )
+
+
+def _wrapped_filters(
+    science: NoiseSide, template: NoiseSide, size: int, *, score: bool
+) -> NDArray[np.float64]:
+    """Return the periodic filters ``(n, size, size)``, origin at index [0, 0]."""
+    shape = (size, size)
+    transforms = filter_transfer(science, template, shape, score=score)
+    return np.asarray(scipy.fft.irfft2(transforms, shape))
+
+
+def _length(
+    science: NoiseSide, template: NoiseSide, *, score: bool, tail: float
+) -> tuple[int, int]:
+    """Return transform size and half width that do for the longest of the filters.
+
+    The filter is the longer the more the convolved side dominates the noise, so the extremes of
+    the ratio of both noise levels are tried.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.nan_to_num(template.zero_power / science.zero_power)
+    order = np.argsort(ratio)
+    probe = np.unique(np.concatenate([order[:2], order[len(order) // 2 :][:1], order[-2:]]))
+    widest = max(*science.stamps.shape[1:], *template.stamps.shape[1:])
+    size: int = fast_shape(max(64, 4 * widest), 1)[0]
+    while True:
+        wrapped = _wrapped_filters(science[probe], template[probe], size, score=score)
+        half_width = _tail_half_width(wrapped, tail)
+        if half_width <= size // 4:
+            return size, half_width
+        if size >= 4 * MAX_HALF_WIDTH:
+            return size, MAX_HALF_WIDTH
+        size *= 2
+
+
+def _tail_half_width(wrapped: NDArray[np.float64], tail: float) -> int:
+    """Return the smallest half width beyond which every filter has less than `tail` of its norm."""
+    size = wrapped.shape[-1]
+    distance = np.minimum(np.arange(size), size - np.arange(size))
+    ring = np.maximum(distance[:, np.newaxis], distance).ravel()
+    width = 0
+    for one in wrapped:
+        energy = np.bincount(ring, weights=one.ravel() ** 2)
+        beyond = np.cumsum(energy[::-1])[::-1]  # beyond[r]: energy at distance r and farther
+        loud = np.flatnonzero(beyond > tail**2 * beyond[0])
+        width = max(width, int(loud[-1]))
+    return width

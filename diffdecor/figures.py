@@ -1,0 +1,182 @@
+"""The PSF of the result, and the figures that describe what was done."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffdecor.core.noise import NoiseSide
+from diffdecor.core.psf import (
+    adaptive_fwhm,
+    corrected_psf,
+    crop_stamp,
+    flux_half_width,
+    half_maximum_fwhm,
+    noise_equivalent_area,
+)
+from diffdecor.core.statistics import clipped_mean
+from diffdecor.core.variance import squared_kernels
+from diffdecor.core.whiteness import neighbour_correlation
+from diffdecor.filtering import Field, Triple, holes
+from diffdecor.images import Exposure
+from diffdecor.levels import Way
+from diffdecor.psfs.model import PointSpreadFunction, StampPsf
+
+_UNITY = (np.ones((1, 1, 1)), (0, 0))
+
+
+def _psf_and_way(
+    triple: Triple, filters: Field, *, score: bool
+) -> tuple[PointSpreadFunction, tuple[NDArray[np.float64], tuple[int, int]]] | None:
+    """Return a PSF that is known and the kernels its image went through in the difference.
+
+    The PSF of the difference is taken as it is; but a score image carries the science image's,
+    which has yet to be correlated with the preconvolution kernel.
+    """
+
+    def through(side: NoiseSide) -> tuple[NDArray[np.float64], tuple[int, int]]:
+        return side.stamps, side.origin
+
+    known = [
+        (triple.difference.psf, _UNITY),
+        (triple.science.psf, through(filters.science)),
+        (triple.template.psf, through(filters.template)),
+    ]
+    if score:
+        known = [*known[1:], (triple.difference.psf, through(filters.science))]
+    return next(((psf, way) for psf, way in known if psf is not None), None)
+
+
+def psf_of_result(
+    triple: Triple, filters: Field, positions: NDArray[np.float64], *, score: bool
+) -> StampPsf | None:
+    """Return the PSF of the result at the position of every filter.
+
+    Parameters
+    ----------
+    triple : Triple
+        The exposures.
+    filters : Field
+        Filters and both sides.
+    positions : array (n, 2)
+        0-based positions of the filters.
+    score : bool
+        Whether the difference is a score image.
+
+    Returns
+    -------
+    StampPsf or None
+        Of unit sum everywhere; None if no PSF is known.
+    """
+    found = _psf_and_way(triple, filters, score=score)
+    if found is None:
+        return None
+    psf, (stamps, origin) = found
+    half_width = filters.filters.shape[-1] // 2
+    corrected = []
+    for number, (x, y) in enumerate(positions):
+        way = stamps[min(number, len(stamps) - 1)]
+        corrected.append(
+            corrected_psf(
+                psf.stamp(float(x), float(y)),
+                psf.origin,
+                (way, origin),
+                (filters.filters[number], (half_width, half_width)),
+            )
+        )
+    width = max(flux_half_width(stamp, origin) for stamp, origin in corrected)
+    square = np.array([crop_stamp(stamp, origin, width) for stamp, origin in corrected])
+    return StampPsf(square, positions if len(square) > 1 else None, name="PSF of the result")
+
+
+def figures_of(
+    triple: Triple,
+    result: Exposure,
+    way: Way,
+    filters: Field,
+    positions: NDArray[np.float64],
+    centre: tuple[float, float],
+) -> dict[str, object]:
+    """Return the figures of a decorrelation by name.
+
+    Parameters
+    ----------
+    triple : Triple
+        The exposures.
+    result : Exposure
+        The result.
+    way : Way
+        The ways into the difference.
+    filters : Field
+        Filters and both sides.
+    positions : array (n, 2)
+        0-based positions of the filters.
+    centre : tuple of float
+        0-based position that stands for the image.
+
+    Returns
+    -------
+    dict
+        By the names of `diffdecor.cards.FIGURE_CARDS`.
+    """
+    nearest = int(np.argmin(((positions - centre) ** 2).sum(axis=1)))
+    x, y = way.nearest(*(float(value) for value in positions[nearest]))
+    at = slice(nearest, nearest + 1)
+    science, template = filters.science[at], filters.template[at]
+    bad = np.asarray(holes(triple, way.kernel.boxes, way.config)[0 : triple.shape[0]])
+    figures: dict[str, object] = {
+        "skipped": False,
+        "side": way.side(x, y),
+        "position_x": x + 1,
+        "position_y": y + 1,
+        "kernel_sum": way.kernel.sum(x, y),
+        "science_scale": float(science.scale[0]),
+        "template_scale": float(template.scale[0]),
+        "science_level": float(science.level[0]),
+        "template_level": float(template.level[0]),
+        "science_weight": float(squared_kernels(filters.filters[at], science)[0].sum()),
+        "template_weight": float(squared_kernels(filters.filters[at], template)[0].sum()),
+        "filters": len(filters.filters),
+        "filter_half_width": filters.filters.shape[-1] // 2,
+        "filled_pixels": int(bad.sum()),
+    }
+    return figures | _noise_figures(triple, result, bad) | _psf_figures(triple, result, x, y)
+
+
+def _noise_figures(triple: Triple, result: Exposure, bad: NDArray[np.bool_]) -> dict[str, object]:
+    """Return variance and neighbour correlation, before and after."""
+    everything = slice(0, triple.shape[0])
+    variance = np.asarray(result.variance[everything]) if result.variance is not None else None
+    usable = ~bad
+    if result.mask is not None:
+        usable &= np.asarray(result.mask[everything]) == 0
+    figures: dict[str, object] = {}
+    if triple.difference.variance is not None:
+        figures["variance_before"] = clipped_mean(
+            np.asarray(triple.difference.variance[everything])[~bad]
+        )
+    if variance is not None:
+        figures["variance_after"] = clipped_mean(variance[~bad])
+    before = neighbour_correlation(
+        np.asarray(triple.difference.image[everything]), usable, variance
+    )
+    after = neighbour_correlation(np.asarray(result.image[everything]), usable, variance)
+    for when, measured in (("before", before), ("after", after)):
+        figures[f"correlation_x_{when}"] = measured.at(1, 0)
+        figures[f"correlation_y_{when}"] = measured.at(0, 1)
+    figures["correlation_error"] = after.error_at(1, 0)
+    figures["sky_pixels"] = after.pixels
+    return figures
+
+
+def _psf_figures(triple: Triple, result: Exposure, x: float, y: float) -> dict[str, object]:
+    """Return widths and noise-equivalent areas of the PSF, before and after."""
+    figures: dict[str, object] = {}
+    before = triple.difference.psf or triple.science.psf or triple.template.psf
+    for when, psf in (("before", before), ("after", result.psf)):
+        if psf is not None:
+            stamp = psf.stamp(x, y)
+            figures[f"fwhm_{when}"] = half_maximum_fwhm(stamp)
+            figures[f"moment_fwhm_{when}"] = adaptive_fwhm(stamp)
+            figures[f"area_{when}"] = noise_equivalent_area(stamp)
+    return figures

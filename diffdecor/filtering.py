@@ -1,0 +1,355 @@
+"""Filters on a triple of exposures: the pixels, the variance and the mask of the result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffdecor.config import DecorrelationConfig
+from diffdecor.core.convolve import KernelField, convolved
+from diffdecor.core.grid import Window
+from diffdecor.core.masks import (
+    constant_filled,
+    energy_kernels,
+    incomplete_border,
+    locally_filled,
+    near_filled,
+)
+from diffdecor.core.noise import NoiseSide
+from diffdecor.core.planes import ComputedPlane, Plane, constant_plane
+from diffdecor.core.statistics import clipped_mean
+from diffdecor.core.variance import full_variance, squared_kernels, weighted_variance
+from diffdecor.images import Exposure, MaskPlanes
+from diffdecor.kernels.model import Box
+
+NEAR_FILLED, EDGE, NO_DATA, NOISE_FALLBACK = "NEAR_FILLED", "EDGE", "NO_DATA", "NOISE_FALLBACK"
+
+
+@dataclass(frozen=True, eq=False)
+class Triple:
+    """The three exposures of a subtraction.
+
+    Parameters
+    ----------
+    science, template, difference : Exposure
+        Of the same shape.
+    """
+
+    science: Exposure
+    template: Exposure
+    difference: Exposure
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape ``(ny, nx)`` of every plane."""
+        return self.difference.shape
+
+    @property
+    def exposures(self) -> tuple[Exposure, Exposure, Exposure]:
+        """Science, template and difference."""
+        return self.science, self.template, self.difference
+
+    def cut(self, window: Window) -> Triple:
+        """Return the same exposures within a window."""
+        return Triple(*(_cut(exposure, window) for exposure in self.exposures))
+
+
+def _cut(exposure: Exposure, window: Window) -> Exposure:
+    """Return the planes of an exposure within a window."""
+
+    def inside(plane: Plane | None) -> NDArray[Any] | None:
+        return None if plane is None else np.asarray(plane[window.rows])[:, window.columns]
+
+    return replace(
+        exposure,
+        image=np.asarray(exposure.image[window.rows])[:, window.columns],
+        variance=inside(exposure.variance),
+        mask=inside(exposure.mask),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """Filters and both sides of the noise on the nodes of a grid.
+
+    Parameters
+    ----------
+    x, y : array (nx,), (ny,)
+        Columns and rows of the nodes, 0-based pixels.
+    filters : array (ny * nx, 2m + 1, 2m + 1)
+        Decorrelation kernels, row by row.
+    science, template : NoiseSide
+        Noise at the nodes, row by row.
+    """
+
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    filters: NDArray[np.float64]
+    science: NoiseSide
+    template: NoiseSide
+
+    def kernels(
+        self, stamps: NDArray[np.float64], origin: tuple[int, int] | None = None
+    ) -> KernelField:
+        """Return stamps ``(ny * nx, ky, kx)`` as a field over the image."""
+        nodes = (len(self.y), len(self.x), *stamps.shape[1:])
+        centre = (stamps.shape[2] // 2, stamps.shape[1] // 2)
+        return KernelField(self.x, self.y, stamps.reshape(nodes), origin or centre)
+
+    @property
+    def psi(self) -> KernelField:
+        """The filters as a field over the image."""
+        return self.kernels(self.filters)
+
+    def squares(self, side: NoiseSide) -> KernelField:
+        """Return the squared kernels of a side's variance plane as a field over the image."""
+        return self.kernels(*squared_kernels(self.filters, side))
+
+
+def holes(triple: Triple, boxes: Sequence[Box], config: DecorrelationConfig) -> ComputedPlane:
+    """Return the pixels of the difference that hold no sky and are filled before filtering.
+
+    These are its non-finite pixels and, unless ``fill`` is ``mean``, pixels in one of the planes to
+    fill (of the difference's mask, or of both others' where it has none), pixels without a finite
+    variance in either image, and pixels for which there is no matching kernel.
+
+    Parameters
+    ----------
+    triple : Triple
+        The exposures.
+    boxes : sequence of Box
+        Where there is a matching kernel; empty: everywhere.
+    config : DecorrelationConfig
+        How to fill, and which planes.
+
+    Returns
+    -------
+    ComputedPlane
+        Of booleans.
+    """
+    masked = (
+        [triple.difference] if triple.difference.mask is not None else list(triple.exposures[:2])
+    )
+
+    def read(rows: slice) -> NDArray[np.bool_]:
+        bad = ~np.isfinite(triple.difference.image[rows])
+        if config.fill == "mean":
+            return np.asarray(bad)
+        for exposure in masked:
+            if exposure.mask is not None:
+                bits = exposure.mask_planes.value(config.fill_planes)
+                bad |= (np.asarray(exposure.mask[rows]) & bits) != 0
+        for exposure in (triple.science, triple.template):
+            if exposure.variance is not None:
+                bad |= ~np.isfinite(exposure.variance[rows])
+        if boxes:
+            bad |= ~_covered(boxes, rows, triple.shape[1])
+        return np.asarray(bad)
+
+    return ComputedPlane(triple.shape, read)
+
+
+def _covered(boxes: Sequence[Box], rows: slice, nx: int) -> NDArray[np.bool_]:
+    """Return the pixels of some rows for which there is a kernel."""
+    covered = np.zeros((rows.stop - rows.start, nx), dtype=bool)
+    for box in boxes:
+        start, stop = max(0, box.ymin - rows.start), max(0, box.ymax + 1 - rows.start)
+        covered[start:stop, max(0, box.xmin) : box.xmax + 1] = True
+    return covered
+
+
+def filled_difference(
+    difference: Exposure, bad: Plane, config: DecorrelationConfig
+) -> ComputedPlane:
+    """Return the pixels of the difference with its holes filled.
+
+    Parameters
+    ----------
+    difference : Exposure
+        The difference.
+    bad : plane (ny, nx)
+        Its holes.
+    config : DecorrelationConfig
+        How to fill.
+
+    Returns
+    -------
+    ComputedPlane
+        Finite pixels.
+    """
+    pixels = np.asarray(difference.image[0 : difference.shape[0]])
+    if config.fill == "mean":
+        finite = pixels[np.isfinite(pixels)]
+        return constant_filled(pixels, float(finite.mean(dtype=np.float64)) if finite.size else 0.0)
+    good = ~np.asarray(bad[0 : difference.shape[0]])
+    step = (
+        slice(None, None, max(1, pixels.shape[0] // 512)),
+        slice(None, None, max(1, pixels.shape[1] // 512)),
+    )
+    level = clipped_mean(pixels[step][good[step]])
+    return locally_filled(pixels, bad, level if np.isfinite(level) else 0.0)
+
+
+def filter_image(
+    difference: Exposure, bad: Plane, psi: KernelField, config: DecorrelationConfig
+) -> NDArray[np.float64]:
+    """Return the decorrelated pixels of a difference; its holes are as they were.
+
+    Parameters
+    ----------
+    difference : Exposure
+        The difference.
+    bad : plane (ny, nx)
+        Its holes.
+    psi : KernelField
+        Decorrelation kernels.
+    config : DecorrelationConfig
+        How to fill, and what lies beyond the border.
+
+    Returns
+    -------
+    array (ny, nx)
+        Pixels in the unit of the difference.
+    """
+    plane = filled_difference(difference, bad, config)
+    result = convolved(plane, psi, edges=config.edges)  # type: ignore[arg-type]
+    everything = slice(0, difference.shape[0])
+    restored = np.asarray(bad[everything])
+    result[restored] = np.asarray(difference.image[everything])[restored]
+    return result
+
+
+def result_variance(
+    triple: Triple, field: Field, config: DecorrelationConfig
+) -> NDArray[np.float64]:
+    """Return the variance of the decorrelated pixels; not finite where either image's is not.
+
+    Parameters
+    ----------
+    triple : Triple
+        The exposures.
+    field : Field
+        Filters and noise.
+    config : DecorrelationConfig
+        Weighted or full variance, how to fill, what lies beyond the border.
+
+    Returns
+    -------
+    array (ny, nx)
+        Variances in the unit of the difference squared.
+    """
+    total = np.zeros(triple.shape)
+    for exposure, side in ((triple.science, field.science), (triple.template, field.template)):
+        plane: Plane = (
+            constant_plane(float(side.level.mean()), triple.shape)
+            if exposure.variance is None
+            else exposure.variance
+        )
+        squares = field.squares(side)
+        if config.variance == "full":
+            filled = _filled_variance(plane, exposure, side, config)
+            parts = full_variance(filled, squares, edges=config.edges)  # type: ignore[arg-type]
+        else:
+            weights = squares.stamps.sum(axis=(2, 3), keepdims=True)
+            parts = weighted_variance(plane, KernelField(field.x, field.y, weights, (0, 0)))
+        for rows, part in parts:
+            raw = np.asarray(plane[rows], dtype=np.float64)
+            total[rows] += np.where(np.isfinite(raw), part, raw)
+    return total
+
+
+def _filled_variance(
+    plane: Plane, exposure: Exposure, side: NoiseSide, config: DecorrelationConfig
+) -> ComputedPlane:
+    """Return a variance plane with finite values in its holes."""
+    level = float(np.median(side.level))
+    if config.fill == "mean":
+        return constant_filled(plane, level)
+    bits = exposure.mask_planes.value(config.fill_planes)
+
+    def read(rows: slice) -> NDArray[np.bool_]:
+        bad = ~np.isfinite(plane[rows])
+        if exposure.mask is not None:
+            bad |= (np.asarray(exposure.mask[rows]) & bits) != 0
+        return np.asarray(bad)
+
+    return locally_filled(plane, ComputedPlane(exposure.shape, read), level)
+
+
+def result_mask(
+    triple: Triple,
+    bad: Plane,
+    psi: KernelField,
+    fallback: Sequence[Window],
+    config: DecorrelationConfig,
+) -> tuple[NDArray[np.int32], MaskPlanes]:
+    """Return the mask of the result: what it was, and what the filter has done.
+
+    Parameters
+    ----------
+    triple : Triple
+        The exposures.
+    bad : plane (ny, nx)
+        Pixels that were filled.
+    psi : KernelField
+        Decorrelation kernels.
+    fallback : sequence of Window
+        Where a noise level is not that of the pixels themselves.
+    config : DecorrelationConfig
+        The share of filter energy that is tolerated.
+
+    Returns
+    -------
+    array (ny, nx)
+        The mask, with the planes NEAR_FILLED, EDGE, NO_DATA and NOISE_FALLBACK.
+    MaskPlanes
+        Its planes.
+    """
+    mask, planes = inherited_mask(triple)
+    planes = planes.adding(EDGE, NO_DATA, NEAR_FILLED, NOISE_FALLBACK)
+    energy = energy_kernels(psi)
+    everything = slice(0, triple.shape[0])
+    filled = np.asarray(bad[everything])
+    mask[near_filled(filled, energy, config.flag_share)] |= planes.value([NEAR_FILLED])
+    left, right, bottom, top = incomplete_border(energy, config.flag_share)
+    border = np.ones(triple.shape, dtype=bool)
+    border[bottom : triple.shape[0] - top, left : triple.shape[1] - right] = False
+    mask[border] |= planes.value([EDGE])
+    mask[~np.isfinite(triple.difference.image[everything])] |= planes.value([NO_DATA])
+    for window in fallback:
+        mask[window.rows, window.columns] |= planes.value([NOISE_FALLBACK])
+    return mask, planes
+
+
+def inherited_mask(triple: Triple) -> tuple[NDArray[np.int32], MaskPlanes]:
+    """Return a copy of the difference's mask; where it has none, the union of the other two.
+
+    Parameters
+    ----------
+    triple : Triple
+        The exposures.
+
+    Returns
+    -------
+    array (ny, nx)
+        The mask.
+    MaskPlanes
+        Its planes.
+    """
+    everything = slice(0, triple.shape[0])
+    if triple.difference.mask is not None:
+        mask = np.array(triple.difference.mask[everything], dtype=np.int32)
+        return mask, triple.difference.mask_planes
+    mask, planes = np.zeros(triple.shape, dtype=np.int32), MaskPlanes()
+    for exposure in (triple.science, triple.template):
+        if exposure.mask is None:
+            continue
+        pixels = np.asarray(exposure.mask[everything])
+        planes = planes.adding(*exposure.mask_planes.bits)
+        for name, bit in exposure.mask_planes.bits.items():
+            mask[(pixels & (1 << bit)) != 0] |= planes.value([name])
+    return mask, planes

@@ -1,0 +1,203 @@
+"""An output file that is either there and complete, or not there at all: `atomic_output`."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from diffdecor.errors import BusyError, OutputError, OutputExistsError
+from diffdecor.paths import split_extension
+
+logger = logging.getLogger(__name__)
+
+_FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up"}
+_WRITING = {*_FULL, errno.EFBIG, errno.EIO, errno.EROFS, errno.ESTALE}
+_LOCKED = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES}
+
+
+@contextmanager
+def atomic_output(
+    path: str | Path, *, overwrite: bool = False, inputs: Iterable[str | Path] = ()
+) -> Iterator[BinaryIO]:
+    """Write a file beside its final name, and rename it when it is complete.
+
+    The temporary file ``.NAME.part`` is locked, so that two processes never write the same output,
+    and is left behind only by a process that was killed; the next one uses it again.
+
+    Parameters
+    ----------
+    path : str or Path
+        The output.
+    overwrite : bool
+        Replace a file that is there already.
+    inputs : iterable of str or Path
+        Files, or ``file.fits[EXT]``, that must never be replaced.
+
+    Yields
+    ------
+    file
+        Open for writing bytes, and empty.
+
+    Raises
+    ------
+    OutputExistsError
+        If the output is there already, or is one of the inputs.
+    BusyError
+        If another process is writing it now.
+    OutputError
+        If it cannot be written.
+    """
+    path = Path(path)
+    inputs = tuple(inputs)
+    check_output(path, overwrite=overwrite, inputs=inputs)
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with _locked(part, path) as file:
+            try:
+                # Once more: who held the lock before may have finished this very file.
+                check_output(path, overwrite=overwrite, inputs=inputs)
+                yield file
+                _finish(file, part, path)
+            except BaseException:
+                part.unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        code = _cause(error)
+        if isinstance(error, OutputError) or code not in _WRITING:
+            raise
+        raise _failed(path, code) from error
+
+
+def check_output(
+    path: str | Path, *, overwrite: bool = False, inputs: Iterable[str | Path] = ()
+) -> None:
+    """Refuse an output that must not or cannot be written, before any work is done for it.
+
+    Parameters
+    ----------
+    path : str or Path
+        The output.
+    overwrite : bool
+        It may replace a file that is there already.
+    inputs : iterable of str or Path
+        Files, or ``file.fits[EXT]``, that must never be replaced.
+
+    Raises
+    ------
+    OutputExistsError
+        If the output is there already, or is one of the inputs.
+    OutputError
+        If it is no regular file, its folder is missing, or its name asks for compression.
+    """
+    path = Path(path)
+    try:
+        problem = _problem(path, tuple(inputs), overwrite=overwrite)
+    except OSError as error:
+        problem = OutputError(f"{path}: cannot be written: {error.strerror}")
+    if problem is not None:
+        raise problem
+
+
+def _problem(path: Path, inputs: tuple[str | Path, ...], *, overwrite: bool) -> OutputError | None:
+    if path.suffix.lower() in {".gz", ".fz"}:
+        problem = "the output is not compressed; name it .fits, and use gzip or fpack after it"
+    elif not path.parent.is_dir():
+        problem = f"there is no folder {path.parent}; create it first"
+    elif not path.exists():
+        return None
+    elif any(_is_file(path, item) for item in inputs):
+        msg = f"{path}: is an input; an input is never overwritten, choose another name"
+        return OutputExistsError(msg)
+    elif not path.is_file():
+        problem = "is not a regular file; name the file to be written"
+    elif not overwrite:
+        return OutputExistsError(f"{path}: exists already; use --overwrite to replace it")
+    else:
+        return None
+    return OutputError(f"{path}: {problem}")
+
+
+def _is_file(path: Path, argument: str | Path) -> bool:
+    source, _ = split_extension(argument)
+    return source.exists() and path.samefile(source)
+
+
+@contextmanager
+def _locked(part: Path, path: Path) -> Iterator[BinaryIO]:
+    """Open the temporary file, empty, as the only one to write it."""
+    while True:
+        with _opened(part, path) as file:
+            _lock(file, path)
+            if not _is_at(file, part):
+                continue  # whoever held the lock renamed or removed it: this is not it any more
+            file.truncate(0)
+            yield file
+            return
+
+
+def _opened(part: Path, path: Path) -> BinaryIO:
+    def opener(name: str, _flags: int) -> int:
+        # Not truncated: another process may be writing it.
+        return os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+
+    try:
+        return open(part, "wb", opener=opener)
+    except OSError as error:
+        msg = f"{path}: cannot be written: {error.strerror} ({part.name} in {path.parent})"
+        raise OutputError(msg) from error
+
+
+def _lock(file: BinaryIO, path: Path) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in _LOCKED:
+            msg = f"{path}: another process is writing it now; try again later"
+            raise BusyError(msg) from error
+        # Some network file systems have no locks. To write without one is better than not at all.
+        logger.warning("%s: cannot be locked here: %s", path, error.strerror)
+
+
+def _finish(file: BinaryIO, part: Path, path: Path) -> None:
+    """Put the complete file in its place, so that it survives a crash of the machine."""
+    try:
+        file.flush()
+        os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        raise _failed(path, error.errno or 0) from error
+    # To make the name last as well. Not all file systems can.
+    with suppress(OSError):
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _failed(path: Path, code: int) -> OutputError:
+    reason = _FULL.get(code, os.strerror(code))
+    return OutputError(f"{path}: cannot be written: {reason}; nothing is left of it")
+
+
+def _is_at(file: BinaryIO, part: Path) -> bool:
+    """Say whether the open file is still the one of this name."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), part.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _cause(error: BaseException | None) -> int:
+    """Return the error number behind an error: astropy raises its own without one."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno is not None:
+            return error.errno
+        error = error.__cause__ or error.__context__
+    return 0

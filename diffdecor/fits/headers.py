@@ -1,0 +1,263 @@
+"""Cards in and cards out: which ones of an input still hold, which belong to a single HDU."""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+from collections.abc import Collection, Iterable, Mapping
+from typing import Protocol
+
+import numpy as np
+from astropy.io import fits
+from astropy.io.fits.verify import VerifyError
+
+from diffdecor.fitsfile import one_line, tolerant
+
+logger = logging.getLogger(__name__)
+
+COMMENTARY = ("COMMENT", "HISTORY", "")
+
+# Cards that describe the bytes of one HDU.
+_STRUCTURE = re.compile(
+    r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|NEXTEND|GROUPS|PCOUNT|GCOUNT|BLOCKED|END|LONGSTRN"
+    r"|BZERO|BSCALE|BLANK|EXTNAME|EXTVER|EXTLEVEL|EXTTYPE|INHERIT|CHECKSUM|DATASUM|DATAMIN|DATAMAX"
+    r"|TFIELDS|THEAP|T(TYPE|FORM|UNIT|NULL|SCAL|ZERO|DISP|DIM|BCOL|LMIN|LMAX|DMIN|DMAX)\d+"
+    r"|Z(IMAGE|SIMPLE|TENSION|EXTEND|BITPIX|NAXIS\d*|TILE\d+|CMPTYPE|NAME\d+|VAL\d+|PCOUNT|GCOUNT"
+    r"|BLANK|SCALE|ZERO|QUANTIZ|DITHER0|HECKSUM|DATASUM|MASKCMP|BLOCKED|TABLE|TILELEN)"
+    r"|FZALGOR|FZQMETHD|FZQVALUE|FZDTHRSD|FZINT2F|FZTILE"
+)
+
+# Cards that are wrong once the noise of a difference is another one, or without HDUs that are not
+# carried along: gain and read noise, HOTPANTS's kernel and noise figures, mask planes, afw archives
+# and look-up distortions.
+_UNTRUE = re.compile(
+    r"E?GAIN|RDNOISE|READNOI[S]?E?|MASKVAL"
+    r"|(REGION|CONVOL|KSUM|N?X2NRM|DMEANO?|DSIGE?O?|NSCALO)\d\d|NREGION|KERINFO|KERFILE"
+    r"|MP_.+|AR_\w+|ARCHIVE_ID_.+|EXPINFO_V"
+    r"|(PSF|WCS|SKYWCS|COADD_INPUTS|AP_CORR_MAP|VALID_POLYGON|TRANSMISSION_CURVE|DETECTOR)_ID"
+    r"|CP(DIS|ERR)\d|D[PQ]\d(\..*)?|DET2IM.*|D2IM.*|AXISCORR"
+)
+
+_WCS = re.compile(
+    r"(WCSAXES|WCSNAME|(CTYPE|CUNIT|CRVAL|CRPIX|CDELT|CROTA|CRDER|CSYER|CNAME)\d+"
+    r"|(PC|CD|PV|PS)\d+_\d+|LONPOLE|LATPOLE|RADESYS|EQUINOX)[A-Z]?"
+    r"|PC\d{6}|RADECSYS|EPOCH|(A|B|AP|BP)_(ORDER|DMAX|\d_\d)|WCSDIM|WAT\d_\d{3}|LTV\d|LTM\d_\d"
+)
+
+# The standard's new names of cards that it deprecates.
+_RENAMED = {"RADECSYS": "RADESYS", "EPOCH": "EQUINOX"}
+
+_BOILERPLATE = ("FITS (Flexible Image Transport System) format is", "and Astrophysics', volume 376")
+
+
+CardValue = bool | float | str
+
+
+class CardRow(Protocol):
+    """One row of a table of cards, from which header and documentation are made."""
+
+    @property
+    def keyword(self) -> str:
+        """FITS keyword."""
+
+    @property
+    def unit(self) -> str:
+        """Unit of the value, empty for none."""
+
+    @property
+    def comment(self) -> str:
+        """What it is."""
+
+
+def is_structural(keyword: str) -> bool:
+    """Say whether a card describes the bytes of one HDU and must not go to another."""
+    return _STRUCTURE.fullmatch(keyword) is not None
+
+
+def is_wcs(keyword: str) -> bool:
+    """Say whether a card is part of a world coordinate system, the main or an alternate one."""
+    return _WCS.fullmatch(keyword) is not None
+
+
+def merged_header(primary: fits.Header, image: fits.Header) -> fits.Header:
+    """Return the header of an image with what its file's primary header says about it.
+
+    Parameters
+    ----------
+    primary : Header
+        Of the primary HDU; its structure, and its WCS if the image has one, are left out.
+    image : Header
+        Of the image HDU; its cards win.
+
+    Returns
+    -------
+    Header
+        A new one.
+    """
+    merged = image.copy()
+    if image is primary:
+        return merged
+    own_wcs = any(is_wcs(keyword) for keyword in image)
+    for card in primary.cards:
+        keyword = card.keyword
+        if is_structural(keyword) or (own_wcs and is_wcs(keyword)):
+            continue
+        if keyword in COMMENTARY or keyword not in image:
+            merged.append(card, end=True)
+    return merged
+
+
+def carry_over(header: fits.Header, drop: Collection[str] = ()) -> fits.Header:
+    """Return the cards of an input that still hold for the result, anywhere in its file.
+
+    Parameters
+    ----------
+    header : Header
+        Of the input; it is not changed.
+    drop : collection of str
+        Further keywords to leave out.
+
+    Returns
+    -------
+    Header
+        Without structure, without what is no longer true, without second cards of the same
+        keyword and cards that break the standard beyond repair. The WCS is kept.
+    """
+    kept = fits.Header()
+    with tolerant("header"):
+        for card in header.cards:
+            keyword = card.keyword
+            if is_structural(keyword) or _UNTRUE.fullmatch(keyword) or keyword in drop:
+                continue
+            if keyword in COMMENTARY:
+                _carry_text(kept, card)
+            elif keyword not in kept and (sound := _sound(card)) is not None:
+                kept.append(sound, end=True)
+    return kept
+
+
+def wcs_cards(header: fits.Header) -> fits.Header:
+    """Return the cards of a header that make its world coordinate systems.
+
+    Parameters
+    ----------
+    header : Header
+        Of an image; it is not changed.
+
+    Returns
+    -------
+    Header
+        Main and alternate systems with their distortions, deprecated keywords renamed.
+    """
+    found = fits.Header()
+    for card in carry_over(header).cards:
+        if is_wcs(card.keyword):
+            keyword = _RENAMED.get(card.keyword, card.keyword)
+            if card.keyword == "EPOCH" and not isinstance(card.value, float):
+                continue
+            if keyword == card.keyword or keyword not in header:
+                found.append((keyword, card.value, card.comment), end=True)
+    return found
+
+
+def without_wcs(header: fits.Header) -> fits.Header:
+    """Return a copy of a header without its world coordinate systems."""
+    return fits.Header([card for card in header.cards if not is_wcs(card.keyword)])
+
+
+def cards_to_header(values: Mapping[str, object], table: Iterable[CardRow]) -> fits.Header:
+    """Return a header of the values, in the order of the table and with its comments.
+
+    Parameters
+    ----------
+    values : mapping of str to object
+        By keyword: flags, numbers, texts, or sequences of them, which become a text with commas.
+        None and numbers that are not finite are left out: FITS has none.
+    table : iterable of CardRow
+        All keywords there are.
+
+    Returns
+    -------
+    Header
+        Of ASCII cards.
+
+    Raises
+    ------
+    KeyError
+        If a keyword is not in the table: an error of the programmer, not of the user.
+    """
+    rows = list(table)
+    unknown = set(values) - {row.keyword for row in rows}
+    if unknown:
+        msg = f"not in the table of cards: {', '.join(sorted(unknown))}"
+        raise KeyError(msg)
+    header = fits.Header()
+    for row in rows:
+        value = _card_value(values.get(row.keyword))
+        if value is not None:
+            comment = f"[{row.unit}] {row.comment}" if row.unit else row.comment
+            header.append(_fitting(row.keyword, value, comment), end=True)
+    return header
+
+
+def squared_unit(unit: object) -> str | None:
+    """Return the square of a unit as FITS writes it: ``adu`` -> ``adu2``; None for none."""
+    text = str(unit or "").strip()
+    if not text:
+        return None
+    if text.isalpha():
+        return f"{text}2"
+    from astropy import units  # heavy, and seldom needed
+
+    try:
+        with tolerant(text):
+            return str((units.Unit(text, format="fits") ** 2).to_string("fits"))
+    except (ValueError, TypeError):
+        return f"({text})**2"
+
+
+def ascii_text(text: str) -> str:
+    """Return a text as a header can hold it: printable ASCII, everything else escaped."""
+    escaped = text.encode("ascii", "backslashreplace").decode("ascii")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in escaped)
+
+
+def _card_value(value: object) -> CardValue | None:
+    if isinstance(value, np.floating):
+        value = float(str(value))  # 3.3, not 3.299999952316284, from float32
+    elif isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return ",".join(ascii_text(str(item)) for item in value)
+    return ascii_text(str(value))
+
+
+def _fitting(keyword: str, value: CardValue, comment: str) -> fits.Card:
+    """Return a card whose comment does not run out of it, unless the text itself does."""
+    width = len(str(value).replace("'", "''")) + 2 if isinstance(value, str) else 20
+    room = 80 - 10 - max(width, 20) - 3
+    text = ascii_text(comment)
+    return fits.Card(keyword, value, text[:room].rstrip() if room > 0 else text)
+
+
+def _carry_text(kept: fits.Header, card: fits.Card) -> None:
+    text = ascii_text(str(card.value))
+    # HOTPANTS writes "COMMENT = ' '" for an empty line.
+    if text.strip(" ='") and not text.strip().startswith(_BOILERPLATE):
+        kept.append((card.keyword, text), end=True, bottom=True)
+
+
+def _sound(card: fits.Card) -> fits.Card | None:
+    """Return a card that the standard allows, None if this one cannot be made so."""
+    try:
+        card = fits.Card.fromstring(card.image)  # a copy: verification mends in place
+        card.verify("silentfix")
+        return fits.Card(card.keyword, card.value, card.comment)
+    except (VerifyError, ValueError, TypeError) as error:
+        logger.debug("card dropped: %s", one_line(error))
+        return None

@@ -1,0 +1,229 @@
+"""Where HOTPANTS's regions lie: its command line, and the buffered regions of its polynomials."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from diffdecor.kernels.model import Box, Side
+from diffdecor.kernels.registry import KernelOptions
+from diffdecor.kernels.source import Source
+
+logger = logging.getLogger(__name__)
+
+# Options that shape the kernel, and the numbers that each takes.
+_NUMBERS = {"nrx": 1, "nry": 1, "nsx": 1, "nsy": 1, "rss": 1, "kcs": 1, "ip": 1, "tp": 1, "gd": 4}
+_FLAGS = ("rf", "rkw", "pca")
+_DEFAULTS = {"nsx": 10, "nsy": 10, "rss": 15}
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?"
+
+Command = Mapping[str, tuple[float, ...]]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How all regions of a solution are laid out.
+
+    Parameters
+    ----------
+    padding : int
+        Pixels by which a region is grown to its buffered region.
+    limits : Box
+        Pixels that no buffered region leaves.
+    step : int
+        Pixels over which the tool held the kernel constant.
+    science_pedestal, template_pedestal : float
+        What the tool subtracted from the images beforehand.
+    """
+
+    padding: int
+    limits: Box
+    step: int
+    science_pedestal: float = 0.0
+    template_pedestal: float = 0.0
+
+    def buffered(self, box: Box) -> Box:
+        """Return the region on which the polynomials of the region `box` live."""
+        return Box(
+            max(box.xmin - self.padding, self.limits.xmin),
+            min(box.xmax + self.padding, self.limits.xmax),
+            max(box.ymin - self.padding, self.limits.ymin),
+            min(box.ymax + self.padding, self.limits.ymax),
+        )
+
+    def pedestal(self, side: Side, kernel_sum: float) -> float:
+        """Return what the pedestals add to the fitted background, in the tool's sense of it."""
+        if side == "template":
+            return self.science_pedestal - kernel_sum * self.template_pedestal
+        return self.template_pedestal - kernel_sum * self.science_pedestal
+
+
+def parse_command(text: object) -> Command:
+    """Return the options of a DIFFCMD that shape the kernel.
+
+    Parameters
+    ----------
+    text : str or None
+        DIFFCMD. Some builds keep only the last argument, a fork runs all of them together.
+
+    Returns
+    -------
+    mapping of str to tuple of float
+        Numbers of every option found; none of them if they cannot be told apart. Empty if the
+        command is not there. A command that is there always has ``inim``.
+    """
+    command = "" if text is None else str(text)
+    if "-inim" not in command:
+        return {}
+    words = command.split()
+    found = _spaced(words) if "-inim" in words else _concatenated(command)
+    return {"inim": (), **found}
+
+
+def _spaced(words: list[str]) -> dict[str, tuple[float, ...]]:
+    found: dict[str, tuple[float, ...]] = {}
+    for position, word in enumerate(words):
+        name = word.removeprefix("-")
+        if word.startswith("-") and (name in _NUMBERS or name in _FLAGS):
+            count = _NUMBERS.get(name, 0)
+            values = words[position + 1 : position + 1 + count]
+            readable = all(re.fullmatch(_NUMBER, value, re.IGNORECASE) for value in values)
+            found[name] = tuple(float(value) for value in values) if readable else ()
+    return found
+
+
+def _concatenated(command: str) -> dict[str, tuple[float, ...]]:
+    found: dict[str, tuple[float, ...]] = {name: () for name in _FLAGS if f"-{name}" in command}
+    for name, count in _NUMBERS.items():
+        match = re.search(rf"-{name}({_NUMBER})(?=-|$)", command, re.IGNORECASE)
+        if match:  # where one number ends and the next begins is lost
+            found[name] = (float(match[1]),) if count == 1 else ()
+    return found
+
+
+def region_layout(
+    boxes: Mapping[int, Box],
+    columns: int,
+    width: int,
+    *,
+    source: Source,
+    command: Command,
+    options: KernelOptions,
+) -> Layout:
+    """Work out how far the regions were buffered, which no card says.
+
+    Parameters
+    ----------
+    boxes : mapping of int to Box
+        Regions with a solution, by number.
+    columns : int
+        Number of regions, those without a solution included.
+    width : int
+        Width of the kernel, FWKERN.
+    source : Source
+        The opened file: its name, and the size of the image.
+    command : mapping
+        Result of `parse_command`.
+    options : KernelOptions
+        Stand in for a missing command line, and defaults for them.
+
+    Returns
+    -------
+    Layout
+        The same for all regions.
+    """
+    union = Box(
+        min(box.xmin for box in boxes.values()),
+        max(box.xmax for box in boxes.values()),
+        min(box.ymin for box in boxes.values()),
+        max(box.ymax for box in boxes.values()),
+    )
+    ny, nx = source.image_shape or (union.ymax + 1, union.xmax + 1)
+    padding = width // 2
+    if columns > 1:
+        grid = _grid(boxes, columns, (nx, ny), command)
+        padding = _padding((nx, ny), grid, width, _stamp_options(source.name, command, options))
+    image = Box(0, nx - 1, 0, ny - 1)
+    return Layout(
+        padding=padding,
+        limits=_limits(command, image, union, columns),
+        step=int(_first(command, "kcs", 0)) or width,
+        science_pedestal=_first(command, "ip", 0),
+        template_pedestal=_first(command, "tp", 0),
+    )
+
+
+def _first(command: Command, name: str, default: float) -> float:
+    values = command.get(name, ())
+    return values[0] if values else default
+
+
+def _limits(command: Command, image: Box, union: Box, columns: int) -> Box:
+    """Return the pixels that the tool was allowed to use: ``-gd``, or the image."""
+    if len(command.get("gd", ())) == 4:
+        xmin, xmax, ymin, ymax = (int(limit) for limit in command["gd"])
+        return Box(xmin, xmax - 1, ymin, ymax - 1)
+    # One region smaller than the image is -gd's mark, where no command line says otherwise.
+    if "gd" in command or (not command and columns == 1):
+        return union
+    return image
+
+
+def _grid(
+    boxes: Mapping[int, Box], columns: int, size: tuple[int, int], command: Command
+) -> tuple[int, int]:
+    """Return the number of regions in x and y; (1, 1) where they came from a list."""
+    if "rf" in command or "rkw" in command:
+        return 1, 1
+    if command:
+        return int(_first(command, "nrx", 1)), int(_first(command, "nry", 1))
+    for in_x in range(1, columns + 1):
+        grid = in_x, columns // in_x
+        if in_x * grid[1] == columns and all(
+            box == _grid_box(n, grid, size) for n, box in boxes.items()
+        ):
+            return grid
+    return 1, 1
+
+
+def _grid_box(number: int, grid: tuple[int, int], size: tuple[int, int]) -> Box:
+    """Return a region of a regular grid: neighbours share a row or column."""
+    (in_x, in_y), (nx, ny) = grid, size
+    row, column = divmod(number, in_x)
+    x1, x2 = (c * (nx - 1) // in_x for c in (column, column + 1))
+    y1, y2 = (r * (ny - 1) // in_y for r in (row, row + 1))
+    return Box(x1, x2, y1, y2)
+
+
+def _stamp_options(name: str, command: Command, options: KernelOptions) -> dict[str, int]:
+    """Return nsx, nsy and rss: of the command line, of the user, or the tool's defaults."""
+    given = {key: getattr(options, key) for key in _DEFAULTS}
+    if command:
+        found = {key: int(_first(command, key, default)) for key, default in _DEFAULTS.items()}
+        ignored = [key for key, value in given.items() if value not in (None, found[key])]
+        if ignored:
+            logger.warning("%s: the file has its own %s; ignored yours", name, ", ".join(ignored))
+        return found
+    found = {key: given[key] or default for key, default in _DEFAULTS.items()}
+    guessed = ", ".join(f"-{key} {found[key]}" for key in found if given[key] is None)
+    if guessed:
+        logger.warning(
+            "%s: no HOTPANTS command line (DIFFCMD); assuming its defaults %s", name, guessed
+        )
+    return found
+
+
+def _padding(
+    size: tuple[int, int], grid: tuple[int, int], width: int, stamps: Mapping[str, int]
+) -> int:
+    """Return the buffer around each of several regions: half a fitting stamp of the tool."""
+    counts = stamps["nsx"], stamps["nsy"]
+    fwhole = min(n // regions // k for n, regions, k in zip(size, grid, counts, strict=True))
+    fwhole -= width
+    if fwhole % 2 == 0:
+        fwhole -= 1
+    if fwhole < 2 * stamps["rss"] + 1:
+        fwhole = 2 * stamps["rss"] + width
+    return fwhole // 2

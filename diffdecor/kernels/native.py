@@ -1,0 +1,236 @@
+"""diffdecor's own kernel format, which holds every kernel without loss: DDKERN, version 1.
+
+The file is in 1-based FITS pixels and true convolution. Reader here, writer in `native_hdus`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+
+from diffdecor.errors import KernelError
+from diffdecor.fitsfile import read_pixels
+from diffdecor.kernels.model import (
+    BasisKernel,
+    Blocks,
+    Box,
+    MatchingKernel,
+    Region,
+    StampKernel,
+    Term,
+)
+from diffdecor.kernels.native_write import VERSION, native_hdus
+from diffdecor.kernels.registry import KernelOptions, register
+from diffdecor.kernels.source import Source, scale_card, side_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["NativeReader", "native_hdus"]
+
+Knots = dict[int, tuple[int, "NDArray[np.float64]", "NDArray[np.float64]"]]
+
+
+@register("native", description="diffdecor's own format (DDKERN in the primary header)")
+class NativeReader:
+    """Reads the DDKERN format."""
+
+    @staticmethod
+    def identify(hdus: Sequence[Any]) -> bool:
+        """Say whether the keyword DDKERN is there."""
+        return any("DDKERN" in hdu.header for hdu in hdus)
+
+    @staticmethod
+    def read(source: Source, options: KernelOptions) -> MatchingKernel:
+        """Read either kind of native kernel.
+
+        Parameters
+        ----------
+        source : Source
+            The opened file.
+        options : KernelOptions
+            A side that is given here goes before that of the file.
+
+        Returns
+        -------
+        BasisKernel or StampKernel
+            What was written, to the bit; positions to rounding.
+
+        Raises
+        ------
+        KernelError
+            If the version is newer than this reader, or anything is missing or contradictory.
+        """
+        version = source.card("DDKERN")
+        if version != VERSION:
+            msg = (
+                f"{source.name}: DDKERN version {version}, but this diffdecor reads version "
+                f"{VERSION}; update diffdecor"
+            )
+            raise KernelError(msg)
+        kind = _choice(source, "KERTYPE", ("BASIS", "STAMPS"))
+        return _read_basis(source, options) if kind == "BASIS" else _read_stamps(source, options)
+
+
+def _read_stamps(source: Source, options: KernelOptions) -> StampKernel:
+    table = _table(source, "STAMPS")
+    stamps = _column(source, table, "STAMP").reshape(len(table), *_stamp_shape(source))
+    x, y = (_column(source, table, name).reshape(-1) for name in ("X", "Y"))
+    side = source.card("CONVSIDE")
+    if options.convolved or side is None:
+        convolved = options.convolved
+    else:
+        convolved = side_of(source.name, "CONVSIDE", side)
+    header = source.hdus[0].header
+    return StampKernel(
+        stamps=stamps,
+        positions=np.column_stack([x, y]) - 1.0,
+        convolved=convolved,
+        science_scale=scale_card(source.name, header, "SSCALE"),
+        template_scale=scale_card(source.name, header, "TSCALE"),
+        interpolation=_choice(source, "INTERP", ("LINEAR", "NEAREST")),
+        **_common(source),
+    )
+
+
+def _read_basis(source: Source, options: KernelOptions) -> BasisKernel:
+    knots = _knots(source) if _has(source, "KNOTS") else {}
+    terms = _terms(source, "TERMS", knots)
+    hdu = _hdu(source, "BASIS")
+    if len(hdu.shape) != 3 or hdu.shape[1:] != _stamp_shape(source):
+        _refuse(source, f"basis images {hdu.shape} contradict KERNX and KERNY")
+    basis = read_pixels(hdu, source.name).astype(np.float64).reshape(hdu.shape)
+    table = _table(source, "REGIONS")
+    return BasisKernel(
+        basis=basis,
+        terms=terms,
+        background_terms=_terms(source, "BGTERMS", knots) if _has(source, "BGTERMS") else (),
+        regions=tuple(_region(source, row, (len(basis), len(terms)), options) for row in table),
+        evaluated_at=_choice(source, "EVALAT", ("OUTPUT", "SOURCE")),
+        boundary=_choice(source, "BOUNDARY", ("VALID", "WRAP")),
+        **_common(source),
+    )
+
+
+def _region(source: Source, row: Any, shape: tuple[int, int], options: KernelOptions) -> Region:  # noqa: ANN401
+    def number(name: str) -> float:
+        return float(_column(source, row, name))
+
+    names = row.array.dtype.names
+    xmin, xmax, ymin, ymax = (int(number(name)) - 1 for name in ("XMIN", "XMAX", "YMIN", "YMAX"))
+    blocks = None
+    if "BLKSTEP" in names and number("BLKSTEP") > 0:
+        start_x, start_y = number("BLKX0") - 1.0, number("BLKY0") - 1.0
+        blocks = Blocks(start_x, start_y, number("BLKSTEP"), number("BLKOFF"))
+    background = _column(source, row, "BGCOEF") if "BGCOEF" in names else np.zeros(0)
+    return Region(
+        box=Box(xmin, xmax, ymin, ymax),
+        side=options.convolved or side_of(source.name, "CONVSIDE", row["CONVSIDE"]),
+        science_scale=number("SSCALE"),
+        template_scale=number("TSCALE"),
+        x0=number("X0") - 1.0,
+        xs=number("XS"),
+        y0=number("Y0") - 1.0,
+        ys=number("YS"),
+        coefficients=_column(source, row, "COEF").reshape(shape),
+        background=background.reshape(-1),
+        blocks=blocks,
+    )
+
+
+def _terms(source: Source, extension: str, knots: Knots) -> tuple[Term, ...]:
+    return tuple(_term(source, row, knots) for row in _table(source, extension))
+
+
+def _term(source: Source, row: Any, knots: Knots) -> Term:  # noqa: ANN401  astropy has no types
+    family, i, j = str(row["FUNC"]).strip(), int(row["IX"]), int(row["IY"])
+    if min(i, j) < 0:
+        _refuse(source, f"negative index in the term {family} {i} {j}")
+    if family == "POLY":
+        return Term("POLY", i, j)
+    if family == "CHEB1":
+        return Term("CHEB1", i, j)
+    if family != "BSPLINE":
+        _refuse(source, f"unknown function {family!r}; expected POLY, CHEB1 or BSPLINE")
+    knot_set = int(row["KNOTSET"])
+    if knot_set not in knots:
+        _refuse(source, f"there is no KNOTSET {knot_set} in KNOTS")
+    degree, tx, ty = knots[knot_set]
+    if i > len(tx) - degree - 2 or j > len(ty) - degree - 2:
+        _refuse(source, f"KNOTSET {knot_set} has no B-spline ({i}, {j})")
+    return Term("BSPLINE", i, j, degree, (tx, ty))
+
+
+def _knots(source: Source) -> Knots:
+    """Return degree and knot vectors in u and v of every knot set."""
+    sets: Knots = {}
+    for row in _table(source, "KNOTS"):
+        tx, ty = (np.array(row[name], dtype=np.float64) for name in ("TX", "TY"))
+        if not all((np.diff(t) >= 0).all() for t in (tx, ty)):  # false for NaN, too
+            _refuse(source, f"the knots of KNOTSET {row['KNOTSET']} do not rise")
+        sets[int(row["KNOTSET"])] = int(row["DEGREE"]), tx, ty
+    return sets
+
+
+def _common(source: Source) -> dict[str, Any]:
+    """Return what both kinds of kernel have."""
+    nx, ny = source.card("IMNX"), source.card("IMNY")
+    made_by = source.card("KERORIG")
+    return {
+        "origin": (_integer(source, "CTRX") - 1, _integer(source, "CTRY") - 1),
+        "image_shape": None if None in (nx, ny) else (int(ny), int(nx)),
+        "name": source.name,
+        "format": f"native ({made_by})" if made_by else "native",
+    }
+
+
+def _stamp_shape(source: Source) -> tuple[int, int]:
+    return _integer(source, "KERNY"), _integer(source, "KERNX")
+
+
+def _integer(source: Source, keyword: str) -> int:
+    value = source.card(keyword)
+    if not isinstance(value, int):
+        _refuse(source, f"{keyword} = {value!r} is no whole number")
+    return value
+
+
+def _choice(source: Source, keyword: str, allowed: tuple[str, ...]) -> Any:  # noqa: ANN401
+    """Return the value of a card that has to be one of a few words; the first if it is missing."""
+    value = str(source.hdus[0].header.get(keyword, allowed[0])).strip().upper()
+    if value not in allowed:
+        _refuse(source, f"{keyword} = {value!r}; expected {' or '.join(allowed)}")
+    return value
+
+
+def _has(source: Source, extension: str) -> bool:
+    return any(hdu.name == extension for hdu in source.hdus)
+
+
+def _hdu(source: Source, extension: str) -> Any:  # noqa: ANN401  astropy has no types
+    for hdu in source.hdus:
+        if hdu.name == extension:
+            return hdu
+    return _refuse(source, f"there is no HDU {extension}")
+
+
+def _table(source: Source, extension: str) -> Any:  # noqa: ANN401  astropy has no types
+    rows = _hdu(source, extension).data
+    if rows is None or rows.dtype.names is None or len(rows) == 0:
+        _refuse(source, f"the HDU {extension} is no table with rows")
+    return rows
+
+
+def _column(source: Source, table: Any, name: str) -> NDArray[np.float64]:  # noqa: ANN401
+    """Return a column, or its cell in one row, as a copy in double precision."""
+    try:
+        return np.array(table[name], dtype=np.float64)
+    except KeyError:
+        return _refuse(source, f"a table has no column {name}")
+
+
+def _refuse(source: Source, problem: str) -> NoReturn:
+    msg = f"{source.name}: damaged native kernel: {problem}; write it anew"
+    raise KernelError(msg)

@@ -1,0 +1,135 @@
+"""How a kernel made of basis images varies: regions of the image, and functions of position."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from scipy.interpolate import BSpline
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Side = Literal["template", "science"]
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle of pixels, all four limits inclusive and 0-based."""
+
+    xmin: int
+    xmax: int
+    ymin: int
+    ymax: int
+
+    def covers(self, x: float, y: float) -> bool:
+        """Say whether the position lies in one of the pixels of the box."""
+        return self.xmin - 0.5 <= x <= self.xmax + 0.5 and self.ymin - 0.5 <= y <= self.ymax + 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Term:
+    """One function of position, ``f_i(u) g_j(v)``.
+
+    Parameters
+    ----------
+    family : {"POLY", "CHEB1", "BSPLINE"}
+        ``u**i``, the Chebyshev polynomial ``T_i(u)``, or the ``i``-th B-spline of `knots`.
+    i, j : int
+        Index of the function in ``u`` (along x) and ``v`` (along y).
+    degree : int
+        Degree of the B-splines.
+    knots : tuple of arrays
+        Full knot vectors in ``u`` and in ``v``, for B-splines.
+    """
+
+    family: Literal["POLY", "CHEB1", "BSPLINE"]
+    i: int
+    j: int
+    degree: int = 0
+    knots: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+
+    def value(self, u: float, v: float) -> float:
+        """Evaluate the term at the scaled position ``(u, v)``."""
+        return self._function(0, self.i, u) * self._function(1, self.j, v)
+
+    def _function(self, axis: int, index: int, argument: float) -> float:
+        if self.family == "POLY":
+            return float(argument**index)
+        if self.family == "CHEB1":
+            return float(np.polynomial.chebyshev.chebval(argument, np.eye(index + 1)[index]))
+        assert self.knots is not None  # noqa: S101  the readers give every B-spline its knots
+        knots = self.knots[axis]
+        coefficients = np.zeros(len(knots) - self.degree - 1)
+        coefficients[index] = 1.0
+        return float(BSpline(knots, coefficients, self.degree)(argument))
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Kernels held constant over square blocks.
+
+    Pixel ``x`` uses K at ``start + step * floor((x - start) / step) + offset``.
+    """
+
+    start_x: float
+    start_y: float
+    step: float
+    offset: float
+
+    def position(self, x: float, y: float) -> tuple[float, float]:
+        """Return the position whose kernel the pixel ``(x, y)`` uses."""
+
+        def snap(value: float, start: float) -> float:
+            return float(start + self.step * np.floor((value - start) / self.step) + self.offset)
+
+        return snap(x, self.start_x), snap(y, self.start_y)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Region:
+    """The part of an image in which one solution for the kernel holds.
+
+    Parameters
+    ----------
+    box : Box
+        Pixels of the region.
+    side : {"template", "science"}
+        The image that was convolved.
+    science_scale, template_scale : float
+        The factors a_S and a_T.
+    x0, xs, y0, ys : float
+        Scaled position: ``u = (x - x0) / xs``, ``v = (y - y0) / ys``.
+    coefficients : array (nbasis, nterm)
+        Coefficient of every basis image for every term.
+    background : array (nbgterm,)
+        Coefficients of the additive part of the difference.
+    blocks : Blocks, optional
+        Where the tool held the kernel constant. Ignored by `BasisKernel.stamp`, used to rebuild
+        the difference exactly.
+    """
+
+    box: Box
+    side: Side
+    science_scale: float = 1.0
+    template_scale: float = 1.0
+    x0: float = 0.0
+    xs: float = 1.0
+    y0: float = 0.0
+    ys: float = 1.0
+    coefficients: NDArray[np.float64]
+    background: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    blocks: Blocks | None = None
+
+    def weights(self, terms: tuple[Term, ...], x: float, y: float) -> NDArray[np.float64]:
+        """Return the coefficient of every basis image ``(nbasis,)`` at the position ``(x, y)``."""
+        return np.asarray(self.coefficients @ self._terms(terms, x, y), dtype=np.float64)
+
+    def background_at(self, terms: tuple[Term, ...], x: float, y: float) -> float:
+        """Return the additive part of the difference at ``(x, y)``, in the difference's unit."""
+        return float(self.background @ self._terms(terms, x, y)) if terms else 0.0
+
+    def _terms(self, terms: tuple[Term, ...], x: float, y: float) -> NDArray[np.float64]:
+        u, v = (x - self.x0) / self.xs, (y - self.y0) / self.ys
+        return np.array([term.value(u, v) for term in terms])

@@ -1,0 +1,215 @@
+"""The machinery of options: how one is declared, parsed and checked.
+
+`diffdecor.config` declares the options with it. Nothing heavy is imported here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import MISSING, Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from diffdecor.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """What is said of an option besides its name, type and default.
+
+    Parameters
+    ----------
+    help : str
+        One sentence for ``--help``, the README and the header comment.
+    keyword : str
+        FITS keyword (at most 8 characters) that records it.
+    parse : callable
+        Makes a checked value of a text, or of a value given in Python or TOML.
+    metavar : str
+        What stands for the value in the help.
+    choices : tuple of str
+        The values allowed, if they are few.
+    flag : bool
+        A switch: no value on the command line.
+    unit : str
+        Unit of the value.
+    """
+
+    help: str
+    keyword: str
+    parse: Callable[[Any], Any]
+    metavar: str = ""
+    choices: tuple[str, ...] = ()
+    flag: bool = False
+    unit: str = ""
+
+
+def number(value: object) -> float:
+    """Parse a finite number."""
+    if isinstance(value, bool):
+        msg = "expected a number"
+        raise ValueError(msg)  # noqa: TRY004  one kind of error from every parser
+    parsed = float(value)  # type: ignore[arg-type]
+    if not math.isfinite(parsed):
+        msg = "expected a finite number"
+        raise ValueError(msg)
+    return parsed
+
+
+def _number_that(accepts: Callable[[float], bool], expected: str) -> Callable[[object], float]:
+    def parse(value: object) -> float:
+        parsed = number(value)
+        if not accepts(parsed):
+            msg = f"expected {expected}"
+            raise ValueError(msg)
+        return parsed
+
+    return parse
+
+
+positive = _number_that(lambda value: value > 0, "a number above zero")
+not_negative = _number_that(lambda value: value >= 0, "zero or more")
+scale = _number_that(lambda value: value != 0, "a number other than zero")
+share = _number_that(lambda value: 0 < value <= 1, "a share, above 0 and at most 1")
+
+
+def switch(value: object) -> bool:
+    """Parse the value of a switch, which must be a boolean already."""
+    if not isinstance(value, bool):
+        msg = "expected true or false"
+        raise ValueError(msg)  # noqa: TRY004
+    return value
+
+
+def items(value: object) -> list[Any]:
+    """Return the items of a sequence, or of a text with commas."""
+    if isinstance(value, str):
+        return [item.strip() for item in value.split(",") if item.strip()]
+    if isinstance(value, list | tuple):
+        return list(value)
+    return [value]
+
+
+def names(value: object) -> tuple[str, ...]:
+    """Parse names of mask planes, in upper case."""
+    return tuple(str(item).upper() for item in items(value))
+
+
+def position(value: object) -> tuple[float, float]:
+    """Parse a position X,Y."""
+    parts = items(value)
+    if len(parts) != 2:
+        msg = "expected two numbers, X,Y"
+        raise ValueError(msg)
+    return number(parts[0]), number(parts[1])
+
+
+def _pair_of(parse: Callable[[object], float]) -> Callable[[object], tuple[float, float]]:
+    def pair(value: object) -> tuple[float, float]:
+        parts = items(value)
+        if len(parts) not in {1, 2}:
+            msg = "expected N or NX,NY"
+            raise ValueError(msg)
+        return parse(parts[0]), parse(parts[-1])
+
+    return pair
+
+
+size = _pair_of(positive)
+border = _pair_of(not_negative)
+
+
+def path(value: object) -> str:
+    """Parse a file name."""
+    text = str(value)
+    if not text:
+        msg = "expected a file name"
+        raise ValueError(msg)
+    return text
+
+
+def centroids(value: object) -> str | tuple[tuple[float, float], ...]:
+    """Parse the name of a file with columns x and y, or take the positions themselves."""
+    if isinstance(value, str | Path):
+        return path(value)
+    positions = tuple(position(item) for item in items(value))
+    if not positions:
+        msg = "expected at least one position"
+        raise ValueError(msg)
+    return positions
+
+
+def option(default: object, parse: Callable[[Any], Any], keyword: str, **about: Any) -> Any:  # noqa: ANN401
+    """Declare an option as a dataclass field; `about` goes to `Option`."""
+    return field(
+        default=default, metadata={"option": Option(parse=parse, keyword=keyword, **about)}
+    )
+
+
+def choice(default: str | None, keyword: str, choices: tuple[str, ...], **about: Any) -> Any:  # noqa: ANN401
+    """Declare an option that has one of a few values."""
+
+    def parse(value: object) -> str:
+        if value not in choices:
+            msg = f"expected one of {', '.join(choices)}"
+            raise ValueError(msg)
+        return str(value)
+
+    return option(default, parse, keyword, choices=choices, **about)
+
+
+def flag(default: bool, keyword: str, **about: Any) -> Any:  # noqa: ANN401, FBT001
+    """Declare an option that is a switch."""
+    return option(default, switch, keyword, flag=True, **about)
+
+
+class Checked:
+    """Parses and checks every field of a config when it is made."""
+
+    def __post_init__(self) -> None:
+        """Parse every value; one that is None stays None where that is the default."""
+        for item in options(type(self)):
+            value = getattr(self, item.name)
+            if value is None and item.default is None:
+                continue
+            try:
+                parsed = item.option.parse(value)
+            except (TypeError, ValueError) as error:
+                msg = f"{item.flag_name} is {value!r}: {error}"
+                raise ConfigError(msg) from None
+            object.__setattr__(self, item.name, parsed)
+
+
+@dataclass(frozen=True)
+class Declared:
+    """An option as declared: the field it is, and what is said of it.
+
+    Parameters
+    ----------
+    name : str
+        Name in Python and, with ``-`` for ``_``, in TOML and on the command line.
+    default : object
+        Value if it is not given.
+    option : Option
+        What else is said of it.
+    """
+
+    name: str
+    default: Any
+    option: Option
+
+    @property
+    def flag_name(self) -> str:
+        """Name on the command line."""
+        return "--" + self.name.replace("_", "-")
+
+
+def options(config_type: type) -> tuple[Declared, ...]:
+    """Return the options declared in `config_type`, in their order."""
+    return tuple(_declared(item) for item in fields(config_type))
+
+
+def _declared(item: Field[Any]) -> Declared:
+    default = None if item.default is MISSING else item.default
+    return Declared(item.name, default, item.metadata["option"])

@@ -1,0 +1,49 @@
+"""File arguments with a FITS extension in brackets: ``file.fits[SCI]``, ``file.fits[SCI,2]``."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+Extension = str | int | tuple[str, int]
+
+_SUFFIX = re.compile(r"(?P<file>.+)\[(?P<extension>[^\[\]]+)\]", re.DOTALL)
+_VERSIONED = re.compile(r"(?P<name>.+?)\s*,\s*(?P<version>\d+)")
+
+
+def split_extension(text: str | Path) -> tuple[Path, Extension | None]:
+    """Split ``file.fits[EXT]`` into the file and the extension.
+
+    A file that is really there with brackets in its name wins over the notation.
+
+    Parameters
+    ----------
+    text : str or Path
+        File name, with or without an extension in brackets at its end.
+
+    Returns
+    -------
+    path : Path
+        The file.
+    extension : str, int, tuple of str and int, or None
+        EXTNAME, 0-based HDU number (0: the primary), EXTNAME with EXTVER, or None where the
+        argument names no extension.
+    """
+    whole = Path(text)
+    match = _SUFFIX.fullmatch(str(text))
+    if match is None or not match["extension"].strip() or _exists(whole):
+        return whole, None
+    extension = match["extension"].strip()
+    if extension.isdecimal():
+        return Path(match["file"]), int(extension)
+    versioned = _VERSIONED.fullmatch(extension)
+    if versioned is None:
+        return Path(match["file"]), extension
+    return Path(match["file"]), (versioned["name"], int(versioned["version"]))
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a folder that may not be searched, a name too long
+        return False

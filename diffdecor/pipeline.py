@@ -1,0 +1,423 @@
+"""One job, files in and file out: what `diffdecor run` and every batch job call."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+
+from diffdecor import __version__
+from diffdecor.cards import FIGURE_CARDS, Card
+from diffdecor.cells import CellResult
+from diffdecor.config import DecorrelationConfig, FilesConfig
+from diffdecor.decorrelation import Result, decorrelate
+from diffdecor.errors import AlreadyDecorrelatedError, ConfigError, InputError
+from diffdecor.fits.atomic import atomic_output, check_output
+from diffdecor.fits.exposure import read_exposure
+from diffdecor.fits.headers import cards_to_header, squared_unit, wcs_cards
+from diffdecor.fits.sky import check_same_shape, check_same_sky
+from diffdecor.fits.sums import input_sum
+from diffdecor.fits.write import Stamps, write_result
+from diffdecor.fitsfile import open_fits
+from diffdecor.images import Exposure
+from diffdecor.kernels.model import MatchingKernel
+from diffdecor.kernels.native_write import native_hdus
+from diffdecor.kernels.registry import read_kernel
+from diffdecor.options import options
+from diffdecor.paths import split_extension
+from diffdecor.psfs.model import PointSpreadFunction
+from diffdecor.psfs.registry import read_psf
+
+log = logging.getLogger(__name__)
+
+_VERSION = Card("version", "DDVERS", "", "version of diffdecor that made this")
+_ROLES = ("science", "template", "difference")
+SOURCE_CARDS = (
+    Card("science", "DDSCI", "", "science file"),
+    Card("science_sum", "DDSCISUM", "", "sum of its data units, as DATASUM"),
+    Card("template", "DDTMP", "", "template file"),
+    Card("template_sum", "DDTMPSUM", "", "sum of its data units, as DATASUM"),
+    Card("difference", "DDDIF", "", "difference file"),
+    Card("difference_sum", "DDDIFSUM", "", "sum of its data units, as DATASUM"),
+    Card("kernel", "DDKER", "", "kernel file"),
+    Card("kernel_sum", "DDKERSUM", "", "sum of its data units, as DATASUM"),
+    Card("others_sum", "DDOTHSUM", "", "sums of the files of noise, masks, PSFs"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What one run reads and writes, and how.
+
+    Parameters
+    ----------
+    science, template, difference : str
+        Image files, with an extension in brackets if need be.
+    kernel : str, optional
+        Kernel file; by default the difference carries its kernel.
+    output : str
+        File to write.
+    decorrelation : DecorrelationConfig
+        How to decorrelate.
+    files : FilesConfig
+        How to read and write.
+    overwrite : bool
+        Replace the output if it is there.
+    """
+
+    science: str
+    template: str
+    difference: str
+    kernel: str | None = None
+    output: str
+    decorrelation: DecorrelationConfig = field(default_factory=DecorrelationConfig)
+    files: FilesConfig = field(default_factory=FilesConfig)
+    overwrite: bool = False
+
+    @property
+    def other_inputs(self) -> list[str]:
+        """Files of noise, masks, PSFs and the like."""
+        names = [getattr(self.files, item.name) for item in options(FilesConfig)]
+        metavars = [item.option.metavar for item in options(FilesConfig)]
+        others = [name for name, kind in zip(names, metavars, strict=True) if kind == "FILE"]
+        return [*filter(None, others), *self._centroid_file]
+
+    @property
+    def _centroid_file(self) -> list[str]:
+        centroids = self.decorrelation.cell_centroids
+        return [centroids] if isinstance(centroids, str) else []
+
+    @property
+    def inputs(self) -> list[str]:
+        """Every file that is read."""
+        kernel = [self.kernel] if self.kernel else []
+        return [self.science, self.template, self.difference, *kernel, *self.other_inputs]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a job.
+
+    Parameters
+    ----------
+    status : str
+        ``done``, or ``already done``.
+    figures : mapping
+        Figures of the result by name.
+    """
+
+    status: str
+    figures: Mapping[str, object]
+
+
+def run_job(job: Job) -> Outcome:
+    """Decorrelate one triple of files.
+
+    Nothing is written unless all goes well. An output that the same version made of the same inputs
+    with the same options is left as it is.
+
+    Parameters
+    ----------
+    job : Job
+        The job.
+
+    Returns
+    -------
+    Outcome
+        Its status and figures.
+
+    Raises
+    ------
+    DiffdecorError
+        If the job is contradictory, an input cannot be used or the output cannot be written.
+    """
+    if _is_done(job):
+        log.info("%s: done already", job.output)
+        return Outcome("already done", _figures_of(job.output))
+    check_output(job.output, overwrite=job.overwrite, inputs=job.inputs)
+    config = _with_centroids(job.decorrelation)
+    exposures = [_read(job, role) for role in _ROLES]
+    science, template, difference = exposures
+    _refuse_decorrelated(difference, force=job.files.force)
+    for other in (template, difference):
+        check_same_shape(science, other)
+        check_same_sky(science, other)
+    kernel = _kernel(job, difference)
+    result = decorrelate(
+        science,
+        template,
+        difference,
+        kernel,
+        config=config,
+        preconvolution=_preconvolution(job.files.preconvolution_kernel),
+    )
+    _write(job, result, difference)
+    _report(job, result.figures)
+    return Outcome("done", result.figures)
+
+
+def _read(job: Job, role: str) -> Exposure:
+    """Read one of the three images with the options of its role."""
+    files = job.files
+
+    def given(what: str) -> Any:  # noqa: ANN401  of every type there is
+        return getattr(files, f"{role}_{what}", None)
+
+    level = None if role == "difference" else getattr(job.decorrelation, f"{role}_variance")
+    if given("gain") is None and given("read_noise") is not None:
+        msg = f"--{role}-read-noise needs --{role}-gain"
+        raise ConfigError(msg)
+    exposure = read_exposure(
+        getattr(job, role),
+        noise=given("noise"),
+        noise_kind=given("noise_kind"),
+        mask=given("mask"),
+        gain=given("gain"),
+        read_noise=given("read_noise"),
+        psf=given("psf"),
+        role=role,
+        pixels=True,
+    )
+    if level is None and role != "difference" and exposure.variance is None:
+        msg = (
+            f"{exposure.name}: there is no noise plane in it; give --{role}-noise FILE, "
+            f"--{role}-gain G, or --{role}-variance V"
+        )
+        raise InputError(msg)
+    return exposure
+
+
+def _refuse_decorrelated(difference: Exposure, *, force: bool) -> None:
+    """Refuse to decorrelate twice: the noise is white already, and the model would be wrong."""
+    if force or difference.header is None:
+        return
+    if _VERSION.keyword in difference.header:
+        msg = (
+            f"{difference.name}: its cards say that diffdecor has decorrelated it already; give "
+            "the difference as it was, or --force"
+        )
+        raise AlreadyDecorrelatedError(msg)
+    if "Z-P" in difference.header or "Z-V" in difference.header:
+        log.warning(
+            "%s: this looks like a ZOGY difference, whose noise is white by construction",
+            difference.name,
+        )
+
+
+def _kernel(job: Job, difference: Exposure) -> MatchingKernel:
+    """Read the kernel, and check that it was made for an image of this size."""
+    config = job.decorrelation
+    center = job.files.kernel_center
+    kernel = read_kernel(
+        job.kernel or job.difference,
+        job.difference,
+        convolved=None if config.convolved == "auto" else config.convolved,
+        science_scale=config.science_scale,
+        template_scale=config.template_scale,
+        sense=job.files.kernel_sense,
+        center=None if center is None else tuple(int(value) for value in center),
+    )
+    log.info("%s: %s kernel of %d x %d pixels", kernel.name, kernel.format, *kernel.shape[::-1])
+    made_for = kernel.image_shape
+    if made_for is not None and made_for != difference.shape and not job.files.force:
+        msg = (
+            f"{kernel.name}: this kernel was made for an image of {made_for[1]} x {made_for[0]} "
+            f"pixels, but {difference.name} has {difference.shape[1]} x {difference.shape[0]}; "
+            "a cut-out needs its own kernel (--force to use this one all the same)"
+        )
+        raise InputError(msg)
+    if not kernel.boxes and kernel.side(0, 0) is None and config.convolved == "auto":
+        log.warning(
+            "%s: the file does not say which image was convolved; taking the template "
+            "(--convolved says it)",
+            kernel.name,
+        )
+    return kernel
+
+
+def _preconvolution(file: str | None) -> PointSpreadFunction | None:
+    return None if file is None else read_psf(file)
+
+
+def _with_centroids(config: DecorrelationConfig) -> DecorrelationConfig:
+    """Read the centroids of the cells, where they are in a file."""
+    if not isinstance(config.cell_centroids, str):
+        return config
+    from astropy.table import Table
+
+    file = config.cell_centroids
+    path, _ = split_extension(file)
+    if not path.is_file():
+        msg = f"{file}: there is no such file of cell centroids"
+        raise InputError(msg)
+    try:
+        is_fits = path.read_bytes()[:6] == b"SIMPLE"
+        table = Table.read(path, format="fits" if is_fits else "ascii")
+        columns = {name.lower(): name for name in table.colnames}
+        positions = [
+            (float(row[columns["x"]]), float(row[columns["y"]])) for row in table.filled(np.nan)
+        ]
+    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+        msg = f"{file}: no table with columns x and y ({error})"
+        raise InputError(msg) from error
+    return replace(config, cell_centroids=tuple(positions))
+
+
+def _write(job: Job, result: Result, difference: Exposure) -> None:
+    psi = None
+    if len(result.filters):
+        middle = result.filters.shape[-1] // 2
+        psi = Stamps(stamps=result.filters, positions=result.positions, origin=(middle, middle))
+    write_result(
+        job.output,
+        result.exposure,
+        cards=_cards(job, result.figures),
+        psi=psi,
+        extra=_cell_hdus(result.cells, difference, job.files.dtype),
+        dtype=job.files.dtype,
+        overwrite=job.overwrite,
+        inputs=job.inputs,
+    )
+
+
+def _cards(job: Job, figures: Mapping[str, object]) -> fits.Header:
+    """Return the cards that record version, inputs, options and figures."""
+    table = list(output_cards())
+    values: dict[str, object] = {_VERSION.keyword: __version__}
+    values |= _source_values(job)
+    for config in (job.decorrelation, job.files):
+        for item in options(type(config)):
+            values[item.option.keyword] = _recorded(getattr(config, item.name))
+    by_name = {card.name: card.keyword for card in FIGURE_CARDS}
+    values |= {by_name[name]: value for name, value in figures.items()}
+    return cards_to_header(values, table)
+
+
+def output_cards() -> Sequence[Card]:
+    """Return every card that a run adds to the primary header, in their order."""
+    recorded = [
+        Card(item.name, item.option.keyword, "", f"option {item.flag_name}")
+        for config_type in (DecorrelationConfig, FilesConfig)
+        for item in options(config_type)
+    ]
+    return [_VERSION, *SOURCE_CARDS, *FIGURE_CARDS, *recorded]
+
+
+def _recorded(value: object) -> object:
+    """Return an option's value as its card holds it; files by their name."""
+    if isinstance(value, tuple) and value and isinstance(value[0], tuple):
+        return ",".join(f"{x:g}:{y:g}" for x, y in value)
+    return Path(value).name if isinstance(value, str) and "/" in value else value
+
+
+def _source_values(job: Job) -> dict[str, object]:
+    """Return names and sums of the input files by keyword."""
+    values: dict[str, object] = {}
+    named = [("science", job.science), ("template", job.template), ("difference", job.difference)]
+    if job.kernel:
+        named.append(("kernel", job.kernel))
+    by_name = {card.name: card.keyword for card in SOURCE_CARDS}
+    for role, file in named:
+        values[by_name[role]] = Path(file).name
+        values[by_name[f"{role}_sum"]] = str(input_sum(file))
+    if job.other_inputs:
+        values[by_name["others_sum"]] = " ".join(
+            str(input_sum(file)) for file in sorted(set(job.other_inputs))
+        )
+    return values
+
+
+def _is_done(job: Job) -> bool:
+    """Say whether the output is there and was made by this very job."""
+    path = Path(job.output)
+    if job.overwrite or not path.is_file() or not _ours(path):
+        return False
+    wanted = _cards(job, {})
+    with open_fits(path) as (hdus, _):
+        there = hdus[0].header
+        return all(there.get(card.keyword) == card.value for card in wanted.cards)
+
+
+def _ours(path: Path) -> bool:
+    """Say whether a file is a complete output of ours."""
+    try:
+        with open_fits(path) as (hdus, _):
+            return _VERSION.keyword in hdus[0].header
+    except InputError:
+        return False
+
+
+def _figures_of(output: str) -> dict[str, object]:
+    """Return the figures that an output's header holds."""
+    with open_fits(output) as (hdus, _):
+        header = hdus[0].header
+        return {card.name: header[card.keyword] for card in FIGURE_CARDS if card.keyword in header}
+
+
+def _cell_hdus(
+    cells: Sequence[CellResult], difference: Exposure, dtype: str
+) -> list[fits.ImageHDU]:
+    """Return the HDUs of separate cells: CELL_IMAGE and CELL_VARIANCE with one EXTVER each."""
+    hdus = []
+    for number, cell in enumerate(cells, start=1):
+        for name, pixels in (("CELL_IMAGE", cell.image), ("CELL_VARIANCE", cell.variance)):
+            hdu = fits.ImageHDU(pixels.astype(dtype), name=name, ver=number)
+            if difference.header is not None:
+                hdu.header.extend(wcs_cards(difference.header), unique=True)
+                unit = difference.header.get("BUNIT")
+                hdu.header["BUNIT"] = squared_unit(unit) if "VARIANCE" in name else unit
+            for axis, first in ((1, cell.window.x0), (2, cell.window.y0)):
+                hdu.header[f"LTV{axis}"] = (-first, "[pixel] offset of the cell in the image")
+                if f"CRPIX{axis}" in hdu.header:
+                    hdu.header[f"CRPIX{axis}"] -= first
+            hdus.append(hdu)
+    return hdus
+
+
+def _report(job: Job, figures: Mapping[str, Any]) -> None:
+    """Log the result in one line, for whoever is watching."""
+    if figures.get("skipped"):
+        return
+    log.info(
+        "%s: neighbour correlation x %.4f -> %.4f, y %.4f -> %.4f (+- %.4f, %d sky pixels)",
+        job.output,
+        figures["correlation_x_before"],
+        figures["correlation_x_after"],
+        figures["correlation_y_before"],
+        figures["correlation_y_after"],
+        figures["correlation_error"],
+        figures["sky_pixels"],
+    )
+
+
+def convert_kernel(
+    kernel: str, output: str, *, difference: str | None = None, overwrite: bool = False
+) -> None:
+    """Write a kernel file in the native format, losslessly.
+
+    Parameters
+    ----------
+    kernel : str
+        The kernel file.
+    output : str
+        File to write.
+    difference : str, optional
+        The difference that the kernel belongs to.
+    overwrite : bool
+        Replace the output if it is there.
+
+    Raises
+    ------
+    DiffdecorError
+        If the kernel cannot be read or the output not be written.
+    """
+    inputs = [kernel, *filter(None, [difference])]
+    check_output(output, overwrite=overwrite, inputs=inputs)
+    hdus = native_hdus(read_kernel(kernel, difference))
+    with atomic_output(output, overwrite=overwrite, inputs=inputs) as file:
+        hdus.writeto(file, checksum=True)

@@ -1,0 +1,105 @@
+"""Recognise the format of a PSF file, and read it: `read_psf`.
+
+A format is a reader registered under a name. Its module is imported when the first PSF is read.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from diffdecor.errors import DiffdecorError, InputError
+from diffdecor.fitsfile import UNREADABLE, Hdu, Hdus, find_extension, one_line, open_fits, tolerant
+from diffdecor.psfs.model import PointSpreadFunction
+from diffdecor.registry import Format, Registry
+
+
+class PsfReader(Protocol):
+    """What a format has to offer. A class with static methods will do."""
+
+    def identify(self, hdus: Hdus) -> bool:
+        """Say whether these HDUs hold a PSF in this format. Look at headers only.
+
+        They are all HDUs of the file, or the one that the user named in brackets.
+        """
+
+    def read(self, hdus: Hdus, selected: Hdu, name: str) -> PointSpreadFunction:
+        """Read the PSF from all `hdus` of a file, or from the `selected` one if it is not None.
+
+        Whatever is returned must not need the file any more.
+        """
+
+
+_registry: Registry[PsfReader] = Registry(thing="PSF", modules=("diffdecor.psfs.stamp",))
+register = _registry.register
+
+
+def psf_formats() -> dict[str, str]:
+    """Return name and description of every PSF format that can be read."""
+    return {name: known.description for name, known in _registry.formats().items()}
+
+
+def read_psf(path: str | Path) -> PointSpreadFunction:
+    """Read a point-spread function, whatever its format.
+
+    Parameters
+    ----------
+    path : str or Path
+        The PSF file, or an image that carries its PSF; ``file.fits[EXT]`` names an HDU.
+
+    Returns
+    -------
+    PointSpreadFunction
+        0-based positions, stamps ``(ny, nx)`` of unit sum with an explicit origin; it does not
+        need the file any more.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, damaged or not FITS, or if it holds no PSF that can be used.
+    """
+    with open_fits(path) as (hdus, extension):
+        selected = None if extension is None else find_extension(hdus, extension, path)
+        known = _registry.identify(list(hdus) if selected is None else [selected], path)
+        return _read(known, hdus, selected, str(path))
+
+
+def carried_psf(hdus: Hdus, name: str) -> PointSpreadFunction | None:
+    """Read the point-spread function that an image carries along.
+
+    Parameters
+    ----------
+    hdus : astropy.io.fits.HDUList
+        All HDUs of the image's file, still open.
+    name : str
+        The file, for messages.
+
+    Returns
+    -------
+    PointSpreadFunction or None
+        None if no format claims the file; any plain image in it is the image, not a PSF.
+
+    Raises
+    ------
+    InputError
+        If the PSF cannot be used.
+    """
+    known = _registry.claim(list(hdus), name)
+    return None if known is None else _read(known, hdus, None, name)
+
+
+def _read(
+    known: Format[PsfReader],
+    hdus: Hdus,
+    selected: Hdu,
+    name: str,
+) -> PointSpreadFunction:
+    """Read an opened file, with everything that goes wrong inside astropy named."""
+    try:
+        with tolerant(name):
+            return known.reader.read(hdus, selected, name)
+    except DiffdecorError:
+        raise
+    except UNREADABLE as error:
+        msg = f"{name}: damaged {known.name} ({one_line(error)}); fetch or make it again"
+        raise InputError(msg) from error
