@@ -53,6 +53,8 @@ FIGURE_CARDS = (
     Card("correlation_y_before", "DDCORY0", "", "y neighbour correlation, as it was"),
     Card("correlation_x_after", "DDCORX1", "", "x neighbour correlation of the result"),
     Card("correlation_y_after", "DDCORY1", "", "y neighbour correlation of the result"),
+    Card("correlation_rms_before", "DDCORR0", "", "rms correlation to lag 3, as it was"),
+    Card("correlation_rms_after", "DDCORR1", "", "rms correlation to lag 3 of the result"),
     Card("correlation_error", "DDCORERR", "", "1 sigma error of these if noise is white"),
     Card("sky_pixels", "DDNSKY", "pixel", "source-free pixels that were measured"),
     Card("fwhm_before", "DDFWHM0", "pixel", "PSF FWHM at half maximum, as it was"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from diffdecor.core.grid import Window
 from diffdecor.core.noise import NoiseSide
 from diffdecor.core.psf import (
     adaptive_fwhm,
@@ -16,12 +17,15 @@ from diffdecor.core.psf import (
 )
 from diffdecor.core.statistics import clipped_mean
 from diffdecor.core.variance import squared_kernels
-from diffdecor.core.whiteness import neighbour_correlation
+from diffdecor.core.whiteness import autocorrelation, sky_pixels, source_pixels
 from diffdecor.filtering import Field, Triple, holes
 from diffdecor.images import Exposure
 from diffdecor.levels import Way
 from diffdecor.psfs.model import PointSpreadFunction, StampPsf
 
+_MEASURED = 1024
+"""Pixels a side of the part of an image whose correlation is measured."""
+_LAGS = 3
 _UNITY = (np.ones((1, 1, 1)), (0, 0))
 
 
@@ -144,29 +148,35 @@ def figures_of(
 
 
 def _noise_figures(triple: Triple, result: Exposure, bad: NDArray[np.bool_]) -> dict[str, object]:
-    """Return variance and neighbour correlation, before and after."""
-    everything = slice(0, triple.shape[0])
-    variance = np.asarray(result.variance[everything]) if result.variance is not None else None
-    usable = ~bad
-    if result.mask is not None:
-        usable &= np.asarray(result.mask[everything]) == 0
+    """Return variance and correlation, before and after."""
     figures: dict[str, object] = {}
-    if triple.difference.variance is not None:
-        figures["variance_before"] = clipped_mean(
-            np.asarray(triple.difference.variance[everything])[~bad]
-        )
-    if variance is not None:
-        figures["variance_after"] = clipped_mean(variance[~bad])
-    before = neighbour_correlation(
-        np.asarray(triple.difference.image[everything]), usable, variance
-    )
-    after = neighbour_correlation(np.asarray(result.image[everything]), usable, variance)
-    for when, measured in (("before", before), ("after", after)):
+    for when, exposure in (("before", triple.difference), ("after", result)):
+        if exposure.variance is not None:
+            variance = np.asarray(exposure.variance[0 : triple.shape[0]])
+            figures[f"variance_{when}"] = clipped_mean(variance[~bad])
+    window = _middle(triple.shape)
+    around = (window.rows, window.columns)
+    middle, after = triple.cut(window), Triple(triple.science, triple.template, result).cut(window)
+    sigma2, mask = np.asarray(after.difference.variance), np.asarray(after.difference.mask)
+    usable = ~bad[around] & (mask == 0)
+    usable &= ~source_pixels(np.asarray(middle.science.image), usable)
+    for when, image in (("before", middle.difference.image), ("after", after.difference.image)):
+        sky = sky_pixels(np.asarray(image), usable, sigma2)
+        measured = autocorrelation(*sky, max_lag=_LAGS)
         figures[f"correlation_x_{when}"] = measured.at(1, 0)
         figures[f"correlation_y_{when}"] = measured.at(0, 1)
-    figures["correlation_error"] = after.error_at(1, 0)
-    figures["sky_pixels"] = after.pixels
+        figures[f"correlation_rms_{when}"] = measured.rms()
+        figures["correlation_error"] = measured.error_at(1, 0)
+        figures["sky_pixels"] = measured.pixels
     return figures
+
+
+def _middle(shape: tuple[int, int]) -> Window:
+    """Return the middle of an image, large enough for good statistics."""
+    (y0, y1), (x0, x1) = (
+        (max(0, (size - _MEASURED) // 2), min(size, (size + _MEASURED) // 2)) for size in shape
+    )
+    return Window(x0, x1, y0, y1)
 
 
 def _psf_figures(triple: Triple, result: Exposure, x: float, y: float) -> dict[str, object]:

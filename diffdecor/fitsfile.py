@@ -161,11 +161,11 @@ def read_pixels(hdu: Hdu, name: object) -> NDArray[Any]:
     if raw.dtype.kind == "f":
         pixels = raw.astype(raw.dtype.newbyteorder("="), copy=False)
     else:
-        whole = _shifted(raw, zero) if scale == 1 and zero == int(zero) else None
         dtype = np.float32 if raw.dtype.itemsize <= 2 else np.float64
-        pixels = (raw if whole is None else whole).astype(dtype)
-        if whole is not None:
-            zero = 0
+        if scale == 1 and zero == int(zero):
+            pixels, zero = _shifted(raw, zero).astype(dtype), 0
+        else:
+            pixels = raw.astype(dtype)
         if "BLANK" in header:
             pixels[raw == header["BLANK"]] = np.nan
     if scale != 1:

@@ -4,115 +4,33 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from astropy.io import fits
 
-from diffdecor import __version__
-from diffdecor.cards import FIGURE_CARDS, Card
 from diffdecor.cells import CellResult
-from diffdecor.config import DecorrelationConfig, FilesConfig
+from diffdecor.config import DecorrelationConfig
 from diffdecor.decorrelation import Result, decorrelate
 from diffdecor.errors import AlreadyDecorrelatedError, ConfigError, InputError
 from diffdecor.fits.atomic import atomic_output, check_output
 from diffdecor.fits.exposure import read_exposure
-from diffdecor.fits.headers import cards_to_header, squared_unit, wcs_cards
+from diffdecor.fits.headers import squared_unit, wcs_cards
 from diffdecor.fits.sky import check_same_shape, check_same_sky
-from diffdecor.fits.sums import input_sum
 from diffdecor.fits.write import Stamps, write_result
-from diffdecor.fitsfile import open_fits
 from diffdecor.images import Exposure
+from diffdecor.job import VERSION_CARD, Job, Outcome, is_done, record, recorded_figures
 from diffdecor.kernels.model import MatchingKernel
 from diffdecor.kernels.native_write import native_hdus
 from diffdecor.kernels.registry import read_kernel
-from diffdecor.options import options
 from diffdecor.paths import split_extension
 from diffdecor.psfs.model import PointSpreadFunction
 from diffdecor.psfs.registry import read_psf
 
 log = logging.getLogger(__name__)
 
-_VERSION = Card("version", "DDVERS", "", "version of diffdecor that made this")
 _ROLES = ("science", "template", "difference")
-SOURCE_CARDS = (
-    Card("science", "DDSCI", "", "science file"),
-    Card("science_sum", "DDSCISUM", "", "sum of its data units, as DATASUM"),
-    Card("template", "DDTMP", "", "template file"),
-    Card("template_sum", "DDTMPSUM", "", "sum of its data units, as DATASUM"),
-    Card("difference", "DDDIF", "", "difference file"),
-    Card("difference_sum", "DDDIFSUM", "", "sum of its data units, as DATASUM"),
-    Card("kernel", "DDKER", "", "kernel file"),
-    Card("kernel_sum", "DDKERSUM", "", "sum of its data units, as DATASUM"),
-    Card("others_sum", "DDOTHSUM", "", "sums of the files of noise, masks, PSFs"),
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """What one run reads and writes, and how.
-
-    Parameters
-    ----------
-    science, template, difference : str
-        Image files, with an extension in brackets if need be.
-    kernel : str, optional
-        Kernel file; by default the difference carries its kernel.
-    output : str
-        File to write.
-    decorrelation : DecorrelationConfig
-        How to decorrelate.
-    files : FilesConfig
-        How to read and write.
-    overwrite : bool
-        Replace the output if it is there.
-    """
-
-    science: str
-    template: str
-    difference: str
-    kernel: str | None = None
-    output: str
-    decorrelation: DecorrelationConfig = field(default_factory=DecorrelationConfig)
-    files: FilesConfig = field(default_factory=FilesConfig)
-    overwrite: bool = False
-
-    @property
-    def other_inputs(self) -> list[str]:
-        """Files of noise, masks, PSFs and the like."""
-        names = [getattr(self.files, item.name) for item in options(FilesConfig)]
-        metavars = [item.option.metavar for item in options(FilesConfig)]
-        others = [name for name, kind in zip(names, metavars, strict=True) if kind == "FILE"]
-        return [*filter(None, others), *self._centroid_file]
-
-    @property
-    def _centroid_file(self) -> list[str]:
-        centroids = self.decorrelation.cell_centroids
-        return [centroids] if isinstance(centroids, str) else []
-
-    @property
-    def inputs(self) -> list[str]:
-        """Every file that is read."""
-        kernel = [self.kernel] if self.kernel else []
-        return [self.science, self.template, self.difference, *kernel, *self.other_inputs]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of a job.
-
-    Parameters
-    ----------
-    status : str
-        ``done``, or ``already done``.
-    figures : mapping
-        Figures of the result by name.
-    """
-
-    status: str
-    figures: Mapping[str, object]
 
 
 def run_job(job: Job) -> Outcome:
@@ -136,9 +54,9 @@ def run_job(job: Job) -> Outcome:
     DiffdecorError
         If the job is contradictory, an input cannot be used or the output cannot be written.
     """
-    if _is_done(job):
+    if is_done(job):
         log.info("%s: done already", job.output)
-        return Outcome("already done", _figures_of(job.output))
+        return Outcome("already done", recorded_figures(job.output))
     check_output(job.output, overwrite=job.overwrite, inputs=job.inputs)
     config = _with_centroids(job.decorrelation)
     exposures = [_read(job, role) for role in _ROLES]
@@ -196,7 +114,7 @@ def _refuse_decorrelated(difference: Exposure, *, force: bool) -> None:
     """Refuse to decorrelate twice: the noise is white already, and the model would be wrong."""
     if force or difference.header is None:
         return
-    if _VERSION.keyword in difference.header:
+    if VERSION_CARD.keyword in difference.header:
         msg = (
             f"{difference.name}: its cards say that diffdecor has decorrelated it already; give "
             "the difference as it was, or --force"
@@ -276,87 +194,13 @@ def _write(job: Job, result: Result, difference: Exposure) -> None:
     write_result(
         job.output,
         result.exposure,
-        cards=_cards(job, result.figures),
+        cards=record(job, result.figures),
         psi=psi,
         extra=_cell_hdus(result.cells, difference, job.files.dtype),
         dtype=job.files.dtype,
         overwrite=job.overwrite,
         inputs=job.inputs,
     )
-
-
-def _cards(job: Job, figures: Mapping[str, object]) -> fits.Header:
-    """Return the cards that record version, inputs, options and figures."""
-    table = list(output_cards())
-    values: dict[str, object] = {_VERSION.keyword: __version__}
-    values |= _source_values(job)
-    for config in (job.decorrelation, job.files):
-        for item in options(type(config)):
-            values[item.option.keyword] = _recorded(getattr(config, item.name))
-    by_name = {card.name: card.keyword for card in FIGURE_CARDS}
-    values |= {by_name[name]: value for name, value in figures.items()}
-    return cards_to_header(values, table)
-
-
-def output_cards() -> Sequence[Card]:
-    """Return every card that a run adds to the primary header, in their order."""
-    recorded = [
-        Card(item.name, item.option.keyword, "", f"option {item.flag_name}")
-        for config_type in (DecorrelationConfig, FilesConfig)
-        for item in options(config_type)
-    ]
-    return [_VERSION, *SOURCE_CARDS, *FIGURE_CARDS, *recorded]
-
-
-def _recorded(value: object) -> object:
-    """Return an option's value as its card holds it; files by their name."""
-    if isinstance(value, tuple) and value and isinstance(value[0], tuple):
-        return ",".join(f"{x:g}:{y:g}" for x, y in value)
-    return Path(value).name if isinstance(value, str) and "/" in value else value
-
-
-def _source_values(job: Job) -> dict[str, object]:
-    """Return names and sums of the input files by keyword."""
-    values: dict[str, object] = {}
-    named = [("science", job.science), ("template", job.template), ("difference", job.difference)]
-    if job.kernel:
-        named.append(("kernel", job.kernel))
-    by_name = {card.name: card.keyword for card in SOURCE_CARDS}
-    for role, file in named:
-        values[by_name[role]] = Path(file).name
-        values[by_name[f"{role}_sum"]] = str(input_sum(file))
-    if job.other_inputs:
-        values[by_name["others_sum"]] = " ".join(
-            str(input_sum(file)) for file in sorted(set(job.other_inputs))
-        )
-    return values
-
-
-def _is_done(job: Job) -> bool:
-    """Say whether the output is there and was made by this very job."""
-    path = Path(job.output)
-    if job.overwrite or not path.is_file() or not _ours(path):
-        return False
-    wanted = _cards(job, {})
-    with open_fits(path) as (hdus, _):
-        there = hdus[0].header
-        return all(there.get(card.keyword) == card.value for card in wanted.cards)
-
-
-def _ours(path: Path) -> bool:
-    """Say whether a file is a complete output of ours."""
-    try:
-        with open_fits(path) as (hdus, _):
-            return _VERSION.keyword in hdus[0].header
-    except InputError:
-        return False
-
-
-def _figures_of(output: str) -> dict[str, object]:
-    """Return the figures that an output's header holds."""
-    with open_fits(output) as (hdus, _):
-        header = hdus[0].header
-        return {card.name: header[card.keyword] for card in FIGURE_CARDS if card.keyword in header}
 
 
 def _cell_hdus(

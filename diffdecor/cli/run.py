@@ -74,7 +74,8 @@ def run(  # noqa: PLR0913  arguments of the command line
     if output is None:
         msg = "Missing option '-o' / '--output'."
         raise click.UsageError(msg)
-    from diffdecor.pipeline import Job, run_job
+    from diffdecor.job import Job
+    from diffdecor.pipeline import run_job
 
     outcome = run_job(
         Job(

@@ -12,6 +12,7 @@ from diffdecor.core.fourier import fast_shape
 from diffdecor.core.statistics import robust_sigma
 
 _CLIP = 4.0
+_SOURCE, _SOURCE_MARGIN = 2.5, 4
 _SMOOTH = 2
 _BLOCK = 32
 
@@ -59,6 +60,34 @@ def sky_pixels(
             break
         sky &= ~_grown(loud, _SMOOTH)
     return np.where(sky, values, 0.0), sky
+
+
+def source_pixels(image: NDArray[np.floating], usable: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the pixels of an image with light of sources in them.
+
+    These are pixels whose 5 x 5 mean stands out of the local level by 2.5 robust sigma of such
+    means, with a margin of 4 pixels. Subtraction leaves correlated residuals there, which are not
+    noise.
+
+    Parameters
+    ----------
+    image : array (ny, nx)
+        Pixels of the science image, or of the template.
+    usable : array (ny, nx)
+        False where a pixel must not count.
+
+    Returns
+    -------
+    array (ny, nx)
+        True near sources.
+    """
+    known = usable & np.isfinite(image)
+    if not known.any():
+        return np.zeros(known.shape, dtype=bool)
+    values = np.where(known, image, 0.0).astype(np.float64)
+    values = np.where(known, values - _local_level(values, known), 0.0)
+    smooth = _box_mean(values, known, _SMOOTH)
+    return _grown(known & (smooth > _SOURCE * robust_sigma(smooth[known])), _SOURCE_MARGIN)
 
 
 def _local_level(values: NDArray[np.float64], sky: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -126,6 +155,14 @@ class Autocorrelation:
         middle = self.values.shape[0] // 2
         return float(self.errors[middle + dy, middle + dx])
 
+    def rms(self) -> float:
+        """Return the root mean square of all coefficients but that at lag zero.
+
+        White noise gives the root mean square of `errors`.
+        """
+        middle = self.values.size // 2
+        return float(np.sqrt(np.nanmean(np.delete(self.values.ravel(), middle) ** 2)))
+
 
 def autocorrelation(
     values: NDArray[np.float64], sky: NDArray[np.bool_], max_lag: int
@@ -167,25 +204,3 @@ def _lag_sums(
     sums = scipy.fft.irfft2(np.abs(transform) ** 2, shape)
     lags = np.arange(-max_lag, max_lag + 1)
     return np.asarray(sums[lags[:, np.newaxis], lags])
-
-
-def neighbour_correlation(
-    image: NDArray[np.floating], usable: NDArray[np.bool_], variance: NDArray[np.floating] | None
-) -> Autocorrelation:
-    """Measure the correlation of neighbouring sky pixels of an image.
-
-    Parameters
-    ----------
-    image : array (ny, nx)
-        Pixels.
-    usable : array (ny, nx)
-        False where a pixel must not count.
-    variance : array (ny, nx), optional
-        Variance of the noise.
-
-    Returns
-    -------
-    Autocorrelation
-        At lags of one pixel.
-    """
-    return autocorrelation(*sky_pixels(image, usable, variance), max_lag=1)

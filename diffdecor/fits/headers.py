@@ -238,11 +238,12 @@ def _card_value(value: object) -> CardValue | None:
 
 
 def _fitting(keyword: str, value: CardValue, comment: str) -> fits.Card:
-    """Return a card whose comment does not run out of it, unless the text itself does."""
+    """Return a card whose comment does not run out of it, unless the text itself is continued."""
     width = len(str(value).replace("'", "''")) + 2 if isinstance(value, str) else 20
-    room = 80 - 10 - max(width, 20) - 3
     text = ascii_text(comment)
-    return fits.Card(keyword, value, text[:room].rstrip() if room > 0 else text)
+    if width <= 70:
+        text = text[: max(70 - max(width, 20) - 3, 0)].rstrip()
+    return fits.Card(keyword, value, text)
 
 
 def _carry_text(kept: fits.Header, card: fits.Card) -> None:

@@ -13,6 +13,9 @@ from diffdecor.fits.headers import wcs_cards
 from diffdecor.fitsfile import one_line, tolerant
 from diffdecor.images import Exposure
 
+# What wcslib says when it replaces a broken card by a default, which is no WCS of this image.
+_MENDED = ("cdfix", "value was expected")
+
 logger = logging.getLogger(__name__)
 
 
@@ -105,15 +108,18 @@ def _celestial(exposure: Exposure) -> Any:  # noqa: ANN401  astropy has no types
     from astropy.wcs import WCS  # not needed where cards are equal, and slow to import
 
     try:
-        with tolerant(exposure.name):
+        with tolerant(exposure.name) as complaints:
             wcs = WCS(wcs_cards(exposure.header)).celestial
-            if wcs.has_celestial:
-                return wcs
+        problem = next((text for text in complaints if any(c in text for c in _MENDED)), "")
     except Exception as error:  # noqa: BLE001
-        logger.warning("%s: WCS cannot be used (%s)", exposure.name, one_line(error))
+        problem = one_line(error)
+    if problem:
+        logger.warning("%s: WCS cannot be used (%s)", exposure.name, problem)
         return None
-    logger.debug("%s: no celestial WCS", exposure.name)
-    return None
+    if not wcs.has_celestial:
+        logger.debug("%s: no celestial WCS", exposure.name)
+        return None
+    return wcs
 
 
 def _frame(wcs: Any) -> tuple[str, ...]:  # noqa: ANN401

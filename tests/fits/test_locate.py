@@ -72,10 +72,8 @@ def test_old_afw_files_have_exttype():
 
 def test_layers_of_hotpants_are_known_by_object():
     hdus = _hdus("", "", "")
-    for hdu, what in zip(
-        hdus[1:], ("Convolved Image", "Noise-scaled (sigma) Difference Image", "HOTPanTS Noise Image"),
-        strict=True,
-    ):  # fmt: skip
+    layers = ("Convolved Image", "Noise-scaled (sigma) Difference Image", "HOTPanTS Noise Image")
+    for hdu, what in zip(hdus[1:], layers, strict=True):
         hdu.header["OBJECT"] = what
     assert [hdu_name(hdu) for hdu in hdus] == ["", "", "", "SIGMA"]
 

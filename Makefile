@@ -1,0 +1,61 @@
+# Everything happens in .venv, made from whatever Python 3.11 or newer is called $(PYTHON).
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+RUN := $(BIN)/diffdecor run sample_data/science.fits sample_data/template.fits sample_data/difference.fits
+SAMPLE := $(foreach role,science template,--$(role)-noise sample_data/$(role)_sigma.fits \
+  --$(role)-noise-kind sigma --$(role)-mask sample_data/$(role)_mask.fits) \
+  --difference-mask sample_data/difference_mask.fits
+
+.PHONY: help demo test check lint types format docs bench clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+demo: .venv/installed ## install, and decorrelate the sample
+	@mkdir -p demo_output
+	$(RUN) $(SAMPLE) -o demo_output/decorrelated.fits --overwrite --verbose
+
+test: .venv/test ## run the tests
+	$(BIN)/python -m pytest
+
+check: lint types ## format, lint and types
+
+lint: .venv/lint ## formatter and linters
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/python -m numpydoc.hooks.validate_docstrings $$(git ls-files 'diffdecor/*.py')
+
+types: .venv/lint ## strict types of the package
+	$(BIN)/mypy
+
+format: .venv/lint ## format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: .venv/test ## write the generated parts of the README anew
+	$(BIN)/python tests/readme.py
+
+bench: .venv/test ## run the benchmarks
+	$(BIN)/python tests/benchmarks/run.py
+
+clean: ## remove what was made here
+	rm -rf .venv demo_output build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "diffdecor needs Python 3.11 or newer: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv .venv
+
+.venv/installed: pyproject.toml | .venv/bin/python
+	$(PIP) --editable .
+	@touch $@
+
+.venv/test: pyproject.toml | .venv/bin/python
+	$(PIP) --editable '.[test]'
+	@touch $@ .venv/installed
+
+.venv/lint: pyproject.toml | .venv/bin/python
+	$(PIP) --editable '.[test,lint]'
+	@touch $@ .venv/installed .venv/test

@@ -1,0 +1,66 @@
+"""Sums of input files."""
+
+import gzip
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from hypothesis import given
+from hypothesis import strategies as st
+
+from diffdecor.errors import InputError
+from diffdecor.fits.sums import datasum, input_sum
+
+
+@given(st.binary(max_size=400), st.integers(0, 100))
+def test_pieces_add_up(data, words):
+    head, tail = data[: 4 * words], data[4 * words :]
+    assert datasum(tail, datasum(head)) == datasum(data) <= 2**32 - 1
+
+
+def test_carries_come_round():
+    assert datasum(b"\xff\xff\xff\xff\x00\x00\x00\x02") == 2
+    assert datasum(b"") == 0
+    assert datasum(b"\x01") == 1 << 24
+
+
+@pytest.mark.parametrize("dtype", ["f4", "i2", "f8"])
+def test_it_is_the_datasum_of_fits(tmp_path, dtype):
+    planes = [np.random.default_rng(n).normal(0, 1e4, (700, 500)).astype(dtype) for n in (1, 2)]
+    path = tmp_path / "a.fits"
+    fits.HDUList([fits.PrimaryHDU(planes[0]), fits.ImageHDU(planes[1])]).writeto(
+        path, checksum=True
+    )
+    with fits.open(path) as hdus:
+        total = sum(int(hdu.header["DATASUM"]) for hdu in hdus)
+    assert input_sum(path) == total % (2**32 - 1)
+    packed = tmp_path / "b.fits.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    assert input_sum(packed) == input_sum(path) == input_sum(f"{path}[1]")
+
+
+def test_headers_do_not_count_and_pixels_do(tmp_path):
+    path = tmp_path / "a.fits"
+    fits.PrimaryHDU(np.arange(12.0).reshape(3, 4)).writeto(path)
+    before = input_sum(path)
+    fits.setval(path, "OBJECT", value="something")
+    assert input_sum(path) == before
+    with fits.open(path, mode="update") as hdus:
+        hdus[0].data[0, 0] = 1
+    assert input_sum(path) != before
+
+
+def test_compressed_tiles_and_other_files(tmp_path):
+    path = tmp_path / "a.fits.fz"
+    hdus = [fits.PrimaryHDU(), fits.CompImageHDU(np.arange(400, dtype="i2").reshape(20, 20))]
+    fits.HDUList(hdus).writeto(path, checksum=True)
+    with fits.open(path, disable_image_compression=True) as opened:
+        assert input_sum(path) == int(opened[1].header["DATASUM"])
+    text = tmp_path / "kernel.txt"
+    text.write_bytes(b"[kernel]\n")
+    assert input_sum(text) == datasum(b"[kernel]\n")
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(InputError, match="no such file"):
+        input_sum(tmp_path / "gone.fits")

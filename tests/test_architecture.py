@@ -1,0 +1,87 @@
+"""The house stands: imports go down only, modules stay small, start-up stays light."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import diffdecor
+
+PACKAGE = Path(diffdecor.__file__).parent
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+# From the roof down. Rooms on one line do not know each other, but for those in `TOGETHER`.
+FLOORS = (
+    ("__main__",),
+    ("cli",),
+    ("pipeline",),
+    ("job",),
+    ("decorrelation", "fits"),
+    ("figures", "cells"),
+    ("filtering", "levels"),
+    ("kernels", "psfs", "images", "config", "cards"),
+    ("fitsfile", "registry", "options"),
+    ("core", "errors", "paths"),
+)
+TOGETHER = {("images", "psfs"), ("core", "errors"), ("fitsfile", "registry")}
+FLOOR_OF = {room: number for number, floor in enumerate(FLOORS) for room in floor}
+
+
+def room_of(path):
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def imported(path):
+    """Rooms of diffdecor and top-level packages that a module imports, anywhere in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            names = [node.module]
+        for name in names:
+            yield name.split(".")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_go_down_only(path):
+    room = room_of(path)
+    if room == "__init__":
+        return
+    for parts in imported(path):
+        if parts[0] != "diffdecor" or len(parts) == 1 or parts[1] == room:
+            continue
+        other = parts[1]
+        down = FLOOR_OF[other] > FLOOR_OF[room]
+        assert down or (room, other) in TOGETHER, f"{room} imports {other}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_rooms_keep_to_their_trade(path):
+    packages = {parts[0] for parts in imported(path)}
+    room = room_of(path)
+    if room == "core":
+        assert packages <= {"numpy", "scipy", "diffdecor", "__future__"} | sys.stdlib_module_names
+    if room != "cli":
+        assert "click" not in packages
+    assert len(path.read_text().splitlines()) <= 400
+
+
+def test_every_room_has_a_floor():
+    assert {room_of(path) for path in MODULES} - {"__init__"} == set(FLOOR_OF)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["run", "--no-such-option"]])
+def test_help_and_usage_errors_load_nothing_heavy(arguments):
+    code = (
+        "import sys\n"
+        "from diffdecor.cli import main\n"
+        f"try: main({arguments!r})\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'numpy', 'scipy', 'astropy'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
