@@ -24,7 +24,8 @@ check: lint types ## format, lint and types
 lint: .venv/lint ## formatter and linters
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/python -m numpydoc.hooks.validate_docstrings $$(git ls-files 'diffdecor/*.py')
+	$(BIN)/numpydoc lint $$(find diffdecor -name '*.py')
+	$(BIN)/python tests/docstrings.py
 
 types: .venv/lint ## strict types of the package
 	$(BIN)/mypy

@@ -20,6 +20,7 @@ from diffdecor.options import (
     border,
     centroids,
     choice,
+    documented,
     flag,
     names,
     not_negative,
@@ -47,12 +48,13 @@ FILLED_PLANES = ("SAT", "CR", "BAD", "NO_DATA")
 NOISE_KINDS = ("variance", "sigma", "ivar", "weight")
 
 
+@documented
 @dataclass(frozen=True, kw_only=True)
 class DecorrelationConfig(Checked):
     """How a difference is decorrelated.
 
     Positions are 0-based pixels, integers at pixel centres. Every field is an option of the command
-    line, of which the help text says what it does; `diffdecor.config.options` lists them.
+    line, with ``-`` for ``_``.
 
     Raises
     ------
@@ -213,6 +215,7 @@ class DecorrelationConfig(Checked):
     )
 
 
+@documented
 @dataclass(frozen=True, kw_only=True)
 class FilesConfig(Checked):
     """How the files of a job are read and its output is written.

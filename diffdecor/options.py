@@ -9,9 +9,11 @@ import math
 from collections.abc import Callable
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from diffdecor.errors import ConfigError
+
+Config = TypeVar("Config")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,9 +202,28 @@ class Declared:
     option: Option
 
     @property
+    def kind(self) -> str:
+        """Type of the value, as docstrings have it."""
+        if self.option.flag:
+            return "bool"
+        if self.option.choices:
+            return "{" + ", ".join(f'"{choice}"' for choice in self.option.choices) + "}"
+        return self.option.metavar
+
+    @property
     def flag_name(self) -> str:
         """Name on the command line."""
         return "--" + self.name.replace("_", "-")
+
+
+def documented(config_type: type[Config]) -> type[Config]:
+    """Add the declared options to the docstring of a config, as its parameters."""
+    lines = ["", "    Parameters", "    ----------"]
+    for item in options(config_type):
+        lines += [f"    {item.name} : {item.kind}", f"        {item.option.help}"]
+    head, mark, errors = (config_type.__doc__ or "").partition("\n    Raises")
+    config_type.__doc__ = head + "\n".join(lines) + "\n" + mark + errors
+    return config_type
 
 
 def options(config_type: type) -> tuple[Declared, ...]:

@@ -82,9 +82,15 @@ def load_preconvolution(name, run):
         return hdus[0].data.astype(np.float64)
 
 
+def side_of(run):
+    """The convolved side of a run."""
+    return "template" if run["config"]["template_matched"] else "science"
+
+
 def expected(name, run):
+    """The planes of the expected output, in the precision in which they were written."""
     with fits.open(folder() / name / run["expected"]) as hdus:
-        return {hdu.name: hdu.data.astype(np.float64) for hdu in hdus[1:]}
+        return {hdu.name: hdu.data.astype(hdu.data.dtype.newbyteorder("=")) for hdu in hdus[1:]}
 
 
 def config_of(run):

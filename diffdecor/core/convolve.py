@@ -71,7 +71,22 @@ class KernelField:
 
 
 def bracket(nodes: NDArray[np.float64], position: float) -> tuple[tuple[int, int], float]:
-    """Return the indices of the two nodes around a position, and the weight of the second."""
+    """Return the indices of the two nodes around a position, and the weight of the second.
+
+    Parameters
+    ----------
+    nodes : array (n,)
+        Rising positions.
+    position : float
+        Where; beyond the outermost nodes the nearer one has all the weight.
+
+    Returns
+    -------
+    tuple of int
+        Indices of the nodes.
+    float
+        Weight of the second, from 0 to 1.
+    """
     second = int(np.clip(np.searchsorted(nodes, position), 1, max(1, len(nodes) - 1)))
     if len(nodes) == 1:
         return (0, 0), 0.0
@@ -116,7 +131,22 @@ def convolve(
 def convolved(
     plane: Plane, kernels: KernelField, *, edges: Edges = "extend"
 ) -> NDArray[np.float64]:
-    """Return the whole convolution of `convolve` as one array ``(ny, nx)``."""
+    """Convolve a plane, and return all of it.
+
+    Parameters
+    ----------
+    plane : plane (ny, nx)
+        Finite pixels.
+    kernels : KernelField
+        The kernels.
+    edges : {"extend", "zero"}
+        What lies beyond the border.
+
+    Returns
+    -------
+    array (ny, nx)
+        The convolution.
+    """
     return np.concatenate([band for _, band in convolve(plane, kernels, edges=edges)])
 
 

@@ -16,7 +16,18 @@ Origin = tuple[int, int]
 
 
 def fast_shape(ny: int, nx: int) -> tuple[int, int]:
-    """Return the smallest shape, at least ``(ny, nx)``, with a fast real transform."""
+    """Return the smallest shape with a fast real transform.
+
+    Parameters
+    ----------
+    ny, nx : int
+        What it must at least be.
+
+    Returns
+    -------
+    tuple of int
+        ``(ny, nx)``.
+    """
     return int(scipy.fft.next_fast_len(ny, real=True)), int(scipy.fft.next_fast_len(nx, real=True))
 
 
@@ -99,10 +110,14 @@ def convolve_stamps(
 
     Parameters
     ----------
-    first, second : array (..., ky, kx)
-        Stamps whose leading axes broadcast.
-    first_origin, second_origin : tuple of int
-        Their origins ``(cx, cy)``.
+    first : array (..., ky1, kx1)
+        Stamps.
+    first_origin : tuple of int
+        Their origin ``(cx, cy)``.
+    second : array (..., ky2, kx2)
+        Stamps; the leading axes of both broadcast.
+    second_origin : tuple of int
+        Their origin ``(cx, cy)``.
 
     Returns
     -------

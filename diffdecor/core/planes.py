@@ -65,5 +65,18 @@ def constant_plane(value: float, shape: tuple[int, int]) -> ComputedPlane:
 
 
 def bands(shape: tuple[int, ...], height: int = 256) -> list[slice]:
-    """Return slices that go through all rows of a plane, `height` at a time."""
+    """Return slices that go through all rows of a plane, some at a time.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        ``(ny, nx)`` of the plane.
+    height : int
+        Rows at a time.
+
+    Returns
+    -------
+    list of slice
+        In rising order.
+    """
     return [slice(start, min(start + height, shape[0])) for start in range(0, shape[0], height)]

@@ -258,6 +258,8 @@ def _sound(card: fits.Card) -> fits.Card | None:
     try:
         card = fits.Card.fromstring(card.image)  # a copy: verification mends in place
         card.verify("silentfix")
+        if isinstance(card.value, fits.card.Undefined):
+            return None
         return fits.Card(card.keyword, card.value, card.comment)
     except (VerifyError, ValueError, TypeError) as error:
         logger.debug("card dropped: %s", one_line(error))

@@ -200,8 +200,17 @@ def _on_disk(pixels: NDArray[Any], dtype: str) -> NDArray[Any]:
         return np.ascontiguousarray(pixels, np.dtype(dtype).newbyteorder(">"))
 
 
+class _Stream:
+    """The file as astropy is to see it: numpy's own writing would lose the reason of an error."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.write = file.write
+        self.flush = file.flush
+        self.tell = file.tell
+
+
 def _write(file: BinaryIO, hdus: Sequence[Hdu]) -> None:
     for hdu in hdus:
         if any(len(str(card)) > 80 for card in hdu.header.cards):
             hdu.header["LONGSTRN"] = ("OGIP 1.0", "long texts are continued over several cards")
-    fits.HDUList(hdus).writeto(file, checksum=True, output_verify="silentfix+ignore")
+    fits.HDUList(hdus).writeto(_Stream(file), checksum=True, output_verify="silentfix+ignore")

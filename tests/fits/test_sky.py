@@ -34,16 +34,13 @@ def test_shapes():
     [
         TAN,
         {**TAN, "CRPIX1": 50.59},
-        {**TAN, "CRPIX1": 1050.5, "CRVAL1": 149.9, "CRPIX2": 40.5, "CRVAL2": 2.0, "CD1_1": -1e-4},
-        {**{k: v for k, v in TAN.items() if k[:2] != "CD"}, "PC1_1": -1.0, "CDELT1": 1e-4, "CDELT2": 1e-4},
+        {**{k: v for k, v in TAN.items() if k[:2] != "CD"}, "CDELT1": -1e-4, "CDELT2": 1e-4},
         None,
         {},
         {"CTYPE1": "LINEAR", "CTYPE2": "LINEAR"},
     ],
 )  # fmt: skip
 def test_same_sky_or_not_known(other):
-    if other and other["CTYPE1"].startswith("RA") and other.get("CRPIX1") == 1050.5:
-        pytest.skip("a shifted tangent point is not quite the same projection")
     check_same_sky(_exposure("a.fits", TAN), _exposure("b.fits", other))
     check_same_sky(_exposure("b.fits", other), _exposure("a.fits", TAN))
 
@@ -78,7 +75,8 @@ def test_one_sky_in_two_frames():
     angle = galactic.position_angle(north).deg
     c, s = np.cos(np.radians(angle)), np.sin(np.radians(angle))
     cards = {
-        **TAN, "CTYPE1": "GLON-TAN", "CTYPE2": "GLAT-TAN", "CRVAL1": galactic.l.deg, "CRVAL2": galactic.b.deg,
+        **TAN, "CTYPE1": "GLON-TAN", "CTYPE2": "GLAT-TAN",
+        "CRVAL1": galactic.l.deg, "CRVAL2": galactic.b.deg,
         "CD1_1": -1e-4 * c, "CD1_2": 1e-4 * s, "CD2_1": 1e-4 * s, "CD2_2": 1e-4 * c,
     }  # fmt: skip
     del cards["RADESYS"]

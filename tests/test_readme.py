@@ -1,0 +1,43 @@
+"""The README tells the truth: generated parts are up to date, examples name real options."""
+
+import re
+
+import pytest
+from readme import README, generated
+
+from diffdecor.cli import main
+
+
+def test_generated_parts_are_up_to_date():
+    text = README.read_text(encoding="utf-8")
+    # Versions of click break lines in different places.
+    assert generated(text).split() == text.split(), "run `make docs`"
+
+
+def commands(group, path=()):
+    for name, command in group.commands.items():
+        yield from (
+            commands(command, (*path, name))
+            if hasattr(command, "commands")
+            else [((*path, name), command)]
+        )
+
+
+@pytest.mark.parametrize(("path", "command"), list(commands(main)), ids=lambda v: str(v))
+def test_every_command_and_option_has_help_and_is_in_the_readme(path, command):
+    text = README.read_text(encoding="utf-8")
+    assert "diffdecor " + " ".join(path) in text
+    assert command.help
+    for parameter in command.params:
+        if parameter.param_type_name == "option":
+            assert parameter.help, parameter.name
+            assert parameter.opts[-1] in text
+
+
+def test_readme_names_no_option_that_does_not_exist():
+    known = {"--help", "--version"}
+    for _, command in commands(main):
+        for parameter in command.params:
+            known |= {*parameter.opts, *parameter.secondary_opts}
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README.read_text(encoding="utf-8")))
+    assert named <= known
