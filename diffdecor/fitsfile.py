@@ -175,7 +175,7 @@ def read_pixels(hdu: Hdu, name: object) -> NDArray[Any]:
     return pixels.reshape(image_shape(hdu))
 
 
-def read_integers(hdu: Hdu, name: object) -> NDArray[np.int64]:
+def read_integers(hdu: Hdu, name: object) -> NDArray[np.integer[Any]]:
     """Read an image HDU of whole numbers, a mask, whatever type it was stored in.
 
     Parameters
@@ -187,8 +187,8 @@ def read_integers(hdu: Hdu, name: object) -> NDArray[np.int64]:
 
     Returns
     -------
-    array of int64
-        Shape of `image_shape`.
+    array of integers
+        Shape of `image_shape`, native byte order.
 
     Raises
     ------
@@ -198,10 +198,12 @@ def read_integers(hdu: Hdu, name: object) -> NDArray[np.int64]:
     raw, header = _raw_pixels(hdu, name), hdu.header
     zero = header.get("BZERO", 0)
     if raw.dtype.kind != "f" and header.get("BSCALE", 1) == 1 and zero == int(zero):
+        if zero == 0:
+            return raw.astype(raw.dtype.newbyteorder("="), copy=False).reshape(image_shape(hdu))
         return _shifted(raw, zero).reshape(image_shape(hdu))
     pixels = read_pixels(hdu, name)
     whole = np.rint(pixels)
-    if not (np.abs(pixels - whole) < 1e-3).all():  # False for NaN
+    if not (np.isfinite(pixels).all() and np.allclose(pixels, whole, rtol=0, atol=1e-3)):
         msg = f"{name}: a mask needs whole numbers, and this image has others; is it the mask?"
         raise InputError(msg)
     return np.asarray(np.clip(whole, -(2.0**62), 2.0**62), dtype=np.int64)

@@ -12,9 +12,9 @@ from diffdecor.core.fourier import fast_shape
 from diffdecor.core.statistics import robust_sigma
 
 _CLIP = 4.0
-_SOURCE, _SOURCE_MARGIN = 2.5, 4
+_SOURCE, _SOURCE_MARGIN = 5.0, 8
 _SMOOTH = 2
-_BLOCK = 32
+_BLOCK = 48
 
 
 def sky_pixels(
@@ -23,7 +23,7 @@ def sky_pixels(
     """Return an image in units of its noise, less its local level, and which pixels are sky.
 
     Sources are found as what stands out of the noise by 4 sigma, in the image or in 5 x 5 means,
-    and left out with a margin of 2 pixels. The local level is the median of blocks of 32 pixels.
+    and left out with a margin of 2 pixels. The local level is the median of blocks of 48 pixels.
 
     Parameters
     ----------
@@ -65,9 +65,9 @@ def sky_pixels(
 def source_pixels(image: NDArray[np.floating], usable: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return the pixels of an image with light of sources in them.
 
-    These are pixels whose 5 x 5 mean stands out of the local level by 2.5 robust sigma of such
-    means, with a margin of 4 pixels. Subtraction leaves correlated residuals there, which are not
-    noise.
+    These are pixels whose 5 x 5 mean stands out of the local level by 5 robust sigma of such
+    means, with a margin of 8 pixels. Subtraction leaves correlated residuals there, which are not
+    noise. A lower threshold would pick peaks of the noise itself, and bias its correlation.
 
     Parameters
     ----------

@@ -66,7 +66,7 @@ class UnreadPlane:
                 self._pixels = read_pixels(find_extension(hdus, self.index, self.path), self.path)
         return self._pixels[rows]
 
-    def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> NDArray[Any]:  # noqa: FBT001
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:  # noqa: FBT001
         return np.array(self[0 : self.shape[0]], dtype=dtype, copy=copy)
 
 

@@ -75,15 +75,14 @@ def read_mask(
         If it is no mask: other numbers, or more than 31 bits.
     """
     values = read_integers(hdu, file)
-    outside = (values < 0) | (values >= 1 << 31)
-    if outside.any():
-        y, x = np.argwhere(outside)[0]
+    if values.min() < 0 or values.max() >= 1 << 31:
+        y, x = np.argwhere((values < 0) | (values >= 1 << 31))[0]
         msg = (
             f"{file}: the mask is {values[y, x]} at FITS pixel ({x + 1}, {y + 1}); only bits 0 to "
             "30 can be used: give a mask of non-negative 31-bit numbers"
         )
         raise InputError(msg)
-    mask = values.astype(np.int32)
+    mask = values.astype(np.int32, copy=False)
     named = _named_planes(hdu.header, file)
     if named.bits:
         logger.info("%s: mask with the planes %s", file, ", ".join(sorted(named.bits)))

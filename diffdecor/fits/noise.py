@@ -152,11 +152,12 @@ def to_variance(
         with np.errstate(divide="ignore", over="ignore"):
             nothing = (values <= 0) | np.isinf(values)
             return np.asarray(np.where(nothing, infinity, values.dtype.type(1) / values))
-    _refuse_negative(values, kind, mask, file)
-    nothing = (values <= 0) if kind == "sigma" or (values > 0).any() else (values < 0)
-    if kind == "sigma":
-        values = narrowed(values.astype(np.float64) ** 2, values.dtype)
-    return np.asarray(np.where(nothing, infinity, values))
+    suspect = values <= 0
+    if suspect.any():
+        _refuse_negative(values, suspect, kind, mask, file)
+        nothing = suspect if kind == "sigma" or (values > 0).any() else values < 0
+        values = np.where(nothing, infinity, values)
+    return narrowed(values.astype(np.float64) ** 2, values.dtype) if kind == "sigma" else values
 
 
 def narrowed(variance: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
@@ -179,7 +180,7 @@ def narrowed(variance: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
     positive = variance[np.isfinite(variance) & (variance > 0)]
     if positive.size and (positive.min() < limits.tiny or positive.max() > limits.max):
         return variance.astype(np.float64)
-    return variance.astype(dtype)
+    return variance.astype(dtype, copy=False)
 
 
 def variance_from_gain(image: NDArray[Any], gain: float, read_noise: float = 0.0) -> NDArray[Any]:
@@ -228,9 +229,13 @@ def _no_data(kind: str) -> float:
 
 
 def _refuse_negative(
-    values: NDArray[Any], kind: str, mask: NDArray[np.int32] | None, file: object
+    values: NDArray[Any],
+    suspect: NDArray[np.bool_],
+    kind: str,
+    mask: NDArray[np.int32] | None,
+    file: object,
 ) -> None:
-    wrong = np.isfinite(values) & (values < 0)
+    wrong = suspect & (values < 0) & np.isfinite(values)
     if mask is not None:
         wrong &= mask == 0
     if wrong.any():

@@ -204,6 +204,7 @@ class _Stream:
     """The file as astropy is to see it: numpy's own writing would lose the reason of an error."""
 
     def __init__(self, file: BinaryIO) -> None:
+        self.name = file.name
         self.write = file.write
         self.flush = file.flush
         self.tell = file.tell

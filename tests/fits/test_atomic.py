@@ -122,9 +122,14 @@ def test_a_folder_that_may_not_be_written(tmp_path, monkeypatch):
 def test_nothing_is_left_of_a_failed_run(tmp_path, error):
     path = tmp_path / "out.fits"
     path.write_bytes(b"old")
-    with pytest.raises(error), atomic_output(path, overwrite=True) as file:
-        file.write(b"half")
-        raise error
+
+    def fail():
+        with atomic_output(path, overwrite=True) as file:
+            file.write(b"half")
+            raise error
+
+    with pytest.raises(error):
+        fail()
     assert _names(tmp_path) == ["out.fits"]
     assert path.read_bytes() == b"old"
 
@@ -138,14 +143,18 @@ def test_nothing_is_left_of_a_failed_run(tmp_path, error):
     ],
 )
 def test_errors_of_writing_are_one_clear_line(tmp_path, code, says):
-    with (
-        pytest.raises(OutputError, match=rf"out\.fits: cannot be written: {says}") as caught,
-        atomic_output(tmp_path / "out.fits"),
-    ):
-        try:
-            raise OSError(code, os.strerror(code))
-        except OSError:  # as astropy does it: without the number
-            raise OSError("Not enough space on disk")  # noqa: B904, EM101
+    def write():
+        raise OSError(code, os.strerror(code))
+
+    def fail():
+        with atomic_output(tmp_path / "out.fits"):
+            try:
+                write()
+            except OSError:  # as astropy does it: without the number
+                raise OSError("Not enough space on disk")  # noqa: B904, EM101, TRY003
+
+    with pytest.raises(OutputError, match=rf"out\.fits: cannot be written: {says}") as caught:
+        fail()
     assert not isinstance(caught.value, OutputExistsError | BusyError)
     assert _names(tmp_path) == []
 

@@ -126,7 +126,8 @@ def test_broken_and_double_cards_are_left_out_in_silence():
 SIP = {
     "CTYPE1": "RA---TAN-SIP", "CTYPE2": "DEC--TAN-SIP", "CRVAL1": 10.0, "CRVAL2": -5.0,
     "CRPIX1": 8.5, "CRPIX2": 6.5, "CD1_1": -1e-4, "CD1_2": 1e-6, "CD2_1": 1e-6, "CD2_2": 1e-4,
-    "A_ORDER": 2, "A_2_0": 1e-6, "B_ORDER": 2, "B_0_2": 2e-6, "RADESYS": "ICRS", "EQUINOX": 2000.0, "LONPOLE": 180.0,
+    "A_ORDER": 2, "A_2_0": 1e-6, "B_ORDER": 2, "B_0_2": 2e-6,
+    "RADESYS": "ICRS", "EQUINOX": 2000.0, "LONPOLE": 180.0,
 }  # fmt: skip
 TPV = {
     **SIP,

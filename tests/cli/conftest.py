@@ -1,0 +1,97 @@
+"""A small triple in a folder of its own for every test."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from cli.workplace import SHAPE, WCS, Workplace, convolved, exposure, gaussian
+
+import diffdecor
+
+
+@pytest.fixture(scope="session")
+def arrays():
+    """Pixels of a difference of pure noise: science, template, difference, kernel."""
+    random = np.random.default_rng(7)
+    science, template = (random.normal(100.0, sigma, SHAPE) for sigma in (3.0, 2.0))
+    kernel = gaussian(3, 1.2)
+    difference = science - convolved(template, kernel)
+    return science, template, difference, kernel
+
+
+@pytest.fixture(scope="session")
+def originals(tmp_path_factory, arrays):
+    """Folder with the files of a triple: never to be changed."""
+    folder = tmp_path_factory.mktemp("originals")
+    science, template, difference, kernel = arrays
+    exposure(science, 9.0).writeto(folder / "science.fits")
+    exposure(template, 4.0).writeto(folder / "template.fits")
+    header = fits.Header(WCS)
+    fits.PrimaryHDU(difference.astype(np.float32), header).writeto(folder / "difference.fits")
+    side = fits.Header({"CONVSIDE": "TEMPLATE"})
+    fits.PrimaryHDU(kernel, side).writeto(folder / "kernel.fits")
+    fits.PrimaryHDU(gaussian(7, 1.7)).writeto(folder / "psf.fits")
+    return folder
+
+
+@pytest.fixture
+def work(tmp_path, originals):
+    """A folder of its own with the files of the triple."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    for path in originals.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    return Workplace(folder)
+
+
+@pytest.fixture
+def rewrite():
+    """Change a FITS file: ``rewrite(path, edit)`` with a function of its HDUs."""
+
+    def change(path, edit):
+        with fits.open(path, memmap=False) as hdus:
+            for hdu in hdus:
+                hdu.data  # noqa: B018  read it before the file goes
+            edited = fits.HDUList([hdu.copy() for hdu in hdus])
+        edited = edit(edited) or edited
+        edited.writeto(path, overwrite=True, output_verify="ignore")
+        return path
+
+    return change
+
+
+@pytest.fixture
+def process():
+    """Run `diffdecor` as a process of its own, with a clean environment."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(Path(diffdecor.__file__).parents[1]),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "HOME": os.environ.get("HOME", "/"),
+    }
+
+    def start(*arguments, env=None, **about):
+        command = [sys.executable, "-m", "diffdecor", *map(str, arguments)]
+        about = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | about
+        return subprocess.Popen(command, env=environment | (env or {}), **about)
+
+    return start
+
+
+@pytest.fixture(autouse=True)
+def as_it_was():
+    """Undo what a command does to its process: logging and signal handlers."""
+    logger = logging.getLogger("diffdecor")
+    before = list(logger.handlers), logger.level, logger.propagate
+    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    handlers = {name: signal.getsignal(getattr(signal, name)) for name in names}
+    yield
+    logger.handlers[:], logger.level, logger.propagate = before[0], before[1], before[2]
+    for name, handler in handlers.items():
+        signal.signal(getattr(signal, name), handler)

@@ -1,0 +1,138 @@
+"""Block convolution against direct sums."""
+
+import numpy as np
+import oracle
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+
+from diffdecor.core import convolve as module
+from diffdecor.core.convolve import KernelField, convolve, convolved, tiles
+from diffdecor.core.planes import ComputedPlane
+
+EDGES = ["extend", "zero"]
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(21)
+
+
+@pytest.mark.parametrize("edges", EDGES)
+@pytest.mark.parametrize("origin", [(4, 3), (0, 0), (8, 5), (2, 1)])
+def test_every_origin(rng, edges, origin):
+    plane, stamp = rng.normal(size=(33, 26)), rng.normal(size=(6, 9))
+    result = convolved(plane, KernelField.constant(stamp, origin), edges=edges)
+    assert_allclose(result, oracle.convolved(plane, stamp, origin, edges), atol=1e-12)
+
+
+@pytest.mark.parametrize("edges", EDGES)
+@pytest.mark.parametrize("shape", [(1, 1), (1, 8), (7, 1), (2, 2), (12, 5), (21, 21)])
+def test_every_kernel_shape(rng, edges, shape):
+    plane, stamp = rng.normal(size=(17, 22)), rng.normal(size=shape)
+    origin = (shape[1] // 2, shape[0] // 2)
+    result = convolved(plane, KernelField.constant(stamp, origin), edges=edges)
+    assert_allclose(result, oracle.convolved(plane, stamp, origin, edges), atol=1e-12)
+
+
+@pytest.mark.parametrize("edges", EDGES)
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (6, 1), (2, 3), (5, 40)])
+def test_planes_smaller_than_the_kernel(rng, edges, shape):
+    plane, stamp = rng.normal(size=shape), rng.normal(size=(15, 13))
+    result = convolved(plane, KernelField.constant(stamp, (6, 7)), edges=edges)
+    assert_allclose(result, oracle.convolved(plane, stamp, (6, 7), edges), atol=1e-12)
+
+
+@oracle.EXAMPLES
+@given(
+    shape=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    kernel=st.tuples(st.integers(1, 12), st.integers(1, 12)),
+    where=st.tuples(st.floats(0, 1), st.floats(0, 1)),
+    tile=st.integers(3, 50),
+    edges=st.sampled_from(EDGES),
+)
+def test_tiles_leave_no_trace(shape, kernel, where, tile, edges):
+    """Whatever the tiles, the result is the direct sum."""
+    rng = np.random.default_rng(sum(shape))
+    plane, stamp = rng.normal(size=shape), rng.normal(size=kernel)
+    origin = (int(where[0] * (kernel[1] - 1)), int(where[1] * (kernel[0] - 1)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "TILE", tile)
+        result = convolved(plane, KernelField.constant(stamp, origin), edges=edges)
+    assert_allclose(result, oracle.convolved(plane, stamp, origin, edges), atol=1e-11)
+
+
+@pytest.mark.parametrize("edges", EDGES)
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [
+        ([0, 39], [0, 30]),
+        ([0, 11, 17, 18, 39], [0, 14, 30]),
+        ([3.5, 20.25, 30.75], [7.5, 8.5]),
+        ([5], [2, 28]),
+        ([-10, 60], [40, 50]),
+    ],
+)
+def test_varying_kernel_is_bilinear_at_every_pixel(rng, edges, x, y):
+    plane = rng.normal(size=(31, 40))
+    stamps = rng.normal(size=(len(y), len(x), 4, 5))
+    field = KernelField(np.array(x, float), np.array(y, float), stamps, (1, 2))
+
+    def bilinear(column, row):
+        across = [np.interp(column, x, np.eye(len(x))[n]) for n in range(len(x))]
+        along = [np.interp(row, y, np.eye(len(y))[n]) for n in range(len(y))]
+        return np.einsum("y,x,yxji->ji", along, across, stamps)
+
+    expected = oracle.convolved_varying(plane, bilinear, (1, 2), edges)
+    assert_allclose(convolved(plane, field, edges=edges), expected, atol=1e-12)
+    assert_allclose(field.at(12.3, 9.9), bilinear(12.3, 9.9), atol=1e-13)
+
+
+def test_equal_kernels_everywhere_are_one_kernel(rng):
+    plane, stamp = rng.normal(size=(60, 70)), rng.normal(size=(5, 5))
+    stamps = np.broadcast_to(stamp, (3, 4, 5, 5))
+    field = KernelField(np.array([0.0, 9, 40, 69]), np.array([0.0, 33, 59]), stamps, (2, 2))
+    assert_allclose(
+        convolved(plane, field), convolved(plane, KernelField.constant(stamp, (2, 2))), atol=1e-12
+    )
+
+
+@oracle.EXAMPLES
+@given(
+    length=st.integers(1, 2000),
+    nodes=st.lists(st.floats(-50, 2100), min_size=1, max_size=6, unique=True).map(sorted),
+)
+def test_tiles_partition_an_axis_at_the_nodes(length, nodes):
+    parts = tiles(np.array(nodes), length)
+    pixels = [pixel for start, stop in parts for pixel in range(start, stop)]
+    assert pixels == list(range(length))
+    for start, stop in parts:
+        assert stop - start <= module.TILE
+        assert not any(start < node < stop - 1 for node in nodes)
+
+
+def test_planes_are_read_by_bands_of_rows(rng):
+    pixels = rng.normal(size=(900, 40))
+    read = []
+
+    def rows(wanted):
+        read.append(wanted.stop - wanted.start)
+        return pixels[wanted]
+
+    field = KernelField.constant(oracle.gaussian(11, 2), (5, 5))
+    bands = list(convolve(ComputedPlane(pixels.shape, rows), field))
+    assert max(read) <= module.TILE + 10
+    assert [band.start for band, _ in bands] == [0, *(band.stop for band, _ in bands[:-1])]
+    assert_array_equal(np.concatenate([part for _, part in bands]), convolved(pixels, field))
+
+
+def test_margins_are_what_the_kernel_reaches_over():
+    field = KernelField.constant(np.ones((4, 7)), (1, 3))
+    impulse = np.zeros((21, 21))
+    impulse[10, 10] = 1
+    rows, columns = np.nonzero(convolved(impulse, field, edges="zero") > 0.5)
+    left, right, bottom, top = field.margins
+    # A pixel x takes what lies from x - left to x + right.
+    assert (columns.max() - 10, 10 - columns.min()) == (left, right)
+    assert (rows.max() - 10, 10 - rows.min()) == (bottom, top)
