@@ -213,6 +213,11 @@ class DecorrelationConfig(Checked):
         help="Flag pixels that take more than this share of their filter's energy from filled "
         "pixels (NEAR_FILLED) or from beyond the border (EDGE).",
     )
+    significance: bool = flag(
+        False,
+        "DDSIGNIF",
+        help="Also give the significance of a point source at every pixel (SIGNIF); needs a PSF.",
+    )
 
 
 @documented

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,7 +22,7 @@ from diffdecor.core.grid import Nodes, Window, largest_spacing, nodes_for
 from diffdecor.core.psf import adaptive_fwhm
 from diffdecor.core.whitening import compact_filters
 from diffdecor.errors import ConfigError, InputError, KernelError
-from diffdecor.figures import figures_of, psf_of_result
+from diffdecor.figures import figures_of, psf_of_result, result_significance
 from diffdecor.filtering import (
     Field,
     Triple,
@@ -64,6 +64,8 @@ class Result:
         Noise variance of both images at these positions.
     figures : mapping of str to value
         What goes into the header; `diffdecor.cards.FIGURE_CARDS` says what each is.
+    significance : array (ny, nx), optional
+        Significance of a point source at every pixel, where it was asked for.
     cells : tuple of CellResult
         The separate cells, where ``blend`` is ``none``.
     """
@@ -74,7 +76,8 @@ class Result:
     science_level: NDArray[np.float64]
     template_level: NDArray[np.float64]
     figures: Mapping[str, object]
-    cells: tuple[CellResult, ...] = field(default=())
+    significance: NDArray[np.float64] | None = None
+    cells: tuple[CellResult, ...] = ()
 
 
 def decorrelate(
@@ -326,4 +329,5 @@ def _result(
         science_level=levels.science,
         template_level=levels.template,
         figures=figures,
+        significance=result_significance(exposure, filters, bad, config),
     )

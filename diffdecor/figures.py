@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from diffdecor.config import DecorrelationConfig
+from diffdecor.core.convolve import KernelField
 from diffdecor.core.grid import Window
 from diffdecor.core.noise import NoiseSide
 from diffdecor.core.psf import (
@@ -15,9 +17,12 @@ from diffdecor.core.psf import (
     half_maximum_fwhm,
     noise_equivalent_area,
 )
+from diffdecor.core.planes import Plane
+from diffdecor.core.significance import significance
 from diffdecor.core.statistics import clipped_mean
 from diffdecor.core.variance import squared_kernels
 from diffdecor.core.whiteness import autocorrelation, sky_pixels, source_pixels
+from diffdecor.errors import ConfigError
 from diffdecor.filtering import Field, Triple, holes
 from diffdecor.images import Exposure
 from diffdecor.levels import Way
@@ -91,6 +96,56 @@ def psf_of_result(
     width = max(flux_half_width(stamp, origin) for stamp, origin in corrected)
     square = np.array([crop_stamp(stamp, origin, width) for stamp, origin in corrected])
     return StampPsf(square, positions if len(square) > 1 else None, name="PSF of the result")
+
+
+def result_significance(
+    result: Exposure, filters: Field, bad: Plane, config: DecorrelationConfig
+) -> NDArray[np.float64] | None:
+    """Return the significance of a point source at every pixel, if it is asked for.
+
+    A score image is a matched filter's output already.
+
+    Parameters
+    ----------
+    result : Exposure
+        The result.
+    filters : Field
+        Where its PSF is known.
+    bad : plane (ny, nx)
+        Pixels that hold no sky.
+    config : DecorrelationConfig
+        Whether it is asked for.
+
+    Returns
+    -------
+    array (ny, nx) or None
+        Signal-to-noise ratio.
+
+    Raises
+    ------
+    ConfigError
+        If it is asked for and no PSF is known.
+    """
+    if not config.significance:
+        return None
+    everything = slice(0, result.shape[0])
+    image = np.asarray(result.image[everything])
+    variance = np.asarray(result.variance[everything])  # type: ignore[index]
+    if config.score:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(np.where(bad[everything], np.nan, image / np.sqrt(variance)))
+    psf = result.psf
+    if not isinstance(psf, StampPsf):
+        msg = "--significance needs a PSF: give --difference-psf, --science-psf or --template-psf"
+        raise ConfigError(msg)
+    stamps = np.asarray(psf.stamps)
+    on_grid = len(stamps) == len(filters.x) * len(filters.y) and config.blend == "interpolate"
+    if on_grid:
+        field = filters.kernels(stamps, psf.origin)
+    else:
+        middle = psf.stamp((result.shape[1] - 1) / 2, (result.shape[0] - 1) / 2)
+        field = KernelField.constant(middle, psf.origin)
+    return significance(image, variance, ~np.asarray(bad[everything]), field)
 
 
 def figures_of(

@@ -59,9 +59,13 @@ def window_levels(
 ) -> NDArray[np.float64]:
     """Return the clipped mean of the variance plane in every window ``(n,)``, NaN where unknown."""
     levels = np.full(len(windows), np.nan)
+    by_rows: dict[tuple[int, int], list[int]] = {}
     for number, window in enumerate(windows):
-        rows = usable_variances(exposure, window.rows, ignore)
-        levels[number] = clipped_mean(rows[:, window.columns])
+        by_rows.setdefault((window.y0, window.y1), []).append(number)
+    for (start, stop), numbers in by_rows.items():
+        rows = usable_variances(exposure, slice(start, stop), ignore)
+        for number in numbers:
+            levels[number] = clipped_mean(rows[:, windows[number].columns])
     return levels
 
 

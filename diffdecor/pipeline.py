@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,13 @@ from astropy.io import fits
 from diffdecor.cells import CellResult
 from diffdecor.config import DecorrelationConfig
 from diffdecor.decorrelation import Result, decorrelate
-from diffdecor.errors import AlreadyDecorrelatedError, ConfigError, InputError
+from diffdecor.errors import AlreadyDecorrelatedError, ConfigError, InputError, KernelError
 from diffdecor.fits.atomic import atomic_output, check_output
 from diffdecor.fits.exposure import read_exposure
 from diffdecor.fits.headers import squared_unit, wcs_cards
 from diffdecor.fits.sky import check_same_shape, check_same_sky
 from diffdecor.fits.write import Stamps, write_result
+from diffdecor.fitsfile import UNREADABLE, check_file, find_extension, one_line, open_fits, tolerant
 from diffdecor.images import Exposure
 from diffdecor.job import VERSION_CARD, Job, Outcome, is_done, record, recorded_figures
 from diffdecor.kernels.model import MatchingKernel
@@ -130,16 +132,23 @@ def _refuse_decorrelated(difference: Exposure, *, force: bool) -> None:
 def _kernel(job: Job, difference: Exposure) -> MatchingKernel:
     """Read the kernel, and check that it was made for an image of this size."""
     config = job.decorrelation
-    center = job.files.kernel_center
+    # The kernel that a difference carries is in another HDU than its pixels.
+    carried = str(split_extension(job.difference)[0])
     kernel = read_kernel(
-        job.kernel or job.difference,
+        carried if job.kernel is None else job.kernel,
         job.difference,
         convolved=None if config.convolved == "auto" else config.convolved,
         science_scale=config.science_scale,
         template_scale=config.template_scale,
         sense=job.files.kernel_sense,
-        center=None if center is None else tuple(int(value) for value in center),
+        center=job.files.kernel_center,
     )
+    if job.kernel is None and kernel.format == "stamp":
+        msg = (
+            f"{job.difference}: there is no kernel in the difference; give the kernel file with "
+            "--kernel"
+        )
+        raise KernelError(msg)
     log.info("%s: %s kernel of %d x %d pixels", kernel.name, kernel.format, *kernel.shape[::-1])
     made_for = kernel.image_shape
     if made_for is not None and made_for != difference.shape and not job.files.force:
@@ -166,24 +175,39 @@ def _with_centroids(config: DecorrelationConfig) -> DecorrelationConfig:
     """Read the centroids of the cells, where they are in a file."""
     if not isinstance(config.cell_centroids, str):
         return config
-    from astropy.table import Table
-
     file = config.cell_centroids
     path, _ = split_extension(file)
-    if not path.is_file():
-        msg = f"{file}: there is no such file of cell centroids"
-        raise InputError(msg)
+    check_file(path)
     try:
-        is_fits = path.read_bytes()[:6] == b"SIMPLE"
-        table = Table.read(path, format="fits" if is_fits else "ascii")
-        columns = {name.lower(): name for name in table.colnames}
-        positions = [
-            (float(row[columns["x"]]), float(row[columns["y"]])) for row in table.filled(np.nan)
-        ]
-    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
-        msg = f"{file}: no table with columns x and y ({error})"
+        with tolerant(file):
+            table = _position_table(file, path)
+        positions = np.array([np.asarray(table[axis], np.float64) for axis in "xy"]).T
+    except UNREADABLE as error:
+        msg = f"{file}: no table with columns x and y ({one_line(error)})"
         raise InputError(msg) from error
-    return replace(config, cell_centroids=tuple(positions))
+    if not len(positions) or not np.isfinite(positions).all():
+        what = "a position is not finite" if len(positions) else "the table has no rows"
+        msg = f"{file}: {what}; give x and y of the centre of every cell"
+        raise InputError(msg)
+    return replace(config, cell_centroids=tuple((float(x), float(y)) for x, y in positions))
+
+
+def _position_table(file: str, path: Path) -> Any:  # noqa: ANN401  astropy has no types
+    """Read a text or FITS table, its column names in lower case."""
+    from astropy.table import Table
+
+    with path.open("rb") as opened:
+        is_text = opened.read(6) != b"SIMPLE"
+    if is_text:
+        table = Table.read(path, format="ascii")
+    else:
+        with open_fits(file) as (hdus, extension):
+            tables = [hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU | fits.TableHDU)]
+            chosen = tables[0] if extension is None else find_extension(hdus, extension, file)
+            table = Table.read(chosen)
+    table = table[[name for name in table.colnames if name.lower() in {"x", "y"}]]
+    table.rename_columns(table.colnames, [name.lower() for name in table.colnames])
+    return table.filled(np.nan)
 
 
 def _write(job: Job, result: Result, difference: Exposure) -> None:
@@ -196,11 +220,24 @@ def _write(job: Job, result: Result, difference: Exposure) -> None:
         result.exposure,
         cards=record(job, result.figures),
         psi=psi,
-        extra=_cell_hdus(result.cells, difference, job.files.dtype),
+        extra=[
+            *_significance_hdus(result, difference),
+            *_cell_hdus(result.cells, difference, job.files.dtype),
+        ],
         dtype=job.files.dtype,
         overwrite=job.overwrite,
         inputs=job.inputs,
     )
+
+
+def _significance_hdus(result: Result, difference: Exposure) -> list[fits.ImageHDU]:
+    """Return the HDU of the significance, where there is one."""
+    if result.significance is None:
+        return []
+    hdu = fits.ImageHDU(result.significance.astype("float32"), name="SIGNIF")
+    if difference.header is not None:
+        hdu.header.extend(wcs_cards(difference.header), unique=True)
+    return [hdu]
 
 
 def _cell_hdus(

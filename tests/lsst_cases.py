@@ -1,4 +1,4 @@
-"""Reads the reference cases of LSST's decorrelation (see the set's README) into our objects."""
+"""Reads the reference cases of LSST's decorrelation (layout: README of the set) as our objects."""
 
 import json
 import os

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 Adjust = Literal["spacing", "size", "none"]
 MIN_SPACING = 16
 """Closest nodes, pixels: about the length of a filter's arm, below which steps blur anyway."""
+MAX_NODES = 4096
+"""Nodes beyond which no more are added: their filters have to be kept, and written."""
 _STEP = 0.05
 """Deviation of the (natural) logarithm of a noise level that asks for closer nodes."""
 
@@ -224,7 +226,8 @@ def nodes_for(
 
     Between two columns of nodes a level is interpolated linearly. Where the levels of small blocks
     of pixels deviate from that by more than 5 per cent, the columns are halved, down to
-    `MIN_SPACING`; rows likewise. The kernel may jump at `breaks`: nodes lie on either side.
+    `MIN_SPACING` and up to `MAX_NODES`; rows likewise. The kernel may jump at `breaks`: nodes lie
+    on either side.
 
     Parameters
     ----------
@@ -253,7 +256,8 @@ def nodes_for(
     while True:
         finer_x = _halved(x, y, levels.transpose(0, 2, 1), centres[1], centres[0])
         finer_y = _halved(y, x, levels, centres[0], centres[1])
-        if len(finer_x) == len(x) and len(finer_y) == len(y):
+        finished = len(finer_x) == len(x) and len(finer_y) == len(y)
+        if finished or len(finer_x) * len(finer_y) > MAX_NODES:
             return Nodes(x, y, shape)
         x, y = finer_x, finer_y
 
@@ -295,15 +299,15 @@ def _not_linear(
     known = np.isfinite(profile)
     if known.sum() < 2:
         return []
+
+    def level(start: int, stop: int) -> float:
+        inside = known & (centres >= start - 0.5) & (centres <= stop - 0.5)
+        if inside.any():
+            return float(profile[inside].mean())
+        return float(np.interp((start + stop - 1) / 2, centres[known], profile[known]))
+
     windows = _nearest(lines, int(lines[-1]) + 1)
-    at_lines = np.array(
-        [
-            profile[known & (centres >= start - 0.5) & (centres <= stop - 0.5)].mean()
-            if (known & (centres >= start - 0.5) & (centres <= stop - 0.5)).any()
-            else np.interp((start + stop - 1) / 2, centres[known], profile[known])
-            for start, stop in windows
-        ]
-    )
+    at_lines = np.array([level(start, stop) for start, stop in windows])
     wrong = known & (np.abs(profile - np.interp(centres, lines, at_lines)) > _STEP)
     intervals = np.unique(np.clip(np.searchsorted(lines, centres[wrong]) - 1, 0, len(lines) - 2))
     return [

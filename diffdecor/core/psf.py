@@ -9,6 +9,8 @@ from diffdecor.core.fourier import Origin, convolve_stamps
 
 _SIGMA_TO_FWHM = 2.0 * np.sqrt(2.0 * np.log(2.0))
 _PASSES = 100
+_SMALLEST = 1e-4
+"""Determinant of moments, pixels^4, below which they have collapsed onto one pixel."""
 
 
 def corrected_psf(
@@ -126,7 +128,7 @@ def adaptive_fwhm(stamp: NDArray[np.float64]) -> float:
     Returns
     -------
     float
-        FWHM, pixels; NaN if the moments do not converge.
+        FWHM, pixels; NaN if the moments collapse, as those of a single pixel do.
     """
     y, x = np.indices(stamp.shape, dtype=np.float64)
     cy, cx = np.unravel_index(int(np.argmax(stamp)), stamp.shape)
@@ -140,7 +142,7 @@ def adaptive_fwhm(stamp: NDArray[np.float64]) -> float:
         shift = (offset * weight).sum(axis=(1, 2)) / total
         # The weighted moments of a Gaussian are half its own.
         measured = 2.0 * np.einsum("iyx,jyx,yx->ij", offset, offset, weight) / total
-        if not np.isfinite(measured).all() or np.linalg.det(measured) <= 0:
+        if not np.isfinite(measured).all() or np.linalg.det(measured) <= _SMALLEST:
             return float("nan")
         done = np.allclose(measured, moments, rtol=1e-10, atol=0) and np.abs(shift).max() < 1e-10
         centre, moments = centre + 2.0 * shift, measured

@@ -160,8 +160,9 @@ class Autocorrelation:
 
         White noise gives the root mean square of `errors`.
         """
-        middle = self.values.size // 2
-        return float(np.sqrt(np.nanmean(np.delete(self.values.ravel(), middle) ** 2)))
+        others = np.delete(self.values.ravel(), self.values.size // 2)
+        known = others[np.isfinite(others)]
+        return float(np.sqrt(np.mean(known**2))) if known.size else float("nan")
 
 
 def autocorrelation(

@@ -143,25 +143,53 @@ def compact_filters(
         Of unit sum each.
     """
     _warn_of_floor(science, template)
-    size, half_width = _length(science, template, score=score, tail=tail)
-    batch = max(1, _BATCH_PIXELS // size**2)
-    stamps, lost = [], 0.0
-    for start in range(0, len(science), batch):
-        part = slice(start, start + batch)
-        wrapped = _wrapped_filters(science[part], template[part], size, score=score)
-        cut = centred(wrapped, half_width)
-        norm = np.sum(wrapped**2, axis=(1, 2))
-        kept = np.sum(cut**2, axis=(1, 2))
-        lost = max(lost, float(np.sqrt(np.max(1 - np.minimum(kept / norm, 1)))))
-        stamps.append(cut / cut.sum(axis=(1, 2), keepdims=True))
-    if lost > _VISIBLE_TAIL:
+    probe = _extremes(science, template)
+    while True:
+        size, half_width = _length(science[probe], template[probe], score=score, tail=tail)
+        stamps, lost = _cut_filters(science, template, size, half_width, score=score)
+        worst = int(np.argmax(lost))
+        if lost[worst] <= tail or worst in probe:
+            break
+        probe = np.append(probe, worst)  # longer than it looked
+    if lost[worst] > _VISIBLE_TAIL:
         log.warning(
             "the filter is cut off at %d pixels although %.1g of it lies beyond: "
             "the result is not quite white",
             half_width,
-            lost,
+            lost[worst],
         )
-    return Filters(np.concatenate(stamps), lost)
+    return Filters(stamps, float(lost[worst]))
+
+
+def _extremes(science: NoiseSide, template: NoiseSide) -> NDArray[np.intp]:
+    """Return the places where the longest filters are to be expected.
+
+    The filter is the longer the more the convolved side dominates the noise, and depends on the
+    width of the kernel: places with the extremes of either.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.nan_to_num(template.zero_power / science.zero_power)
+    widths = [(side.stamps**2).sum(axis=(1, 2)) / side.sums**2 for side in (science, template)]
+    orders = [np.argsort(values) for values in (ratio, *widths)]
+    return np.unique([order[place] for order in orders for place in (0, len(order) // 2, -1)])
+
+
+def _cut_filters(
+    science: NoiseSide, template: NoiseSide, size: int, half_width: int, *, score: bool
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return all filters ``(n, 2m + 1, 2m + 1)``, and the share of each that was cut off."""
+    batch = max(1, _BATCH_PIXELS // size**2)
+    stamps, lost = [], []
+    inside = np.arange(-half_width, half_width + 1)
+    for start in range(0, len(science), batch):
+        part = slice(start, start + batch)
+        wrapped = _wrapped_filters(science[part], template[part], size, score=score)
+        cut = centred(wrapped, half_width)
+        stamps.append(cut / cut.sum(axis=(1, 2), keepdims=True))
+        wrapped[:, inside[:, np.newaxis], inside] = 0.0
+        beyond = np.sum(wrapped**2, axis=(1, 2))
+        lost.append(np.sqrt(beyond / (beyond + np.sum(cut**2, axis=(1, 2)))))
+    return np.concatenate(stamps), np.concatenate(lost)
 
 
 def _warn_of_floor(science: NoiseSide, template: NoiseSide) -> None:
@@ -188,19 +216,11 @@ def _wrapped_filters(
 def _length(
     science: NoiseSide, template: NoiseSide, *, score: bool, tail: float
 ) -> tuple[int, int]:
-    """Return transform size and half width that do for the longest of the filters.
-
-    The filter is the longer the more the convolved side dominates the noise, so the extremes of
-    the ratio of both noise levels are tried.
-    """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.nan_to_num(template.zero_power / science.zero_power)
-    order = np.argsort(ratio)
-    probe = np.unique(np.concatenate([order[:2], order[len(order) // 2 :][:1], order[-2:]]))
+    """Return transform size and half width that do for the longest of the filters."""
     widest = max(*science.stamps.shape[1:], *template.stamps.shape[1:])
     size: int = fast_shape(max(64, 4 * widest), 1)[0]
     while True:
-        wrapped = _wrapped_filters(science[probe], template[probe], size, score=score)
+        wrapped = _wrapped_filters(science, template, size, score=score)
         half_width = _tail_half_width(wrapped, tail)
         if half_width <= size // 4:
             return size, half_width

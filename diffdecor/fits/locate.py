@@ -94,7 +94,9 @@ def find_image(
         images = [hdu for hdu in hdus if image_shape(hdu) and hdu_name(hdu) not in others]
         flat = [hdu for hdu in images if len(image_shape(hdu)) == 2] or images
         if not flat or (like is not None and len(flat) > 1):
-            there = ", ".join(f"{n} {hdu.name}".strip() for n, hdu in enumerate(hdus))
+            there = ", ".join(
+                f"{n} {hdu_name(hdu) or hdu.name}".strip() for n, hdu in enumerate(hdus)
+            )
             what = "several images" if flat else "no image"
             msg = f"{file}: there is {what} in it (HDUs: {there}); name one as file.fits[EXT]"
             raise InputError(msg)

@@ -64,7 +64,7 @@ class KernelOptions:
         elif not all(np.isfinite(s) and s != 0 for s in scales):
             problem = f"kernel scales {scales}: give finite numbers other than 0"
         elif self.center is not None and not _is_pixel(self.center):
-            problem = f"center = {self.center}: give the 0-based pixel (x, y)"
+            problem = f"kernel center = {self.center}: give a 0-based pixel (x, y), whole numbers"
         elif not all(n == int(n) >= 1 for n in counts):
             problem = f"nsx, nsy, rss = {counts}: give whole numbers from 1"
         if problem:
@@ -119,7 +119,8 @@ def read_kernel(
     path : str or Path
         The kernel file, or a difference that carries its kernel; ``file.fits[EXT]`` names an HDU.
     difference : str or Path, optional
-        The difference image, where formats leave facts about the kernel.
+        The difference image, where formats leave facts about the kernel. Where it is the same file,
+        no image in it is taken for a plain stamp unless `path` names its HDU.
     **options
         Fields of `KernelOptions`.
 
@@ -142,11 +143,19 @@ def read_kernel(
     with ExitStack() as opened:
         other = None if difference is None else opened.enter_context(open_source(difference))
         source = opened.enter_context(open_source(path, other))
-        return _overridden(_read(source, chosen), chosen)
+        carried = other is not None and source.selected is None and source.path == other.path
+        return _overridden(_read(source, chosen, carried=carried), chosen)
 
 
-def _read(source: Source, options: KernelOptions) -> MatchingKernel:
+def _read(source: Source, options: KernelOptions, *, carried: bool) -> MatchingKernel:
     """Read an opened file, with everything that goes wrong inside astropy named."""
+    if carried and _registry.claim(source.candidates, source.name) is None:
+        # Any image passes for a plain stamp: the difference must not be taken for its own kernel.
+        msg = (
+            f"{source.name}: the difference carries no matching kernel that is known; give the "
+            "file of the kernel with --kernel"
+        )
+        raise KernelError(msg)
     known = _registry.identify(source.candidates, source.name)
     try:
         with tolerant(source.name):

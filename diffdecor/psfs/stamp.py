@@ -21,7 +21,9 @@ logger = logging.getLogger(__name__)
 
 PSF_HDU = "PSF"
 POSITIONS_HDU = "PSFPOS"
+LARGEST_SIDE = 1001
 _SAMPLING = ("OVERSAMP", "PSF_SAMP")
+_OF_EXPOSURES = {"IMAGE", "SCI", "MASK", "DQ", "VARIANCE", "ERR", "WHT"}
 
 
 @register("psf-hdu", description="an image HDU named PSF, with a table PSFPOS if it is a cube")
@@ -52,8 +54,16 @@ class PlainStamp:
     @staticmethod
     def read(hdus: Hdus, selected: Hdu, name: str) -> StampPsf:
         """Read the stamp."""
-        hdu = selected if selected is not None else next(filter(image_shape, hdus))
-        return _stamps(hdu, hdus, f"{name}: PSF")
+        if selected is not None:
+            return _stamps(selected, hdus, f"{name}: PSF")
+        exposure = sorted(_OF_EXPOSURES & {hdu.name.upper() for hdu in hdus})
+        if exposure:
+            msg = (
+                f"{name}: holds an exposure (HDU {exposure[0]}) without an HDU PSF; "
+                "give the file of the PSF"
+            )
+            raise InputError(msg)
+        return _stamps(next(filter(image_shape, hdus)), hdus, f"{name}: PSF")
 
 
 def _is_named(hdu: Hdu) -> bool:
@@ -64,6 +74,9 @@ def _stamps(hdu: Hdu, hdus: Hdus, name: str) -> StampPsf:
     shape = image_shape(hdu)
     if len(shape) not in {2, 3} or 0 in shape:
         msg = f"{name}: expected a stamp or a cube of stamps, found an image of shape {shape}"
+        raise InputError(msg)
+    if max(shape[-2:]) > LARGEST_SIDE:
+        msg = f"{name}: {shape[-1]} x {shape[-2]} pixels are an image, not a PSF; give its own file"
         raise InputError(msg)
     for keyword in _SAMPLING:
         if hdu.header.get(keyword, 1) != 1:

@@ -95,3 +95,16 @@ def as_it_was():
     logger.handlers[:], logger.level, logger.propagate = before[0], before[1], before[2]
     for name, handler in handlers.items():
         signal.signal(getattr(signal, name), handler)
+
+
+@pytest.fixture
+def hotpants_job():
+    """Give the arguments of a run on the real HOTPANTS sample, with brackets after the names."""
+    sample = Path(diffdecor.__file__).parents[1] / "sample_data"
+
+    def arguments(extension=""):
+        files = [f"{sample / role}.fits{extension}" for role in ("science", "template")]
+        levels = ["--science-variance", "180", "--template-variance", "22"]
+        return ["run", *files, f"{sample / 'difference.fits'}{extension}", *levels]
+
+    return arguments

@@ -5,13 +5,14 @@ import gzip
 import numpy as np
 import pytest
 from astropy.io import fits
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffdecor.errors import InputError
 from diffdecor.fits.sums import datasum, input_sum
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=400), st.integers(0, 100))
 def test_pieces_add_up(data, words):
     head, tail = data[: 4 * words], data[4 * words :]
