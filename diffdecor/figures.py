@@ -9,6 +9,7 @@ from diffdecor.config import DecorrelationConfig
 from diffdecor.core.convolve import KernelField
 from diffdecor.core.grid import Window
 from diffdecor.core.noise import NoiseSide
+from diffdecor.core.planes import Plane
 from diffdecor.core.psf import (
     adaptive_fwhm,
     corrected_psf,
@@ -17,7 +18,6 @@ from diffdecor.core.psf import (
     half_maximum_fwhm,
     noise_equivalent_area,
 )
-from diffdecor.core.planes import Plane
 from diffdecor.core.significance import significance
 from diffdecor.core.statistics import clipped_mean
 from diffdecor.core.variance import squared_kernels

@@ -251,7 +251,8 @@ def _cell_hdus(
             if difference.header is not None:
                 hdu.header.extend(wcs_cards(difference.header), unique=True)
                 unit = difference.header.get("BUNIT")
-                hdu.header["BUNIT"] = squared_unit(unit) if "VARIANCE" in name else unit
+                if unit:
+                    hdu.header["BUNIT"] = squared_unit(unit) if "VARIANCE" in name else unit
             for axis, first in ((1, cell.window.x0), (2, cell.window.y0)):
                 hdu.header[f"LTV{axis}"] = (-first, "[pixel] offset of the cell in the image")
                 if f"CRPIX{axis}" in hdu.header:

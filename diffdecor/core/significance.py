@@ -46,9 +46,6 @@ def significance(
     information = convolved(weight, KernelField(psf.x, psf.y, stamps**2, origin), edges="zero")
     # Rounding of the transforms leaves next to nothing where there is nothing.
     there = information > 1e-9 * information.max(initial=0.0)
-    return np.divide(
-        matched,
-        np.sqrt(np.maximum(information, 0.0)),
-        out=np.full(image.shape, np.nan),
-        where=there,
-    )
+    ratio = np.full(image.shape, np.nan)
+    np.divide(matched, np.sqrt(np.maximum(information, 0.0)), out=ratio, where=there)
+    return ratio
