@@ -16,6 +16,9 @@ from diffdecor.kernels.model import Box
 
 CELL_SIZE, GRID_STEP = 41.0, 40.0
 """LSST's defaults, in units of the PSF FWHM."""
+MOST_CELLS = 50_000
+"""More cells or nodes than that are a mistake in an option."""
+_LARGEST = float(1 << 30)
 
 
 def cells_for(
@@ -50,10 +53,12 @@ def cells_for(
         )
     else:
         unit = fwhm_unit(config, fwhm)
+        steps = _rounded(step, unit)
+        check_number(shape[1] / steps[0] * shape[0] / steps[1])
         cells = regular_cells(
             shape,
             _rounded(size, unit),
-            _rounded(step, unit),
+            steps,
             _rounded(config.cell_border, unit, least=0),
             config.adjust_grid,  # type: ignore[arg-type]
         )
@@ -82,13 +87,40 @@ def fwhm_unit(config: DecorrelationConfig, fwhm: float | None) -> float:
     return fwhm
 
 
+def check_number(cells: float) -> None:
+    """Refuse a grid that would keep the computer busy for days, before it is made.
+
+    Parameters
+    ----------
+    cells : float
+        How many cells or nodes it has, roughly.
+
+    Raises
+    ------
+    ConfigError
+        If they are more than anybody can mean.
+    """
+    if cells > MOST_CELLS:
+        msg = (
+            f"the grid would have some {cells:.0f} cells or nodes, {MOST_CELLS} are allowed; "
+            "give a larger --grid-step, and mind its unit (--no-scale-by-fwhm: pixels)"
+        )
+        raise ConfigError(msg)
+
+
+def in_pixels(size: float, unit: float = 1.0) -> float:
+    """Return a size in pixels, bounded beyond every image so that it stays a sane number."""
+    return min(size * unit, _LARGEST)
+
+
 def _rounded(pair: tuple[float, float], unit: float, least: int = 1) -> tuple[int, int]:
     """Scale sizes and round them, half to even."""
-    return max(least, round(pair[0] * unit)), max(least, round(pair[1] * unit))
+    x, y = (max(least, round(in_pixels(size, unit))) for size in pair)
+    return x, y
 
 
 def _truncated(pair: tuple[float, float]) -> tuple[int, int]:
-    return int(pair[0]), int(pair[1])
+    return int(in_pixels(pair[0])), int(in_pixels(pair[1]))
 
 
 def middle_of(window: Window, config: DecorrelationConfig) -> tuple[float, float]:

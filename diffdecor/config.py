@@ -354,10 +354,17 @@ def read_toml(file: str | Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         msg = f"{file}: not valid TOML: {error}"
         raise ConfigError(msg) from error
-    values = {name.replace("-", "_"): value for name, value in table.items()}
+    values: dict[str, Any] = {}
+    for name, value in table.items():
+        if values.setdefault(name.replace("-", "_"), value) is not value:
+            msg = f"{file}: the option {name.replace('_', '-')} is set twice"
+            raise ConfigError(msg)
     known = {item.name for kind in (DecorrelationConfig, FilesConfig) for item in options(kind)}
     for name in values:
         if name not in known:
-            msg = f"{file}: there is no option {name.replace('_', '-')}; see diffdecor run --help"
+            msg = (
+                f"{file}: {name.replace('_', '-')} cannot be set in a file of options; "
+                "diffdecor run --print-config shows what can"
+            )
             raise ConfigError(msg)
     return values

@@ -12,8 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 from diffdecor.cells import (
     CellResult,
     cells_for,
+    check_number,
     decorrelate_cells,
     fwhm_unit,
+    in_pixels,
     middle_of,
     reduce_cells,
 )
@@ -169,6 +171,12 @@ def _check(triple: Triple, kernel: MatchingKernel, config: DecorrelationConfig) 
             f"than the image of {triple.shape[1]} x {triple.shape[0]}; is it the right file?"
         )
         raise KernelError(msg)
+    if config.kernel_position is not None:
+        x, y = config.kernel_position
+        ny, nx = triple.shape
+        if not (-0.5 <= x <= nx - 0.5 and -0.5 <= y <= ny - 0.5):
+            msg = f"--kernel-position {x:g},{y:g} lies beyond the image of {nx} x {ny} pixels"
+            raise ConfigError(msg)
     check_planes(triple.exposures, config.ignore_planes, "--ignore-planes")
     check_planes(triple.exposures, config.fill_planes, "--fill-planes")
     if isinstance(config.cell_centroids, str):
@@ -253,7 +261,8 @@ def _nodes(triple: Triple, way: Way, config: DecorrelationConfig) -> Nodes:
         spacing = (float(largest_spacing(triple.shape)),) * 2
     else:
         unit = fwhm_unit(config, _fwhm(triple, config))
-        spacing = (config.grid_step[0] * unit, config.grid_step[1] * unit)
+        spacing = (in_pixels(config.grid_step[0], unit), in_pixels(config.grid_step[1], unit))
+        check_number(triple.shape[1] / spacing[0] * triple.shape[0] / spacing[1])
     boxes = way.kernel.boxes
     breaks = (
         tuple(float(edge) for box in boxes for edge in (box.xmin - 1, box.xmax)),
@@ -268,7 +277,7 @@ def _windows(nodes: Nodes, config: DecorrelationConfig, fwhm: float | None) -> l
     if config.cell_size is None:
         return nodes.windows()
     unit = fwhm_unit(config, fwhm)
-    half_x, half_y = (max(1, round(size * unit / 2)) for size in config.cell_size)
+    half_x, half_y = (max(1, round(in_pixels(size, unit) / 2)) for size in config.cell_size)
     ny, nx = nodes.shape
     return [
         Window(

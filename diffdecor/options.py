@@ -95,7 +95,11 @@ def items(value: object) -> list[Any]:
 
 def names(value: object) -> tuple[str, ...]:
     """Parse names of mask planes, in upper case."""
-    return tuple(str(item).upper() for item in items(value))
+    parts = items(value)
+    if not all(isinstance(part, str) for part in parts):
+        msg = "expected names"
+        raise ValueError(msg)
+    return tuple(part.upper() for part in parts)
 
 
 def position(value: object) -> tuple[float, float]:
@@ -124,11 +128,10 @@ border = _pair_of(not_negative)
 
 def path(value: object) -> str:
     """Parse a file name."""
-    text = str(value)
-    if not text:
+    if not isinstance(value, str | Path) or not str(value):
         msg = "expected a file name"
         raise ValueError(msg)
-    return text
+    return str(value)
 
 
 def centroids(value: object) -> str | tuple[tuple[float, float], ...]:
@@ -177,7 +180,7 @@ class Checked:
                 continue
             try:
                 parsed = item.option.parse(value)
-            except (TypeError, ValueError) as error:
+            except (TypeError, ValueError, OverflowError) as error:
                 msg = f"{item.flag_name} is {value!r}: {error}"
                 raise ConfigError(msg) from None
             object.__setattr__(self, item.name, parsed)

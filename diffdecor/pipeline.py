@@ -20,9 +20,25 @@ from diffdecor.fits.exposure import read_exposure
 from diffdecor.fits.headers import squared_unit, wcs_cards
 from diffdecor.fits.sky import check_same_shape, check_same_sky
 from diffdecor.fits.write import Stamps, write_result
-from diffdecor.fitsfile import UNREADABLE, check_file, find_extension, one_line, open_fits, tolerant
+from diffdecor.fitsfile import (
+    UNREADABLE,
+    Header,
+    check_file,
+    find_extension,
+    one_line,
+    open_fits,
+    tolerant,
+)
 from diffdecor.images import Exposure
-from diffdecor.job import VERSION_CARD, Job, Outcome, is_done, record, recorded_figures
+from diffdecor.job import (
+    VERSION_CARD,
+    Job,
+    Outcome,
+    is_done,
+    output_cards,
+    record,
+    recorded_figures,
+)
 from diffdecor.kernels.model import MatchingKernel
 from diffdecor.kernels.native_write import native_hdus
 from diffdecor.kernels.registry import read_kernel
@@ -74,7 +90,7 @@ def run_job(job: Job) -> Outcome:
         difference,
         kernel,
         config=config,
-        preconvolution=_preconvolution(job.files.preconvolution_kernel),
+        preconvolution=_preconvolution(job),
     )
     _write(job, result, difference)
     _report(job, result.figures)
@@ -149,6 +165,13 @@ def _kernel(job: Job, difference: Exposure) -> MatchingKernel:
             "--kernel"
         )
         raise KernelError(msg)
+    if kernel.format != "stamp" and (job.files.kernel_sense or job.files.kernel_center):
+        log.warning(
+            "%s: --kernel-sense and --kernel-center are for plain stamps, not for a %s kernel; "
+            "not used",
+            kernel.name,
+            kernel.format,
+        )
     log.info("%s: %s kernel of %d x %d pixels", kernel.name, kernel.format, *kernel.shape[::-1])
     made_for = kernel.image_shape
     if made_for is not None and made_for != difference.shape and not job.files.force:
@@ -167,7 +190,11 @@ def _kernel(job: Job, difference: Exposure) -> MatchingKernel:
     return kernel
 
 
-def _preconvolution(file: str | None) -> PointSpreadFunction | None:
+def _preconvolution(job: Job) -> PointSpreadFunction | None:
+    file = job.files.preconvolution_kernel
+    if file is not None and not job.decorrelation.score:
+        msg = "--preconvolution-kernel is for score images; give --score too, or leave it out"
+        raise ConfigError(msg)
     return None if file is None else read_psf(file)
 
 
@@ -217,7 +244,7 @@ def _write(job: Job, result: Result, difference: Exposure) -> None:
         psi = Stamps(stamps=result.filters, positions=result.positions, origin=(middle, middle))
     write_result(
         job.output,
-        result.exposure,
+        replace(result.exposure, header=_fresh(difference.header)),
         cards=record(job, result.figures),
         psi=psi,
         extra=[
@@ -228,6 +255,14 @@ def _write(job: Job, result: Result, difference: Exposure) -> None:
         overwrite=job.overwrite,
         inputs=job.inputs,
     )
+
+
+def _fresh(header: Header) -> Header:
+    """Return a header without the cards that an earlier run has left."""
+    kept = fits.Header() if header is None else header.copy()
+    for card in output_cards():
+        kept.remove(card.keyword, ignore_missing=True, remove_all=True)
+    return kept
 
 
 def _significance_hdus(result: Result, difference: Exposure) -> list[fits.ImageHDU]:

@@ -112,7 +112,8 @@ def correlation(values, sky, dx, dy):
     there = np.s_[max(0, dy) : ny - max(0, -dy), max(0, dx) : nx - max(0, -dx)]
     pairs = (sky[here] & sky[there]).sum()
     variance = np.mean(pixels[sky] ** 2)
-    return np.sum(pixels[here] * pixels[there]) / pairs / variance, pairs
+    total = np.sum(pixels[here] * pixels[there])
+    return (total / pairs / variance if pairs else np.nan), pairs
 
 
 def pairs_of(image, max_lag):

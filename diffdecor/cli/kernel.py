@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from diffdecor.cli.options import print_json, start_logging, verbosity_options
+from diffdecor.cli.options import FileName, print_json, start_logging, verbosity_options
 
 
 @click.group()
@@ -13,10 +13,13 @@ def kernel() -> None:
 
 
 @kernel.command()
-@click.argument("kernel")
+@click.argument("kernel", type=FileName())
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option(
-    "--difference", metavar="FILE", help="Difference that the kernel file belongs to (HOTPANTS)."
+    "--difference",
+    type=FileName(),
+    metavar="FILE",
+    help="Difference that the kernel file belongs to (HOTPANTS).",
 )
 @verbosity_options
 def info(*, kernel: str, as_json: bool, difference: str | None, verbose: int, quiet: bool) -> None:
@@ -42,11 +45,14 @@ def _shown(value: object) -> str:
 
 
 @kernel.command()
-@click.argument("kernel")
-@click.argument("out")
+@click.argument("kernel", type=FileName())
+@click.argument("out", type=FileName())
 @click.option("--overwrite", is_flag=True, help="Replace OUT if it is there already.")
 @click.option(
-    "--difference", metavar="FILE", help="Difference that the kernel file belongs to (HOTPANTS)."
+    "--difference",
+    type=FileName(),
+    metavar="FILE",
+    help="Difference that the kernel file belongs to (HOTPANTS).",
 )
 @verbosity_options
 def convert(

@@ -11,10 +11,23 @@ from typing import Any, TypeVar
 import click
 
 from diffdecor.config import DecorrelationConfig, FilesConfig, read_toml
+from diffdecor.errors import ConfigError
 from diffdecor.options import Declared, options
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Config = TypeVar("Config", DecorrelationConfig, FilesConfig)
+
+
+class FileName(click.ParamType):
+    """A file name that is not empty, as an unset variable of a shell script is."""
+
+    name = "file"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name."""
+        if not value:
+            self.fail("expected a file name", param, ctx)
+        return value
 
 
 class SectionedCommand(click.Command):
@@ -129,8 +142,16 @@ def start_logging(verbose: int, *, quiet: bool) -> None:
 
 def configs(given: Mapping[str, Any], toml: str | None) -> tuple[DecorrelationConfig, FilesConfig]:
     """Return both configs: what the command line gives, then the TOML file, then the defaults."""
-    values = read_toml(toml) if toml else {}
-    values |= {name: value for name, value in given.items() if value is not None}
+    values = {} if toml is None else read_toml(toml)
+    try:
+        _both(values)
+    except ConfigError as error:
+        msg = f"{toml}: {error}"
+        raise ConfigError(msg) from None
+    return _both(values | {name: value for name, value in given.items() if value is not None})
+
+
+def _both(values: Mapping[str, Any]) -> tuple[DecorrelationConfig, FilesConfig]:
     return _made(DecorrelationConfig, values), _made(FilesConfig, values)
 
 

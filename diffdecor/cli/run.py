@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from diffdecor.cli.options import (
+    FileName,
     SectionedCommand,
     as_toml,
     config_options,
@@ -31,26 +32,33 @@ Examples:
 
 
 @click.command(cls=SectionedCommand, epilog=_EXAMPLES)
-@click.argument("science")
-@click.argument("template")
-@click.argument("difference")
+@click.argument("science", type=FileName(), required=False, metavar="SCIENCE")
+@click.argument("template", type=FileName(), required=False, metavar="TEMPLATE")
+@click.argument("difference", type=FileName(), required=False, metavar="DIFFERENCE")
 @click.option(
     "--kernel",
+    type=FileName(),
     metavar="KERNEL",
     help="File of the matching kernel.  [default: the difference carries it]",
 )
-@click.option("-o", "--output", metavar="OUTPUT", help="File to write.")
+@click.option("-o", "--output", type=FileName(), metavar="OUTPUT", help="File to write.")
 @click.option("--overwrite", is_flag=True, help="Replace the output if it is there already.")
-@click.option("--config", "toml", metavar="FILE", help="TOML file with options; these here win.")
+@click.option(
+    "--config",
+    "toml",
+    type=FileName(),
+    metavar="FILE",
+    help="TOML file with options; these here win.",
+)
 @click.option("--print-config", is_flag=True, help="Print the options in effect as TOML, and stop.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures of the result as JSON.")
 @verbosity_options
 @config_options
 def run(  # noqa: PLR0913  arguments of the command line
     *,
-    science: str,
-    template: str,
-    difference: str,
+    science: str | None,
+    template: str | None,
+    difference: str | None,
     kernel: str | None,
     output: str | None,
     overwrite: bool,
@@ -71,6 +79,9 @@ def run(  # noqa: PLR0913  arguments of the command line
     if print_config:
         click.echo(as_toml(decorrelation, files), nl=False)
         return
+    if science is None or template is None or difference is None:
+        msg = "Missing argument: SCIENCE, TEMPLATE and DIFFERENCE are needed."
+        raise click.UsageError(msg)
     if output is None:
         msg = "Missing option '-o' / '--output'."
         raise click.UsageError(msg)

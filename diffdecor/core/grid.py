@@ -282,7 +282,8 @@ def _halved(
     Levels are averaged across each interval of the other axis, which takes their noise out.
     """
     new = []
-    for start, stop in itertools.pairwise(across):
+    whole = [-np.inf, np.inf]
+    for start, stop in itertools.pairwise(across if len(across) > 1 else whole):
         inside = (centres_across >= start) & (centres_across <= stop)
         if not inside.any():
             continue

@@ -6,6 +6,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+def nearest_weights(positions: NDArray[np.float64], x: float, y: float) -> NDArray[np.float64]:
+    """Return the weight of every position for a value at ``(x, y)``: all for the nearest.
+
+    Parameters
+    ----------
+    positions : array (n, 2)
+        ``(x, y)`` of every value, in any order.
+    x, y : float
+        Where a value is wanted.
+
+    Returns
+    -------
+    array (n,)
+        One weight of 1, the others 0.
+    """
+    weights = np.zeros(len(positions))
+    weights[np.argmin(((positions - (x, y)) ** 2).sum(axis=1))] = 1.0
+    return weights
+
+
 def bilinear_weights(positions: NDArray[np.float64], x: float, y: float) -> NDArray[np.float64]:
     """Return the weight of every position for a value at ``(x, y)``.
 
@@ -29,9 +49,7 @@ def bilinear_weights(positions: NDArray[np.float64], x: float, y: float) -> NDAr
     nodes = len(columns) * len(rows)
     # A position given twice leaves another node of the grid empty, though the numbers agree.
     if nodes != len(positions) or len(np.unique(row * len(columns) + column)) != nodes:
-        weights = np.zeros(len(positions))
-        weights[np.argmin(((positions - (x, y)) ** 2).sum(axis=1))] = 1.0
-        return weights
+        return nearest_weights(positions, x, y)
     along_x, along_y = _linear_weights(columns, x), _linear_weights(rows, y)
     return np.asarray(along_x[column] * along_y[row], dtype=np.float64)
 

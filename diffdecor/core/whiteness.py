@@ -42,12 +42,13 @@ def sky_pixels(
         True where a pixel is sky.
     """
     sky = usable & np.isfinite(image)
-    values = np.where(sky, image, 0.0).astype(np.float64)
     if variance is not None:
-        known = np.isfinite(variance) & (variance > 0)
-        sky &= known
-        values = np.divide(values, np.sqrt(variance, where=known, out=np.ones_like(values)))
+        sky &= np.isfinite(variance) & (variance > 0)
+    values = np.where(sky, image, 0.0).astype(np.float64)
+    # The level is taken off first: it goes on where the noise steps.
     values = np.where(sky, values - _local_level(values, sky), 0.0)
+    if variance is not None:
+        values /= np.sqrt(variance, where=sky, out=np.ones_like(values))
     for _ in range(3):
         if not sky.any():
             break

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
+from diffdecor.core.interpolate import bilinear_weights, nearest_weights
 from diffdecor.errors import KernelError
 from diffdecor.kernels.regions import Blocks, Box, Region, Side, Term
 
@@ -285,18 +286,6 @@ class StampKernel:
 
     def _weights(self, x: float, y: float) -> NDArray[np.float64]:
         """Return the weight of every stamp at ``(x, y)``."""
-        xs, ys = np.unique(self.positions[:, 0]), np.unique(self.positions[:, 1])
-        weights = np.zeros(len(self.stamps))
-        if self.interpolation == "NEAREST" or len(xs) * len(ys) != len(self.stamps):
-            weights[np.argmin(((self.positions - (x, y)) ** 2).sum(axis=1))] = 1.0
-            return weights
-        tent_x, tent_y = _linear_weights(xs, x), _linear_weights(ys, y)
-        return np.asarray(
-            tent_x[np.searchsorted(xs, self.positions[:, 0])]
-            * tent_y[np.searchsorted(ys, self.positions[:, 1])]
-        )
-
-
-def _linear_weights(nodes: NDArray[np.float64], position: float) -> NDArray[np.float64]:
-    """Return the weights of linear interpolation between sorted nodes, constant beyond them."""
-    return np.array([np.interp(position, nodes, row) for row in np.eye(len(nodes))])
+        if self.interpolation == "NEAREST":
+            return nearest_weights(self.positions, x, y)
+        return bilinear_weights(self.positions, x, y)

@@ -125,7 +125,8 @@ def test_one_loud_pixel_makes_no_negative_variance():
     filters = compact_filters(science, template)
     plane = np.ones((60, 60))
     plane[30, 30] = 1e12
-    field = KernelField.constant(*(lambda k, o: (k[0], o))(*squared_kernels(filters.stamps, template)))
+    squares, origin = squared_kernels(filters.stamps, template)
+    field = KernelField.constant(squares[0], origin)
     result = np.concatenate([part for _, part in full_variance(plane, field)])
     assert result.min() >= 0
 
