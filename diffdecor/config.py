@@ -220,6 +220,60 @@ class DecorrelationConfig(Checked):
     )
 
 
+_IMAGES = {
+    "science": "the science image",
+    "template": "the template",
+    "difference": "the difference (for figures only)",
+}
+
+
+def _keyword(role: str, what: str) -> str:
+    """Return the keyword of an option that each of the three images has."""
+    return f"DD{role[0].upper()}{what}"
+
+
+def _noise(role: str) -> Any:  # noqa: ANN401
+    text = f"Noise plane of {_IMAGES[role]}."
+    return option(None, path, _keyword(role, "NFILE"), metavar="FILE", help=text)
+
+
+def _noise_kind(role: str) -> Any:  # noqa: ANN401
+    text = f"What the {role} noise plane holds.  [default: what its name says]"
+    return choice(None, _keyword(role, "NKIND"), NOISE_KINDS, help=text)
+
+
+def _mask(role: str) -> Any:  # noqa: ANN401
+    text = f"Mask of {_IMAGES[role].partition(' (')[0]}."
+    return option(None, path, _keyword(role, "MFILE"), metavar="FILE", help=text)
+
+
+def _gain(role: str) -> Any:  # noqa: ANN401
+    return option(
+        None,
+        positive,
+        _keyword(role, "GAIN"),
+        metavar="G",
+        unit="electrons per image unit",
+        help=f"Gain of {_IMAGES[role]}, to make its variance from its pixels.",
+    )
+
+
+def _read_noise(role: str) -> Any:  # noqa: ANN401
+    return option(
+        None,
+        not_negative,
+        _keyword(role, "READN"),
+        metavar="R",
+        unit="electrons",
+        help=f"Read noise of {_IMAGES[role]}, with its gain.",
+    )
+
+
+def _psf(role: str) -> Any:  # noqa: ANN401
+    text = f"PSF of {_IMAGES[role].partition(' (')[0]}, as it is."
+    return option(None, path, _keyword(role, "PSF"), metavar="FILE", help=text)
+
+
 @documented
 @dataclass(frozen=True, kw_only=True)
 class FilesConfig(Checked):
@@ -231,74 +285,22 @@ class FilesConfig(Checked):
         If a value is not allowed; the message names the option.
     """
 
-    science_noise: str | None = option(
-        None, path, "DDSNFILE", metavar="FILE", help="Noise plane of the science image."
-    )
-    science_noise_kind: str | None = choice(
-        None, "DDSNKIND", NOISE_KINDS, help="What the science noise plane holds."
-    )
-    science_mask: str | None = option(
-        None, path, "DDSMFILE", metavar="FILE", help="Mask of the science image."
-    )
-    science_gain: float | None = option(
-        None,
-        positive,
-        "DDSGAIN",
-        metavar="G",
-        unit="electrons per image unit",
-        help="Gain of the science image, to make its variance from its pixels.",
-    )
-    science_read_noise: float | None = option(
-        None,
-        not_negative,
-        "DDSREADN",
-        metavar="R",
-        unit="electrons",
-        help="Read noise of the science image, with its gain.",
-    )
-    science_psf: str | None = option(
-        None, path, "DDSPSF", metavar="FILE", help="PSF of the science image."
-    )
-    template_noise: str | None = option(
-        None, path, "DDTNFILE", metavar="FILE", help="Noise plane of the template."
-    )
-    template_noise_kind: str | None = choice(
-        None, "DDTNKIND", NOISE_KINDS, help="What the template noise plane holds."
-    )
-    template_mask: str | None = option(
-        None, path, "DDTMFILE", metavar="FILE", help="Mask of the template."
-    )
-    template_gain: float | None = option(
-        None,
-        positive,
-        "DDTGAIN",
-        metavar="G",
-        unit="electrons per image unit",
-        help="Gain of the template, to make its variance from its pixels.",
-    )
-    template_read_noise: float | None = option(
-        None,
-        not_negative,
-        "DDTREADN",
-        metavar="R",
-        unit="electrons",
-        help="Read noise of the template, with its gain.",
-    )
-    template_psf: str | None = option(
-        None, path, "DDTPSF", metavar="FILE", help="PSF of the template."
-    )
-    difference_noise: str | None = option(
-        None, path, "DDDNFILE", metavar="FILE", help="Noise plane of the difference (for figures)."
-    )
-    difference_noise_kind: str | None = choice(
-        None, "DDDNKIND", NOISE_KINDS, help="What the difference noise plane holds."
-    )
-    difference_mask: str | None = option(
-        None, path, "DDDMFILE", metavar="FILE", help="Mask of the difference."
-    )
-    difference_psf: str | None = option(
-        None, path, "DDDPSF", metavar="FILE", help="PSF of the difference as it is."
-    )
+    science_noise: str | None = _noise("science")
+    science_noise_kind: str | None = _noise_kind("science")
+    science_mask: str | None = _mask("science")
+    science_gain: float | None = _gain("science")
+    science_read_noise: float | None = _read_noise("science")
+    science_psf: str | None = _psf("science")
+    template_noise: str | None = _noise("template")
+    template_noise_kind: str | None = _noise_kind("template")
+    template_mask: str | None = _mask("template")
+    template_gain: float | None = _gain("template")
+    template_read_noise: float | None = _read_noise("template")
+    template_psf: str | None = _psf("template")
+    difference_noise: str | None = _noise("difference")
+    difference_noise_kind: str | None = _noise_kind("difference")
+    difference_mask: str | None = _mask("difference")
+    difference_psf: str | None = _psf("difference")
     preconvolution_kernel: str | None = option(
         None,
         path,

@@ -127,7 +127,11 @@ def decorrelate(
     """
     config = config or DecorrelationConfig()
     kernel = _as_kernel(kernel)
-    triple = Triple(science, template, difference)
+    triple = Triple(
+        _without_empty_variance(science, config.science_variance),
+        _without_empty_variance(template, config.template_variance),
+        difference,
+    )
     _check(triple, kernel, config)
     empty = _empty_input(triple)
     if empty:
@@ -185,6 +189,19 @@ def _check(triple: Triple, kernel: MatchingKernel, config: DecorrelationConfig) 
     if config.cell_centroids is not None and config.blend == "interpolate":
         msg = "--cell-centroids needs --blend average, copy, sum or none: nodes lie on a grid"
         raise ConfigError(msg)
+
+
+def _without_empty_variance(exposure: Exposure, level: float | None) -> Exposure:
+    """Leave out a variance plane without data where the level is given: all would be a hole."""
+    plane = exposure.variance
+    if level is None or plane is None or np.isfinite(plane[0 : plane.shape[0]]).any():
+        return exposure
+    log.warning(
+        "%s: the variance plane has no finite pixel; going on with the level %g that is given",
+        exposure.name,
+        level,
+    )
+    return replace(exposure, variance=None)
 
 
 def _empty_input(triple: Triple) -> str:
@@ -331,6 +348,12 @@ def _result(
     )
     figures = figures_of(triple, exposure, way, filters, positions, _centre(triple.shape, config))
     figures["fallbacks"] = int(levels.fallback.sum())
+    if figures["filled_pixels"] == image.size:
+        log.warning(
+            "%s: every pixel is masked or without data, so none is changed; --fill-planes says "
+            "which planes count",
+            triple.difference.name,
+        )
     return Result(
         exposure=exposure,
         filters=filters.filters,

@@ -319,10 +319,20 @@ def result_mask(
     border = np.ones(triple.shape, dtype=bool)
     border[bottom : triple.shape[0] - top, left : triple.shape[1] - right] = False
     mask[border] |= planes.value([EDGE])
-    mask[~np.isfinite(triple.difference.image[everything])] |= planes.value([NO_DATA])
+    mask[_without_data(triple)] |= planes.value([NO_DATA])
     for window in fallback:
         mask[window.rows, window.columns] |= planes.value([NOISE_FALLBACK])
     return mask, planes
+
+
+def _without_data(triple: Triple) -> NDArray[np.bool_]:
+    """Return the pixels whose value in the difference, or variance in either image, is unknown."""
+    everything = slice(0, triple.shape[0])
+    missing = ~np.isfinite(triple.difference.image[everything])
+    for exposure in (triple.science, triple.template):
+        if exposure.variance is not None:
+            missing |= ~np.isfinite(exposure.variance[everything])
+    return np.asarray(missing)
 
 
 def inherited_mask(triple: Triple) -> tuple[NDArray[np.int32], MaskPlanes]:

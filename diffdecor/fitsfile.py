@@ -157,7 +157,7 @@ def read_pixels(hdu: Hdu, name: object) -> NDArray[Any]:
         If the data are damaged, or neither integers nor floats.
     """
     raw, header = _raw_pixels(hdu, name), hdu.header
-    scale, zero = header.get("BSCALE", 1), header.get("BZERO", 0)
+    scale, zero = _scaling(header, name)
     if raw.dtype.kind == "f":
         pixels = raw.astype(raw.dtype.newbyteorder("="), copy=False)
     else:
@@ -166,7 +166,7 @@ def read_pixels(hdu: Hdu, name: object) -> NDArray[Any]:
             pixels, zero = _shifted(raw, zero).astype(dtype), 0
         else:
             pixels = raw.astype(dtype)
-        if "BLANK" in header:
+        if isinstance(header.get("BLANK"), int):
             pixels[raw == header["BLANK"]] = np.nan
     if scale != 1:
         pixels = pixels * pixels.dtype.type(scale)
@@ -196,8 +196,8 @@ def read_integers(hdu: Hdu, name: object) -> NDArray[np.integer[Any]]:
         If the data are damaged, or if a pixel is not a whole number.
     """
     raw, header = _raw_pixels(hdu, name), hdu.header
-    zero = header.get("BZERO", 0)
-    if raw.dtype.kind != "f" and header.get("BSCALE", 1) == 1 and zero == int(zero):
+    scale, zero = _scaling(header, name)
+    if raw.dtype.kind != "f" and scale == 1 and zero == int(zero):
         if zero == 0:
             return raw.astype(raw.dtype.newbyteorder("="), copy=False).reshape(image_shape(hdu))
         return _shifted(raw, zero).reshape(image_shape(hdu))
@@ -247,7 +247,8 @@ def _load(path: Path) -> tuple[Hdus, int]:
         source, size = _plain(path)
         # Unscaled: astropy leaves pixels equal to BLANK = 0 as they are.
         hdus = fits.open(source, memmap=False, do_not_scale_image_data=True)
-        len(hdus)
+        for hdu in hdus:
+            _drop_unparsable(hdu.header, path)
     except UNREADABLE as error:
         if hdus is not None:
             hdus.close()
@@ -255,6 +256,21 @@ def _load(path: Path) -> tuple[Hdus, int]:
         msg = f"{path}: not a readable FITS file ({reason}); check it or fetch it again"
         raise InputError(msg) from error
     return hdus, size
+
+
+def _drop_unparsable(header: Header, path: Path) -> None:
+    """Remove the cards whose value astropy cannot tell: whoever came across one would fail."""
+    wrong = []
+    for number, card in enumerate(header.cards):
+        try:
+            _ = card.value, card.comment
+        except (VerifyError, ValueError):
+            wrong.append(number)
+    for number in reversed(wrong):
+        logger.warning(
+            "%s: the card %s is no FITS and is left out", path, header.cards[number].keyword
+        )
+        del header[number]
 
 
 def _plain(path: Path) -> tuple[Path | io.BytesIO, int]:
@@ -292,6 +308,15 @@ def _shifted(raw: NDArray[Any], zero: float) -> NDArray[np.int64]:
     """Add a whole BZERO, modulo 2**64: that makes long unsigned numbers (BZERO = 2**63) exact."""
     shifted = raw.astype(np.int64).view(np.uint64) + np.uint64(int(zero) % 2**64)
     return shifted.view(np.int64)
+
+
+def _scaling(header: Header, name: object) -> tuple[float, float]:
+    """Return BSCALE and BZERO."""
+    scale, zero = header.get("BSCALE", 1), header.get("BZERO", 0)
+    if not all(isinstance(value, int | float) for value in (scale, zero)):
+        msg = f"{name}: BSCALE, BZERO = {scale!r}, {zero!r} are no numbers; correct the cards"
+        raise InputError(msg)
+    return scale, zero
 
 
 def _raw_pixels(hdu: Hdu, name: object) -> NDArray[Any]:

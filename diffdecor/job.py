@@ -164,7 +164,7 @@ def _ours(path: Path) -> bool:
 
 
 def recorded_figures(output: str) -> dict[str, object]:
-    """Return the figures that an output's header holds."""
+    """Return the figures that an output's header holds, None for those it does not."""
     with open_fits(output) as (hdus, _):
         header = hdus[0].header
-        return {card.name: header[card.keyword] for card in FIGURE_CARDS if card.keyword in header}
+        return {card.name: header.get(card.keyword) for card in FIGURE_CARDS}

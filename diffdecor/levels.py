@@ -205,9 +205,13 @@ def block_log_ratio(
     """
     ny, nx = science.shape
     logs = np.zeros((2, -(-ny // BLOCK), -(-nx // BLOCK)))
-    pairs = ((science, config.science_variance), (template, config.template_variance))
-    for index, (exposure, given) in enumerate(pairs):
+    sides = (
+        (science, config.science_variance, "science"),
+        (template, config.template_variance, "template"),
+    )
+    for index, (exposure, given, role) in enumerate(sides):
         if given is None:
+            _require_variance(exposure, role)
             logs[index] = _block_logs(exposure, config.ignore_planes)
     return np.asarray(logs[1:] - logs[:1])
 

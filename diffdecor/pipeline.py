@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,13 +12,22 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 
+from diffdecor.cards import FIGURE_CARDS
 from diffdecor.cells import CellResult
 from diffdecor.config import DecorrelationConfig
+from diffdecor.core.grid import Window
 from diffdecor.decorrelation import Result, decorrelate
-from diffdecor.errors import AlreadyDecorrelatedError, ConfigError, InputError, KernelError
+from diffdecor.errors import (
+    AlreadyDecorrelatedError,
+    ConfigError,
+    InputError,
+    KernelError,
+    OutputExistsError,
+)
 from diffdecor.fits.atomic import atomic_output, check_output
 from diffdecor.fits.exposure import read_exposure
 from diffdecor.fits.headers import squared_unit, wcs_cards
+from diffdecor.fits.noise import narrowed
 from diffdecor.fits.sky import check_same_shape, check_same_sky
 from diffdecor.fits.write import Stamps, write_result
 from diffdecor.fitsfile import (
@@ -92,9 +102,15 @@ def run_job(job: Job) -> Outcome:
         config=config,
         preconvolution=_preconvolution(job),
     )
-    _write(job, result, difference)
+    try:
+        _write(job, result, difference)
+    except OutputExistsError:
+        if not is_done(job):
+            raise
+        log.info("%s: done by another process meanwhile", job.output)
+        return Outcome("already done", recorded_figures(job.output))
     _report(job, result.figures)
-    return Outcome("done", result.figures)
+    return Outcome("done", {card.name: result.figures.get(card.name) for card in FIGURE_CARDS})
 
 
 def _read(job: Job, role: str) -> Exposure:
@@ -280,20 +296,28 @@ def _cell_hdus(
 ) -> list[fits.ImageHDU]:
     """Return the HDUs of separate cells: CELL_IMAGE and CELL_VARIANCE with one EXTVER each."""
     hdus = []
+    header = fits.Header() if difference.header is None else difference.header
     for number, cell in enumerate(cells, start=1):
         for name, pixels in (("CELL_IMAGE", cell.image), ("CELL_VARIANCE", cell.variance)):
-            hdu = fits.ImageHDU(pixels.astype(dtype), name=name, ver=number)
-            if difference.header is not None:
-                hdu.header.extend(wcs_cards(difference.header), unique=True)
-                unit = difference.header.get("BUNIT")
-                if unit:
-                    hdu.header["BUNIT"] = squared_unit(unit) if "VARIANCE" in name else unit
-            for axis, first in ((1, cell.window.x0), (2, cell.window.y0)):
-                hdu.header[f"LTV{axis}"] = (-first, "[pixel] offset of the cell in the image")
-                if f"CRPIX{axis}" in hdu.header:
-                    hdu.header[f"CRPIX{axis}"] -= first
+            is_variance = name == "CELL_VARIANCE"
+            values = narrowed(pixels, dtype) if is_variance else pixels.astype(dtype)
+            hdu = fits.ImageHDU(values, name=name, ver=number)
+            hdu.header.extend(_cell_wcs(wcs_cards(header), cell.window), unique=True)
+            unit = str(header.get("BUNIT", "")).strip()
+            if unit:
+                hdu.header["BUNIT"] = squared_unit(unit) if is_variance else unit
             hdus.append(hdu)
     return hdus
+
+
+def _cell_wcs(cards: Header, window: Window) -> Header:
+    """Move the cards of world coordinate systems, alternate ones too, to a part of the image."""
+    for axis, first in ((1, window.x0), (2, window.y0)):
+        cards.setdefault(f"LTV{axis}", 0)
+        for keyword, value in cards.items():
+            if re.fullmatch(rf"(LTV{axis}|CRPIX{axis}[A-Z]?)", keyword):
+                cards[keyword] = value - first if isinstance(value, int | float) else -first
+    return cards
 
 
 def _report(job: Job, figures: Mapping[str, Any]) -> None:

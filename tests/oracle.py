@@ -114,15 +114,3 @@ def correlation(values, sky, dx, dy):
     variance = np.mean(pixels[sky] ** 2)
     total = np.sum(pixels[here] * pixels[there])
     return (total / pairs / variance if pairs else np.nan), pairs
-
-
-def pairs_of(image, max_lag):
-    """Correlation coefficients at half of all lags (the others are the same), without lag 0."""
-    lags = [
-        (dx, dy)
-        for dy in range(max_lag + 1)
-        for dx in range(-max_lag, max_lag + 1)
-        if dy > 0 or dx > 0
-    ]
-    everywhere = np.ones(image.shape, dtype=bool)
-    return np.array([correlation(image, everywhere, *lag) for lag in lags])

@@ -133,11 +133,27 @@ def start_logging(verbose: int, *, quiet: bool) -> None:
     if quiet:
         level = logging.ERROR
     handler = logging.StreamHandler()
+    handler.addFilter(_Once())
     handler.setFormatter(logging.Formatter("diffdecor: %(levelname)s: %(message)s"))
     logger = logging.getLogger("diffdecor")
     logger.handlers[:] = [handler]
     logger.setLevel(level)
     logger.propagate = False
+
+
+class _Once(logging.Filter):
+    """Lets a message through only once: files are opened several times."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Say whether the message is new."""
+        message = record.getMessage()
+        new = message not in self._seen
+        self._seen.add(message)
+        return new
 
 
 def configs(given: Mapping[str, Any], toml: str | None) -> tuple[DecorrelationConfig, FilesConfig]:

@@ -46,7 +46,7 @@ def sky_pixels(
         sky &= np.isfinite(variance) & (variance > 0)
     values = np.where(sky, image, 0.0).astype(np.float64)
     # The level is taken off first: it goes on where the noise steps.
-    values = np.where(sky, values - _local_level(values, sky), 0.0)
+    values = np.where(sky, values - local_level(values, sky), 0.0)
     if variance is not None:
         values /= np.sqrt(variance, where=sky, out=np.ones_like(values))
     for _ in range(3):
@@ -86,13 +86,26 @@ def source_pixels(image: NDArray[np.floating], usable: NDArray[np.bool_]) -> NDA
     if not known.any():
         return np.zeros(known.shape, dtype=bool)
     values = np.where(known, image, 0.0).astype(np.float64)
-    values = np.where(known, values - _local_level(values, known), 0.0)
+    values = np.where(known, values - local_level(values, known), 0.0)
     smooth = _box_mean(values, known, _SMOOTH)
     return _grown(known & (smooth > _SOURCE * robust_sigma(smooth[known])), _SOURCE_MARGIN)
 
 
-def _local_level(values: NDArray[np.float64], sky: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return the median of the sky pixels of every block, as an image; 0 where there are few."""
+def local_level(values: NDArray[np.float64], sky: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the local level of an image: the median of blocks of 48 pixels.
+
+    Parameters
+    ----------
+    values : array (ny, nx)
+        Pixels.
+    sky : array (ny, nx)
+        True where a pixel counts.
+
+    Returns
+    -------
+    array (ny, nx)
+        The level of every pixel's block; 0 where hardly any pixel counts.
+    """
     level = np.zeros_like(values)
     for y in range(0, values.shape[0], _BLOCK):
         for x in range(0, values.shape[1], _BLOCK):

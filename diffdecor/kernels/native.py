@@ -18,10 +18,11 @@ from diffdecor.kernels.model import (
     Box,
     MatchingKernel,
     Region,
+    Side,
     StampKernel,
     Term,
 )
-from diffdecor.kernels.native_write import VERSION, native_hdus
+from diffdecor.kernels.native_write import UNKNOWN, VERSION, native_hdus
 from diffdecor.kernels.registry import KernelOptions, register
 from diffdecor.kernels.source import Source, scale_card, side_of
 
@@ -127,7 +128,7 @@ def _region(source: Source, row: Any, shape: tuple[int, int], options: KernelOpt
     background = _column(source, row, "BGCOEF") if "BGCOEF" in names else np.zeros(0)
     return Region(
         box=Box(xmin, xmax, ymin, ymax),
-        side=options.convolved or side_of(source.name, "CONVSIDE", row["CONVSIDE"]),
+        side=options.convolved or _side(source, row["CONVSIDE"]),
         science_scale=number("SSCALE"),
         template_scale=number("TSCALE"),
         x0=number("X0") - 1.0,
@@ -138,6 +139,12 @@ def _region(source: Source, row: Any, shape: tuple[int, int], options: KernelOpt
         background=background.reshape(-1),
         blocks=blocks,
     )
+
+
+def _side(source: Source, value: object) -> Side | None:
+    if str(value).strip().lower() == UNKNOWN:
+        return None
+    return side_of(source.name, "CONVSIDE", value)
 
 
 def _terms(source: Source, extension: str, knots: Knots) -> tuple[Term, ...]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 VERSION = 1
+UNKNOWN = "unknown"  # in place of a side that no file has told
 
 # Tables: column, FITS format, value in the given object.
 _REGION_COLUMNS: tuple[tuple[str, str, Any], ...] = (
@@ -27,7 +28,7 @@ _REGION_COLUMNS: tuple[tuple[str, str, Any], ...] = (
     ("XS", "D", lambda region: region.xs),
     ("Y0", "D", lambda region: region.y0 + 1.0),
     ("YS", "D", lambda region: region.ys),
-    ("CONVSIDE", "8A", lambda region: region.side.upper()),
+    ("CONVSIDE", "8A", lambda region: (region.side or UNKNOWN).upper()),
     ("SSCALE", "D", lambda region: region.science_scale),
     ("TSCALE", "D", lambda region: region.template_scale),
 )

@@ -6,10 +6,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from scipy.interpolate import BSpline
+
+from diffdecor.core.terms import Term
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+__all__ = ["Blocks", "Box", "Region", "Side", "Term"]
 
 Side = Literal["template", "science"]
 
@@ -26,44 +29,6 @@ class Box:
     def covers(self, x: float, y: float) -> bool:
         """Say whether the position lies in one of the pixels of the box."""
         return self.xmin - 0.5 <= x <= self.xmax + 0.5 and self.ymin - 0.5 <= y <= self.ymax + 0.5
-
-
-@dataclass(frozen=True, eq=False)
-class Term:
-    """One function of position, ``f_i(u) g_j(v)``.
-
-    Parameters
-    ----------
-    family : {"POLY", "CHEB1", "BSPLINE"}
-        ``u**i``, the Chebyshev polynomial ``T_i(u)``, or the ``i``-th B-spline of `knots`.
-    i, j : int
-        Index of the function in ``u`` (along x) and ``v`` (along y).
-    degree : int
-        Degree of the B-splines.
-    knots : tuple of arrays
-        Full knot vectors in ``u`` and in ``v``, for B-splines.
-    """
-
-    family: Literal["POLY", "CHEB1", "BSPLINE"]
-    i: int
-    j: int
-    degree: int = 0
-    knots: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
-
-    def value(self, u: float, v: float) -> float:
-        """Evaluate the term at the scaled position ``(u, v)``."""
-        return self._function(0, self.i, u) * self._function(1, self.j, v)
-
-    def _function(self, axis: int, index: int, argument: float) -> float:
-        if self.family == "POLY":
-            return float(argument**index)
-        if self.family == "CHEB1":
-            return float(np.polynomial.chebyshev.chebval(argument, np.eye(index + 1)[index]))
-        assert self.knots is not None  # noqa: S101  the readers give every B-spline its knots
-        knots = self.knots[axis]
-        coefficients = np.zeros(len(knots) - self.degree - 1)
-        coefficients[index] = 1.0
-        return float(BSpline(knots, coefficients, self.degree)(argument))
 
 
 @dataclass(frozen=True)
@@ -95,8 +60,8 @@ class Region:
     ----------
     box : Box
         Pixels of the region.
-    side : {"template", "science"}
-        The image that was convolved.
+    side : {"template", "science"} or None
+        The image that was convolved; None where the file does not say.
     science_scale, template_scale : float
         The factors a_S and a_T.
     x0, xs, y0, ys : float
@@ -111,7 +76,7 @@ class Region:
     """
 
     box: Box
-    side: Side
+    side: Side | None
     science_scale: float = 1.0
     template_scale: float = 1.0
     x0: float = 0.0

@@ -1,13 +1,17 @@
 """Recognise the format of a kernel file, and read it: `read_kernel`.
 
-A format is a reader registered under a name. Its module is imported when the first kernel is read.
+A format is a reader registered under a name. Its module is imported when the first kernel is read;
+so are those of other packages, which name theirs as entry points of the group `PLUGINS`.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import cache
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,8 +20,14 @@ import numpy as np
 from diffdecor.errors import ConfigError, DiffdecorError, InputError, KernelError
 from diffdecor.fitsfile import UNREADABLE, one_line, tolerant
 from diffdecor.kernels.model import BasisKernel, MatchingKernel, Side, StampKernel
+from diffdecor.kernels.refused import refuse_exposure, refuse_known
 from diffdecor.kernels.source import Source, open_source
-from diffdecor.registry import Registry
+from diffdecor.registry import Format, Registry
+
+logger = logging.getLogger(__name__)
+
+PLUGINS = "diffdecor.kernels"
+"""Group of entry points under which other packages name their modules with readers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,16 +91,19 @@ class KernelReader(Protocol):
     def identify(self, hdus: Sequence[Any]) -> bool:
         """Say whether these HDUs hold a kernel in this format. Look at headers only.
 
-        They are all HDUs of the file, or the one that the user named in brackets.
+        They are all HDUs of the file, or the one that the user named in brackets. A text file comes
+        as one `TextFile`, with an empty header and all of its text.
         """
 
     def read(self, source: Source, options: KernelOptions) -> MatchingKernel:
         """Read the kernel. Whatever is returned must not need the file any more."""
 
 
+IN_TREE = ("stamp", "stamps", "native", "hotpants", "sfft", "ficonv")
+
 _registry: Registry[KernelReader] = Registry(
     thing="matching kernel",
-    modules=tuple(f"diffdecor.kernels.{name}" for name in ("stamp", "native", "hotpants")),
+    modules=tuple(f"diffdecor.kernels.{name}" for name in IN_TREE),
     error=KernelError,
 )
 register = _registry.register
@@ -104,7 +117,25 @@ def kernel_formats() -> dict[str, str]:
     dict of str to str
         Description of every format by its name.
     """
+    _load_plugins()
     return {name: known.description for name, known in _registry.formats().items()}
+
+
+@cache
+def _load_plugins() -> None:
+    """Import what other packages offer, once; what fails is skipped, and the log says so."""
+    _registry.formats()  # first, so that no other package takes the name of a format in the tree
+    for plugin in sorted(entry_points(group=PLUGINS), key=lambda plugin: plugin.name):
+        try:
+            plugin.load()
+        except Exception as error:  # noqa: BLE001  whatever somebody else's module does
+            logger.warning(
+                "kernel format %s (%s): cannot be loaded (%s: %s); skipped",
+                plugin.name,
+                plugin.value,
+                type(error).__name__,
+                one_line(error),
+            )
 
 
 def read_kernel(
@@ -133,7 +164,7 @@ def read_kernel(
     Raises
     ------
     InputError
-        If a file is missing, damaged or not FITS.
+        If a file is missing, damaged or not readable.
     KernelError
         If it holds no kernel, or one that cannot be used.
     ConfigError
@@ -142,21 +173,14 @@ def read_kernel(
     chosen = KernelOptions(**options)
     with ExitStack() as opened:
         other = None if difference is None else opened.enter_context(open_source(difference))
-        source = opened.enter_context(open_source(path, other))
+        source = opened.enter_context(open_source(path, other, text=True))
         carried = other is not None and source.selected is None and source.path == other.path
         return _overridden(_read(source, chosen, carried=carried), chosen)
 
 
 def _read(source: Source, options: KernelOptions, *, carried: bool) -> MatchingKernel:
     """Read an opened file, with everything that goes wrong inside astropy named."""
-    if carried and _registry.claim(source.candidates, source.name) is None:
-        # Any image passes for a plain stamp: the difference must not be taken for its own kernel.
-        msg = (
-            f"{source.name}: the difference carries no matching kernel that is known; give the "
-            "file of the kernel with --kernel"
-        )
-        raise KernelError(msg)
-    known = _registry.identify(source.candidates, source.name)
+    known = _format(source, carried=carried)
     try:
         with tolerant(source.name):
             return known.reader.read(source, options)
@@ -166,6 +190,24 @@ def _read(source: Source, options: KernelOptions, *, carried: bool) -> MatchingK
         problem = f"damaged {known.name} kernel ({one_line(error)})"
         msg = f"{source.name}: {problem}; fetch or make it again"
         raise InputError(msg) from error
+
+
+def _format(source: Source, *, carried: bool) -> Format[KernelReader]:
+    """Return the format of an opened file."""
+    _load_plugins()
+    known = _registry.claim(source.candidates, source.name)
+    if known is not None:
+        return known
+    refuse_known(source)
+    if carried:
+        # Any image passes for a plain stamp: the difference must not be taken for its own kernel.
+        msg = (
+            f"{source.name}: the difference carries no matching kernel that is known; give the "
+            "file of the kernel with --kernel"
+        )
+        raise KernelError(msg)
+    refuse_exposure(source)
+    return _registry.identify(source.candidates, source.name)
 
 
 def _overridden(kernel: MatchingKernel, options: KernelOptions) -> MatchingKernel:

@@ -4,18 +4,53 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from astropy.io import fits
 
 from diffdecor.errors import KernelError
-from diffdecor.fitsfile import find_extension, image_shape, open_fits
+from diffdecor.fitsfile import GZIP_MAGIC, check_file, find_extension, image_shape, open_fits
 from diffdecor.kernels.model import Side
 from diffdecor.paths import split_extension
 
 SIDES: dict[str, Side] = {"TEMPLATE": "template", "SCIENCE": "science", "IMAGE": "science"}
+LONGEST_TEXT = 8 * 2**20  # bytes; the list of a kernel takes less than one MiB
+
+# First bytes of files that are neither FITS nor a list, and what to say of them.
+_NEVER = (
+    (b"PK\x03\x04", "a NumPy archive or another zip file"),
+    (b"\x93NUMPY", "a NumPy array file"),
+    (b"\x80\x02", "a Python pickle, which runs code when it is loaded: it is never opened"),
+    (b"\x80\x03", "a Python pickle, which runs code when it is loaded: it is never opened"),
+    (b"\x80\x04", "a Python pickle, which runs code when it is loaded: it is never opened"),
+    (b"\x80\x05", "a Python pickle, which runs code when it is loaded: it is never opened"),
+    (b"\x89HDF\r\n", "an HDF5 file"),
+    (b"#ASDF", "an ASDF file"),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class TextFile:
+    """A file of text, in the place of HDUs: readers of FITS find nothing in it.
+
+    Parameters
+    ----------
+    text : str
+        All of it, with ``\\n`` at the end of lines.
+    """
+
+    text: str
+    header: fits.Header = field(default_factory=fits.Header)
+    name: str = ""
+    is_image: bool = False
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines, without their ends."""
+        return self.text.split("\n")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -29,7 +64,7 @@ class Source:
     name : str
         What error messages call it: the argument as it was given.
     hdus : sequence of HDU
-        All HDUs of the file.
+        All HDUs of the file; of a text file one `TextFile`.
     selected : HDU, optional
         The one that the user named in brackets.
     difference : Source, optional
@@ -53,6 +88,11 @@ class Source:
         return list(self.hdus) if self.selected is None else [self.selected]
 
     @property
+    def text(self) -> str | None:
+        """What is written in a text file; None for FITS."""
+        return next((part.text for part in self.hdus if isinstance(part, TextFile)), None)
+
+    @property
     def image_shape(self) -> tuple[int, int] | None:
         """Shape ``(ny, nx)`` of the first image in the file, else in the difference."""
         for hdu in self.ordered:
@@ -73,8 +113,10 @@ class Source:
 
 
 @contextmanager
-def open_source(argument: str | Path, difference: Source | None = None) -> Iterator[Source]:
-    """Open a FITS file, whole or ``file.fits[EXT]``, and close it afterwards.
+def open_source(
+    argument: str | Path, difference: Source | None = None, *, text: bool = False
+) -> Iterator[Source]:
+    """Open a file, whole or ``file.fits[EXT]``, and close it afterwards.
 
     Parameters
     ----------
@@ -82,6 +124,8 @@ def open_source(argument: str | Path, difference: Source | None = None) -> Itera
         The file, with an extension in brackets or not.
     difference : Source, optional
         The difference image that belongs to the kernel.
+    text : bool
+        Take a text file as well as FITS.
 
     Yields
     ------
@@ -93,14 +137,50 @@ def open_source(argument: str | Path, difference: Source | None = None) -> Itera
     InputError
         If the file cannot be read, or if there is no such extension.
     """
+    path, _ = split_extension(argument)
+    written = _text(argument) if text else None
+    if written is not None:
+        yield Source(path=path, name=str(argument), hdus=[written], difference=difference)
+        return
     with open_fits(argument) as (hdus, extension):
         yield Source(
-            path=split_extension(argument)[0],
+            path=path,
             name=str(argument),
             hdus=hdus,
             selected=None if extension is None else find_extension(hdus, extension, argument),
             difference=difference,
         )
+
+
+def _text(argument: str | Path) -> TextFile | None:
+    """Return a file that is text; None where it may be FITS, or fails to be anything."""
+    path, extension = split_extension(argument)
+    check_file(path)
+    try:
+        with path.open("rb") as file:
+            content = file.read(16)
+            if not content.startswith((b"SIMPLE", GZIP_MAGIC)):
+                content += file.read(LONGEST_TEXT)
+    except OSError:  # whoever opens it as FITS will say what is wrong
+        return None
+    for start, kind in _NEVER:
+        if content.startswith(start):
+            msg = (
+                f"{argument}: {kind}; write the kernel as a FITS image, with its origin in CTRX "
+                "and CTRY and the convolved side in CONVSIDE"
+            )
+            raise KernelError(msg)
+    is_fits = content.startswith((b"SIMPLE", GZIP_MAGIC))
+    if is_fits or len(content) > LONGEST_TEXT or b"\0" in content:
+        return None
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return None
+    if extension is not None:
+        msg = f"{argument}: a text file has no extensions; leave out the brackets"
+        raise KernelError(msg)
+    return TextFile(text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def scale_card(name: str, header: Any, keyword: str) -> float:  # noqa: ANN401  astropy has no types

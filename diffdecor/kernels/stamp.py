@@ -109,7 +109,7 @@ def _center_cards(name: str, header: fits.Header, shape: tuple[int, ...]) -> tup
     """Return the 0-based origin that the cards give, or the middle."""
     ky, kx = shape
     values = header.get("CTRX", kx // 2 + 1), header.get("CTRY", ky // 2 + 1)
-    if not all(isinstance(v, (int, float)) and v == np.floor(v) for v in values):
+    if not all(type(v) in (int, float) and v == np.floor(v) for v in values):
         msg = f"{name}: CTRX, CTRY = {values} are no 1-based pixel; correct the cards"
         raise KernelError(msg)
     return int(values[0]) - 1, int(values[1]) - 1

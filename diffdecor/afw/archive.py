@@ -1,0 +1,273 @@
+"""Archives of the LSST stack: objects of many classes as rows of binary tables.
+
+One index table says in which table and row an object is; tables of data follow it. Objects refer to
+their parts by number. Nothing is unpickled here, and no code in a file is ever run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from astropy.io import fits
+from numpy.typing import NDArray
+
+from diffdecor.errors import InputError
+from diffdecor.fitsfile import Hdu, Hdus
+
+INDEX = "ARCHIVE_INDEX"
+_DATA = "ARCHIVE_DATA"
+_PSF_NUMBER = ("ARCHIVE_ID_PSF", "PSF_ID")
+
+_WHY = {
+    "PiffPsf": "a Python pickle, which diffdecor never opens",
+    "PsfexPsf": "stored in a layout of its own",
+    "CoaddPsf": "made of the PSFs and coordinates of all its input images",
+    "WarpedPsf": "another PSF and a transform",
+    "AnalyticKernel": "a function without pixels",
+    "SeparableKernel": "two functions without pixels",
+}
+
+
+class _Place(NamedTuple):
+    """Where an object, or the part of it in one table, is stored."""
+
+    order: int
+    table: int
+    row: int
+    kind: str
+
+
+@dataclass(frozen=True, eq=False)
+class Archive:
+    """An opened archive; valid only while its file is.
+
+    Parameters
+    ----------
+    name : str
+        The file, for messages.
+    tables : dict of int to HDU
+        Tables of data by their number.
+    places : dict of int to _Place
+        Where every object is, by its number.
+    """
+
+    name: str
+    tables: dict[int, Hdu]
+    places: dict[int, _Place]
+
+    def record(self, number: int, above: tuple[int, ...] = ()) -> Record:
+        """Return an object.
+
+        Parameters
+        ----------
+        number : int
+            Its number; 1 is what was written, if that was an object and not an image.
+        above : tuple of int
+            Objects that it is a part of.
+
+        Returns
+        -------
+        Record
+            The object.
+
+        Raises
+        ------
+        InputError
+            If there is no such object, or if it is a part of itself.
+        """
+        if number in above:
+            self.refuse(f"object {number} is a part of itself")
+        if number not in self.places:
+            self.refuse(f"there is no object {number}")
+        _, table, row, kind = self.places[number]
+        if table not in self.tables:
+            self.refuse(f"the table {table} of {kind} {number} is missing")
+        rows = self.tables[table].data
+        if rows is None or not 0 <= row < len(rows):
+            self.refuse(f"row {row} of {kind} {number} is missing")
+        return Record(self, number, kind, rows[row], (*above, number))
+
+    def refuse(self, problem: str) -> None:
+        """Raise an `InputError` that names the file."""
+        msg = f"{self.name}: damaged LSST archive: {problem}; fetch or write it again"
+        raise InputError(msg)
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """One object of an archive.
+
+    Parameters
+    ----------
+    archive : Archive
+        Where it is.
+    number : int
+        Its number.
+    kind : str
+        Its class, as the stack calls it.
+    row : astropy.io.fits.FITS_record
+        Its cells.
+    path : tuple of int
+        Numbers of the objects that it is a part of, and its own.
+    """
+
+    archive: Archive
+    number: int
+    kind: str
+    row: Any
+    path: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return f"{self.archive.name}: {self.kind} {self.number}"
+
+    def has(self, column: str) -> bool:
+        """Say whether there is anything in a column of this name."""
+        return column in self.row.array.names and np.size(self.row[column]) > 0
+
+    def numbers(self, column: str) -> NDArray[np.float64]:
+        """Return a cell as a vector of finite numbers."""
+        if column not in self.row.array.names:
+            self.archive.refuse(f"{self.kind} {self.number} has no column {column}")
+        values = np.array(self.row[column], dtype=np.float64).reshape(-1)
+        if not np.isfinite(values).all():
+            self.archive.refuse(f"{column} of {self.kind} {self.number} is NaN or infinite")
+        return values
+
+    def number_in(self, column: str) -> float:
+        """Return a cell that holds one number."""
+        return float(self._exactly(column, self.numbers(column), 1)[0])
+
+    def pair(self, column: str) -> tuple[float, float]:
+        """Return x and y: one column of two numbers in old files, two columns in newer ones."""
+        if column in self.row.array.names:
+            x, y = self._exactly(column, self.numbers(column), 2)
+            return float(x), float(y)
+        return self.number_in(f"{column}_x"), self.number_in(f"{column}_y")
+
+    def pixel(self, column: str) -> tuple[int, int]:
+        """Return x and y that are whole numbers."""
+        x, y = self.pair(column)
+        if x != int(x) or y != int(y):
+            self.archive.refuse(f"{column} of {self.kind} {self.number} is no pixel: {(x, y)}")
+        return int(x), int(y)
+
+    def parts(self, column: str) -> list[Record]:
+        """Return the objects whose numbers are in a cell."""
+        return [self.archive.record(int(n), self.path) for n in self.numbers(column)]
+
+    def part(self, column: str) -> Record:
+        """Return the object whose number is in a cell."""
+        return self.archive.record(int(self.number_in(column)), self.path)
+
+    def unreadable(self, thing: str, advice: str) -> InputError:
+        """Return the error for a class that cannot be read without the stack."""
+        why = _WHY.get(self.kind, "of a class that diffdecor does not know")
+        return InputError(f"{self.name} is no {thing} that can be read here: it is {why}; {advice}")
+
+    def _exactly(self, column: str, values: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+        if len(values) != n:
+            found = f"{len(values)} numbers in {column} of {self.kind} {self.number}"
+            self.archive.refuse(f"{found}, expected {n}")
+        return values
+
+
+def has_archive(hdus: Hdus) -> bool:
+    """Say whether there is an archive; looks at headers only."""
+    return any(_kind(hdu) == INDEX for hdu in hdus)
+
+
+def is_exposure(hdus: Hdus) -> bool:
+    """Say whether the archive holds what belongs to an image, not one object of its own."""
+    return any("AR_HDU" in hdu.header for hdu in hdus)
+
+
+def psf_number(hdus: Hdus) -> int:
+    """Return the number of the PSF of an exposure in its archive, 0 if it has none."""
+    for hdu in hdus:
+        for keyword in _PSF_NUMBER:
+            number = hdu.header.get(keyword)
+            if isinstance(number, int) and number > 0:
+                return int(number)
+    return 0
+
+
+def parent_origin(hdus: Hdus) -> tuple[float, float] | None:
+    """Return the parent position (XY0) of the first pixel of an image, None if no card says it.
+
+    Parameters
+    ----------
+    hdus : sequence of HDU
+        HDUs of the image's file, the image first if there are several.
+
+    Returns
+    -------
+    tuple of float or None
+        0-based ``(x, y)``.
+    """
+    for hdu in hdus:
+        cards = hdu.header
+        if cards.get("CRPIX1A") == 1 and cards.get("CRPIX2A") == 1:
+            origin = cards.get("CRVAL1A"), cards.get("CRVAL2A")
+        else:
+            origin = cards.get("LTV1"), cards.get("LTV2")
+            origin = tuple(-v if isinstance(v, int | float) else None for v in origin)
+        if all(isinstance(value, int | float) and np.isfinite(value) for value in origin):
+            return float(origin[0]), float(origin[1])
+    return None
+
+
+def open_archive(hdus: Hdus, name: str) -> Archive:
+    """Read the index of an archive.
+
+    Parameters
+    ----------
+    hdus : astropy.io.fits.HDUList
+        All HDUs of the file.
+    name : str
+        The file, for messages.
+
+    Returns
+    -------
+    Archive
+        Objects are read when they are asked for.
+
+    Raises
+    ------
+    InputError
+        If index or tables are missing or contradictory.
+    """
+    archive = Archive(name, {}, {})
+    index = next((n for n, hdu in enumerate(hdus) if _kind(hdu) == INDEX), None)
+    if index is None or not _is_table(hdus[index]) or hdus[index].data is None:
+        archive.refuse("there is no table EXTTYPE = 'ARCHIVE_INDEX'")
+        raise AssertionError  # pragma: no cover  `refuse` raises
+    for hdu in hdus[index + 1 :]:
+        if _kind(hdu) == INDEX:
+            break  # another archive
+        if _kind(hdu) == _DATA and _is_table(hdu):
+            archive.tables.setdefault(int(hdu.header["AR_CATN"]), hdu)
+    for number, place in _places(hdus[index].data):
+        archive.places[number] = min(place, archive.places.get(number, place))
+    return archive
+
+
+def _places(index: Any) -> list[tuple[int, _Place]]:  # noqa: ANN401  astropy has no types
+    """Return number and place of every part of every object; the oldest files spell with ``_``."""
+    dot = "." if "cat.archive" in index.dtype.names else "_"
+    columns = [index[name] for name in (f"cat{dot}persistable", f"cat{dot}archive", "row0", "name")]
+    return [
+        (int(number), _Place(int(order), int(table), int(row), str(kind).strip()))
+        for number, order, table, row, kind in zip(index["id"], *columns, strict=True)
+    ]
+
+
+def _kind(hdu: Hdu) -> str:
+    return str(hdu.header.get("EXTTYPE", "")).strip().upper()
+
+
+def _is_table(hdu: Hdu) -> bool:
+    return isinstance(hdu, fits.BinTableHDU) and not isinstance(hdu, fits.CompImageHDU)

@@ -1,0 +1,98 @@
+"""Stamps on a grid of their own, finer or coarser than pixels, rendered on the pixels of an image.
+
+All methods are linear and act along one axis after the other, so each is one matrix per axis. What
+the samples are decides between them: samples of the PSF as the pixels see it (*effective* PSF,
+pixel response included) are interpolated, the light that falls into subpixels is added up.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import make_interp_spline
+
+from diffdecor.core.fourier import Origin
+
+Method = Literal["lanczos4", "spline", "integrate"]
+
+_ROUNDING = 1e-6
+"""Of a pixel: a sampling step in a header is a rounded number."""
+
+
+def rendered(
+    stamps: NDArray[np.float64],
+    center: tuple[float, float],
+    step: float,
+    method: Method,
+) -> tuple[NDArray[np.float64], Origin]:
+    """Render stamps on image pixels, a point source in the middle of a pixel.
+
+    Parameters
+    ----------
+    stamps : array (..., ky, kx)
+        Samples.
+    center : tuple of float
+        0-based position ``(cx, cy)`` of the point source in the samples.
+    step : float
+        Distance of the samples in image pixels.
+    method : {"lanczos4", "spline", "integrate"}
+        ``lanczos4`` interpolates with the windowed sinc of 4 lobes, ``spline`` with a cubic spline;
+        both yield zero outside of the samples. ``integrate`` adds up the light of the subpixels in
+        every pixel, with a spline through the growth curve where edges do not coincide.
+
+    Returns
+    -------
+    array (..., ny, nx)
+        Rendered stamps. The sum is that of the samples with ``integrate``, and ``step^2`` times that
+        for well-sampled stamps otherwise.
+    tuple of int
+        Their origin ``(cx, cy)``.
+
+    Raises
+    ------
+    ValueError
+        If the step is not a positive number, or the centre lies outside of the samples.
+    """
+    ny, nx = stamps.shape[-2:]
+    inside = all(-0.5 <= c <= n - 0.5 for c, n in zip(center, (nx, ny), strict=True))
+    if not (inside and np.isfinite(step) and step > 0):
+        msg = f"a step of {step} pixels, or the centre {center} in {nx} x {ny} samples"
+        raise ValueError(msg)
+    along_x, cx = _matrix(nx, center[0], step, method)
+    along_y, cy = _matrix(ny, center[1], step, method)
+    return np.asarray(along_y @ stamps @ along_x.T, dtype=np.float64), (cx, cy)
+
+
+def _matrix(n: int, center: float, step: float, method: Method) -> tuple[NDArray[np.float64], int]:
+    """Return the matrix ``(pixels, samples)`` of one axis, and its pixel of the point source."""
+    if method == "integrate":  # all pixels that the outermost subpixels reach into
+        before = int(np.ceil((center + 0.5) * step - 0.5 - _ROUNDING))
+        behind = int(np.ceil((n - 0.5 - center) * step - 0.5 - _ROUNDING))
+        edges = center + (np.arange(-before, behind + 2) - 0.5) / step
+        return _integrate(n, edges), before
+    before = int(np.floor(center * step + _ROUNDING))
+    behind = int(np.floor((n - 1 - center) * step + _ROUNDING))
+    places = center + np.arange(-before, behind + 1) / step
+    return (_lanczos4 if method == "lanczos4" else _spline)(n, places), before
+
+
+def _integrate(n: int, edges: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what every pixel between `edges` gets of every subpixel: growth curve, differenced."""
+    growth = np.vstack([np.zeros(n), np.tri(n)])
+    curve = make_interp_spline(np.arange(n + 1) - 0.5, growth, k=min(3, n))
+    return np.diff(curve(np.clip(edges, -0.5, n - 0.5)), axis=0)
+
+
+def _spline(n: int, places: NDArray[np.float64]) -> NDArray[np.float64]:
+    if n == 1:
+        return np.ones((len(places), 1))
+    spline = make_interp_spline(np.arange(n), np.eye(n), k=min(3, n - 1))
+    return np.asarray(spline(np.clip(places, 0, n - 1)))
+
+
+def _lanczos4(n: int, places: NDArray[np.float64]) -> NDArray[np.float64]:
+    distance = places[:, np.newaxis] - np.arange(n)
+    weights = np.sinc(distance) * np.sinc(distance / 4) * (np.abs(distance) < 4)
+    return np.asarray(weights)

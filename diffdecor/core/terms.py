@@ -1,0 +1,57 @@
+"""Functions of position that kernels and PSFs vary with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import BSpline
+
+
+@dataclass(frozen=True, eq=False)
+class Term:
+    """One function of position, ``f_i(u) g_j(v)``.
+
+    Parameters
+    ----------
+    family : {"POLY", "CHEB1", "BSPLINE"}
+        ``u**i``, the Chebyshev polynomial ``T_i(u)``, or the ``i``-th B-spline of `knots`.
+    i, j : int
+        Index of the function in ``u`` (along x) and ``v`` (along y).
+    degree : int
+        Degree of the B-splines.
+    knots : tuple of arrays
+        Full knot vectors in ``u`` and in ``v``, for B-splines.
+    """
+
+    family: Literal["POLY", "CHEB1", "BSPLINE"]
+    i: int
+    j: int
+    degree: int = 0
+    knots: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+
+    def value(self, u: float, v: float) -> float:
+        """Evaluate the term at the scaled position ``(u, v)``."""
+        along_u, along_v = self.factors(np.array([u]), np.array([v]))
+        return float(along_u[0] * along_v[0])
+
+    def factors(
+        self, u: NDArray[np.float64], v: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Evaluate both factors ``f_i(u)`` and ``g_j(v)`` of the term at many positions."""
+        return self._function(0, self.i, u), self._function(1, self.j, v)
+
+    def _function(
+        self, axis: int, index: int, arguments: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        if self.family == "POLY":
+            return np.asarray(arguments**index)
+        if self.family == "CHEB1":
+            return np.asarray(np.polynomial.chebyshev.chebval(arguments, np.eye(index + 1)[index]))
+        assert self.knots is not None  # noqa: S101  the readers give every B-spline its knots
+        knots = self.knots[axis]
+        coefficients = np.zeros(len(knots) - self.degree - 1)
+        coefficients[index] = 1.0
+        return np.asarray(BSpline(knots, coefficients, self.degree)(arguments))

@@ -1,0 +1,129 @@
+"""Files that are known, but hold no matching kernel that can be used: what to say of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from diffdecor.errors import KernelError
+from diffdecor.fitsfile import image_shape
+from diffdecor.kernels.source import Source, TextFile
+
+Hdus = Sequence[Any]
+
+_SMALLEST_EXPOSURE = 200  # pixels; real kernels with a position on the sky are smaller
+_OF_THE_SKY = ("CTYPE1", "EXPTIME", "MJD-OBS", "DATE-OBS", "CRVAL1", "FILTER", "TELESCOP")
+
+
+def refuse_known(source: Source) -> None:
+    """Refuse what is no matching kernel, and say what it is and what to give instead.
+
+    Parameters
+    ----------
+    source : Source
+        An opened file that no format claims, other than those for want of a better one.
+
+    Raises
+    ------
+    KernelError
+        If the file is one of these.
+    """
+    for is_one, answer in _KNOWN:
+        if is_one(source.candidates):
+            msg = f"{source.name}: {answer}"
+            raise KernelError(msg)
+
+
+def refuse_exposure(source: Source) -> None:
+    """Refuse a whole exposure, whose image would pass for a stamp.
+
+    Parameters
+    ----------
+    source : Source
+        An opened file that no format claims, other than those for want of a better one.
+
+    Raises
+    ------
+    KernelError
+        If its first image is large and knows where or when it was taken, unless the user named
+        the HDU.
+    """
+    if source.selected is None and _is_exposure(source.hdus):
+        msg = (
+            f"{source.name}: a whole exposure, not a matching kernel; give the file that the "
+            "subtraction tool wrote its kernel to, or name the HDU of a stamp as file.fits[EXT]"
+        )
+        raise KernelError(msg)
+
+
+def _is_text(hdus: Hdus) -> bool:
+    return any(isinstance(hdu, TextFile) for hdu in hdus)
+
+
+def _is_psfex(hdus: Hdus) -> bool:
+    """Say whether there is a model that PSFEx wrote."""
+    tables = [hdu for hdu in hdus if not hdu.is_image]
+    return any(hdu.name == "PSF_DATA" or "PSF_MASK" in _columns(hdu) for hdu in tables)
+
+
+def _is_zogy(hdus: Hdus) -> bool:
+    return any(card in hdu.header for hdu in hdus for card in ("Z-P", "Z-V"))
+
+
+def _is_basis_without_rule(hdus: Hdus) -> bool:
+    return any(str(hdu.header.get("KTYPE", "")).strip() == "BASIS" for hdu in hdus)
+
+
+def _is_sfft_difference(hdus: Hdus) -> bool:
+    return any("CONVD" in hdu.header and "KERHW" in hdu.header for hdu in hdus)
+
+
+def _is_our_output(hdus: Hdus) -> bool:
+    return any(hdu.name in {"PSI", "PSIPOS"} for hdu in hdus)
+
+
+def _columns(hdu: Any) -> list[str]:  # noqa: ANN401  astropy has no types
+    return [str(name).strip().upper() for name in hdu.header["TTYPE*"].values()]
+
+
+def _is_exposure(hdus: Hdus) -> bool:
+    """Say whether the first image is too large for a kernel and knows where and when it was."""
+    image = next((hdu for hdu in hdus if image_shape(hdu)), None)
+    if image is None or min(image_shape(image)[-2:]) <= _SMALLEST_EXPOSURE:
+        return False
+    headers = (hdus[0].header, image.header)
+    return any(card in header for header in headers for card in _OF_THE_SKY)
+
+
+_KNOWN: tuple[tuple[Callable[[Hdus], bool], str], ...] = (
+    (
+        _is_text,
+        "a text file, not a readable FITS file and not a kernel list of ficonv (with [kernel] "
+        "blocks); these are the text files that are understood",
+    ),
+    (
+        _is_psfex,
+        "the PSF of an image, made by PSFEx, not a matching kernel; give it as --science-psf or "
+        "--template-psf, and here the file of the kernel",
+    ),
+    (
+        _is_zogy,
+        "made by ZOGY, which uses no matching kernel: the noise of its difference is white by "
+        "construction, so that there is nothing to decorrelate",
+    ),
+    (
+        _is_basis_without_rule,
+        "basis images with coefficients (KTYPE = 'BASIS'), but no rule of where and in what order "
+        "they hold; write DDKERN (CONTRIBUTING.md), or a table with the columns X, Y and STAMP",
+    ),
+    (
+        _is_sfft_difference,
+        "a difference by SFFT, whose kernel is in a file of its own: give that file (the "
+        "solution) as the kernel, and this one as the difference",
+    ),
+    (
+        _is_our_output,
+        "PSI is the filter that diffdecor has applied, not the matching kernel; give the kernel "
+        "of the difference as it was before",
+    ),
+)

@@ -1,0 +1,162 @@
+"""Rebuild a difference from its parts: the two images, the kernel, the scales, the background."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffdecor.core.convolve import KernelField, convolved
+from diffdecor.core.fourier import Origin
+from diffdecor.kernels.model import BasisKernel, Box, MatchingKernel, Region, StampKernel, Term
+
+_SPACING = 64
+
+
+def rebuilt(
+    kernel: MatchingKernel,
+    science: NDArray[np.float64],
+    template: NDArray[np.float64],
+    side: str | None = None,
+) -> NDArray[np.float64]:
+    """Return the difference that a kernel promises of two images.
+
+    ``a_S S - a_T (K * T) + background`` where the template was convolved, and mirrored where the
+    science image was; with the kernel taken where the tool took it: of the output or the source
+    pixel, constant over blocks.
+
+    Parameters
+    ----------
+    kernel : MatchingKernel
+        The kernel.
+    science, template : array (ny, nx)
+        The images.
+    side : {"template", "science"}, optional
+        The convolved side, where the kernel does not say.
+
+    Returns
+    -------
+    array (ny, nx)
+        NaN where there is no kernel, where it reaches over the border of the image, and where it
+        takes a pixel that is not finite.
+    """
+    if isinstance(kernel, BasisKernel):
+        model = np.full(science.shape, np.nan)
+        for region in kernel.regions:
+            rows, columns = _inside(region.box, science.shape)
+            image = science if (region.side or side) == "science" else template
+            matched = _matched(kernel, region, image)
+            background = _background(kernel, region, science.shape)
+            model[rows, columns] = (
+                _difference(region, region.side or side, matched, science, template)[rows, columns]
+                + background[rows, columns]
+            )
+        return model
+    return _from_stamps(kernel, science, template, side)
+
+
+def _difference(
+    scales: Region | StampKernel,
+    side: str | None,
+    matched: NDArray[np.float64],
+    science: NDArray[np.float64],
+    template: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Subtract, once one of the images is convolved."""
+    if side == "science":
+        return scales.science_scale * matched - scales.template_scale * template
+    return scales.science_scale * science - scales.template_scale * matched
+
+
+def _inside(box: Box, shape: tuple[int, ...]) -> tuple[slice, slice]:
+    """Return rows and columns of a box that lie in the image."""
+    return (
+        slice(max(0, box.ymin), min(shape[0], box.ymax + 1)),
+        slice(max(0, box.xmin), min(shape[1], box.xmax + 1)),
+    )
+
+
+def _matched(
+    kernel: BasisKernel, region: Region, image: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return an image convolved with the kernel of one region.
+
+    The kernel is a sum of stamps, one for every term; terms are fewer than basis images.
+    """
+    stamps = np.tensordot(region.coefficients.T, kernel.basis, axes=1)
+    filled = np.where(np.isfinite(image), image, 0.0)
+    total = np.zeros(image.shape)
+    for term, stamp in zip(kernel.terms, stamps, strict=True):
+        field = KernelField.constant(stamp, kernel.origin)
+        weight = _term_map(term, region, image.shape)
+        if kernel.evaluated_at == "SOURCE":
+            total += convolved(filled * weight, field, edges="zero")
+        else:
+            total += weight * convolved(filled, field, edges="zero")
+    total[_incomplete(~np.isfinite(image), kernel.shape, kernel.origin)] = np.nan
+    return total
+
+
+def _term_map(term: Term, region: Region, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Return the value of a term at every pixel ``(ny, nx)``."""
+    x, y = (np.arange(size, dtype=np.float64) for size in shape[::-1])
+    if region.blocks is not None:
+        x = np.array([region.blocks.position(value, 0.0)[0] for value in x])
+        y = np.array([region.blocks.position(0.0, value)[1] for value in y])
+    return _term_values(term, region, x, y)
+
+
+def _term_values(
+    term: Term, region: Region, x: NDArray[np.float64], y: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the value of a term at all pairs of positions ``(len(y), len(x))``."""
+    along_x, along_y = term.factors((x - region.x0) / region.xs, (y - region.y0) / region.ys)
+    return np.outer(along_y, along_x)
+
+
+def _background(kernel: BasisKernel, region: Region, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Return the additive part of the difference in one region, at every pixel."""
+    x, y = (np.arange(size, dtype=np.float64) for size in shape[::-1])
+    total = np.zeros(shape)
+    for term, coefficient in zip(kernel.background_terms, region.background, strict=True):
+        total += coefficient * _term_values(term, region, x, y)
+    return total
+
+
+def _incomplete(
+    bad: NDArray[np.bool_], kernel_shape: tuple[int, int], origin: Origin
+) -> NDArray[np.bool_]:
+    """Return the pixels whose kernel takes a bad pixel, or reaches over the border."""
+    ky, kx = kernel_shape
+    cx, cy = origin
+    ny, nx = bad.shape
+    padded = np.pad(bad, ((ky - 1 - cy, cy), (kx - 1 - cx, cx)), constant_values=True)
+    table = np.pad(padded.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
+    count = table[ky:, kx:] - table[:-ky, kx:] - table[ky:, :-kx] + table[:-ky, :-kx]
+    return np.asarray(count[:ny, :nx] > 0)
+
+
+def _from_stamps(
+    kernel: MatchingKernel,
+    science: NDArray[np.float64],
+    template: NDArray[np.float64],
+    side: str | None,
+) -> NDArray[np.float64]:
+    """Rebuild with a kernel that is known by its stamps at positions."""
+    ny, nx = science.shape
+    single = isinstance(kernel, StampKernel) and len(kernel.stamps) == 1
+    x, y = (
+        np.zeros(1) if single else np.linspace(0, size - 1, max(2, -(-size // _SPACING)))
+        for size in (nx, ny)
+    )
+    stamps = np.array([kernel.stamp(px, py) for py, px in itertools.product(y, x)])
+    field = KernelField(x, y, stamps.reshape(len(y), len(x), *kernel.shape), kernel.origin)
+    convolved_side = kernel.side(0.0, 0.0) or side
+    image = science if convolved_side == "science" else template
+    matched = convolved(np.where(np.isfinite(image), image, 0.0), field, edges="zero")
+    matched[_incomplete(~np.isfinite(image), kernel.shape, kernel.origin)] = np.nan
+    science_scale, template_scale = kernel.scales(0.0, 0.0)
+    if convolved_side == "science":
+        return science_scale * matched - template_scale * template
+    return science_scale * science - template_scale * matched

@@ -1,0 +1,305 @@
+"""Filters that follow kernel and noise: white everywhere, no seams, no cell left behind."""
+
+from dataclasses import replace
+
+import numpy as np
+import oracle
+import pytest
+import simulate
+from numpy.testing import assert_allclose, assert_array_equal
+
+from diffdecor import DecorrelationConfig, Exposure, MaskPlanes, decorrelate
+from diffdecor.core.convolve import KernelField
+
+SHAPE = (512, 640)
+BLOCK = 64
+WHOLE = DecorrelationConfig(mode="whole")
+NODES = DecorrelationConfig()
+
+
+def in_pixels(**options):
+    return DecorrelationConfig(scale_by_fwhm=False, **options)
+
+
+def varying_kernel(shape):
+    """A kernel that is three times as wide at one corner as at the other."""
+    ny, nx = shape
+    x, y = np.linspace(0, nx - 1, 9), np.linspace(0, ny - 1, 7)
+    stamps = np.array(
+        [
+            [
+                oracle.gaussian(21, 0.8 + 0.9 * i / nx + 0.7 * j / ny, centre=(10 + i / nx, 10))
+                for i in x
+            ]
+            for j in y
+        ]
+    )
+    return KernelField(x, y, stamps, (10, 10))
+
+
+def stepped_variances(shape):
+    """Two amplifiers in the science image; a step and a circle of other depth in the template."""
+    ny, nx = shape
+    y, x = np.indices(shape)
+    science = np.where(x < nx // 2, 1.0, 0.25)
+    template = np.where(y < 200, 1.0, 3.0)
+    template[(x - 320) ** 2 + (y - 256) ** 2 < 120**2] *= 4
+    return science, template
+
+
+@pytest.fixture(scope="module")
+def normalised():
+    """Four realisations in units of the claimed noise, with one filter and with many."""
+    science, template = stepped_variances(SHAPE)
+    images = {"whole": [], "nodes": []}
+    for seed in range(4):
+        triple = simulate.simulate_triple(
+            np.random.default_rng([7, seed]),
+            SHAPE,
+            varying_kernel(SHAPE),
+            science_variance=science,
+            template_variance=template,
+        )
+        for name, config in (("whole", WHOLE), ("nodes", NODES)):
+            result = decorrelate(*triple.inputs, config=config)
+            images[name].append(result.exposure.image / np.sqrt(result.exposure.variance))
+    x, y = np.unique(result.positions[:, 0]), np.unique(result.positions[:, 1])
+    return {name: np.array(stack) for name, stack in images.items()}, x, y
+
+
+def by_block(values):
+    """Mean over all realisations in blocks of pixels."""
+    mean = values.mean(axis=0)
+    ny, nx = (size // BLOCK for size in mean.shape)
+    mean = mean[: ny * BLOCK, : nx * BLOCK]
+    return mean.reshape(ny, BLOCK, nx, BLOCK).mean(axis=(1, 3))
+
+
+def rms(values):
+    return float(np.sqrt(np.mean(values**2)))
+
+
+@pytest.mark.parametrize("lag", [(1, 0), (0, 1), (1, 1), (2, 0), (0, 2)])
+def test_white_in_every_block_where_one_filter_fails(normalised, lag):
+    images, *_ = normalised
+    dx, dy = lag
+    error = 1 / np.sqrt(4 * BLOCK**2)
+    found = {
+        name: rms(by_block(stack[:, dy:, dx:] * stack[:, : SHAPE[0] - dy, : SHAPE[1] - dx]))
+        for name, stack in images.items()
+    }
+    assert found["nodes"] < 1.3 * error
+    assert found["whole"] > 2 * found["nodes"]
+    if lag in {(1, 0), (0, 1)}:
+        assert found["whole"] > 5 * found["nodes"]
+
+
+def test_pixel_variance_in_every_block(normalised):
+    images, *_ = normalised
+    error = np.sqrt(2 / (4 * BLOCK**2))
+    variance = by_block(images["nodes"] ** 2)
+    assert rms(variance - 1) < 1.5 * error
+    assert variance.mean() == pytest.approx(1, abs=0.01)
+
+
+def test_noise_does_not_step_at_nodes(normalised):
+    """The mean square step across lines of nodes, and the middles between, is that elsewhere."""
+    images, x, y = normalised
+    stack = images["nodes"]
+    for axis, nodes in ((2, x), (1, y)):
+        squares = (np.diff(stack, axis=axis) ** 2).mean(axis=(0, 3 - axis))
+        middles = np.ceil((nodes[1:] + nodes[:-1]) / 2)
+        lines = np.unique(np.concatenate([nodes[1:-1], middles]).astype(int))
+        borders = np.unique(np.concatenate([lines - 1, lines]))
+        others = np.delete(squares, borders)
+        # A squared difference of neighbours scatters by sqrt(12) about 2, with its neighbour's.
+        error = np.sqrt(12 / (borders.size * stack[0].size / squares.size * 4))
+        assert len(borders) > 20
+        assert squares[borders].mean() == pytest.approx(others.mean(), abs=4 * error)
+
+
+def test_constant_kernel_and_noise_give_the_whole_image_result():
+    triple = simulate.simulate_triple(
+        np.random.default_rng(8), (300, 350), KernelField.constant(oracle.gaussian(15, 1.4), (7, 7))
+    )
+    whole = decorrelate(*triple.inputs, config=WHOLE).exposure
+    for options in (
+        {},
+        {"grid_step": 40.0},
+        {"blend": "average", "cell_size": 80, "grid_step": 70, "cell_border": 10},
+        {"blend": "copy", "cell_size": 80, "grid_step": 70, "cell_border": 10},
+    ):
+        result = decorrelate(*triple.inputs, config=in_pixels(**options))
+        assert len(result.positions) > 10
+        sigma = np.sqrt(whole.variance[0, 0])
+        assert np.abs(result.exposure.image - whole.image).max() < 1e-6 * sigma
+        assert_allclose(result.exposure.variance, whole.variance, rtol=1e-7)
+
+
+def jump(image, lines):
+    """How much rougher an image is across lines of columns than two pixels beside them."""
+    rough = np.abs(np.diff(image, 4, axis=1)).max(axis=0)
+    across = np.concatenate([rough[line - 3 : line] for line in lines])
+    beside = np.concatenate(
+        [rough[line + side : line + side + 3] for line in lines for side in (-8, 5)]
+    )
+    return rms(across) / rms(beside)
+
+
+def test_smooth_light_does_not_jump_at_nodes():
+    """Without noise, the ridge of an arc shows every seam; LSST's cells side by side do."""
+    shape = (300, 400)
+    field = varying_kernel(shape)
+    x = np.arange(shape[1])
+    y = np.arange(shape[0])[:, np.newaxis]
+    ridge = 1000 * np.exp(-((y - 150) ** 2) / (2 * 2.5**2)) * np.ones(x.size)
+    variance = np.where(x < 200, 1.0, 4.0) * np.ones(shape)
+    science = Exposure(image=ridge, variance=np.ones(shape))
+    template = Exposure(image=ridge, variance=variance)
+    ways = {
+        "nodes": in_pixels(grid_step=40.0),
+        "cells": in_pixels(
+            blend="copy", cell_size=40, grid_step=40, cell_border=10, adjust_grid="none"
+        ),
+    }
+    kernel = simulate.matching_kernel(field)
+    seams = {}
+    for name, config in ways.items():
+        result = decorrelate(science, template, Exposure(image=ridge), kernel, config=config)
+        lines = range(40, 361, 40)
+        if name == "nodes":
+            nodes = np.unique(result.positions[:, 0])
+            lines = [int(node) for node in nodes if 40 < node < 360 and abs(node - 200) > 50]
+        seams[name] = jump(result.exposure.image[140:161], lines)
+    assert seams["nodes"] < 3
+    assert seams["cells"] > 30
+
+
+# Cells and nodes without noise level
+
+
+def masked_triple(shape, *boxes):
+    """Noise levels rising along x, with boxes of the science image masked."""
+    rng = np.random.default_rng(9)
+    x = np.arange(shape[1])
+    mask = np.zeros(shape, dtype=np.int32)
+    for box in boxes:
+        mask[box] = 4
+    variance = np.where(x < shape[1] // 2, 1.0, 3.0) * np.ones(shape)
+    science = Exposure(
+        image=np.zeros(shape),
+        variance=variance,
+        mask=mask,
+        mask_planes=MaskPlanes({"DETECTED": 2}),
+        name="science.fits",
+    )
+    template = Exposure(image=np.zeros(shape), variance=np.ones(shape))
+    return science, template, Exposure(image=rng.normal(size=shape))
+
+
+WAYS = {
+    "nodes": in_pixels(grid_step=50.0),
+    "cells": in_pixels(
+        blend="average", cell_size=50, grid_step=50, cell_border=0, adjust_grid="none"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_a_place_without_level_takes_its_neighbours(name, caplog):
+    shape = (250, 300)
+    science, template, difference = masked_triple(shape, np.s_[90:170, 20:115])
+    result = decorrelate(science, template, difference, oracle.gaussian(9, 1.2), config=WAYS[name])
+    # All around the masked box the level is 1, beyond the middle of the image 3.
+    left = result.positions[:, 0] < 130
+    assert_allclose(result.science_level[left], 1.0)
+    assert_allclose(result.science_level[result.positions[:, 0] > 180], 3.0)
+    flagged = result.exposure.mask & result.exposure.mask_planes.value(["NOISE_FALLBACK"])
+    rows, columns = np.nonzero(flagged)
+    assert rows.size > 0
+    assert (rows.min(), rows.max()) >= (90, 0)
+    assert columns.max() < 115
+    assert columns.min() >= 20
+    assert rows.max() < 170
+    assert "science.fits" in caplog.text
+    assert "no usable variance" in caplog.text
+    assert result.figures["fallbacks"] > 0
+    free = decorrelate(
+        replace(science, mask=None),
+        template,
+        difference,
+        oracle.gaussian(9, 1.2),
+        config=WAYS[name],
+    )
+    assert_allclose(result.exposure.image, free.exposure.image, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_places_without_known_neighbours_take_the_level_of_the_image(name):
+    shape = (250, 300)
+    science, template, difference = masked_triple(shape, np.s_[:, 10:])
+    kernel = oracle.gaussian(9, 1.2)
+    result = decorrelate(science, template, difference, kernel, config=WAYS[name])
+    assert np.isfinite(result.exposure.image).all()
+    assert_allclose(result.science_level, 1.0)
+
+
+def test_sky_without_any_variance_is_no_reason_to_stop():
+    """A quarter of the template without data: the rest is as it would be without that quarter."""
+    shape = (250, 300)
+    science, template, difference = masked_triple(shape)
+    variance = template.variance.copy()
+    variance[:125, :150] = np.inf
+    hurt = replace(template, variance=variance)
+    kernel = oracle.gaussian(9, 1.2)
+    result = decorrelate(science, hurt, difference, kernel).exposure
+    assert_array_equal(np.isinf(result.variance), np.isinf(variance))
+    clean = decorrelate(science, template, difference, kernel).exposure
+    reach = 40
+    far = np.ones(shape, dtype=bool)
+    far[: 125 + reach, : 150 + reach] = False
+    assert np.abs(result.image - clean.image)[far].max() < 1e-3
+
+
+# LSST's cells
+
+
+def test_cells_are_also_given_one_by_one():
+    science, template, difference = masked_triple((150, 160))
+    config = in_pixels(blend="none", cell_size=50, grid_step=40, cell_border=8, adjust_grid="none")
+    kernel = oracle.gaussian(9, 1.2)
+    separate = decorrelate(science, template, difference, kernel, config=config)
+    joined = decorrelate(
+        science, template, difference, kernel, config=replace(config, blend="average")
+    )
+    assert len(separate.cells) == len(separate.positions)
+    assert joined.cells == ()
+    total, count = np.zeros((150, 160)), np.zeros((150, 160))
+    for cell in separate.cells:
+        place = cell.window.rows, cell.window.columns
+        total[place] += cell.image
+        count[place] += 1
+    assert_allclose(joined.exposure.image, total / count, atol=1e-12)
+    assert count.max() > 1
+
+
+def test_cells_at_given_centres_leave_the_rest_without_data():
+    science, template, difference = masked_triple((150, 160))
+    config = in_pixels(
+        blend="average", cell_size=30, cell_border=5, cell_centroids=((40, 50), (100, 90))
+    )
+    result = decorrelate(science, template, difference, oracle.gaussian(9, 1.2), config=config)
+    known = np.isfinite(result.exposure.image)
+    assert_array_equal(np.unique(np.nonzero(known)[1]), [*range(25, 55), *range(85, 115)])
+    assert known.sum() == 2 * 30 * 30
+
+
+def test_sizes_scale_with_the_psf():
+    science, template, difference = masked_triple((250, 300))
+    sharp = replace(difference, psf=simulate.gaussian_profile(2.0).psf())
+    config = DecorrelationConfig(blend="average", cell_size=20, grid_step=15, adjust_grid="none")
+    kernel = oracle.gaussian(9, 1.2)
+    result = decorrelate(science, template, sharp, kernel, config=config)
+    fwhm = 2.3548 * 2.0
+    centres = np.unique(result.positions[:, 0])
+    assert np.median(np.diff(centres)) == pytest.approx(15 * fwhm, abs=2)
