@@ -11,16 +11,20 @@ if TYPE_CHECKING:
     from diffdecor.fits.exposure import read_exposure
     from diffdecor.images import Exposure, MaskPlanes
     from diffdecor.kernels.registry import read_kernel
+    from diffdecor.psfs.registry import read_psf
+    from diffdecor.ways import Member
 
 __version__ = "0.1.0"
 __all__ = [
     "DecorrelationConfig",
     "Exposure",
     "MaskPlanes",
+    "Member",
     "Result",
     "decorrelate",
     "read_exposure",
     "read_kernel",
+    "read_psf",
 ]
 
 # Public names are imported when they are first asked for: `diffdecor --help` needs none of them.
@@ -28,10 +32,12 @@ _HOMES = {
     "DecorrelationConfig": "diffdecor.config",
     "Exposure": "diffdecor.images",
     "MaskPlanes": "diffdecor.images",
+    "Member": "diffdecor.ways",
     "Result": "diffdecor.decorrelation",
     "decorrelate": "diffdecor.decorrelation",
     "read_exposure": "diffdecor.fits.exposure",
     "read_kernel": "diffdecor.kernels.registry",
+    "read_psf": "diffdecor.psfs.registry",
 }
 
 

@@ -180,7 +180,9 @@ def decorrelate_cells(
     """
     results = []
     reach = field.filters.shape[-1] // 2 + max(
-        max(side.stamps.shape[1:]) for side in (field.science, field.template)
+        max(member.stamps.shape[1:])
+        for side in (field.science, field.template)
+        for member in side.members
     )
     for number, cell in enumerate(cells):
         window = cell.outer if config.edges == "zero" else _grown(cell.inner, reach, triple.shape)

@@ -39,12 +39,12 @@ from diffdecor.kernels.model import MatchingKernel, StampKernel
 from diffdecor.levels import (
     BLOCK,
     NoiseLevels,
-    Way,
-    block_log_ratio,
+    block_log_ratios,
     check_planes,
     noise_levels,
 )
 from diffdecor.psfs.model import PointSpreadFunction, StampPsf
+from diffdecor.ways import Member, Way
 
 log = logging.getLogger(__name__)
 
@@ -82,14 +82,16 @@ class Result:
     cells: tuple[CellResult, ...] = ()
 
 
-def decorrelate(
+def decorrelate(  # noqa: PLR0913  all but four are optional and named
     science: Exposure,
     template: Exposure,
     difference: Exposure,
-    kernel: MatchingKernel | ArrayLike,
+    kernel: MatchingKernel | ArrayLike | None,
     *,
     config: DecorrelationConfig | None = None,
     preconvolution: PointSpreadFunction | ArrayLike | None = None,
+    science_members: Sequence[Member] = (),
+    template_members: Sequence[Member] = (),
 ) -> Result:
     """Whiten the noise of a difference image, and state the variance and PSF of the result.
 
@@ -104,13 +106,16 @@ def decorrelate(
         The images that were subtracted, with their variance planes. Their pixels are not used.
     difference : Exposure
         Their difference. Its variance plane is used for figures only.
-    kernel : MatchingKernel or array (ky, kx)
+    kernel : MatchingKernel, array (ky, kx) or None
         The matching kernel; an array is a true-convolution stamp with its origin at
-        ``(kx // 2, ky // 2)``.
+        ``(kx // 2, ky // 2)``. None if neither image was convolved but with the members' kernels.
     config : DecorrelationConfig, optional
         Everything else.
     preconvolution : PointSpreadFunction or array (ky, kx), optional
         What the science image was correlated with, for score images; its PSF by default.
+    science_members, template_members : sequence of Member
+        The images that an image is the weighted sum of, each with a kernel of its own; one member
+        is an image that was convolved itself (cross-convolution, PSF homogenisation).
 
     Returns
     -------
@@ -131,19 +136,29 @@ def decorrelate(
         _without_empty_variance(science, config.science_variance),
         _without_empty_variance(template, config.template_variance),
         difference,
+        science_stack=tuple(member.exposure for member in science_members),
+        template_stack=tuple(member.exposure for member in template_members),
     )
     _check(triple, kernel, config)
     empty = _empty_input(triple)
     if empty:
         log.warning("%s: every pixel is NaN; the difference is returned as it is", empty)
         return _unchanged(triple)
-    way = Way(kernel, config, _as_psf(preconvolution) or science.psf)
+    way = Way(
+        kernel,
+        config,
+        _as_psf(preconvolution) or science.psf,
+        science_members=tuple(science_members),
+        template_members=tuple(template_members),
+    )
     if config.mode == "grid" and config.blend != "interpolate":
         return _by_cells(triple, way, config)
     return _by_nodes(triple, way, config)
 
 
-def _as_kernel(kernel: MatchingKernel | ArrayLike) -> MatchingKernel:
+def _as_kernel(kernel: MatchingKernel | ArrayLike | None) -> MatchingKernel:
+    if kernel is None:
+        kernel = np.ones((1, 1))
     if hasattr(kernel, "stamp"):
         return kernel  # type: ignore[return-value]
     stamp = np.array(kernel, dtype=np.float64)
@@ -162,7 +177,7 @@ def _as_psf(psf: PointSpreadFunction | ArrayLike | None) -> PointSpreadFunction 
 
 def _check(triple: Triple, kernel: MatchingKernel, config: DecorrelationConfig) -> None:
     """Refuse what cannot go together."""
-    for exposure in triple.exposures[:2]:
+    for exposure in (*triple.exposures[:2], *triple.science_stack, *triple.template_stack):
         if exposure.shape != triple.shape:
             msg = (
                 f"{exposure.name} has the shape {exposure.shape} but {triple.difference.name} "
@@ -256,7 +271,7 @@ def _by_nodes(triple: Triple, way: Way, config: DecorrelationConfig) -> Result:
         nodes = _nodes(triple, way, config)
         windows = _windows(nodes, config, _fwhm(triple, config))
     positions = nodes.positions()
-    levels = noise_levels(triple.science, triple.template, windows, config)
+    levels = noise_levels(triple.noise_of("science"), triple.noise_of("template"), windows, config)
     sides = way.sides(positions, levels)
     filters = compact_filters(*sides, score=config.score)
     over_image = Field(nodes.x, nodes.y, filters.stamps, *sides)
@@ -285,7 +300,7 @@ def _nodes(triple: Triple, way: Way, config: DecorrelationConfig) -> Nodes:
         tuple(float(edge) for box in boxes for edge in (box.xmin - 1, box.xmax)),
         tuple(float(edge) for box in boxes for edge in (box.ymin - 1, box.ymax)),
     )
-    levels = block_log_ratio(triple.science, triple.template, config)
+    levels = block_log_ratios(triple.noise_of("science"), triple.noise_of("template"), config)
     return nodes_for(triple.shape, spacing, levels, BLOCK, breaks)
 
 
@@ -312,7 +327,7 @@ def _by_cells(triple: Triple, way: Way, config: DecorrelationConfig) -> Result:
     cells = cells_for(triple.shape, config, _fwhm(triple, config))
     positions = np.array([middle_of(cell.outer, config) for cell in cells])
     windows = [cell.outer for cell in cells]
-    levels = noise_levels(triple.science, triple.template, windows, config)
+    levels = noise_levels(triple.noise_of("science"), triple.noise_of("template"), windows, config)
     sides = way.sides(positions, levels)
     filters = compact_filters(*sides, score=config.score)
     in_a_row = Field(np.arange(len(cells), dtype=float), np.zeros(1), filters.stamps, *sides)
@@ -358,8 +373,8 @@ def _result(
         exposure=exposure,
         filters=filters.filters,
         positions=positions,
-        science_level=levels.science,
-        template_level=levels.template,
+        science_level=filters.science.level,
+        template_level=filters.template.level,
         figures=figures,
         significance=result_significance(exposure, filters, bad, config),
     )

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from diffdecor.config import DecorrelationConfig
 from diffdecor.core.convolve import KernelField
 from diffdecor.core.grid import Window
-from diffdecor.core.noise import NoiseSide
+from diffdecor.core.noise import AnySide
 from diffdecor.core.planes import Plane
 from diffdecor.core.psf import (
     adaptive_fwhm,
@@ -25,8 +25,8 @@ from diffdecor.core.whiteness import autocorrelation, sky_pixels, source_pixels
 from diffdecor.errors import ConfigError
 from diffdecor.filtering import Field, Triple, holes
 from diffdecor.images import Exposure
-from diffdecor.levels import Way
 from diffdecor.psfs.model import PointSpreadFunction, StampPsf
+from diffdecor.ways import Way
 
 _MEASURED = 1024
 """Pixels a side of the part of an image whose correlation is measured."""
@@ -43,7 +43,7 @@ def _psf_and_way(
     which has yet to be correlated with the preconvolution kernel.
     """
 
-    def through(side: NoiseSide) -> tuple[NDArray[np.float64], tuple[int, int]]:
+    def through(side: AnySide) -> tuple[NDArray[np.float64], tuple[int, int]]:
         return side.stamps, side.origin
 
     known = [

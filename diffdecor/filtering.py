@@ -19,7 +19,7 @@ from diffdecor.core.masks import (
     locally_filled,
     near_filled,
 )
-from diffdecor.core.noise import NoiseSide
+from diffdecor.core.noise import AnySide, NoiseSide
 from diffdecor.core.planes import ComputedPlane, Plane, constant_plane
 from diffdecor.core.statistics import clipped_mean
 from diffdecor.core.variance import full_variance, squared_kernels, weighted_variance
@@ -37,11 +37,16 @@ class Triple:
     ----------
     science, template, difference : Exposure
         Of the same shape.
+    science_stack, template_stack : tuple of Exposure
+        The images that the science image or the template is the sum of, where they are known;
+        only their variance planes and masks are used.
     """
 
     science: Exposure
     template: Exposure
     difference: Exposure
+    science_stack: tuple[Exposure, ...] = ()
+    template_stack: tuple[Exposure, ...] = ()
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -53,9 +58,23 @@ class Triple:
         """Science, template and difference."""
         return self.science, self.template, self.difference
 
+    def noise_of(self, role: str) -> tuple[Exposure, ...]:
+        """Return the exposures whose variance planes make the noise of an image, by its role."""
+        exposure, stack = {
+            "science": (self.science, self.science_stack),
+            "template": (self.template, self.template_stack),
+        }[role]
+        return stack or (exposure,)
+
     def cut(self, window: Window) -> Triple:
         """Return the same exposures within a window."""
-        return Triple(*(_cut(exposure, window) for exposure in self.exposures))
+        return Triple(
+            science=_cut(self.science, window),
+            template=_cut(self.template, window),
+            difference=_cut(self.difference, window),
+            science_stack=tuple(_cut(exposure, window) for exposure in self.science_stack),
+            template_stack=tuple(_cut(exposure, window) for exposure in self.template_stack),
+        )
 
 
 def _cut(exposure: Exposure, window: Window) -> Exposure:
@@ -82,15 +101,15 @@ class Field:
         Columns and rows of the nodes, 0-based pixels.
     filters : array (ny * nx, 2m + 1, 2m + 1)
         Decorrelation kernels, row by row.
-    science, template : NoiseSide
+    science, template : NoiseSide or StackedSide
         Noise at the nodes, row by row.
     """
 
     x: NDArray[np.float64]
     y: NDArray[np.float64]
     filters: NDArray[np.float64]
-    science: NoiseSide
-    template: NoiseSide
+    science: AnySide
+    template: AnySide
 
     def kernels(
         self, stamps: NDArray[np.float64], origin: tuple[int, int] | None = None
@@ -143,8 +162,11 @@ def holes(triple: Triple, boxes: Sequence[Box], config: DecorrelationConfig) -> 
             if exposure.mask is not None:
                 bits = exposure.mask_planes.value(config.fill_planes)
                 bad |= (np.asarray(exposure.mask[rows]) & bits) != 0
-        for exposure in (triple.science, triple.template):
-            if exposure.variance is not None:
+        for exposure, stack in (
+            (triple.science, triple.science_stack),
+            (triple.template, triple.template_stack),
+        ):
+            if exposure.variance is not None and not stack:
                 bad |= ~np.isfinite(exposure.variance[rows])
         if boxes:
             bad |= ~_covered(boxes, rows, triple.shape[1])
@@ -243,7 +265,12 @@ def result_variance(
         Variances in the unit of the difference squared.
     """
     total = np.zeros(triple.shape)
-    for exposure, side in ((triple.science, field.science), (triple.template, field.template)):
+    sources = [
+        (exposure, member, len(side.members) > 1)
+        for role, side in (("science", field.science), ("template", field.template))
+        for exposure, member in zip(triple.noise_of(role), side.members, strict=True)
+    ]
+    for exposure, side, stacked in sources:
         plane: Plane = (
             constant_plane(float(side.level.mean()), triple.shape)
             if exposure.variance is None
@@ -258,7 +285,8 @@ def result_variance(
             parts = weighted_variance(plane, KernelField(field.x, field.y, weights, (0, 0)))
         for rows, part in parts:
             raw = np.asarray(plane[rows], dtype=np.float64)
-            total[rows] += np.where(np.isfinite(raw), part, raw)
+            # One of many images that has no data here has left none in their sum.
+            total[rows] += np.where(np.isfinite(raw), part, 0.0 if stacked else raw)
     return total
 
 

@@ -27,8 +27,18 @@ from diffdecor.paths import Extension, split_extension
 
 logger = logging.getLogger(__name__)
 
-# What astropy raises on bytes that are not the FITS they claim to be.
-UNREADABLE = (OSError, EOFError, ValueError, LookupError, TypeError, zlib.error, VerifyError)
+# What astropy raises on bytes that are not the FITS they claim to be. (A name is unbound in it where
+# a table's TDIM is there and its TFORM is damaged.)
+UNREADABLE = (
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    UnboundLocalError,
+    zlib.error,
+    VerifyError,
+)
 
 # astropy has no types; these names say what is meant.
 Hdu = Any

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from astropy.io import fits
 
 from diffdecor import __version__
 from diffdecor.cards import FIGURE_CARDS, Card
@@ -41,6 +44,8 @@ class Job:
         Kernel file; by default the difference carries its kernel.
     output : str
         File to write.
+    configuration : str, optional
+        File that the options came from; like all inputs it is never overwritten.
     decorrelation : DecorrelationConfig
         How to decorrelate.
     files : FilesConfig
@@ -54,6 +59,7 @@ class Job:
     difference: str
     kernel: str | None = None
     output: str
+    configuration: str | None = None
     decorrelation: DecorrelationConfig = field(default_factory=DecorrelationConfig)
     files: FilesConfig = field(default_factory=FilesConfig)
     overwrite: bool = False
@@ -74,8 +80,8 @@ class Job:
     @property
     def inputs(self) -> list[str]:
         """Every file that is read."""
-        kernel = [self.kernel] if self.kernel else []
-        return [self.science, self.template, self.difference, *kernel, *self.other_inputs]
+        others = filter(None, [self.kernel, self.configuration])
+        return [self.science, self.template, self.difference, *others, *self.other_inputs]
 
 
 @dataclass(frozen=True)
@@ -144,9 +150,10 @@ def _source_values(job: Job) -> dict[str, object]:
 def is_done(job: Job) -> bool:
     """Say whether the output is there and was made by this very job."""
     path = Path(job.output)
-    if job.overwrite or not path.is_file() or not _ours(path):
+    if job.overwrite or not os.path.isfile(path) or not _ours(path):
         return False
-    wanted = record(job, {})
+    # As they are when they have been written: some texts and long numbers are cut off then.
+    wanted = fits.Header.fromstring(record(job, {}).tostring())
     figures = {card.keyword for card in FIGURE_CARDS}
     compared = [card.keyword for card in output_cards() if card.keyword not in figures]
     with open_fits(path) as (hdus, _):

@@ -10,15 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffdecor.config import IGNORED_PLANES, DecorrelationConfig
-from diffdecor.core.fourier import reflect
 from diffdecor.core.grid import Window
-from diffdecor.core.noise import NoiseSide, white_side
 from diffdecor.core.planes import bands
 from diffdecor.core.statistics import clipped_mean
-from diffdecor.errors import ConfigError, InputError, KernelError
+from diffdecor.errors import ConfigError, InputError
 from diffdecor.images import Exposure
-from diffdecor.kernels.model import MatchingKernel
-from diffdecor.psfs.model import PointSpreadFunction
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +29,7 @@ class NoiseLevels:
 
     Parameters
     ----------
-    science, template : array (n,)
+    science, template : array (n,), or (m, n) for a stack of m images
         Noise variance of both images, image unit squared.
     fallback : array (n,)
         True where one of them is that of the neighbours or of the whole image.
@@ -70,8 +66,8 @@ def window_levels(
 
 
 def noise_levels(
-    science: Exposure,
-    template: Exposure,
+    science: Exposure | Sequence[Exposure],
+    template: Exposure | Sequence[Exposure],
     windows: Sequence[Window],
     config: DecorrelationConfig,
 ) -> NoiseLevels:
@@ -82,8 +78,8 @@ def noise_levels(
 
     Parameters
     ----------
-    science, template : Exposure
-        With variance planes, unless the configuration gives the level.
+    science, template : Exposure or sequence of Exposure
+        With variance planes, unless the configuration gives the level. Several: a stack.
     windows : sequence of Window
         Where to measure.
     config : DecorrelationConfig
@@ -99,29 +95,49 @@ def noise_levels(
     InputError
         If an image has no pixel with a usable variance at all, or no noise in either image.
     """
-    columns, fallback = [], np.zeros(len(windows), dtype=bool)
-    sides = (
-        (science, config.science_variance, "science"),
-        (template, config.template_variance, "template"),
-    )
-    for exposure, given, role in sides:
-        if given is not None:
-            columns.append(np.full(len(windows), given))
-            continue
-        _require_variance(exposure, role)
-        levels = window_levels(exposure, windows, config.ignore_planes)
-        missing = np.isnan(levels)
-        if missing.any():
-            levels = _completed(levels, windows, exposure, config.ignore_planes)
-        columns.append(levels)
-        fallback |= missing
-    if np.any((columns[0] == 0) & (columns[1] == 0)):
+    fallback = np.zeros(len(windows), dtype=bool)
+    found = {}
+    for role, images in (("science", science), ("template", template)):
+        given = getattr(config, f"{role}_variance")
+        exposures = (images,) if isinstance(images, Exposure) else tuple(images)
+        rows = []
+        for exposure in exposures:
+            levels, missing = _levels(exposure, given, role, windows, config.ignore_planes)
+            rows.append(levels)
+            fallback |= missing
+        found[role] = rows[0] if len(rows) == 1 else np.array(rows)
+    silent = (np.atleast_2d(found["science"]) == 0).all(axis=0) & (
+        np.atleast_2d(found["template"]) == 0
+    ).all(axis=0)
+    if silent.any():
+        names = ", ".join(
+            images.name if isinstance(images, Exposure) else images[0].name
+            for images in (science, template)
+        )
         msg = (
-            f"{science.name}, {template.name}: both variance planes are zero: there is no noise "
-            "to whiten; give --science-variance and --template-variance"
+            f"{names}: both variance planes are zero: there is no noise to whiten; give "
+            "--science-variance and --template-variance"
         )
         raise InputError(msg)
-    return NoiseLevels(columns[0], columns[1], fallback)
+    return NoiseLevels(found["science"], found["template"], fallback)
+
+
+def _levels(
+    exposure: Exposure,
+    given: float | None,
+    role: str,
+    windows: Sequence[Window],
+    ignore: Sequence[str],
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the levels of one image, and where they are not those of the window itself."""
+    if given is not None:
+        return np.full(len(windows), given), np.zeros(len(windows), dtype=bool)
+    _require_variance(exposure, role)
+    levels = window_levels(exposure, windows, ignore)
+    missing = np.isnan(levels)
+    if missing.any():
+        levels = _completed(levels, windows, exposure, ignore)
+    return levels, missing
 
 
 def _require_variance(exposure: Exposure, role: str) -> None:
@@ -183,37 +199,36 @@ def whole_level(exposure: Exposure, ignore: Sequence[str]) -> float:
     raise InputError(msg)
 
 
-def block_log_ratio(
-    science: Exposure, template: Exposure, config: DecorrelationConfig
+def block_log_ratios(
+    science: Sequence[Exposure], template: Sequence[Exposure], config: DecorrelationConfig
 ) -> NDArray[np.float64]:
-    """Return the logarithm of the ratio of both noise levels in small blocks.
+    """Return the logarithm of the ratios of all noise levels to the first in small blocks.
 
-    Only the ratio shapes the filter. Every block of 16 x 16 pixels takes the median of each second
+    Only ratios shape the filter. Every block of 16 x 16 pixels takes the median of each second
     pixel along either axis.
 
     Parameters
     ----------
-    science, template : Exposure
-        Both images.
+    science, template : sequence of Exposure
+        The images of both sides.
     config : DecorrelationConfig
         Given levels, planes to ignore.
 
     Returns
     -------
-    array (1, by, bx)
-        ``log(t / s)``, NaN where unknown.
+    array (nimages - 1, by, bx)
+        ``log(level / first level)``, NaN where unknown.
     """
-    ny, nx = science.shape
-    logs = np.zeros((2, -(-ny // BLOCK), -(-nx // BLOCK)))
-    sides = (
-        (science, config.science_variance, "science"),
-        (template, config.template_variance, "template"),
-    )
-    for index, (exposure, given, role) in enumerate(sides):
-        if given is None:
-            _require_variance(exposure, role)
-            logs[index] = _block_logs(exposure, config.ignore_planes)
-    return np.asarray(logs[1:] - logs[:1])
+    ny, nx = science[0].shape
+    flat = np.zeros((-(-ny // BLOCK), -(-nx // BLOCK)))
+    logs = []
+    for role, exposures in (("science", science), ("template", template)):
+        given = getattr(config, f"{role}_variance")
+        for exposure in exposures:
+            if given is None:
+                _require_variance(exposure, role)
+            logs.append(flat if given is not None else _block_logs(exposure, config.ignore_planes))
+    return np.asarray(np.array(logs[1:]) - logs[0])
 
 
 def _block_logs(exposure: Exposure, ignore: Sequence[str]) -> NDArray[np.float64]:
@@ -232,106 +247,6 @@ def _block_logs(exposure: Exposure, ignore: Sequence[str]) -> NDArray[np.float64
         logs = np.log(np.array(medians))
     logs[~np.isfinite(logs)] = np.nan
     return np.asarray(logs, dtype=np.float64)
-
-
-@dataclass(frozen=True, eq=False)
-class Way:
-    """The ways of both images into the difference, which noise levels make noise of."""
-
-    kernel: MatchingKernel
-    config: DecorrelationConfig
-    preconvolution: PointSpreadFunction | None = None
-
-    def side(self, x: float, y: float) -> str:
-        """Return the convolved side at a covered position."""
-        if self.config.convolved != "auto":
-            return self.config.convolved
-        return self.kernel.side(x, y) or "template"
-
-    def scales(self, x: float, y: float) -> tuple[float, float]:
-        """Return ``(a_S, a_T)`` at a covered position."""
-        science, template = self.kernel.scales(x, y)
-        given = self.config.science_scale, self.config.template_scale
-        return (
-            science if given[0] is None else given[0],
-            template if given[1] is None else given[1],
-        )
-
-    def nearest(self, x: float, y: float) -> tuple[float, float]:
-        """Return the position nearest to ``(x, y)`` at which there is a kernel."""
-        boxes = self.kernel.boxes
-        if not boxes or any(box.covers(x, y) for box in boxes):
-            return x, y
-        clamped = [
-            (float(np.clip(x, box.xmin, box.xmax)), float(np.clip(y, box.ymin, box.ymax)))
-            for box in boxes
-        ]
-        return min(clamped, key=lambda place: (place[0] - x) ** 2 + (place[1] - y) ** 2)
-
-    def sides(
-        self, positions: NDArray[np.float64], levels: NoiseLevels
-    ) -> tuple[NoiseSide, NoiseSide]:
-        """Return the noise of both sides at 0-based positions ``(n, 2)``.
-
-        Raises
-        ------
-        KernelError
-            If the sum of a kernel is zero to rounding.
-        """
-        places = [self.nearest(float(x), float(y)) for x, y in positions]
-        stamps = np.array([self._checked_stamp(x, y) for x, y in places])
-        scales = np.array([self.scales(x, y) for x, y in places])
-        on_template = np.array([self.side(x, y) == "template" for x, y in places])
-        origin = self.kernel.origin
-        if self.config.score:
-            if not on_template.all():
-                msg = "--score is for differences with the template convolved (--convolved)"
-                raise ConfigError(msg)
-            science = self._preconvolved(places, levels.science, scales[:, 0])
-            return science, NoiseSide(levels.template, scales[:, 1], stamps, origin)
-        if on_template.all():
-            return (
-                white_side(levels.science, scales[:, 0]),
-                NoiseSide(levels.template, scales[:, 1], stamps, origin),
-            )
-        if not on_template.any():
-            return (
-                NoiseSide(levels.science, scales[:, 0], stamps, origin),
-                white_side(levels.template, scales[:, 1]),
-            )
-        delta = np.zeros(stamps.shape[1:])
-        delta[origin[1], origin[0]] = 1.0
-        convolved = on_template[:, np.newaxis, np.newaxis]
-        return (
-            NoiseSide(levels.science, scales[:, 0], np.where(convolved, delta, stamps), origin),
-            NoiseSide(levels.template, scales[:, 1], np.where(convolved, stamps, delta), origin),
-        )
-
-    def _checked_stamp(self, x: float, y: float) -> NDArray[np.float64]:
-        stamp = self.kernel.stamp(x, y)
-        if abs(stamp.sum()) <= 1e-9 * np.abs(stamp).sum():
-            msg = (
-                f"{self.kernel.name}: the sum of the matching kernel at the 0-based position "
-                f"({x:g}, {y:g}) is zero; it cannot have matched the two images"
-            )
-            raise KernelError(msg)
-        return stamp
-
-    def _preconvolved(
-        self,
-        places: Sequence[tuple[float, float]],
-        levels: NDArray[np.float64],
-        scales: NDArray[np.float64],
-    ) -> NoiseSide:
-        """Return the science side of a score image: correlated with the preconvolution kernel."""
-        if self.preconvolution is None:
-            msg = (
-                "--score needs the kernel that the science image was correlated with: give "
-                "--preconvolution-kernel, or --science-psf if it was its PSF"
-            )
-            raise ConfigError(msg)
-        stamps = np.array([self.preconvolution.stamp(x, y) for x, y in places])
-        return NoiseSide(levels, scales, *reflect(stamps, self.preconvolution.origin))
 
 
 def check_planes(exposures: Sequence[Exposure], names: Sequence[str], option: str) -> None:

@@ -188,6 +188,8 @@ def _kernel(job: Job, difference: Exposure) -> MatchingKernel:
             kernel.name,
             kernel.format,
         )
+    # A difference may name the file of its kernel: an input that nobody has named to us.
+    check_output(job.output, overwrite=job.overwrite, inputs=[kernel.name])
     log.info("%s: %s kernel of %d x %d pixels", kernel.name, kernel.format, *kernel.shape[::-1])
     made_for = kernel.image_shape
     if made_for is not None and made_for != difference.shape and not job.files.force:
@@ -359,6 +361,8 @@ def convert_kernel(
     """
     inputs = [kernel, *filter(None, [difference])]
     check_output(output, overwrite=overwrite, inputs=inputs)
-    hdus = native_hdus(read_kernel(kernel, difference))
-    with atomic_output(output, overwrite=overwrite, inputs=inputs) as file:
+    read = read_kernel(kernel, difference)
+    hdus = native_hdus(read)
+    # The file it was read from may be one that the difference names.
+    with atomic_output(output, overwrite=overwrite, inputs=[*inputs, read.name]) as file:
         hdus.writeto(file, checksum=True)

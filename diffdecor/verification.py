@@ -15,8 +15,8 @@ from diffdecor.core.whiteness import local_level
 from diffdecor.filtering import Triple, holes
 from diffdecor.kernels.model import BasisKernel, MatchingKernel, StampKernel
 from diffdecor.kernels.variants import moved, variants
-from diffdecor.levels import Way
 from diffdecor.rebuild import rebuilt
+from diffdecor.ways import Way
 
 EXACT = 0.01
 """Residual, in units of the noise, below which no other reading of the kernel is tried."""

@@ -20,12 +20,13 @@ FLOORS = (
     ("job",),
     ("decorrelation", "fits"),
     ("figures", "cells"),
-    ("filtering", "levels"),
+    ("filtering", "ways"),
+    ("levels",),
     ("kernels", "psfs", "images", "config", "cards"),
-    ("fitsfile", "registry", "options"),
+    ("afw", "fitsfile", "registry", "options"),
     ("core", "errors", "paths"),
 )
-TOGETHER = {("images", "psfs"), ("core", "errors"), ("fitsfile", "registry")}
+TOGETHER = {("images", "psfs"), ("core", "errors"), ("fitsfile", "registry"), ("afw", "fitsfile")}
 FLOOR_OF = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 
 

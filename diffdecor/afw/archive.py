@@ -7,18 +7,17 @@ their parts by number. Nothing is unpickled here, and no code in a file is ever 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
+from diffdecor.afw.headers import INDEX, hdu_kind
 from diffdecor.errors import InputError
 from diffdecor.fitsfile import Hdu, Hdus
 
-INDEX = "ARCHIVE_INDEX"
 _DATA = "ARCHIVE_DATA"
-_PSF_NUMBER = ("ARCHIVE_ID_PSF", "PSF_ID")
 
 _WHY = {
     "PiffPsf": "a Python pickle, which diffdecor never opens",
@@ -83,13 +82,13 @@ class Archive:
             self.refuse(f"there is no object {number}")
         _, table, row, kind = self.places[number]
         if table not in self.tables:
-            self.refuse(f"the table {table} of {kind} {number} is missing")
+            self.refuse(f"table {table} of {kind} {number} is missing")
         rows = self.tables[table].data
         if rows is None or not 0 <= row < len(rows):
             self.refuse(f"row {row} of {kind} {number} is missing")
         return Record(self, number, kind, rows[row], (*above, number))
 
-    def refuse(self, problem: str) -> None:
+    def refuse(self, problem: str) -> NoReturn:
         """Raise an `InputError` that names the file."""
         msg = f"{self.name}: damaged LSST archive: {problem}; fetch or write it again"
         raise InputError(msg)
@@ -163,61 +162,19 @@ class Record:
         """Return the object whose number is in a cell."""
         return self.archive.record(int(self.number_in(column)), self.path)
 
-    def unreadable(self, thing: str, advice: str) -> InputError:
-        """Return the error for a class that cannot be read without the stack."""
+    def refuse_kind(
+        self, thing: str, advice: str, error: type[InputError] = InputError
+    ) -> NoReturn:
+        """Raise the error for a class that cannot be read without the stack."""
         why = _WHY.get(self.kind, "of a class that diffdecor does not know")
-        return InputError(f"{self.name} is no {thing} that can be read here: it is {why}; {advice}")
+        msg = f"{self.name} is no {thing} that can be read here: it is {why}; {advice}"
+        raise error(msg)
 
     def _exactly(self, column: str, values: NDArray[np.float64], n: int) -> NDArray[np.float64]:
         if len(values) != n:
             found = f"{len(values)} numbers in {column} of {self.kind} {self.number}"
             self.archive.refuse(f"{found}, expected {n}")
         return values
-
-
-def has_archive(hdus: Hdus) -> bool:
-    """Say whether there is an archive; looks at headers only."""
-    return any(_kind(hdu) == INDEX for hdu in hdus)
-
-
-def is_exposure(hdus: Hdus) -> bool:
-    """Say whether the archive holds what belongs to an image, not one object of its own."""
-    return any("AR_HDU" in hdu.header for hdu in hdus)
-
-
-def psf_number(hdus: Hdus) -> int:
-    """Return the number of the PSF of an exposure in its archive, 0 if it has none."""
-    for hdu in hdus:
-        for keyword in _PSF_NUMBER:
-            number = hdu.header.get(keyword)
-            if isinstance(number, int) and number > 0:
-                return int(number)
-    return 0
-
-
-def parent_origin(hdus: Hdus) -> tuple[float, float] | None:
-    """Return the parent position (XY0) of the first pixel of an image, None if no card says it.
-
-    Parameters
-    ----------
-    hdus : sequence of HDU
-        HDUs of the image's file, the image first if there are several.
-
-    Returns
-    -------
-    tuple of float or None
-        0-based ``(x, y)``.
-    """
-    for hdu in hdus:
-        cards = hdu.header
-        if cards.get("CRPIX1A") == 1 and cards.get("CRPIX2A") == 1:
-            origin = cards.get("CRVAL1A"), cards.get("CRVAL2A")
-        else:
-            origin = cards.get("LTV1"), cards.get("LTV2")
-            origin = tuple(-v if isinstance(v, int | float) else None for v in origin)
-        if all(isinstance(value, int | float) and np.isfinite(value) for value in origin):
-            return float(origin[0]), float(origin[1])
-    return None
 
 
 def open_archive(hdus: Hdus, name: str) -> Archive:
@@ -241,14 +198,13 @@ def open_archive(hdus: Hdus, name: str) -> Archive:
         If index or tables are missing or contradictory.
     """
     archive = Archive(name, {}, {})
-    index = next((n for n, hdu in enumerate(hdus) if _kind(hdu) == INDEX), None)
+    index = next((n for n, hdu in enumerate(hdus) if hdu_kind(hdu) == INDEX), None)
     if index is None or not _is_table(hdus[index]) or hdus[index].data is None:
         archive.refuse("there is no table EXTTYPE = 'ARCHIVE_INDEX'")
-        raise AssertionError  # pragma: no cover  `refuse` raises
     for hdu in hdus[index + 1 :]:
-        if _kind(hdu) == INDEX:
+        if hdu_kind(hdu) == INDEX:
             break  # another archive
-        if _kind(hdu) == _DATA and _is_table(hdu):
+        if hdu_kind(hdu) == _DATA and _is_table(hdu):
             archive.tables.setdefault(int(hdu.header["AR_CATN"]), hdu)
     for number, place in _places(hdus[index].data):
         archive.places[number] = min(place, archive.places.get(number, place))
@@ -263,10 +219,6 @@ def _places(index: Any) -> list[tuple[int, _Place]]:  # noqa: ANN401  astropy ha
         (int(number), _Place(int(order), int(table), int(row), str(kind).strip()))
         for number, order, table, row, kind in zip(index["id"], *columns, strict=True)
     ]
-
-
-def _kind(hdu: Hdu) -> str:
-    return str(hdu.header.get("EXTTYPE", "")).strip().upper()
 
 
 def _is_table(hdu: Hdu) -> bool:

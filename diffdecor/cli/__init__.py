@@ -39,11 +39,14 @@ class _Group(click.Group):
             raise
         except BrokenPipeError:
             # Who read our output has gone; nobody is left to tell.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _discard_stdout()
             raise click.exceptions.Exit(1) from None
         except MemoryError:
             _fail("not enough memory for these images", 1)
         except Exception as error:
+            if isinstance(error, OSError) and not _stdout_works():
+                _discard_stdout()
+                _fail(f"standard output: cannot be written: {error.strerror}", 3)
             if os.environ.get("DIFFDECOR_TRACEBACK"):
                 raise
             _fail(
@@ -51,6 +54,19 @@ class _Group(click.Group):
                 "see where, and please report it",
                 1,
             )
+
+
+def _stdout_works() -> bool:
+    try:
+        sys.stdout.flush()
+    except OSError:
+        return False
+    return True
+
+
+def _discard_stdout() -> None:
+    """Let what is still to be printed go nowhere: Python itself would fail on it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -1,4 +1,4 @@
-"""``diffdecor kernel``: what is in a kernel file; write it in the native format."""
+"""``diffdecor kernel``: what is in a kernel file; draw it, write it in the native format."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from diffdecor.cli.options import FileName, print_json, start_logging, verbosity
 
 @click.group()
 def kernel() -> None:
-    """Show what is in a kernel file, or convert it to the native format."""
+    """Show or draw what is in a kernel file, or convert it to the native format."""
 
 
 @kernel.command()
@@ -19,7 +19,7 @@ def kernel() -> None:
     "--difference",
     type=FileName(),
     metavar="FILE",
-    help="Difference that the kernel file belongs to (HOTPANTS).",
+    help="Difference that the kernel file belongs to (HOTPANTS, SFFT).",
 )
 @verbosity_options
 def info(*, kernel: str, as_json: bool, difference: str | None, verbose: int, quiet: bool) -> None:
@@ -32,8 +32,11 @@ def info(*, kernel: str, as_json: bool, difference: str | None, verbose: int, qu
     if as_json:
         print_json(facts)
         return
+    oddities = facts.pop("warnings")
     for name, value in facts.items():
         click.echo(f"{name.replace('_', ' '):18} {_shown(value)}")
+    for oddity in oddities:
+        click.echo(f"warning: {oddity}")
 
 
 def _shown(value: object) -> str:
@@ -52,7 +55,7 @@ def _shown(value: object) -> str:
     "--difference",
     type=FileName(),
     metavar="FILE",
-    help="Difference that the kernel file belongs to (HOTPANTS).",
+    help="Difference that the kernel file belongs to (HOTPANTS, SFFT).",
 )
 @verbosity_options
 def convert(
@@ -63,3 +66,33 @@ def convert(
     from diffdecor.pipeline import convert_kernel
 
     convert_kernel(kernel, out, difference=difference, overwrite=overwrite)
+
+
+@kernel.command()
+@click.argument("kernel", type=FileName())
+@click.option("-o", "--output", type=FileName(), required=True, metavar="FILE", help="PNG file.")
+@click.option("--overwrite", is_flag=True, help="Replace the output if it is there already.")
+@click.option(
+    "--difference",
+    type=FileName(),
+    metavar="FILE",
+    help="Difference that the kernel file belongs to (HOTPANTS, SFFT).",
+)
+@verbosity_options
+def plot(
+    *, kernel: str, output: str, overwrite: bool, difference: str | None, verbose: int, quiet: bool
+) -> None:
+    """Draw KERNEL at 3 x 3 positions, and its sum over the image, as a PNG file.
+
+    Needs matplotlib: pip install 'diffdecor[plot]'.
+    """
+    start_logging(verbose, quiet=quiet)
+    from diffdecor.fits.atomic import atomic_output, check_output
+    from diffdecor.kernels.plot import plot_kernel
+    from diffdecor.kernels.registry import read_kernel
+
+    inputs = [kernel, *filter(None, [difference])]
+    check_output(output, overwrite=overwrite, inputs=inputs)
+    png = plot_kernel(read_kernel(kernel, difference))
+    with atomic_output(output, overwrite=overwrite, inputs=inputs) as file:
+        file.write(png)

@@ -127,7 +127,8 @@ def verbosity_options(command: Command) -> Command:
 
 def start_logging(verbose: int, *, quiet: bool) -> None:
     """Send the log to stderr: warnings only, unless a person is watching or asks for more."""
-    level = logging.INFO if sys.stderr.isatty() else logging.WARNING
+    # There is no stderr at all where it has been closed.
+    level = logging.INFO if sys.stderr and sys.stderr.isatty() else logging.WARNING
     if verbose:
         level = logging.DEBUG if verbose > 1 else logging.INFO
     if quiet:

@@ -95,6 +95,7 @@ def run(  # noqa: PLR0913  arguments of the command line
             difference=difference,
             kernel=kernel,
             output=output,
+            configuration=toml,
             decorrelation=decorrelation,
             files=files,
             overwrite=overwrite,

@@ -44,6 +44,11 @@ class NoiseSide:
         return NoiseSide(self.level[places], self.scale[places], self.stamps[places], self.origin)
 
     @property
+    def members(self) -> tuple[NoiseSide, ...]:
+        """The independent noises that the side consists of: itself."""
+        return (self,)
+
+    @property
     def sums(self) -> NDArray[np.float64]:
         """Sum of the kernel at every place ``(n,)``: A(0) or B(0)."""
         return np.asarray(self.stamps.sum(axis=(1, 2)))
@@ -61,6 +66,62 @@ class NoiseSide:
     def power(self, shape: tuple[int, int]) -> NDArray[np.float64]:
         """Return the noise power on the frequencies of a real transform, ``(n, ny, nx//2+1)``."""
         return _along(self.level * self.scale**2) * self.gain(shape)
+
+
+@dataclass(frozen=True, eq=False)
+class StackedSide:
+    """The noise of a weighted sum of images, each convolved with a kernel of its own, at n places.
+
+    Parameters
+    ----------
+    stack : NoiseSide
+        The way of the sum into the difference, as if it were one image.
+    members : tuple of NoiseSide
+        Every image's own noise and whole way, its own kernel and weight included.
+    """
+
+    stack: NoiseSide
+    members: tuple[NoiseSide, ...]
+
+    def __len__(self) -> int:
+        """Return the number of places."""
+        return len(self.stack)
+
+    def __getitem__(self, places: slice | NDArray[np.intp]) -> StackedSide:
+        """Return the side at some of its places."""
+        return StackedSide(self.stack[places], tuple(one[places] for one in self.members))
+
+    @property
+    def level(self) -> NDArray[np.float64]:
+        """Noise variance of the sum if nothing were convolved ``(n,)``, image unit squared."""
+        return self.stack.level
+
+    @property
+    def scale(self) -> NDArray[np.float64]:
+        """Factor of the sum in the difference ``(n,)``."""
+        return self.stack.scale
+
+    @property
+    def stamps(self) -> NDArray[np.float64]:
+        """Kernel that the sum was convolved with ``(n, ky, kx)``."""
+        return self.stack.stamps
+
+    @property
+    def origin(self) -> Origin:
+        """Origin ``(cx, cy)`` of these stamps."""
+        return self.stack.origin
+
+    @property
+    def zero_power(self) -> NDArray[np.float64]:
+        """Noise power at zero frequency ``(n,)``."""
+        return np.asarray(sum(one.zero_power for one in self.members))
+
+    def power(self, shape: tuple[int, int]) -> NDArray[np.float64]:
+        """Return the noise power on the frequencies of a real transform, ``(n, ny, nx//2+1)``."""
+        return np.asarray(sum(one.power(shape) for one in self.members))
+
+
+AnySide = NoiseSide | StackedSide
 
 
 def _along(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -45,8 +45,8 @@ def rendered(
     Returns
     -------
     array (..., ny, nx)
-        Rendered stamps. The sum is that of the samples with ``integrate``, and ``step^2`` times that
-        for well-sampled stamps otherwise.
+        Rendered stamps. The sum is that of the samples with ``integrate``; else it is ``step^2``
+        times that, for well-sampled stamps.
     tuple of int
         Their origin ``(cx, cy)``.
 
@@ -70,7 +70,7 @@ def _matrix(n: int, center: float, step: float, method: Method) -> tuple[NDArray
     if method == "integrate":  # all pixels that the outermost subpixels reach into
         before = int(np.ceil((center + 0.5) * step - 0.5 - _ROUNDING))
         behind = int(np.ceil((n - 0.5 - center) * step - 0.5 - _ROUNDING))
-        edges = center + (np.arange(-before, behind + 2) - 0.5) / step
+        edges = np.asarray(center + (np.arange(-before, behind + 2) - 0.5) / step, np.float64)
         return _integrate(n, edges), before
     before = int(np.floor(center * step + _ROUNDING))
     behind = int(np.floor((n - 1 - center) * step + _ROUNDING))
@@ -82,7 +82,7 @@ def _integrate(n: int, edges: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return what every pixel between `edges` gets of every subpixel: growth curve, differenced."""
     growth = np.vstack([np.zeros(n), np.tri(n)])
     curve = make_interp_spline(np.arange(n + 1) - 0.5, growth, k=min(3, n))
-    return np.diff(curve(np.clip(edges, -0.5, n - 0.5)), axis=0)
+    return np.asarray(np.diff(curve(np.clip(edges, -0.5, n - 0.5)), axis=0), np.float64)
 
 
 def _spline(n: int, places: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -34,6 +34,8 @@ def clipped_mean(values: NDArray[np.floating]) -> float:
     reach = _SIGMAS * _SIGMA_OF_IQR * (upper - lower)
     for _ in range(2):
         kept = finite[np.abs(finite - centre) <= reach]
+        if not kept.size:  # reach has underflowed
+            break
         centre = kept.mean()
         reach = _SIGMAS * (kept.std(ddof=1) if kept.size > 1 else 0.0)
     kept = finite[np.abs(finite - centre) <= reach]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from diffdecor.core.convolve import Edges, KernelField, convolve
 from diffdecor.core.fourier import Origin, convolve_stamps
-from diffdecor.core.noise import NoiseSide
+from diffdecor.core.noise import AnySide
 from diffdecor.core.planes import Plane, bands
 
 _TAIL = 1e-8
@@ -23,7 +23,7 @@ _TAIL = 1e-8
 
 
 def squared_kernels(
-    filters: NDArray[np.float64], side: NoiseSide
+    filters: NDArray[np.float64], side: AnySide
 ) -> tuple[NDArray[np.float64], Origin]:
     """Return the squares of ``psi a K``, the kernels of a side's variance plane, at n places.
 
@@ -31,7 +31,7 @@ def squared_kernels(
     ----------
     filters : array (n, 2m + 1, 2m + 1)
         Decorrelation kernels psi.
-    side : NoiseSide
+    side : NoiseSide or StackedSide
         The way of the image into the difference.
 
     Returns

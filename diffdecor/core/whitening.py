@@ -15,7 +15,7 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from diffdecor.core.fourier import centred, fast_shape
-from diffdecor.core.noise import NoiseSide
+from diffdecor.core.noise import AnySide, NoiseSide
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ def whitening(power: NDArray[np.float64], zero_power: NDArray[np.float64]) -> ND
 
 
 def score_correction(
-    science: NoiseSide, template: NoiseSide, shape: tuple[int, int]
+    science: NoiseSide, template: AnySide, shape: tuple[int, int]
 ) -> NDArray[np.float64]:
     """Return the likelihood correction of a score image, ``|A/A(0)|^2 P(0) / P``.
 
@@ -74,13 +74,13 @@ def score_correction(
 
 
 def filter_transfer(
-    science: NoiseSide, template: NoiseSide, shape: tuple[int, int], *, score: bool = False
+    science: AnySide, template: AnySide, shape: tuple[int, int], *, score: bool = False
 ) -> NDArray[np.float64]:
     """Return the transforms of the filters at every place: whitening, or the score correction.
 
     Parameters
     ----------
-    science, template : NoiseSide
+    science, template : NoiseSide or StackedSide
         Noise of both sides at n places.
     shape : tuple of int
         ``(ny, nx)`` of the transform.
@@ -93,7 +93,8 @@ def filter_transfer(
         Real transforms (the filters are symmetric).
     """
     if score:
-        return score_correction(science, template, shape)
+        (preconvolved,) = science.members
+        return score_correction(preconvolved, template, shape)
     power = science.power(shape) + template.power(shape)
     return whitening(power, science.zero_power + template.zero_power)
 
@@ -120,7 +121,7 @@ class Filters:
 
 
 def compact_filters(
-    science: NoiseSide, template: NoiseSide, *, score: bool = False, tail: float = TAIL
+    science: AnySide, template: AnySide, *, score: bool = False, tail: float = TAIL
 ) -> Filters:
     """Return the filters at every place, cut where their tail has become negligible.
 
@@ -130,7 +131,7 @@ def compact_filters(
 
     Parameters
     ----------
-    science, template : NoiseSide
+    science, template : NoiseSide or StackedSide
         Noise of both sides at n places.
     score : bool
         Whether the difference is a score image.
@@ -161,7 +162,7 @@ def compact_filters(
     return Filters(stamps, float(lost[worst]))
 
 
-def _extremes(science: NoiseSide, template: NoiseSide) -> NDArray[np.intp]:
+def _extremes(science: AnySide, template: AnySide) -> NDArray[np.intp]:
     """Return the places where the longest filters are to be expected.
 
     The filter is the longer the more the convolved side dominates the noise, and depends on the
@@ -169,13 +170,14 @@ def _extremes(science: NoiseSide, template: NoiseSide) -> NDArray[np.intp]:
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.nan_to_num(template.zero_power / science.zero_power)
-    widths = [(side.stamps**2).sum(axis=(1, 2)) / side.sums**2 for side in (science, template)]
+    members = (*science.members, *template.members)
+    widths = [(side.stamps**2).sum(axis=(1, 2)) / side.sums**2 for side in members]
     orders = [np.argsort(values) for values in (ratio, *widths)]
     return np.unique([order[place] for order in orders for place in (0, len(order) // 2, -1)])
 
 
 def _cut_filters(
-    science: NoiseSide, template: NoiseSide, size: int, half_width: int, *, score: bool
+    science: AnySide, template: AnySide, size: int, half_width: int, *, score: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return all filters ``(n, 2m + 1, 2m + 1)``, and the share of each that was cut off."""
     batch = max(1, _BATCH_PIXELS // size**2)
@@ -192,10 +194,10 @@ def _cut_filters(
     return np.concatenate(stamps), np.concatenate(lost)
 
 
-def _warn_of_floor(science: NoiseSide, template: NoiseSide) -> None:
+def _warn_of_floor(science: AnySide, template: AnySide) -> None:
     """Say so where the unconvolved side has so little noise that no filter can undo the kernel."""
     for near, far in ((science, template), (template, science)):
-        unconvolved = near.stamps.shape[-2:] == (1, 1)
+        unconvolved = all(one.stamps.shape[-2:] == (1, 1) for one in near.members)
         if unconvolved and np.any(near.zero_power < FLOOR * far.zero_power):
             log.warning(
                 "the image that was not convolved is said to have (almost) no noise; the filter "
@@ -205,7 +207,7 @@ def _warn_of_floor(science: NoiseSide, template: NoiseSide) -> None:
 
 
 def _wrapped_filters(
-    science: NoiseSide, template: NoiseSide, size: int, *, score: bool
+    science: AnySide, template: AnySide, size: int, *, score: bool
 ) -> NDArray[np.float64]:
     """Return the periodic filters ``(n, size, size)``, origin at index [0, 0]."""
     shape = (size, size)
@@ -213,11 +215,10 @@ def _wrapped_filters(
     return np.asarray(scipy.fft.irfft2(transforms, shape))
 
 
-def _length(
-    science: NoiseSide, template: NoiseSide, *, score: bool, tail: float
-) -> tuple[int, int]:
+def _length(science: AnySide, template: AnySide, *, score: bool, tail: float) -> tuple[int, int]:
     """Return transform size and half width that do for the longest of the filters."""
-    widest = max(*science.stamps.shape[1:], *template.stamps.shape[1:])
+    members = (*science.members, *template.members)
+    widest = max(max(one.stamps.shape[1:]) for one in members)
     size: int = fast_shape(max(64, 4 * widest), 1)[0]
     while True:
         wrapped = _wrapped_filters(science, template, size, score=score)

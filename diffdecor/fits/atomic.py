@@ -107,6 +107,8 @@ def check_output(
 def _problem(path: Path, inputs: tuple[str | Path, ...], *, overwrite: bool) -> OutputError | None:
     if path.suffix.lower() in {".gz", ".fz"}:
         problem = "the output is not compressed; name it .fits, and use gzip or fpack after it"
+    elif split_extension(path)[1] is not None:
+        problem = "the output is a whole file; leave out the brackets"
     elif not path.parent.is_dir():
         problem = f"there is no folder {path.parent}; create it first"
     elif not path.exists():

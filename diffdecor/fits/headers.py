@@ -44,7 +44,6 @@ _WCS = re.compile(
     r"|(PC|CD|PV|PS)\d+_\d+|LONPOLE|LATPOLE|RADESYS|EQUINOX)[A-Z]?"
     r"|PC\d{6}|RADECSYS|EPOCH|(A|B|AP|BP)_(ORDER|DMAX|\d_\d)|WCSDIM|WAT\d_\d{3}|LTV\d|LTM\d_\d"
 )
-_WCS_TEXT = re.compile(r"(WCSNAME|CTYPE|CUNIT|CNAME|PS\d|RADE|WAT\d).*")
 
 # The standard's new names of cards that it deprecates.
 _RENAMED = {"RADECSYS": "RADESYS", "EPOCH": "EQUINOX"}
@@ -157,8 +156,6 @@ def wcs_cards(header: fits.Header) -> fits.Header:
             keyword = _RENAMED.get(card.keyword, card.keyword)
             if card.keyword == "EPOCH" and not isinstance(card.value, float):
                 continue
-            if isinstance(card.value, str) != bool(_WCS_TEXT.match(keyword)):
-                continue  # a text for a number: no reader could use it
             if keyword == card.keyword or keyword not in header:
                 found.append((keyword, card.value, card.comment), end=True)
     return found

@@ -1,48 +1,77 @@
 """Masks in: which bit means what, in every survey's layout.
 
 * ``MP_<NAME>`` cards (LSST, HSC, diffdecor): the bit number of plane NAME.
-* The output mask of HOTPANTS, which has no such cards: the table `HOTPANTS_BITS`.
-* Anything else, such as the DQ of HST and JWST: every pixel that is not 0 is BAD.
+* The output mask of HOTPANTS, known by its OBJECT.
+* A preset, from the options or the layout; ``--bad-bits`` and ``--ignore-bits``.
+* Anything else: every pixel that is not 0 is BAD.
 """
 
 from __future__ import annotations
 
 import logging
-from typing import Any
+import re
+from dataclasses import dataclass
 
 import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from diffdecor.errors import InputError
+from diffdecor.config import MASK_PRESETS
+from diffdecor.errors import ConfigError, InputError
+from diffdecor.fits.flags import Rules, translated
+from diffdecor.fits.presets import PRESETS, REFINED
 from diffdecor.fitsfile import Hdu, Header, read_integers
 from diffdecor.images import MaskPlanes
 
 logger = logging.getLogger(__name__)
 
-# Bits of the mask that HOTPANTS writes (its defaults.h), kept as they are. Only 0x8000 makes a
-# pixel of the difference bad; 0x40 is usable, and the others say why, or come from an input mask
-# with whatever they meant there. So the planes SAT and NO_DATA, which are bad by default, get bits
-# of their own, set where the pixel is bad *and* HOTPANTS says saturated, or fill value.
-HOTPANTS_BITS = {
-    "HP_FILL": 0,
-    "HP_SAT": 1,
-    "HP_LOW": 2,
-    "HP_NAN": 3,
-    "HP_BAD_CONV": 4,
-    "HP_INPUT_MASK": 5,
-    "HP_CONV_OK": 6,
-    "HP_BAD_INPUT": 7,
-    "HP_T_BAD": 8,
-    "HP_T_SKIP": 9,
-    "HP_I_BAD": 10,
-    "HP_I_SKIP": 11,
-    "BAD": 15,
-    "SAT": 16,
-    "NO_DATA": 17,
-}
-_HOTPANTS_REFINED = (("HP_SAT", "SAT"), ("HP_FILL", "NO_DATA"))
 _HOTPANTS_OBJECT = "HOTPANTS OUTPUT MASK IMAGE"
+_CODES_SINCE = (3, 5, 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskSource:
+    """What the user says of the mask of an image.
+
+    Parameters
+    ----------
+    file : str, optional
+        File of the mask, if it is not with the image.
+    preset : str, optional
+        The meaning of its bits.
+    bad : tuple of int, optional
+        Bits, or codes, that are BAD; without a preset all others are harmless.
+    ignored : tuple of int
+        Bits, or codes, that are harmless.
+    codes : bool
+        Pixels hold codes, not bits.
+    role : str
+        "science", "template" or "difference": which options the messages name.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such preset.
+    """
+
+    file: str | None = None
+    preset: str | None = None
+    bad: tuple[int, ...] | None = None
+    ignored: tuple[int, ...] = ()
+    codes: bool = False
+    role: str = "science"
+
+    def __post_init__(self) -> None:
+        """Check the name of the preset."""
+        if self.preset not in (None, *MASK_PRESETS):
+            expected = ", ".join(MASK_PRESETS)
+            msg = f"--{self.role}-mask-preset is {self.preset!r}: expected one of {expected}"
+            raise ConfigError(msg)
+
+    @property
+    def told(self) -> bool:
+        """Whether the user says anything of the bits."""
+        return bool(self.preset or self.bad is not None or self.ignored or self.codes)
 
 
 def read_mask(
@@ -50,17 +79,23 @@ def read_mask(
     file: object,
     *,
     image_header: Header = None,
+    source: MaskSource | None = None,
+    preset: str = "",
 ) -> tuple[NDArray[np.int32], MaskPlanes]:
     """Read a mask and the names of its planes.
 
     Parameters
     ----------
     hdu : HDU
-        The mask: integers, or floats that are whole numbers, of up to 31 bits.
+        The mask: integers, or floats that are whole numbers.
     file : object
         Its file, for messages.
     image_header : Header, optional
-        Header of the image, where the mask is in the same file: it may say who wrote it.
+        Header of the image, where the mask belongs to it: it may say who wrote it.
+    source : MaskSource, optional
+        What the user says of it.
+    preset : str
+        The meaning of its bits in the layout of the image.
 
     Returns
     -------
@@ -72,68 +107,80 @@ def read_mask(
     Raises
     ------
     InputError
-        If it is no mask: other numbers, or more than 31 bits.
+        If it is no mask: other numbers, more bits than it can have, or a preset that cannot be.
     """
+    source = source or MaskSource()
     values = read_integers(hdu, file)
-    if values.min() < 0 or values.max() >= 1 << 31:
-        y, x = np.argwhere((values < 0) | (values >= 1 << 31))[0]
-        msg = (
-            f"{file}: the mask is {values[y, x]} at FITS pixel ({x + 1}, {y + 1}); only bits 0 to "
-            "30 can be used: give a mask of non-negative 31-bit numbers"
-        )
-        raise InputError(msg)
-    mask = values.astype(np.int32, copy=False)
     named = _named_planes(hdu.header, file)
     if named.bits:
         logger.info("%s: mask with the planes %s", file, ", ".join(sorted(named.bits)))
-        return mask, named
+        _names_itself(source, file)
+        return _checked(values, file, 31).astype(np.int32, copy=False), named
     if _is_hotpants(hdu, image_header):
-        logger.info("%s: mask of HOTPANTS; its bit 0x8000 is BAD", file)
-        return _refined(mask), MaskPlanes(HOTPANTS_BITS)
-    logger.info("%s: mask without plane names; every pixel that is not 0 is BAD", file)
-    return (mask != 0).astype(np.int32), MaskPlanes({"BAD": 0})
+        _names_itself(source, file)
+        source, preset = MaskSource(), "hotpants"
+    if source.preset is not None:
+        preset = source.preset
+    elif source.bad is not None:
+        preset = ""
+    preset = _resolved(preset, (hdu.header, image_header), source, file)
+    rules = Rules(
+        flags=PRESETS[preset].flags if preset else (),
+        codes=PRESETS[preset].codes if preset else source.codes,
+        bad=source.bad,
+        ignored=source.ignored,
+    )
+    title = f"preset {preset} ({PRESETS[preset].title})" if preset else "without plane names"
+    logger.info("%s: mask %s: %s", file, title, rules.described())
+    mask, planes = translated(_checked(values, file, 31 if not preset else 63), rules, file)
+    return _refined(mask, planes) if preset == "hotpants" else (mask, planes)
 
 
-def flag_fill_value(
-    image: NDArray[Any],
-    header: Header,
-    mask: NDArray[np.int32] | None,
-    planes: MaskPlanes,
-    file: object,
-) -> tuple[NDArray[np.int32] | None, MaskPlanes]:
-    """Flag the pixels that a subtraction tool filled with the value of its card MASKVAL.
+def _names_itself(source: MaskSource, file: object) -> None:
+    if source.told:
+        logger.info("%s: the mask names its planes itself; options on bits are not used", file)
 
-    Parameters
-    ----------
-    image : array (ny, nx)
-        Pixels of the image.
-    header : Header
-        Of the image.
-    mask : array (ny, nx) of int32, optional
-        Its mask; a new one is made if there is none and it is needed.
-    planes : MaskPlanes
-        Names of the bits of `mask`.
-    file : object
-        The file, for the log.
 
-    Returns
-    -------
-    mask : array (ny, nx) of int32, or None
-        With the plane NO_DATA set on the filled pixels; a new array if any are.
-    planes : MaskPlanes
-        With NO_DATA, if any pixel was filled.
-    """
-    fill = header.get("MASKVAL")
-    if isinstance(fill, bool) or not isinstance(fill, int | float):
-        return mask, planes
-    filled = np.asarray(image, dtype=np.float32) == np.float32(fill)
-    if not filled.any():
-        return mask, planes
-    planes = planes.adding("NO_DATA")
-    value = np.int32(planes.value(["NO_DATA"]))
-    logger.info("%s: %d pixels of fill value %g are NO_DATA", file, filled.sum(), fill)
-    before = np.zeros(image.shape, dtype=np.int32) if mask is None else mask
-    return np.where(filled, before | value, before), planes
+def _checked(values: NDArray[np.integer], file: object, bits: int) -> NDArray[np.integer]:
+    """Refuse numbers that are no bits."""
+    if values.min() < 0 or values.max() >= 1 << bits:
+        y, x = np.argwhere((values < 0) | (values >= 1 << bits))[0]
+        msg = (
+            f"{file}: the mask is {values[y, x]} at FITS pixel ({x + 1}, {y + 1}); only bits 0 to "
+            f"{bits - 1} can be used: give a mask of non-negative {bits}-bit numbers"
+        )
+        raise InputError(msg)
+    return values
+
+
+def _resolved(
+    preset: str, headers: tuple[Header, Header], source: MaskSource, file: object
+) -> str:
+    """Return the preset that is meant: DECam's has two, LSST's needs cards."""
+    if preset == "lsst":
+        msg = (
+            f"{file}: a mask of LSST names its planes in MP_ cards, and this one has none; say what"
+            " its bits are with --bad-bits"
+        )
+        raise InputError(msg)
+    if preset == "nonzero":
+        return ""
+    if preset != "decam":
+        return preset
+    if source.codes:
+        return "decam-codes"
+    for header in headers:
+        version = None if header is None else header.get("PLVER")
+        found = re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", str(version))
+        if found:
+            numbers = tuple(int(number or 0) for number in found.groups())
+            logger.info("%s: made by the pipeline's version %s", file, version)
+            return "decam-codes" if numbers >= _CODES_SINCE else "decam-bits"
+    msg = (
+        f"{file}: no card PLVER says whether this mask of DECam holds bits (before 3.5.0) or codes;"
+        f" say it with --{source.role}-mask-preset decam-bits or decam-codes"
+    )
+    raise InputError(msg)
 
 
 def plane_cards(planes: MaskPlanes) -> fits.Header:
@@ -182,10 +229,13 @@ def _is_hotpants(hdu: Hdu, image_header: Header) -> bool:
     return bool(hdu.name == "MASK_IMAGE") and software.strip().upper() == "HOTPANTS"
 
 
-def _refined(mask: NDArray[np.int32]) -> NDArray[np.int32]:
-    planes = MaskPlanes(HOTPANTS_BITS)
+def _refined(
+    mask: NDArray[np.int32], planes: MaskPlanes
+) -> tuple[NDArray[np.int32], MaskPlanes]:
+    """Set SAT and NO_DATA where HOTPANTS says that a pixel is bad for that reason."""
+    planes = MaskPlanes({**planes.bits, **{plane: bit for _, plane, bit in REFINED}})
     bad = (mask & planes.value(["BAD"])) != 0
-    for reason, plane in _HOTPANTS_REFINED:
+    for reason, plane, _ in REFINED:
         set_here = bad & ((mask & planes.value([reason])) != 0)
-        mask = np.where(set_here, mask | planes.value([plane]), mask)
-    return mask.astype(np.int32)
+        mask = np.where(set_here, mask | np.int32(planes.value([plane])), mask)
+    return mask.astype(np.int32), planes

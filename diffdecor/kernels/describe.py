@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from diffdecor.core.psf import adaptive_fwhm
 from diffdecor.errors import KernelError
-from diffdecor.kernels.model import BasisKernel, MatchingKernel, StampKernel
+from diffdecor.kernels.model import BasisKernel, MatchingKernel, Side, StampKernel
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _GRID = 9
+
+# What passes for usual: shares of the sum, of the energy, of the median.
+_VARIATION = 0.05
+_LOBES = 0.5
+_AT_BORDER = 0.01
+_WILD = 3.0
 
 
 def describe(kernel: MatchingKernel) -> dict[str, Any]:
@@ -25,7 +34,8 @@ def describe(kernel: MatchingKernel) -> dict[str, Any]:
     -------
     dict
         Format, size ``[kx, ky]``, origin (0-based), sides, scales, sum, FWHM and centroid offset
-        (pixels; smallest, median and largest over the image), and what the format tells besides.
+        (pixels; smallest, median and largest over the image), what the format tells besides, and
+        a list of ``warnings``.
     """
     places = [(x, y) for x, y in _positions(kernel) if _covered(kernel, x, y)]
     stamps = [kernel.stamp(x, y) for x, y in places]
@@ -45,16 +55,142 @@ def describe(kernel: MatchingKernel) -> dict[str, Any]:
         "offset_x": _range([_offset(stamp, kernel.origin)[0] for stamp in stamps]),
         "offset_y": _range([_offset(stamp, kernel.origin)[1] for stamp in stamps]),
         **_inside(kernel),
+        "warnings": oddities(kernel),
     }
+
+
+def oddities(kernel: MatchingKernel) -> list[str]:
+    """Return what is odd about a kernel, over the same positions as `describe`.
+
+    Parameters
+    ----------
+    kernel : MatchingKernel
+        The kernel.
+
+    Returns
+    -------
+    list of str
+        One line each; empty for a kernel that looks as usual.
+    """
+    places = [(x, y) for x, y in _positions(kernel) if _covered(kernel, x, y)]
+    stamps = np.array([kernel.stamp(x, y) for x, y in places])
+    found = [
+        *_odd_sides({kernel.side(x, y) for x, y in places}),
+        *_odd_sums(stamps.sum(axis=(1, 2))),
+        *_odd_shapes(stamps),
+        *_odd_place(stamps, kernel.origin),
+    ]
+    return [*found, *_odd_corners(kernel, stamps, places)]
+
+
+def _odd_sides(sides: set[Side | None]) -> list[str]:
+    return ["the convolved side is unknown; say it with --convolved"] if None in sides else []
+
+
+def _odd_sums(sums: NDArray[np.float64]) -> list[str]:
+    """Say whether the flux ratio is negative, or not constant over the image."""
+    low, middle, high = (float(f(sums)) for f in (np.min, np.median, np.max))
+    if low <= 0:
+        return [f"the sum is negative at places (least {low:.3g}): no ratio of fluxes can be"]
+    if high - low > _VARIATION * middle:
+        return [f"the sum varies by {(high - low) / middle:.0%} over the image"]
+    return []
+
+
+def _odd_shapes(stamps: NDArray[np.float64]) -> list[str]:
+    """Say whether there is much in negative lobes or at the border, or in a single pixel."""
+    stamps = stamps[stamps.sum(axis=(1, 2)) != 0]
+    if len(stamps) == 0:
+        return []
+    sums = stamps.sum(axis=(1, 2))
+    flux, upright = np.abs(sums), np.sign(sums)[:, None, None] * stamps
+    negative = _shares(-np.minimum(upright, 0), flux)
+    border = stamps.copy()
+    border[:, 1:-1, 1:-1] = 0
+    edge = _shares(border**2, (stamps**2).sum(axis=(1, 2))) if min(stamps.shape[1:]) > 4 else 0.0
+    energy = _shares(stamps**2, flux**2)
+    found = []
+    if negative > _LOBES:
+        found.append(f"negative lobes hold {negative:.0%} of the sum")
+    if edge > _AT_BORDER:
+        found.append(
+            f"the border of the stamp holds {edge:.1%} of the energy: it is cut off, or noise"
+        )
+    if energy > 1 + 1e-9:
+        found.append(
+            f"the noise is amplified: the sum of squares is {energy:.3g} times the square of the "
+            "sum (the kernel sharpens; convolving the other image would not)"
+        )
+    return found
+
+
+def _shares(parts: NDArray[np.float64], wholes: NDArray[np.float64]) -> float:
+    """Return the median over all stamps of what a part of them adds up to in a whole."""
+    return float(np.median(parts.sum(axis=(1, 2)) / wholes))
+
+
+def _odd_place(stamps: NDArray[np.float64], origin: tuple[int, int]) -> list[str]:
+    """Say whether the kernel shifts the image, or its middle has been guessed."""
+    _, ky, kx = stamps.shape
+    found = []
+    shifts = [_offset(stamp, origin) for stamp in stamps if stamp.sum() != 0]
+    x, y = (float(np.median([shift[axis] for shift in shifts] or [0.0])) for axis in (0, 1))
+    if max(abs(x), abs(y)) > 1:
+        found.append(f"off centre: it shifts the image by ({x:.2f}, {y:.2f}) pixels in the median")
+    if origin == (kx // 2, ky // 2) and 0 in (kx % 2, ky % 2):
+        found.append(
+            f"{kx} x {ky} pixels, an even size, have no central one: the origin is pixel "
+            f"({origin[0]}, {origin[1]}), 0-based; CTRX, CTRY or --kernel-center say it"
+        )
+    return found
+
+
+def _odd_corners(
+    kernel: MatchingKernel, stamps: NDArray[np.float64], places: list[tuple[float, float]]
+) -> list[str]:
+    """Say whether the polynomials run away towards the border of the image."""
+    if len(places) < 4 or isinstance(kernel, StampKernel):
+        return []
+    norms = np.sqrt((stamps**2).sum(axis=(1, 2)))
+    ratio = float(norms.max() / np.median(norms)) if np.median(norms) > 0 else np.inf
+    if ratio <= _WILD:
+        return []
+    x, y = places[int(np.argmax(norms))]
+    place = f"(x, y) = ({x:.0f}, {y:.0f}), 0-based"
+    return [f"runs away at {place}: {ratio:.1f} times the median, without hold there"]
+
+
+def extent(kernel: MatchingKernel) -> tuple[float, float, float, float]:
+    """Return the pixels over which a kernel is worth looking at.
+
+    Parameters
+    ----------
+    kernel : MatchingKernel
+        The kernel.
+
+    Returns
+    -------
+    xmin, xmax, ymin, ymax : float
+        0-based and inclusive: all regions, else the image, else the positions of the stamps.
+    """
+    boxes = kernel.boxes
+    if boxes:
+        xs, ys = [[b.xmin, b.xmax] for b in boxes], [[b.ymin, b.ymax] for b in boxes]
+    elif kernel.image_shape is not None:
+        ny, nx = kernel.image_shape
+        xs, ys = [[0, nx - 1]], [[0, ny - 1]]
+    else:
+        at = kernel.positions if isinstance(kernel, StampKernel) else np.zeros((1, 2))
+        xs, ys = [list(at[:, 0])], [list(at[:, 1])]
+    return float(np.min(xs)), float(np.max(xs)), float(np.min(ys)), float(np.max(ys))
 
 
 def _positions(kernel: MatchingKernel) -> list[tuple[float, float]]:
     """Return positions that show how the kernel varies."""
     if isinstance(kernel, StampKernel):
         return [(float(x), float(y)) for x, y in kernel.positions]
-    boxes = kernel.boxes
-    xs = np.linspace(min(box.xmin for box in boxes), max(box.xmax for box in boxes), _GRID)
-    ys = np.linspace(min(box.ymin for box in boxes), max(box.ymax for box in boxes), _GRID)
+    xmin, xmax, ymin, ymax = extent(kernel)
+    xs, ys = np.linspace(xmin, xmax, _GRID), np.linspace(ymin, ymax, _GRID)
     return [(float(x), float(y)) for y in ys for x in xs]
 
 

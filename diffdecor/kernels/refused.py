@@ -98,32 +98,44 @@ def _is_exposure(hdus: Hdus) -> bool:
 _KNOWN: tuple[tuple[Callable[[Hdus], bool], str], ...] = (
     (
         _is_text,
-        "a text file, not a readable FITS file and not a kernel list of ficonv (with [kernel] "
-        "blocks); these are the text files that are understood",
+        (
+            "a text file, not a readable FITS file and not a kernel list of ficonv (with [kernel] "
+            "blocks); these are the text files that are understood"
+        ),
     ),
     (
         _is_psfex,
-        "the PSF of an image, made by PSFEx, not a matching kernel; give it as --science-psf or "
-        "--template-psf, and here the file of the kernel",
+        (
+            "the PSF of an image, made by PSFEx, not a matching kernel; give it as --science-psf "
+            "or --template-psf, and here the file of the kernel"
+        ),
     ),
     (
         _is_zogy,
-        "made by ZOGY, which uses no matching kernel: the noise of its difference is white by "
-        "construction, so that there is nothing to decorrelate",
+        (
+            "made by ZOGY, which uses no matching kernel: the noise of its difference is white by "
+            "construction, so that there is nothing to decorrelate"
+        ),
     ),
     (
         _is_basis_without_rule,
-        "basis images with coefficients (KTYPE = 'BASIS'), but no rule of where and in what order "
-        "they hold; write DDKERN (CONTRIBUTING.md), or a table with the columns X, Y and STAMP",
+        (
+            "basis images with coefficients (KTYPE = 'BASIS'), but no rule of where and in what "
+            "order they hold; write a table with the columns X, Y (1-based FITS pixels) and STAMP instead"
+        ),
     ),
     (
         _is_sfft_difference,
-        "a difference by SFFT, whose kernel is in a file of its own: give that file (the "
-        "solution) as the kernel, and this one as the difference",
+        (
+            "a difference by SFFT, whose kernel is in a file of its own: give that file (the "
+            "solution) as the kernel, and this one as the difference"
+        ),
     ),
     (
         _is_our_output,
-        "PSI is the filter that diffdecor has applied, not the matching kernel; give the kernel "
-        "of the difference as it was before",
+        (
+            "PSI is the filter that diffdecor has applied, not the matching kernel; give the "
+            "kernel of the difference as it was before"
+        ),
     ),
 )

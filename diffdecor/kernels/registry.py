@@ -99,7 +99,7 @@ class KernelReader(Protocol):
         """Read the kernel. Whatever is returned must not need the file any more."""
 
 
-IN_TREE = ("stamp", "stamps", "native", "hotpants", "sfft", "ficonv")
+IN_TREE = ("stamp", "stamps", "native", "hotpants", "sfft", "lsst", "ficonv")
 
 _registry: Registry[KernelReader] = Registry(
     thing="matching kernel",

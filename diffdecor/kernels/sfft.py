@@ -17,8 +17,7 @@ from diffdecor.errors import KernelError
 from diffdecor.fitsfile import image_shape, read_pixels
 from diffdecor.kernels.model import BasisKernel, Box, Region, Side, Term
 from diffdecor.kernels.registry import KernelOptions, register
-from diffdecor.kernels.sfft_terms import Family, background_family, kernel_family, scaling_family
-from diffdecor.kernels.sfft_terms import whole as whole_card
+from diffdecor.kernels.sfft_terms import background_terms, kernel_terms, scaling_terms, whole
 from diffdecor.kernels.source import Source
 
 if TYPE_CHECKING:
@@ -40,18 +39,18 @@ class Packet:
         Width and height of the images.
     width, height : int
         Of the kernel.
-    kernel, background : Family
+    kernel, background : tuple of Term
         Functions of position.
-    scaling : Family, optional
+    scaling : tuple of Term, optional
         Functions of position of the kernel sum, where it has its own.
     """
 
     size: tuple[int, int]
     width: int
     height: int
-    kernel: Family
-    background: Family
-    scaling: Family | None
+    kernel: tuple[Term, ...]
+    background: tuple[Term, ...]
+    scaling: tuple[Term, ...] | None
 
 
 @register("sfft", description="SFFT solution (1-row image, cards FIJAB, DK, L0; KSPTYPE: B-spline)")
@@ -89,12 +88,12 @@ class SfftReader:
         packet = _packet(source.name, hdu.header)
         numbers = _numbers(source.name, hdu, packet)
         _check_difference(source, hdu.header)
-        return _kernel(source, packet, numbers, _side(source, hdu.header, options))
+        return _kernel(source, packet, numbers, _side(source, options))
 
 
 def _packet(name: str, header: Any) -> Packet:  # noqa: ANN401  astropy has no types
     """Read the header, and check that its cards agree."""
-    nx, ny, width, height = (whole_card(name, header, key, 1) for key in ("N0", "N1", "L0", "L1"))
+    nx, ny, width, height = (whole(name, header, key, 1) for key in ("N0", "N1", "L0", "L1"))
     if width % 2 == 0 or height % 2 == 0 or max(width, height) > LARGEST_SIDE:
         msg = f"{name}: L0, L1 = {width}, {height}; SFFT kernels have odd sizes; solve again"
         raise KernelError(msg)
@@ -103,12 +102,12 @@ def _packet(name: str, header: Any) -> Packet:  # noqa: ANN401  astropy has no t
         size=size,
         width=width,
         height=height,
-        kernel=kernel_family(name, header, size),
-        background=background_family(name, header, size),
-        scaling=scaling_family(name, header, size),
+        kernel=kernel_terms(name, header, size),
+        background=background_terms(name, header, size),
+        scaling=scaling_terms(name, header, size),
     )
-    n_terms = len(packet.kernel.terms)
-    expected = {"FIJ": n_terms, "FAB": width * height, "FPQ": len(packet.background.terms)}
+    n_terms = len(packet.kernel)
+    expected = {"FIJ": n_terms, "FAB": width * height, "FPQ": len(packet.background)}
     expected["FIJAB"] = n_terms * width * height
     for keyword, value in expected.items():
         found = header.get(keyword, value)
@@ -122,7 +121,7 @@ def _packet(name: str, header: Any) -> Packet:  # noqa: ANN401  astropy has no t
 
 
 def _numbers(name: str, hdu: Any, packet: Packet) -> NDArray[np.float64]:  # noqa: ANN401
-    n_terms, n_background = len(packet.kernel.terms), len(packet.background.terms)
+    n_terms, n_background = len(packet.kernel), len(packet.background)
     expected = n_terms * packet.width * packet.height + n_background
     shape = image_shape(hdu)
     if np.prod(shape, dtype=float) != expected or max(shape, default=0) != expected:
@@ -154,19 +153,17 @@ def _check_difference(source: Source, header: Any) -> None:  # noqa: ANN401
             raise KernelError(msg)
 
 
-def _side(source: Source, header: Any, options: KernelOptions) -> Side | None:  # noqa: ANN401
+def _side(source: Source, options: KernelOptions) -> Side | None:
     """Return the convolved side; None only where there is no difference that could tell it."""
     if options.convolved:
         return options.convolved
-    value = header.get("CONVD")
+    value = source.card("CONVD")
     if value is None and source.difference is not None:
-        value = source.difference.card("CONVD")
-        if value is None:
-            msg = (
-                f"{source.difference.name}: no card CONVD, so neither this difference nor the SFFT "
-                "solution says which image was convolved; say it with --convolved"
-            )
-            raise KernelError(msg)
+        msg = (
+            f"{source.difference.name}: no card CONVD, so neither this difference nor the SFFT "
+            "solution says which image was convolved; say it with --convolved"
+        )
+        raise KernelError(msg)
     if value is None:
         logger.warning(
             "%s: an SFFT solution does not say which image was convolved, and so not what to add "
@@ -185,8 +182,8 @@ def _kernel(
     source: Source, packet: Packet, numbers: NDArray[np.float64], side: Side | None
 ) -> BasisKernel:
     """Build the kernel from the row of numbers."""
-    terms, background_terms = packet.kernel.terms, packet.background.terms
-    n_background = len(background_terms)
+    terms, functions = packet.kernel, packet.background
+    n_background = len(functions)
     columns, rows = (packet.width - 1) // 2, (packet.height - 1) // 2
     solution, background = numbers[:-n_background], numbers[-n_background:]
     images = solution.reshape(len(terms), packet.width, packet.height).transpose(0, 2, 1)
@@ -198,15 +195,15 @@ def _kernel(
         coefficients = np.eye(len(terms))
     else:
         images[:, rows, columns] = -others
-        terms, images, coefficients = _scaled(packet.scaling.terms, terms, images, sums)
+        terms, images, coefficients = _scaled(packet.scaling, terms, images, sums)
     nx, ny = packet.size
     if side is None:
-        background, background_terms = np.zeros(0), ()
+        background, functions = np.zeros(0), ()
     return BasisKernel(
         basis=images,
         origin=(columns, rows),
         terms=terms,
-        background_terms=background_terms,
+        background_terms=functions,
         regions=(
             Region(
                 box=Box(0, nx - 1, 0, ny - 1),

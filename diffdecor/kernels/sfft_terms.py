@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,20 +16,7 @@ HIGHEST_ORDER = 30  # of polynomials and splines; SFFT is used with up to 4
 _MOST_TERMS = 10_000
 
 
-@dataclass(frozen=True)
-class Family:
-    """The functions of position that kernel, scaling or background are made of.
-
-    Parameters
-    ----------
-    terms : tuple of Term
-        In the order of the coefficients, of ``u = x / N0`` and ``v = y / N1``, FITS pixels.
-    """
-
-    terms: tuple[Term, ...]
-
-
-def kernel_family(name: str, header: Any, size: tuple[int, int]) -> Family:  # noqa: ANN401
+def kernel_terms(name: str, header: Any, size: tuple[int, int]) -> tuple[Term, ...]:  # noqa: ANN401
     """Return the functions of the kernel.
 
     Parameters
@@ -44,23 +30,24 @@ def kernel_family(name: str, header: Any, size: tuple[int, int]) -> Family:  # n
 
     Returns
     -------
-    Family
-        A polynomial of degree DK, or the B-splines of the cards KSPDEG, KIKX, KIKY.
+    tuple of Term
+        A polynomial of degree DK, or the B-splines of the cards KSPDEG, KIKX, KIKY, in the order
+        of the coefficients; of ``u = x / N0`` and ``v = y / N1``, FITS pixels.
 
     Raises
     ------
     KernelError
         If cards are missing, contradictory, or of a kind that is not known.
     """
-    return _family(name, header, size, "K", order_card="DK")
+    return _terms(name, header, size, "K", order_card="DK")
 
 
-def background_family(name: str, header: Any, size: tuple[int, int]) -> Family:  # noqa: ANN401
-    """Return the functions of the background, as `kernel_family` does those of the kernel."""
-    return _family(name, header, size, "B", order_card="DB")
+def background_terms(name: str, header: Any, size: tuple[int, int]) -> tuple[Term, ...]:  # noqa: ANN401
+    """Return the functions of the background, as `kernel_terms` does those of the kernel."""
+    return _terms(name, header, size, "B", order_card="DB")
 
 
-def scaling_family(name: str, header: Any, size: tuple[int, int]) -> Family | None:  # noqa: ANN401
+def scaling_terms(name: str, header: Any, size: tuple[int, int]) -> tuple[Term, ...] | None:  # noqa: ANN401
     """Return the functions of the kernel sum; None where they are those of the kernel.
 
     Where the sum is constant (SSPDEG 0) the solution is written as one of the kernel's own.
@@ -71,15 +58,15 @@ def scaling_family(name: str, header: Any, size: tuple[int, int]) -> Family | No
         raise KernelError(msg)
     if separate == "False" or whole(name, header, "SSPDEG", 0) == 0:
         return None
-    family = _family(name, header, size, "S", order_card="SSPDEG")
-    found = header.get("SCAFIJ", len(family.terms))
-    if found != len(family.terms) or found > len(kernel_family(name, header, size).terms):
+    terms = _terms(name, header, size, "S", order_card="SSPDEG")
+    found = header.get("SCAFIJ", len(terms))
+    if found != len(terms) or found > len(kernel_terms(name, header, size)):
         msg = (
             f"{name}: SCAFIJ = {found!r}, but the other cards of the SFFT solution ask for "
-            f"{len(family.terms)} functions of the kernel sum, and those of the kernel hold them"
+            f"{len(terms)} functions of the kernel sum, and those of the kernel hold them"
         )
         raise KernelError(msg)
-    return family
+    return terms
 
 
 def whole(name: str, header: Any, keyword: str, least: int) -> int:  # noqa: ANN401
@@ -114,14 +101,14 @@ def whole(name: str, header: Any, keyword: str, least: int) -> int:  # noqa: ANN
     raise KernelError(msg)
 
 
-def _family(
+def _terms(
     name: str,
     header: Any,  # noqa: ANN401  astropy has no types
     size: tuple[int, int],
     letter: str,
     *,
     order_card: str,
-) -> Family:
+) -> tuple[Term, ...]:
     """Read the functions whose cards start with a letter: K kernel, S scaling, B background."""
     kind = str(header.get(f"{letter}SPTYPE", "Polynomial")).strip()
     if kind not in {"Polynomial", "B-Spline"}:
@@ -137,7 +124,7 @@ def _family(
         raise KernelError(msg)
     if kind == "Polynomial":
         pairs = [(i, j) for i in range(order + 1) for j in range(order + 1 - i)]
-        return Family(tuple(Term("POLY", i, j) for i, j in pairs))
+        return tuple(Term("POLY", i, j) for i, j in pairs)
     knots = (
         _knots(name, header, f"{letter}IKX", size[0], degree),
         _knots(name, header, f"{letter}IKY", size[1], degree),
@@ -147,7 +134,7 @@ def _family(
         msg = f"{name}: {in_u} x {in_v} B-splines are no solution of SFFT; solve again"
         raise KernelError(msg)
     pairs = [(i, j) for i in range(in_u) for j in range(in_v)]
-    return Family(tuple(Term("BSPLINE", i, j, degree, knots) for i, j in pairs))
+    return tuple(Term("BSPLINE", i, j, degree, knots) for i, j in pairs)
 
 
 def _knots(
@@ -169,5 +156,7 @@ def _knots(
             "the file that SFFT wrote"
         )
         raise KernelError(msg)
-    knots = np.concatenate([np.repeat(outer[0], degree + 1), inner, np.repeat(outer[1], degree + 1)])
+    knots = np.concatenate(
+        [np.repeat(outer[0], degree + 1), inner, np.repeat(outer[1], degree + 1)]
+    )
     return np.asarray(knots / length)

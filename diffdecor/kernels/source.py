@@ -34,12 +34,12 @@ _NEVER = (
 
 @dataclass(frozen=True, eq=False)
 class TextFile:
-    """A file of text, in the place of HDUs: readers of FITS find nothing in it.
+    r"""A file of text, in the place of HDUs: readers of FITS find nothing in it.
 
     Parameters
     ----------
     text : str
-        All of it, with ``\\n`` at the end of lines.
+        All of it, with ``\n`` at the end of lines.
     """
 
     text: str

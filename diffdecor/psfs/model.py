@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from diffdecor.core.interpolate import bilinear_weights
+from diffdecor.core.terms import Term
 from diffdecor.errors import InputError
 
 if TYPE_CHECKING:
@@ -87,3 +88,76 @@ class StampPsf:
         """Return the stamp ``(ny, nx)`` at the 0-based position ``(x, y)``."""
         weights = bilinear_weights(np.asarray(self.positions), x, y)
         return np.asarray(np.tensordot(weights, np.asarray(self.stamps), axes=1), np.float64)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class BasisPsf:
+    """A point-spread function that is a sum of images with coefficients that vary smoothly.
+
+    Before normalisation it is ``sum_n sum_m coefficients[n, m] term_m(u, v) basis[n]`` with
+    ``u = (x - x0) / xs`` and ``v = (y - y0) / ys``.
+
+    Parameters
+    ----------
+    basis : array (n, ny, nx)
+        Images in image pixels.
+    origin : tuple of int
+        0-based ``(cx, cy)`` in them.
+    terms : tuple of Term
+        Functions of position.
+    coefficients : array (n, nterm)
+        Coefficient of every image for every term.
+    x0, xs, y0, ys : float
+        Scaling of 0-based positions.
+    name : str
+        What error messages call it.
+
+    Raises
+    ------
+    InputError
+        If a number is not finite, a scale is zero, shapes disagree, or the origin lies outside.
+    """
+
+    basis: NDArray[np.float64]
+    origin: tuple[int, int]
+    terms: tuple[Term, ...]
+    coefficients: NDArray[np.float64]
+    x0: float = 0.0
+    xs: float = 1.0
+    y0: float = 0.0
+    ys: float = 1.0
+    name: str = "PSF"
+
+    def __post_init__(self) -> None:
+        """Check what every file format must deliver."""
+        problem = ""
+        scaling = (self.x0, self.xs, self.y0, self.ys)
+        expected = len(self.basis), len(self.terms)
+        if self.basis.ndim != 3 or 0 in self.basis.shape or self.coefficients.shape != expected:
+            problem = f"images {self.basis.shape} with coefficients {self.coefficients.shape}"
+        elif not (np.isfinite(self.basis).all() and np.isfinite(self.coefficients).all()):
+            problem = "a pixel or coefficient is NaN or infinite"
+        elif not np.isfinite(scaling).all() or 0 in {self.xs, self.ys}:
+            problem = f"positions cannot be scaled with {scaling}"
+        elif not all(0 <= c < n for c, n in zip(self.origin, self.basis.shape[:0:-1], strict=True)):
+            problem = f"the origin {self.origin} lies outside of images {self.basis.shape}"
+        if problem:
+            msg = f"{self.name}: impossible PSF: {problem}; fetch or make it again"
+            raise InputError(msg)
+
+    def stamp(self, x: float, y: float) -> NDArray[np.float64]:
+        """Return the stamp ``(ny, nx)`` at the 0-based position ``(x, y)``, of unit sum.
+
+        Raises
+        ------
+        InputError
+            If its sum is not positive there: functions run away far from where they were fitted.
+        """
+        u, v = (x - self.x0) / self.xs, (y - self.y0) / self.ys
+        weights = self.coefficients @ np.array([term.value(u, v) for term in self.terms])
+        stamp = np.tensordot(weights, self.basis, axes=1)
+        total = stamp.sum()
+        if not (np.isfinite(stamp).all() and total > 1e-9 * np.abs(stamp).sum()):
+            msg = f"{self.name}: the PSF has no positive sum at the 0-based ({x:g}, {y:g})"
+            raise InputError(msg)
+        return np.asarray(stamp / total, dtype=np.float64)

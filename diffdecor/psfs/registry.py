@@ -30,7 +30,11 @@ class PsfReader(Protocol):
         """
 
 
-_registry: Registry[PsfReader] = Registry(thing="PSF", modules=("diffdecor.psfs.stamp",))
+_registry: Registry[PsfReader] = Registry(
+    thing="PSF",
+    modules=tuple(f"diffdecor.psfs.{name}" for name in ("stamp", "psfex", "lsst")),
+)
+_OF_PIFF = {"PSF_MODEL", "PSF_INTERP", "PSF_STARS"}
 register = _registry.register
 
 
@@ -60,6 +64,7 @@ def read_psf(path: str | Path) -> PointSpreadFunction:
     """
     with open_fits(path) as (hdus, extension):
         selected = None if extension is None else find_extension(hdus, extension, path)
+        _refuse_piff(hdus, path)
         known = _registry.identify(list(hdus) if selected is None else [selected], path)
         return _read(known, hdus, selected, str(path))
 
@@ -86,6 +91,16 @@ def carried_psf(hdus: Hdus, name: str) -> PointSpreadFunction | None:
     """
     known = _registry.claim(list(hdus), name)
     return None if known is None else _read(known, hdus, None, name)
+
+
+def _refuse_piff(hdus: Hdus, name: object) -> None:
+    names = {hdu.name.upper() for hdu in hdus}
+    if "PSF" in names and names & _OF_PIFF:
+        msg = (
+            f"{name}: a Piff file, which only Piff can read (there are pickles in it); draw the "
+            "PSF with Piff and give an image of it, or a cube with a table PSFPOS of X and Y"
+        )
+        raise InputError(msg)
 
 
 def _read(

@@ -1,28 +1,26 @@
-"""PSFs as stamps: a plain image, or a cube of stamps with a table of their positions.
+"""PSFs as stamps: a plain image, or a cube of stamps with their positions.
 
 The cube is the HDU ``PSF`` of diffdecor's own output; its table ``PSFPOS`` has one row for every
-plane with the 1-based FITS pixels X and Y. In both the point source is centred on the 1-based pixel
-CTRX, CTRY of a stamp; without these cards on 0-based pixel ``n // 2`` of either axis.
+plane with the 1-based FITS pixels X and Y. Cubes of others have a table of any name with these
+columns, or the cards DET_YX0, DET_YX1, ... In all of them the point source is centred on the
+1-based pixel CTRX, CTRY of a stamp; without these cards on 0-based pixel ``n // 2``.
 """
 
 from __future__ import annotations
 
-import logging
-
 import numpy as np
+from astropy.io import fits
 from numpy.typing import NDArray
 
+from diffdecor.core.resample import rendered
 from diffdecor.errors import InputError
 from diffdecor.fitsfile import Hdu, Hdus, image_shape, read_pixels
 from diffdecor.psfs.model import StampPsf
 from diffdecor.psfs.registry import register
-
-logger = logging.getLogger(__name__)
+from diffdecor.psfs.sampling import LARGEST_SIDE, center_of, grid_positions, sampling_of
 
 PSF_HDU = "PSF"
 POSITIONS_HDU = "PSFPOS"
-LARGEST_SIDE = 1001
-_SAMPLING = ("OVERSAMP", "PSF_SAMP")
 _OF_EXPOSURES = {"IMAGE", "SCI", "MASK", "DQ", "VARIANCE", "ERR", "WHT"}
 
 
@@ -56,7 +54,8 @@ class PlainStamp:
         """Read the stamp."""
         if selected is not None:
             return _stamps(selected, hdus, f"{name}: PSF")
-        exposure = sorted(_OF_EXPOSURES & {hdu.name.upper() for hdu in hdus})
+        names = {str(hdu.name or hdu.header.get("EXTTYPE", "")).strip().upper() for hdu in hdus}
+        exposure = sorted(_OF_EXPOSURES & names)
         if exposure:
             msg = (
                 f"{name}: holds an exposure (HDU {exposure[0]}) without an HDU PSF; "
@@ -78,49 +77,36 @@ def _stamps(hdu: Hdu, hdus: Hdus, name: str) -> StampPsf:
     if max(shape[-2:]) > LARGEST_SIDE:
         msg = f"{name}: {shape[-1]} x {shape[-2]} pixels are an image, not a PSF; give its own file"
         raise InputError(msg)
-    for keyword in _SAMPLING:
-        if hdu.header.get(keyword, 1) != 1:
-            msg = (
-                f"{name}: {keyword} = {hdu.header[keyword]} says that it is not sampled in image "
-                "pixels; give the PSF in pixels of the image"
-            )
-            raise InputError(msg)
-    positions = _positions(hdus, name) if len(shape) == 3 else None
-    return StampPsf(
-        read_pixels(hdu, name), positions=positions, origin=_origin(hdu, name), name=name
-    )
+    positions = _positions(hdu, hdus, name) if len(shape) == 3 else None
+    sampling = sampling_of(hdu.header, shape, name)
+    stamps = read_pixels(hdu, name).astype(np.float64)
+    center = center_of(hdu.header, stamps, sampling, name)
+    cx, cy = int(center[0]), int(center[1])
+    if sampling.step != 1.0 or (cx, cy) != center:
+        stamps, (cx, cy) = rendered(stamps, center, *sampling)
+    return StampPsf(stamps, positions=positions, origin=(cx, cy), name=name)
 
 
-def _origin(hdu: Hdu, name: str) -> tuple[int, int]:
-    *_, ny, nx = image_shape(hdu)
-    given = tuple(hdu.header.get(keyword) for keyword in ("CTRX", "CTRY"))
-    if given == (None, None):
-        if 0 in {nx % 2, ny % 2}:
-            logger.warning(
-                "%s: %d x %d pixels, an even size, have no central one: taken to be centred on the "
-                "1-based pixel (%d, %d); cards CTRX, CTRY would say it", name, nx, ny,
-                nx // 2 + 1, ny // 2 + 1,
-            )  # fmt: skip
-        return nx // 2, ny // 2
-    pixels = [pixel for pixel in given if isinstance(pixel, int | float) and pixel >= 1]
-    pixels = [pixel for pixel in pixels if pixel == int(pixel)]
-    if len(pixels) != 2:
-        msg = f"{name}: CTRX, CTRY = {given} is no pixel; give both as 1-based whole numbers"
-        raise InputError(msg)
-    return int(pixels[0]) - 1, int(pixels[1]) - 1
-
-
-def _positions(hdus: Hdus, name: str) -> NDArray[np.float64] | None:
-    """Return the 0-based positions ``(n, 2)`` of the planes of a cube, if there is a table."""
-    table = next((hdu for hdu in hdus if hdu.name.upper() == POSITIONS_HDU), None)
+def _positions(hdu: Hdu, hdus: Hdus, name: str) -> NDArray[np.float64] | None:
+    """Return the 0-based positions ``(n, 2)`` of the planes of a cube, if the file has them."""
+    planes = image_shape(hdu)[0]
+    tables = [other for other in hdus if isinstance(other, fits.BinTableHDU | fits.TableHDU)]
+    table = next((one for one in tables if one.name.upper() == POSITIONS_HDU), None)
     if table is None:
-        return None
-    columns = [column.upper() for column in table.columns.names]
-    if not {"X", "Y"} <= set(columns):
-        msg = f"{name}: the table {POSITIONS_HDU} has the columns {columns}; X and Y are needed"
+        with_positions = [one for one in tables if {"X", "Y"} <= _columns(one)]
+        table = next((one for one in with_positions if one.header["NAXIS2"] == planes), None)
+    if table is None:
+        return grid_positions(hdu.header, planes, name)
+    if not {"X", "Y"} <= _columns(table):
+        there = [column.upper() for column in table.columns.names]
+        msg = f"{name}: the table {POSITIONS_HDU} has the columns {there}; X and Y are needed"
         raise InputError(msg)
     positions = np.column_stack([table.data["X"], table.data["Y"]]).astype(np.float64) - 1.0
     if not np.isfinite(positions).all():
-        msg = f"{name}: a position in the table {POSITIONS_HDU} is NaN or infinite"
+        msg = f"{name}: a position in the table {table.name} is NaN or infinite"
         raise InputError(msg)
     return positions
+
+
+def _columns(table: Hdu) -> set[str]:
+    return {column.upper() for column in table.columns.names}

@@ -76,8 +76,8 @@ def process():
         "HOME": os.environ.get("HOME", "/"),
     }
 
-    def start(*arguments, env=None, **about):
-        command = [sys.executable, "-m", "diffdecor", *map(str, arguments)]
+    def start(*arguments, env=None, module=True, **about):
+        command = [sys.executable, *(["-m", "diffdecor"] if module else []), *map(str, arguments)]
         about = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | about
         return subprocess.Popen(command, env=environment | (env or {}), **about)
 

@@ -25,7 +25,11 @@ def with_cards(path, *cards, hdu=0):
 
 ODD = {
     "long text": ["OBSERVER= '" + "x" * 67 + "'"],
-    "continued": ["LONGNAME= 'a long text that goes &'", "CONTINUE  'on and on &'", "CONTINUE  'here'"],
+    "continued": [
+        "LONGNAME= 'a long text that goes &'",
+        "CONTINUE  'on and on &'",
+        "CONTINUE  'here'",
+    ],
     "continued wrongly": ["NUMBER  = 5", "CONTINUE  'of a number'"],
     "HIERARCH": ["HIERARCH ESO DET OUT1 GAIN = 2.1 / [e-/ADU]", "HIERARCH lower case = 'x'"],
     "twice": ["FILTER  = 'r'", "FILTER  = 'g'"],
@@ -48,7 +52,13 @@ ODD = {
     "quotes": ["OBJECT  = 'Barnard''s'", "NOTE    = ''''", "EMPTY   = ''"],
     "BLANK of a float": ["BLANK   = -32768"],
     "ours": ["DDMODE  = 'stale'", "DDSCORE = 'nonsense'", "DDNSKY  = 'x'"],
-    "structure": ["EXTEND  = T", "GROUPS  = F", "DATAMIN = 0", "CHECKSUM= 'wrong'", "DATASUM = '1'"],
+    "structure": [
+        "EXTEND  = T",
+        "GROUPS  = F",
+        "DATAMIN = 0",
+        "CHECKSUM= 'wrong'",
+        "DATASUM = '1'",
+    ],
     "units": ["BUNIT   = 'counts / s'", "BUNIT2  = 3"],
     "strange unit": ["BUNIT   = '10**-18 erg/s/cm2/Angstrom'"],
     "unknown unit": ["BUNIT   = 'bananas per \xb5m'"],
@@ -68,7 +78,7 @@ SKIES = {
     "old": ["PC001001= 1.0", "RADECSYS= 'FK5'", "EPOCH   = 2000.0", "CROTA2  = 0.0"],
     "of texts": ["CD1_1   = 'x'", "CRPIX1  = 'y'", "CTYPE1  = 5"],
     "of nonsense": ["CRVAL2  = 1E30", "CD1_1   = 0.0", "CD2_2   = 0.0", "CUNIT1  = 'bananas'"],
-    "alternate": ["CTYPE1A = 'NONSENSE'", "CUNIT1A = 'bananas'", "CRPIX1A = 'x'"],
+    "alternate": ["CTYPE1A = 'NONSENSE'", "CUNIT1A = 'bananas'", "CRPIX1A = 1.0"],
     "look-up": ["CPDIS1  = 'LOOKUP'", "DP1     = 'NAXES: 2'", "CPERR1  = 0.5"],
 }
 EITHER = ("--no-scale-by-fwhm", "--blend", "none", "--cell-size", "30", "--grid-step", "25")

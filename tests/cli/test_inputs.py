@@ -279,7 +279,10 @@ def test_centroids_from_text_and_table(work):
         [
             fits.PrimaryHDU(),
             fits.BinTableHDU.from_columns(
-                [fits.Column(n, "D", array=np.array(v)) for n, v in (("x", [10, 30.5]), ("y", [10, 20]))]
+                [
+                    fits.Column(n, "D", array=np.array(v))
+                    for n, v in (("x", [10, 30.5]), ("y", [10, 20]))
+                ]
             ),
             fits.BinTableHDU.from_columns([fits.Column("z", "D", array=np.zeros(1))]),
         ]

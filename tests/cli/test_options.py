@@ -137,7 +137,15 @@ def test_grids_that_would_never_end(work, step):
 
 @pytest.mark.parametrize("blend", ["interpolate", "average"])
 def test_sizes_beyond_all_images(work, blend):
-    options = ("--no-scale-by-fwhm", "--blend", blend, "--cell-size", "1e300", "--grid-step", "1e300")
+    options = (
+        "--no-scale-by-fwhm",
+        "--blend",
+        blend,
+        "--cell-size",
+        "1e300",
+        "--grid-step",
+        "1e300",
+    )
     work.succeeds(*options, "--cell-border", "1e300")
 
 
@@ -222,9 +230,11 @@ def test_what_is_printed_is_a_configuration_that_prints_itself(work):
     values = tomllib.loads(first.stdout)
     assert values["cell-centroids"] == EVERY["--cell-centroids"]
     assert values["science-variance"] == float(EVERY["--science-variance"])
-    assert {"--" + line.removeprefix("# ").split(" =")[0] for line in first.stdout.splitlines()} == {
-        item.flag_name for item in DECLARED
-    } <= real_options()
+    assert (
+        {"--" + line.removeprefix("# ").split(" =")[0] for line in first.stdout.splitlines()}
+        == {item.flag_name for item in DECLARED}
+        <= real_options()
+    )
     assert not work.output.exists()
 
 

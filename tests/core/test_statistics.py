@@ -54,6 +54,10 @@ def test_clipped_mean_of_equal_values_is_the_value(value, number):
     assert clipped_mean(np.full(number, value)) == pytest.approx(value, rel=1e-13)
 
 
+def test_values_whose_squares_underflow():
+    assert clipped_mean(np.array([0.0, 1e-200, 2e-200, 3e-200, 1e-190])) < 1e-180
+
+
 def test_values_beyond_single_precision_are_not_finite():
     assert clipped_mean(np.array([1.0, 2.0, 3.0, 1e39, np.inf, -np.inf, np.nan])) == 2.0
 

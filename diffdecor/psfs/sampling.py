@@ -1,0 +1,216 @@
+"""How stamps of a PSF are sampled, by their cards: finer or coarser than the pixels of the image.
+
+OVERSAMP = n says that n x n subpixels make up a pixel, each with the light that falls into it; they
+are added up. PSF_SAMP = s says that samples of the PSF as the pixels see it are s pixels apart;
+they are interpolated. So are those of the grids of ``webbpsf`` and ``photutils`` (cards DET_YX0,
+...), where OVERSAMP gives the spacing, and subpixels have been smoothed over a pixel beforehand.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffdecor.core.resample import Method
+from diffdecor.errors import InputError
+from diffdecor.fitsfile import Header
+
+logger = logging.getLogger(__name__)
+
+LARGEST_SIDE = 1001
+_NUMBER = r"[-+]?\d+\.?\d*(?:[eE][-+]?\d+)?"
+
+
+class Sampling(NamedTuple):
+    """Distance of the samples in image pixels, and how to render them."""
+
+    step: float
+    method: Method
+
+
+def sampling_of(header: Header, shape: tuple[int, ...], name: str) -> Sampling:
+    """Return how stamps are sampled.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+        Their header.
+    shape : tuple of int
+        Their shape.
+    name : str
+        The file, for messages.
+
+    Returns
+    -------
+    Sampling
+        Of step 1 without cards.
+
+    Raises
+    ------
+    InputError
+        If the cards are impossible, contradict each other, or make a stamp too large.
+    """
+    steps = {}
+    for keyword in ("OVERSAMP", "PSF_SAMP"):
+        value = header.get(keyword, 1)
+        check_sampling(keyword, value, 0, name)
+        step = 1.0 / value if keyword == "OVERSAMP" else float(value)
+        check_sampling(keyword, value, max(shape[-2:]) * step, name)
+        steps[keyword] = step
+    subpixels, samples = steps.values()
+    if 1.0 not in {subpixels, samples} and not np.isclose(subpixels, samples, rtol=1e-3):
+        msg = (
+            f"{name}: OVERSAMP = {header['OVERSAMP']} and PSF_SAMP = {header['PSF_SAMP']} "
+            "contradict each other; remove the wrong card"
+        )
+        raise InputError(msg)
+    if "DET_YX0" in header:
+        return Sampling(subpixels, "spline")
+    if subpixels != 1.0 or samples == 1.0:
+        return Sampling(subpixels, "integrate")
+    return Sampling(samples, "lanczos4")
+
+
+def check_sampling(keyword: str, value: object, side: float, name: str) -> None:
+    """Refuse a sampling that cannot be meant.
+
+    Parameters
+    ----------
+    keyword : str
+        Card that says it.
+    value : object
+        What it says: samples in a pixel, or pixels between samples.
+    side : float
+        Size of the stamps in image pixels.
+    name : str
+        The file, for messages.
+
+    Raises
+    ------
+    InputError
+        If it is no number from 0.01 to 100, or the stamps become too large.
+    """
+    if not is_number(value) or not 0.01 <= float(value) <= 100:  # type: ignore[arg-type]
+        msg = f"{name}: {keyword} = {value!r} is no sampling; expected a number from 0.01 to 100"
+        raise InputError(msg)
+    if side > LARGEST_SIDE:
+        msg = f"{name}: {side:g} pixels wide with {keyword} = {value}: an image, not a PSF"
+        raise InputError(msg)
+
+
+def center_of(
+    header: Header, stamps: NDArray[np.float64], sampling: Sampling, name: str
+) -> tuple[float, float]:
+    """Return the 0-based position of the point source in stamps.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+        Their header, with the 1-based cards CTRX and CTRY or not.
+    stamps : array (..., ny, nx)
+        Stamps.
+    sampling : Sampling
+        How they are sampled; in image pixels the point source is in the middle of one.
+    name : str
+        The file, for messages.
+
+    Returns
+    -------
+    tuple of float
+        Without cards sample ``n // 2``. Grids are centred on their middle; so are subpixels of an
+        even number if their centroid is closer to it.
+
+    Raises
+    ------
+    InputError
+        If the cards give no position in the stamps.
+    """
+    ny, nx = stamps.shape[-2:]
+    middle = (nx - 1) / 2, (ny - 1) / 2
+    given = header.get("CTRX"), header.get("CTRY")
+    if given != (None, None):
+        return _given(given, (nx, ny), sampling, name)
+    if "DET_YX0" in header:
+        return middle
+    if 0 not in {nx % 2, ny % 2}:
+        return middle
+    centroid = _centroid(stamps)
+    center = float(nx // 2), float(ny // 2)
+    if sampling.step != 1.0 and np.hypot(*(np.subtract(centroid, middle))) < np.hypot(
+        *np.subtract(centroid, center)
+    ):
+        center = middle
+    logger.warning(
+        "%s: %d x %d pixels, an even size, have no central one: taken to be centred on the "
+        "1-based pixel (%g, %g), with the centroid at (%.2f, %.2f); cards CTRX, CTRY would say it",
+        name, nx, ny, *(c + 1 for c in center), *(c + 1 for c in centroid),
+    )  # fmt: skip
+    return center
+
+
+def grid_positions(header: Header, n: int, name: str) -> NDArray[np.float64] | None:
+    """Return the positions of the planes of a grid, from the cards DET_YX0, DET_YX1, ...
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+        Header of the planes. A card holds the text ``(y, x)``, 0-based.
+    n : int
+        Number of planes.
+    name : str
+        The file, for messages.
+
+    Returns
+    -------
+    array (n, 2) or None
+        0-based ``(x, y)``; None if there are no such cards.
+
+    Raises
+    ------
+    InputError
+        If a card is missing or holds no two numbers.
+    """
+    if "DET_YX0" not in header:
+        return None
+    positions = []
+    for plane in range(n):
+        text = str(header.get(f"DET_YX{plane}"))
+        numbers = re.findall(_NUMBER, re.sub(r"np\.float\d+", "", text))
+        if len(numbers) != 2:
+            msg = f"{name}: DET_YX{plane} = {text!r} is no position; expected '(y, x)'"
+            raise InputError(msg)
+        positions.append([float(numbers[1]), float(numbers[0])])
+    return np.array(positions)
+
+
+def is_number(value: object) -> bool:
+    """Say whether a card holds a finite number."""
+    return isinstance(value, int | float) and bool(np.isfinite(value))
+
+
+def _given(
+    given: tuple[object, object], size: tuple[int, int], sampling: Sampling, name: str
+) -> tuple[float, float]:
+    pixels = [value for value in given if is_number(value)]
+    in_pixels = [float(value) - 1.0 for value in pixels]  # type: ignore[arg-type]
+    whole = sampling.step != 1.0 or all(value == int(value) for value in in_pixels)
+    inside = all(-0.5 <= c <= n - 0.5 for c, n in zip(in_pixels, size, strict=False))
+    if len(in_pixels) != 2 or not whole or not inside:
+        kind = "numbers" if sampling.step != 1.0 else "whole numbers"
+        msg = f"{name}: CTRX, CTRY = {given} is no pixel; give both as 1-based {kind}"
+        raise InputError(msg)
+    return in_pixels[0], in_pixels[1]
+
+
+def _centroid(stamps: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the centroid of the sum of stamps, their middle if that is none."""
+    total = np.nan_to_num(stamps.reshape(-1, *stamps.shape[-2:]).sum(axis=0))
+    ny, nx = total.shape
+    if not total.sum() > 0:
+        return (nx - 1) / 2, (ny - 1) / 2
+    y, x = np.indices(total.shape)
+    return float((x * total).sum() / total.sum()), float((y * total).sum() / total.sum())

@@ -1,0 +1,120 @@
+"""What a person sees who asks for help, or mistypes."""
+
+import ast
+import re
+from pathlib import Path
+
+import click
+import pytest
+from cli.workplace import OPTION, all_commands, call, check_failure, real_options
+
+import diffdecor
+from diffdecor.cli import EXIT_CODES
+
+SOURCES = sorted(Path(diffdecor.__file__).parent.rglob("*.py"))
+# Options of other programs, and the beginnings of names that are put together.
+FOREIGN = {"--output-kernel-list", "--science", "--no-science"}
+ROLES = ("science", "template", "difference")
+
+
+@pytest.mark.parametrize(
+    ("path", "command"), list(all_commands()), ids=lambda x: " ".join(x) if isinstance(x, tuple) else ""
+)
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_help_mentions_everything(path, command, flag):
+    result = call(*path, flag)
+    assert result.exit_code == 0
+    assert result.stderr == ""
+    for param in command.params:
+        for name in (*param.opts, *param.secondary_opts):
+            if name.startswith("-"):
+                assert re.search(rf"(?<![\w-]){name}(?![\w-])", result.stdout), name
+            else:
+                assert param.human_readable_name.upper() in result.stdout
+    for name in getattr(command, "commands", {}):
+        assert name in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= 100
+
+
+def test_every_option_has_a_help_text():
+    for path, command in all_commands():
+        assert command.help, path
+        for param in command.params:
+            if isinstance(param, click.Option):
+                assert param.help, (path, param.name)
+                assert param.help.rstrip("]")[0].isupper(), param.help
+
+
+def test_the_program_alone_shows_its_help():
+    result = call()
+    assert result.exit_code in {0, 2}
+    assert "Usage: " in result.output
+    assert "run" in result.output
+
+
+def test_the_help_lists_the_exit_codes():
+    text = " ".join(call("--help").stdout.split())
+    for code, meaning in EXIT_CODES.items():
+        assert f"{code} {meaning}" in text
+
+
+def test_the_version():
+    result = call("--version")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert diffdecor.__version__ in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["nonsense"], "nonsense"),
+        (["kernel", "nonsense"], "nonsense"),
+        (["run"], "SCIENCE"),
+        (["run", "a.fits", "b.fits"], "DIFFERENCE"),
+        (["run", "a.fits", "b.fits", "c.fits"], "--output"),
+        (["run", "a.fits", "b.fits", "c.fits", "d.fits"], "d.fits"),
+        (["run", "", "b.fits", "c.fits"], "SCIENCE"),
+        (["kernel", "info"], "KERNEL"),
+        (["kernel", "info", ""], "KERNEL"),
+        (["kernel", "info", "a", "b"], "b"),
+        (["kernel", "convert", "a"], "OUT"),
+    ],
+)
+def test_usage(arguments, says):
+    check_failure(call(*arguments), 2, says)
+
+
+def test_a_mistyped_option_is_met_with_the_right_one():
+    assert "--kernel" in call("run", "--kernal", "x").stderr
+
+
+def mentioned(tree):
+    """Give every option that is mentioned in a text, as the set of what it may mean."""
+    inside = set()
+    for node in ast.walk(tree):  # f-strings come before their parts
+        if isinstance(node, ast.JoinedStr):
+            inside |= {id(part) for part in node.values}
+            with_role = [
+                "".join(p.value if isinstance(p, ast.Constant) else role for p in node.values)
+                for role in ROLES
+            ]
+            yield from map(set, zip(*map(OPTION.findall, with_role), strict=True))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inside:
+            yield from ({name} for name in OPTION.findall(node.value))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+def test_options_that_are_mentioned_exist(path):
+    known = real_options() | FOREIGN
+    for names in mentioned(ast.parse(path.read_text())):
+        assert names & known, names
+
+
+def test_the_readme_mentions_real_options_only():
+    readme = Path(diffdecor.__file__).parents[1] / "README.md"
+    if not readme.exists():
+        pytest.skip("installed without README")
+    code = re.findall(r"diffdecor [^\n`]*(?:\\\n[^\n`]*)*", readme.read_text())
+    mentioned = {name for text in code for name in OPTION.findall(text)}
+    assert "--kernel" in mentioned
+    assert mentioned <= real_options()

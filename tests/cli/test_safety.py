@@ -1,0 +1,271 @@
+"""Processes that are killed, run at the same time, or run out of disk or of somebody to talk to."""
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from cli.workplace import check_failure, described, json_object, opened, verify
+
+from diffdecor.errors import OutputExistsError
+from diffdecor.fits import atomic
+
+# Writes half of the output, says so, and goes on when it is told to.
+SLOW = """
+import sys, time
+from pathlib import Path
+from diffdecor.cli import main
+from diffdecor.fits import write
+real, folder = write._write, Path(sys.argv.pop(1))
+def halfway(file, hdus):
+    file.write(b"half" * 1000)
+    file.flush()
+    (folder / "halfway").touch()
+    while not (folder / "go on").exists():
+        time.sleep(0.01)
+    file.seek(0)
+    file.truncate()
+    real(file, hdus)
+write._write = halfway
+main(prog_name="diffdecor")
+"""
+PART = ".out.fits.part"
+
+
+@pytest.fixture
+def halfway(work, process):
+    """Start a run, and give its process when it has written half of its output."""
+    started = []
+
+    def start(**about):
+        arguments = ["-c", SLOW, work.folder, *map(str, work.arguments())]
+        running = process(*arguments, module=False, **about)
+        started.append(running)
+        while not (work / "halfway").exists():
+            assert running.poll() is None, running.communicate()
+            time.sleep(0.01)
+        (work / "halfway").unlink()
+        assert (work / PART).exists()
+        assert not work.output.exists()
+        return running
+
+    yield start
+    for running in started:
+        running.kill()
+        running.communicate()
+
+
+def finish(running):
+    """Return exit code, stdout and stderr of a process that ends by itself."""
+    out, err = running.communicate(timeout=60)
+    assert "Traceback" not in (err or "")
+    return running.returncode, out, err
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
+def test_a_signal_leaves_nothing_behind(work, halfway, name):
+    before = described(work.folder)
+    running = halfway()
+    running.send_signal(getattr(signal, name))
+    code, out, _ = finish(running)
+    assert code == {"SIGTERM": 143, "SIGHUP": 129, "SIGINT": 1}[name]
+    assert out == ""
+    assert described(work.folder) == before
+    work.succeeds()
+
+
+def test_a_killed_run_leaves_no_output_and_does_not_stand_in_the_way(work, halfway):
+    running = halfway()
+    running.kill()
+    assert finish(running)[0] == -signal.SIGKILL
+    assert not work.output.exists()
+    assert (work / PART).exists()
+    work.succeeds()
+    verify(work.output)
+    assert not (work / PART).exists()
+
+
+def test_one_writer_at_a_time(work, halfway):
+    running = halfway()
+    work.fails(75, "out.fits", "another process")
+    work.fails(75, "out.fits", options=["--overwrite"])
+    (work / "go on").touch()
+    assert finish(running)[0] == 0
+    verify(work.output)
+    assert json_object(work.run("--json").stdout)["status"] == "already done"
+
+
+def test_many_runs_at_once_make_one_output(work, process):
+    running = [process(*work.arguments("--json")) for _ in range(4)]
+    ends = [finish(one) for one in running]
+    codes = [code for code, _, _ in ends]
+    assert set(codes) <= {0, 75}
+    assert codes.count(0) >= 1
+    statuses = [json_object(out)["status"] for code, out, _ in ends if code == 0]
+    assert statuses.count("done") == 1
+    verify(work.output)
+    assert not (work / PART).exists()
+
+
+@pytest.mark.parametrize("by", ["this job", "another job"])
+def test_an_output_that_appears_meanwhile(work, monkeypatch, by, tmp_path):
+    other = tmp_path / "other.fits"
+    options = () if by == "this job" else ("--variance", "full")
+    work.succeeds(*options, output=other)
+    real = atomic._locked  # noqa: SLF001
+
+    def late(*arguments):
+        shutil.copy(other, work.output)
+        return real(*arguments)
+
+    monkeypatch.setattr(atomic, "_locked", late)
+    result = work.run("--json")
+    if by == "this job":
+        assert result.exit_code == 0
+        assert json_object(result.stdout)["status"] == "already done"
+    else:
+        check_failure(result, 2, "out.fits", "--overwrite")
+    assert work.output.read_bytes() == other.read_bytes()
+    assert issubclass(OutputExistsError, OSError)
+
+
+def test_a_file_that_may_not_grow(work, process):
+    before = described(work.folder)
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    code, out, err = finish(process(*work.arguments(), preexec_fn=limit))
+    assert (code, out) == (3, "")
+    assert "out.fits: cannot be written" in err
+    assert described(work.folder) == before
+
+
+def test_a_full_disk(work, process, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=32k", "tmpfs", str(disk)]
+    if os.getuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no disk can be mounted here")
+    try:
+        code, out, err = finish(process(*work.arguments(output=disk / "out.fits")))
+        assert (code, out) == (3, "")
+        assert "out.fits: cannot be written: the disk is full" in err
+        assert list(disk.iterdir()) == []
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.parametrize("stream", [0, 1, 2])
+@pytest.mark.parametrize("good", [True, False])
+def test_closed_streams(work, process, stream, good):
+    arguments = work.arguments("--json", **({} if good else {"kernel": work / "missing.fits"}))
+    running = process(*arguments, preexec_fn=lambda: os.close(stream))
+    code, out, err = finish(running)
+    assert code == (0 if good else 3)
+    assert work.output.exists() == good
+    if good:
+        verify(work.output)
+        assert (out != "") == (stream != 1)
+    elif stream != 2:
+        assert "missing.fits" in err
+
+
+@pytest.mark.parametrize("arguments", [["--json"], ["--print-config"]])
+def test_a_reader_that_has_gone(work, process, arguments):
+    read, write = os.pipe()
+    os.close(read)
+    code, _, err = finish(process(*work.arguments(*arguments), stdout=write))
+    os.close(write)
+    assert code == 1
+    assert err == ""
+    assert work.output.exists() == ("--json" in arguments)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_full_stdout(work, process):
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        code, _, err = finish(process(*work.arguments("--json"), stdout=full))
+    assert code == 3
+    assert err.startswith("diffdecor: ")
+    assert "standard output" in err
+    assert len(err.splitlines()) == 1
+    verify(work.output)
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"LANG": "C"},
+        {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        {"PYTHONIOENCODING": "ascii"},
+        {"HOME": "/nonexistent", "TERM": "dumb"},
+    ],
+)
+def test_environments(work, process, environment):
+    name = "difference é.fits"
+    shutil.move(work / "difference.fits", work / name)
+    arguments = work.arguments("--json", difference=work / name)
+    code, out, err = finish(process(*arguments, env=environment))
+    assert (code, err) == (0, "")
+    assert json_object(out)["status"] == "done"
+    arguments = work.arguments(difference=work / "missing é.fits")
+    code, out, err = finish(process(*arguments, env=environment))
+    assert (code, out) == (3, "")
+    assert err.startswith("diffdecor: ")
+    arguments = ("run", "--print-config", "--science-psf", "é.fits")
+    code, out, err = finish(process(*arguments, env=environment))
+    assert (code, err) == (0, "")
+
+
+def test_a_run_in_another_folder_with_relative_names(work, process, tmp_path):
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    names = {role: f"../work/{role}.fits" for role in ("science", "template", "difference", "kernel")}
+    code, _, err = finish(process(*work.arguments(**names, output="out.fits"), cwd=folder))
+    assert (code, err) == (0, "")
+    assert opened(folder / "out.fits")["PRIMARY"][0]["DDSCI"] == "science.fits"
+
+
+def test_errors_inside_are_told_from_errors_of_the_user(work, monkeypatch):
+    def broken(*_arguments, **_options):
+        message = "something\nunheard of"
+        raise LookupError(message)
+
+    monkeypatch.setattr("diffdecor.pipeline.decorrelate", broken)
+    result = work.run()
+    assert result.exit_code == 1
+    assert result.stderr.splitlines() == [
+        "diffdecor: internal error: LookupError: something unheard of; set "
+        "DIFFDECOR_TRACEBACK=1 to see where, and please report it"
+    ]
+    assert not work.output.exists()
+    monkeypatch.setenv("DIFFDECOR_TRACEBACK", "1")
+    assert isinstance(work.run().exception, LookupError)
+
+
+def test_too_little_memory_is_named(work, monkeypatch):
+    def greedy(*_arguments, **_options):
+        raise MemoryError
+
+    monkeypatch.setattr("diffdecor.pipeline.decorrelate", greedy)
+    result = work.run()
+    assert result.exit_code == 1
+    assert result.stderr == "diffdecor: not enough memory for these images\n"
+
+
+def test_nothing_is_imported_twice_nor_printed_by_the_module(process):
+    running = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "diffdecor", "--version"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[2],
+    )
+    assert (running.returncode, running.stderr) == (0, "")
+    assert finish(process("--version"))[1] == running.stdout
