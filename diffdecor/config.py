@@ -17,18 +17,27 @@ from typing import Any
 from diffdecor.errors import ConfigError
 from diffdecor.options import (
     Checked,
+    bits,
     border,
     centroids,
     choice,
     documented,
     flag,
+    image_gain,
+    image_layout,
+    image_mask,
+    image_mask_preset,
+    image_noise,
+    image_noise_kind,
+    image_psf,
+    image_read_noise,
+    image_sky,
     names,
     not_negative,
     option,
     options,
     path,
     position,
-    positive,
     scale,
     share,
     size,
@@ -45,7 +54,14 @@ IGNORED_PLANES = (
     "DETECTED_NEGATIVE",
 )
 FILLED_PLANES = ("SAT", "CR", "BAD", "NO_DATA")
-NOISE_KINDS = ("variance", "sigma", "ivar", "weight")
+NOISE_KINDS = ("variance", "sigma", "ivar", "weight", "background")
+LAYOUTS = (
+    "lsst", "hst", "jwst", "ccddata", "hotpants", "plain", "decam", "ztf", "ps1", "meerlicht",
+)  # fmt: skip
+MASK_PRESETS = (
+    "lsst", "decam", "decam-bits", "decam-codes", "desdm", "ztf", "ps1", "meerlicht", "hst",
+    "jwst", "hotpants", "pyzogy", "nonzero",
+)  # fmt: skip
 
 
 @documented
@@ -220,60 +236,6 @@ class DecorrelationConfig(Checked):
     )
 
 
-_IMAGES = {
-    "science": "the science image",
-    "template": "the template",
-    "difference": "the difference (for figures only)",
-}
-
-
-def _keyword(role: str, what: str) -> str:
-    """Return the keyword of an option that each of the three images has."""
-    return f"DD{role[0].upper()}{what}"
-
-
-def _noise(role: str) -> Any:  # noqa: ANN401
-    text = f"Noise plane of {_IMAGES[role]}."
-    return option(None, path, _keyword(role, "NFILE"), metavar="FILE", help=text)
-
-
-def _noise_kind(role: str) -> Any:  # noqa: ANN401
-    text = f"What the {role} noise plane holds.  [default: what its name says]"
-    return choice(None, _keyword(role, "NKIND"), NOISE_KINDS, help=text)
-
-
-def _mask(role: str) -> Any:  # noqa: ANN401
-    text = f"Mask of {_IMAGES[role].partition(' (')[0]}."
-    return option(None, path, _keyword(role, "MFILE"), metavar="FILE", help=text)
-
-
-def _gain(role: str) -> Any:  # noqa: ANN401
-    return option(
-        None,
-        positive,
-        _keyword(role, "GAIN"),
-        metavar="G",
-        unit="electrons per image unit",
-        help=f"Gain of {_IMAGES[role]}, to make its variance from its pixels.",
-    )
-
-
-def _read_noise(role: str) -> Any:  # noqa: ANN401
-    return option(
-        None,
-        not_negative,
-        _keyword(role, "READN"),
-        metavar="R",
-        unit="electrons",
-        help=f"Read noise of {_IMAGES[role]}, with its gain.",
-    )
-
-
-def _psf(role: str) -> Any:  # noqa: ANN401
-    text = f"PSF of {_IMAGES[role].partition(' (')[0]}, as it is."
-    return option(None, path, _keyword(role, "PSF"), metavar="FILE", help=text)
-
-
 @documented
 @dataclass(frozen=True, kw_only=True)
 class FilesConfig(Checked):
@@ -285,22 +247,64 @@ class FilesConfig(Checked):
         If a value is not allowed; the message names the option.
     """
 
-    science_noise: str | None = _noise("science")
-    science_noise_kind: str | None = _noise_kind("science")
-    science_mask: str | None = _mask("science")
-    science_gain: float | None = _gain("science")
-    science_read_noise: float | None = _read_noise("science")
-    science_psf: str | None = _psf("science")
-    template_noise: str | None = _noise("template")
-    template_noise_kind: str | None = _noise_kind("template")
-    template_mask: str | None = _mask("template")
-    template_gain: float | None = _gain("template")
-    template_read_noise: float | None = _read_noise("template")
-    template_psf: str | None = _psf("template")
-    difference_noise: str | None = _noise("difference")
-    difference_noise_kind: str | None = _noise_kind("difference")
-    difference_mask: str | None = _mask("difference")
-    difference_psf: str | None = _psf("difference")
+    science_layout: str | None = image_layout("science", LAYOUTS)
+    science_noise: str | None = image_noise("science")
+    science_noise_kind: str | None = image_noise_kind("science", NOISE_KINDS)
+    science_mask: str | None = image_mask("science")
+    science_mask_preset: str | None = image_mask_preset("science", MASK_PRESETS)
+    science_gain: float | None = image_gain("science")
+    science_read_noise: float | None = image_read_noise("science")
+    science_sky: float | None = image_sky("science")
+    science_psf: str | None = image_psf("science")
+    template_layout: str | None = image_layout("template", LAYOUTS)
+    template_noise: str | None = image_noise("template")
+    template_noise_kind: str | None = image_noise_kind("template", NOISE_KINDS)
+    template_mask: str | None = image_mask("template")
+    template_mask_preset: str | None = image_mask_preset("template", MASK_PRESETS)
+    template_gain: float | None = image_gain("template")
+    template_read_noise: float | None = image_read_noise("template")
+    template_sky: float | None = image_sky("template")
+    template_psf: str | None = image_psf("template")
+    difference_layout: str | None = image_layout("difference", LAYOUTS)
+    difference_noise: str | None = image_noise("difference")
+    difference_noise_kind: str | None = image_noise_kind("difference", NOISE_KINDS)
+    difference_mask: str | None = image_mask("difference")
+    difference_mask_preset: str | None = image_mask_preset("difference", MASK_PRESETS)
+    difference_psf: str | None = image_psf("difference")
+    layout: str | None = choice(
+        None,
+        "DDLAYOUT",
+        LAYOUTS,
+        help="How the files of the science image and the template are laid out.  [default: as "
+        "recognised]",
+    )
+    mask_preset: str | None = choice(
+        None,
+        "DDMASKPR",
+        MASK_PRESETS,
+        help="What the bits of masks mean that do not say it.  [default: that of the layout]",
+    )
+    bad_bits: tuple[int, ...] | None = option(
+        None,
+        bits,
+        "DDBADBIT",
+        metavar="N,N|0xHEX",
+        help="Bits that are BAD in masks that do not name theirs; without --mask-preset all others "
+        "are harmless.",
+    )
+    ignore_bits: tuple[int, ...] | None = option(
+        None,
+        bits,
+        "DDIGNBIT",
+        metavar="N,N|0xHEX",
+        help="Bits that are harmless in masks that do not name theirs.",
+    )
+    mask_codes: bool = flag(
+        False, "DDMCODES", help="Masks that do not name their bits hold codes, one number a pixel."
+    )
+    zero_borders: bool = flag(
+        True, "DDZEROB", help="A border of exactly 0 in an image has no data."
+    )
     preconvolution_kernel: str | None = option(
         None,
         path,

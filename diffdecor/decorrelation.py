@@ -352,7 +352,7 @@ def _result(
     image, variance = planes
     bad = holes(triple, way.kernel.boxes, config)
     fallback = [window for window, other in zip(windows, levels.fallback, strict=True) if other]
-    mask, mask_planes = result_mask(triple, bad, filters.psi, fallback, config)
+    mask, mask_planes = result_mask(triple, way.kernel.boxes, bad, filters.psi, fallback, config)
     exposure = replace(
         triple.difference,
         image=image,

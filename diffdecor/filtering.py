@@ -310,6 +310,7 @@ def _filled_variance(
 
 def result_mask(
     triple: Triple,
+    boxes: Sequence[Box],
     bad: Plane,
     psi: KernelField,
     fallback: Sequence[Window],
@@ -321,6 +322,8 @@ def result_mask(
     ----------
     triple : Triple
         The exposures.
+    boxes : sequence of Box
+        Where there is a matching kernel; empty: everywhere.
     bad : plane (ny, nx)
         Pixels that were filled.
     psi : KernelField
@@ -347,19 +350,21 @@ def result_mask(
     border = np.ones(triple.shape, dtype=bool)
     border[bottom : triple.shape[0] - top, left : triple.shape[1] - right] = False
     mask[border] |= planes.value([EDGE])
-    mask[_without_data(triple)] |= planes.value([NO_DATA])
+    mask[_without_data(triple, boxes)] |= planes.value([NO_DATA])
     for window in fallback:
         mask[window.rows, window.columns] |= planes.value([NOISE_FALLBACK])
     return mask, planes
 
 
-def _without_data(triple: Triple) -> NDArray[np.bool_]:
-    """Return the pixels whose value in the difference, or variance in either image, is unknown."""
+def _without_data(triple: Triple, boxes: Sequence[Box]) -> NDArray[np.bool_]:
+    """Return the pixels of unknown value, variance in either image, or matching kernel."""
     everything = slice(0, triple.shape[0])
     missing = ~np.isfinite(triple.difference.image[everything])
     for exposure in (triple.science, triple.template):
         if exposure.variance is not None:
             missing |= ~np.isfinite(exposure.variance[everything])
+    if boxes:
+        missing |= ~_covered(boxes, everything, triple.shape[1])
     return np.asarray(missing)
 
 

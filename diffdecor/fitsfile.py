@@ -27,8 +27,8 @@ from diffdecor.paths import Extension, split_extension
 
 logger = logging.getLogger(__name__)
 
-# What astropy raises on bytes that are not the FITS they claim to be. (A name is unbound in it where
-# a table's TDIM is there and its TFORM is damaged.)
+# What astropy raises on bytes that are not the FITS they claim to be. (A name is unbound in it
+# where a table has a TDIM and a damaged TFORM.)
 UNREADABLE = (
     OSError,
     EOFError,
@@ -258,6 +258,9 @@ def _load(path: Path) -> tuple[Hdus, int]:
         # Unscaled: astropy leaves pixels equal to BLANK = 0 as they are.
         hdus = fits.open(source, memmap=False, do_not_scale_image_data=True)
         for hdu in hdus:
+            if hdu.size < 0:  # astropy would read the same header for ever
+                msg = f"HDU {hdu.name} is {hdu.size} bytes long"
+                raise OSError(msg)
             _drop_unparsable(hdu.header, path)
     except UNREADABLE as error:
         if hdus is not None:

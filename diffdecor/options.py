@@ -102,6 +102,23 @@ def names(value: object) -> tuple[str, ...]:
     return tuple(part.upper() for part in parts)
 
 
+def bits(value: object) -> tuple[int, ...]:
+    """Parse bit numbers (or codes) N,N, and values 0xHEX, which stand for their bits."""
+    numbers: set[int] = set()
+    for part in items(value):
+        if isinstance(part, str) and part.lower().startswith("0x"):
+            whole = int(part, 16)
+            numbers |= {bit for bit in range(whole.bit_length()) if whole >> bit & 1}
+        elif isinstance(part, str | int) and not isinstance(part, bool):
+            numbers.add(int(part))
+        else:
+            numbers.add(-1)
+    if not numbers <= set(range(32)):
+        msg = "expected bit numbers from 0 to 31, or values like 0x40"
+        raise ValueError(msg)
+    return tuple(sorted(numbers))
+
+
 def position(value: object) -> tuple[float, float]:
     """Parse a position X,Y."""
     parts = items(value)
@@ -167,6 +184,86 @@ def choice(default: str | None, keyword: str, choices: tuple[str, ...], **about:
 def flag(default: bool, keyword: str, **about: Any) -> Any:  # noqa: ANN401, FBT001
     """Declare an option that is a switch."""
     return option(default, switch, keyword, flag=True, **about)
+
+
+_IMAGES = {
+    "science": "the science image",
+    "template": "the template",
+    "difference": "the difference (for figures only)",
+}
+
+
+def _keyword(role: str, what: str) -> str:
+    """Return the keyword of an option that each of the three images has."""
+    return f"DD{role[0].upper()}{what}"
+
+
+def image_layout(role: str, choices: tuple[str, ...]) -> Any:  # noqa: ANN401
+    """Declare the option of the layout of an image."""
+    text = f"How the files of {_IMAGES[role].partition(' (')[0]} are laid out."
+    text += "  [default: as recognised]"
+    return choice(None, _keyword(role, "LAYOU"), choices, help=text)
+
+
+def image_noise(role: str) -> Any:  # noqa: ANN401
+    """Declare the option of the noise plane of an image."""
+    text = f"Noise plane of {_IMAGES[role]}."
+    return option(None, path, _keyword(role, "NFILE"), metavar="FILE", help=text)
+
+
+def image_noise_kind(role: str, choices: tuple[str, ...]) -> Any:  # noqa: ANN401
+    """Declare the option of what that plane holds."""
+    text = f"What the {role} noise plane holds.  [default: what its name says]"
+    return choice(None, _keyword(role, "NKIND"), choices, help=text)
+
+
+def image_mask(role: str) -> Any:  # noqa: ANN401
+    """Declare the option of the mask of an image."""
+    text = f"Mask of {_IMAGES[role].partition(' (')[0]}."
+    return option(None, path, _keyword(role, "MFILE"), metavar="FILE", help=text)
+
+
+def image_mask_preset(role: str, choices: tuple[str, ...]) -> Any:  # noqa: ANN401
+    """Declare the option of what the bits of that mask mean."""
+    text = f"What the bits of the {role} mask mean, unless it says it.  [default: --mask-preset]"
+    return choice(None, _keyword(role, "MPRES"), choices, help=text)
+
+
+def image_gain(role: str) -> Any:  # noqa: ANN401
+    """Declare the option of the gain of an image."""
+    return option(
+        None,
+        positive,
+        _keyword(role, "GAIN"),
+        metavar="G",
+        unit="electrons per image unit",
+        help=f"Gain of {_IMAGES[role]}, to make its variance from its pixels.",
+    )
+
+
+def image_read_noise(role: str) -> Any:  # noqa: ANN401
+    """Declare the option of the read noise of an image."""
+    return option(
+        None,
+        not_negative,
+        _keyword(role, "READN"),
+        metavar="R",
+        unit="electrons",
+        help=f"Read noise of {_IMAGES[role]}, with its gain.",
+    )
+
+
+def image_sky(role: str) -> Any:  # noqa: ANN401
+    """Declare the option of the level that was subtracted from an image."""
+    text = f"Sky level that was subtracted from {_IMAGES[role]}, with its gain."
+    about = {"metavar": "B", "unit": "image unit", "help": text}
+    return option(None, number, _keyword(role, "SKY"), **about)
+
+
+def image_psf(role: str) -> Any:  # noqa: ANN401
+    """Declare the option of the PSF of an image."""
+    text = f"PSF of {_IMAGES[role].partition(' (')[0]}, as it is."
+    return option(None, path, _keyword(role, "PSF"), metavar="FILE", help=text)
 
 
 class Checked:

@@ -14,7 +14,7 @@ from astropy.io import fits
 
 from diffdecor.cards import FIGURE_CARDS
 from diffdecor.cells import CellResult
-from diffdecor.config import DecorrelationConfig
+from diffdecor.config import DecorrelationConfig, FilesConfig
 from diffdecor.core.grid import Window
 from diffdecor.decorrelation import Result, decorrelate
 from diffdecor.errors import (
@@ -27,8 +27,9 @@ from diffdecor.errors import (
 from diffdecor.fits.atomic import atomic_output, check_output
 from diffdecor.fits.exposure import read_exposure
 from diffdecor.fits.headers import squared_unit, wcs_cards
-from diffdecor.fits.noise import narrowed
+from diffdecor.fits.recognise import companion_files
 from diffdecor.fits.sky import check_same_shape, check_same_sky
+from diffdecor.fits.variance import narrowed
 from diffdecor.fits.write import Stamps, write_result
 from diffdecor.fitsfile import (
     UNREADABLE,
@@ -82,6 +83,7 @@ def run_job(job: Job) -> Outcome:
     DiffdecorError
         If the job is contradictory, an input cannot be used or the output cannot be written.
     """
+    job = _with_companions(job)
     if is_done(job):
         log.info("%s: done already", job.output)
         return Outcome("already done", recorded_figures(job.output))
@@ -121,16 +123,20 @@ def _read(job: Job, role: str) -> Exposure:
         return getattr(files, f"{role}_{what}", None)
 
     level = None if role == "difference" else getattr(job.decorrelation, f"{role}_variance")
-    if given("gain") is None and given("read_noise") is not None:
-        msg = f"--{role}-read-noise needs --{role}-gain"
-        raise ConfigError(msg)
     exposure = read_exposure(
         getattr(job, role),
+        layout=_layout(files, role),
         noise=given("noise"),
         noise_kind=given("noise_kind"),
         mask=given("mask"),
+        mask_preset=given("mask_preset") or files.mask_preset,
+        bad_bits=files.bad_bits,
+        ignore_bits=files.ignore_bits,
+        mask_codes=files.mask_codes,
         gain=given("gain"),
         read_noise=given("read_noise"),
+        sky=given("sky"),
+        zero_borders=files.zero_borders,
         psf=given("psf"),
         role=role,
         pixels=True,
@@ -142,6 +148,26 @@ def _read(job: Job, role: str) -> Exposure:
         )
         raise InputError(msg)
     return exposure
+
+
+def _layout(files: FilesConfig, role: str) -> str | None:
+    """Return the name of the layout that the user gives an image."""
+    own: str | None = getattr(files, f"{role}_layout")
+    return own or (files.layout if role != "difference" else None)
+
+
+def _with_companions(job: Job) -> Job:
+    """Return a job that names the files of noise and masks that lie beside its images."""
+    found: dict[str, Any] = {}
+    for role in _ROLES:
+        beside = companion_files(getattr(job, role), _layout(job.files, role), role)
+        by_gain = getattr(job.files, f"{role}_gain", None) is not None
+        if by_gain and getattr(job.files, f"{role}_noise_kind") != "background":
+            beside.pop("noise", None)
+        for what, file in beside.items():
+            if getattr(job.files, f"{role}_{what}") is None:
+                found[f"{role}_{what}"] = file
+    return replace(job, files=replace(job.files, **found)) if found else job
 
 
 def _refuse_decorrelated(difference: Exposure, *, force: bool) -> None:

@@ -10,6 +10,7 @@ import scipy.fft
 from diffdecor import Exposure
 from diffdecor.core.convolve import KernelField, convolved
 from diffdecor.core.fourier import reflect, wrap
+from diffdecor.core.psf import crop_stamp
 from diffdecor.core.whiteness import autocorrelation
 from diffdecor.kernels.model import StampKernel
 from diffdecor.psfs.model import StampPsf
@@ -138,15 +139,16 @@ def simulate_triple(
     )
 
 
-def fit_source(image, variance, psf, place, half_width=14, steps=5):
+def fit_source(image, variance, psf, place, half_width=14, steps=4):
     """Flux and position of a source: least squares with the PSF shifted by its phases."""
     x, y = place
     x0, y0 = round(x), round(y)
     around = np.s_[y0 - half_width : y0 + half_width + 1, x0 - half_width : x0 + half_width + 1]
     pixels, weights = image[around], 1 / variance[around]
-    stamp = psf.stamp(x, y)
-    size = 2 * max(*stamp.shape, 2 * half_width) + 1
-    transform = scipy.fft.fft2(wrap(stamp, psf.origin, (size, size)))
+    reach = 2 * half_width + 4
+    size = 2 * reach + 1
+    stamp = crop_stamp(psf.stamp(x, y), psf.origin, reach)
+    transform = scipy.fft.fft2(wrap(stamp, (reach, reach), (size, size)))
     k = 2j * np.pi * scipy.fft.fftfreq(size)
     flux, dx, dy = 0.0, x - x0, y - y0
 

@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from diffdecor import DecorrelationConfig, Exposure, MaskPlanes, decorrelate
 from diffdecor.core.convolve import KernelField
 
-SHAPE = (512, 640)
+SHAPE = (384, 512)
 BLOCK = 64
 REALISATIONS = 3
 WHOLE = DecorrelationConfig(mode="whole")
@@ -42,8 +42,8 @@ def stepped_variances(shape):
     """Two amplifiers in the science image; a step and a circle of other depth in the template."""
     y, x = np.indices(shape)
     science = np.where(x < shape[1] // 2, 1.0, 0.25)
-    template = np.where(y < 200, 1.0, 3.0)
-    template[(x - 320) ** 2 + (y - 256) ** 2 < 120**2] *= 4
+    template = np.where(y < 150, 1.0, 3.0)
+    template[(x - 256) ** 2 + (y - 192) ** 2 < 96**2] *= 4
     return science, template
 
 
@@ -288,6 +288,21 @@ def test_cells_at_given_centres_leave_the_rest_without_data():
     known = np.isfinite(result.exposure.image)
     assert_array_equal(np.unique(np.nonzero(known)[1]), [*range(25, 55), *range(85, 115)])
     assert known.sum() == 2 * 30 * 30
+
+
+def test_a_cell_takes_the_kernel_of_its_middle():
+    """Pixels 0 to 9 have their middle at 4.5; zero edges keep LSST's half pixel too much."""
+    science, template, difference = masked_triple((100, 120))
+    kernel = oracle.gaussian(9, 1.2)
+    for edges, middle in (("extend", (44.5, 49.5)), ("zero", (45.0, 50.0))):
+        config = in_pixels(
+            blend="copy", cell_size=20, cell_border=10, cell_centroids=((45, 50),), edges=edges
+        )
+        result = decorrelate(science, template, difference, kernel, config=config)
+        assert tuple(result.positions[0]) == middle
+        whole = replace(WHOLE, edges=edges)
+        result = decorrelate(science, template, difference, kernel, config=whole)
+        assert tuple(result.positions[0]) == ((59.5, 49.5) if edges == "extend" else (60.0, 50.0))
 
 
 def test_sizes_scale_with_the_psf():

@@ -10,6 +10,7 @@ import simulate
 from diffdecor import DecorrelationConfig, decorrelate
 from diffdecor.core.convolve import KernelField
 from diffdecor.core.psf import crop_stamp, noise_equivalent_area
+from diffdecor.psfs.model import StampPsf
 
 STEP = 46
 SHAPE = (782, 782)
@@ -143,6 +144,31 @@ def test_unit_sum_and_origin(name):
     stamp, (cx, cy) = result.exposure.psf.stamp(3, 4), result.exposure.psf.origin
     assert stamp.sum() == pytest.approx(1, abs=1e-12)
     assert stamp.shape == (2 * cy + 1, 2 * cx + 1)
+
+
+@pytest.mark.parametrize("name", ["science", "score"])
+def test_a_psf_of_the_difference(name):
+    """That of a difference is what sources look like in it; a score image has the science PSF."""
+    _, triple, result = results(CASES[name], sources=np.zeros((0, 3)))
+    if name == "science":
+        stamp = oracle.convolved_stamps(GAUSSIAN.stamp, KERNEL)
+        known = StampPsf(stamp, origin=(29, 29))
+    else:
+        known = triple.science.psf
+    difference = replace(triple.difference, psf=known)
+    science = replace(triple.science, psf=MOFFAT.psf())
+    config = DecorrelationConfig(mode="whole", score=name == "score")
+    again = decorrelate(
+        science if name == "science" else replace(science, psf=None),
+        triple.template,
+        difference,
+        triple.kernel,
+        config=config,
+        preconvolution=GAUSSIAN.stamp if name == "score" else None,
+    )
+    wanted, found = result.exposure.psf, again.exposure.psf
+    assert found.origin == wanted.origin
+    np.testing.assert_allclose(found.stamp(0, 0), wanted.stamp(0, 0), atol=1e-12)
 
 
 def test_without_any_psf_there_is_none():

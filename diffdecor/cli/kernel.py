@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from diffdecor.cli.options import FileName, print_json, start_logging, verbosity_options
+from diffdecor.cli.options import file_name, print_json, start_logging, verbosity_options
 
 
 @click.group()
@@ -13,11 +13,11 @@ def kernel() -> None:
 
 
 @kernel.command()
-@click.argument("kernel", type=FileName())
+@click.argument("kernel", type=file_name)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option(
     "--difference",
-    type=FileName(),
+    type=file_name,
     metavar="FILE",
     help="Difference that the kernel file belongs to (HOTPANTS, SFFT).",
 )
@@ -48,12 +48,12 @@ def _shown(value: object) -> str:
 
 
 @kernel.command()
-@click.argument("kernel", type=FileName())
-@click.argument("out", type=FileName())
+@click.argument("kernel", type=file_name)
+@click.argument("out", type=file_name)
 @click.option("--overwrite", is_flag=True, help="Replace OUT if it is there already.")
 @click.option(
     "--difference",
-    type=FileName(),
+    type=file_name,
     metavar="FILE",
     help="Difference that the kernel file belongs to (HOTPANTS, SFFT).",
 )
@@ -69,12 +69,12 @@ def convert(
 
 
 @kernel.command()
-@click.argument("kernel", type=FileName())
-@click.option("-o", "--output", type=FileName(), required=True, metavar="FILE", help="PNG file.")
+@click.argument("kernel", type=file_name)
+@click.option("-o", "--output", type=file_name, required=True, metavar="FILE", help="PNG file.")
 @click.option("--overwrite", is_flag=True, help="Replace the output if it is there already.")
 @click.option(
     "--difference",
-    type=FileName(),
+    type=file_name,
     metavar="FILE",
     help="Difference that the kernel file belongs to (HOTPANTS, SFFT).",
 )

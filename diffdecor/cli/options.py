@@ -18,16 +18,12 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 Config = TypeVar("Config", DecorrelationConfig, FilesConfig)
 
 
-class FileName(click.ParamType):
-    """A file name that is not empty, as an unset variable of a shell script is."""
-
-    name = "file"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the name."""
-        if not value:
-            self.fail("expected a file name", param, ctx)
-        return value
+def file_name(text: str) -> str:
+    """Take a file name that is not empty, as an unset variable of a shell script is."""
+    if not text:
+        msg = "expected a file name"
+        raise click.BadParameter(msg)
+    return text
 
 
 class SectionedCommand(click.Command):

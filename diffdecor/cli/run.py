@@ -7,11 +7,11 @@ from typing import Any
 import click
 
 from diffdecor.cli.options import (
-    FileName,
     SectionedCommand,
     as_toml,
     config_options,
     configs,
+    file_name,
     print_json,
     start_logging,
     verbosity_options,
@@ -32,21 +32,21 @@ Examples:
 
 
 @click.command(cls=SectionedCommand, epilog=_EXAMPLES)
-@click.argument("science", type=FileName(), required=False, metavar="SCIENCE")
-@click.argument("template", type=FileName(), required=False, metavar="TEMPLATE")
-@click.argument("difference", type=FileName(), required=False, metavar="DIFFERENCE")
+@click.argument("science", type=file_name, required=False, metavar="SCIENCE")
+@click.argument("template", type=file_name, required=False, metavar="TEMPLATE")
+@click.argument("difference", type=file_name, required=False, metavar="DIFFERENCE")
 @click.option(
     "--kernel",
-    type=FileName(),
+    type=file_name,
     metavar="KERNEL",
     help="File of the matching kernel.  [default: the difference carries it]",
 )
-@click.option("-o", "--output", type=FileName(), metavar="OUTPUT", help="File to write.")
+@click.option("-o", "--output", type=file_name, metavar="OUTPUT", help="File to write.")
 @click.option("--overwrite", is_flag=True, help="Replace the output if it is there already.")
 @click.option(
     "--config",
     "toml",
-    type=FileName(),
+    type=file_name,
     metavar="FILE",
     help="TOML file with options; these here win.",
 )

@@ -152,7 +152,7 @@ def adaptive_fwhm(stamp: NDArray[np.float64]) -> float:
 
 
 def half_maximum_fwhm(stamp: NDArray[np.float64]) -> float:
-    """Return the diameter of the circle as large as the area above half of the PSF's maximum.
+    """Return the full width at half maximum of a PSF along x and y, geometric mean.
 
     Parameters
     ----------
@@ -162,8 +162,8 @@ def half_maximum_fwhm(stamp: NDArray[np.float64]) -> float:
     Returns
     -------
     float
-        Width along x and y at half maximum between linearly interpolated crossings, geometric mean,
-        pixels; NaN where the stamp does not fall below half.
+        Width between linearly interpolated crossings on the row and the column of the peak, pixels;
+        NaN where the stamp does not fall below half.
     """
     cy, cx = np.unravel_index(int(np.argmax(stamp)), stamp.shape)
     widths = [_width_at_half(stamp[cy, :], int(cx)), _width_at_half(stamp[:, cx], int(cy))]

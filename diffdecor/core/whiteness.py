@@ -52,7 +52,7 @@ def sky_pixels(
     for _ in range(3):
         if not sky.any():
             break
-        smooth = _box_mean(values * sky, sky, _SMOOTH)
+        smooth = _box_signal(values * sky, sky, _SMOOTH)
         loud = sky & (
             (np.abs(values) > _CLIP * robust_sigma(values[sky]))
             | (np.abs(smooth) > _CLIP * robust_sigma(smooth[sky]))
@@ -87,7 +87,7 @@ def source_pixels(image: NDArray[np.floating], usable: NDArray[np.bool_]) -> NDA
         return np.zeros(known.shape, dtype=bool)
     values = np.where(known, image, 0.0).astype(np.float64)
     values = np.where(known, values - local_level(values, known), 0.0)
-    smooth = _box_mean(values, known, _SMOOTH)
+    smooth = _box_signal(values, known, _SMOOTH)
     return _grown(known & (smooth > _SOURCE * robust_sigma(smooth[known])), _SOURCE_MARGIN)
 
 
@@ -121,17 +121,22 @@ def _box_sum(values: NDArray[np.float64], half_width: int) -> NDArray[np.float64
     width = 2 * half_width + 1
     for axis in (0, 1):
         padding = [(0, 0), (0, 0)]
-        padding[axis] = (half_width, half_width)
-        padded = np.pad(values, padding)
-        windows = np.lib.stride_tricks.sliding_window_view(padded, width, axis=axis)
-        values = windows.sum(axis=-1)
+        padding[axis] = (half_width + 1, half_width)
+        running = np.pad(values, padding).cumsum(axis=axis)
+        upper, lower = np.s_[width:], np.s_[:-width]
+        values = (
+            running[upper] - running[lower] if axis == 0 else running[:, upper] - running[:, lower]
+        )
     return values
 
 
-def _box_mean(
+def _box_signal(
     values: NDArray[np.float64], sky: NDArray[np.bool_], half_width: int
 ) -> NDArray[np.float64]:
-    """Return the mean of the sky pixels in a square window around every pixel."""
+    """Return the sum of the sky pixels around every pixel over the root of their number.
+
+    White noise has the same scatter in it everywhere, however many pixels are sky.
+    """
     count = _box_sum(sky.astype(np.float64), half_width)
     return _box_sum(values, half_width) / np.sqrt(np.maximum(count, 1.0))
 

@@ -3,116 +3,88 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
 
 from diffdecor.errors import InputError
-from diffdecor.fits.headers import merged_header
-from diffdecor.fits.locate import (
-    IMAGE_NAMES,
-    MASK_NAMES,
-    NOISE_NAMES,
-    companion,
-    find_image,
-    hdu_name,
-)
-from diffdecor.fits.masks import flag_fill_value, read_mask
-from diffdecor.fits.noise import NoiseSource, read_variance, variance_from_gain
-from diffdecor.fitsfile import (
-    Hdu,
-    Hdus,
-    Header,
-    find_extension,
-    image_shape,
-    open_fits,
-    read_pixels,
-)
-from diffdecor.images import Exposure, MaskPlanes
-from diffdecor.paths import Extension
+from diffdecor.fits.masks import MaskSource
+from diffdecor.fits.nodata import filled_pixels, flag_no_data, united, zero_border
+from diffdecor.fits.noise import NoiseSource, Pixels
+from diffdecor.fits.opened import OpenedImage, opened_image
+from diffdecor.fitsfile import Hdus, open_fits
+from diffdecor.images import Exposure
 from diffdecor.psfs.model import PointSpreadFunction
 from diffdecor.psfs.registry import carried_psf, read_psf
 
 logger = logging.getLogger(__name__)
 
-Mask = NDArray[np.int32] | None
-
-
-class UnreadPlane:
-    """An image left in its file until somebody wants its pixels.
-
-    Parameters
-    ----------
-    path : str or Path
-        The file.
-    index : int
-        0-based number of the HDU.
-    shape : tuple of int
-        ``(ny, nx)``.
-    """
-
-    def __init__(self, path: str | Path, index: int, shape: tuple[int, ...]) -> None:
-        self.path = path
-        self.index = index
-        self.shape = shape
-        self._pixels: NDArray[Any] | None = None
-
-    def __getitem__(self, rows: slice, /) -> NDArray[Any]:
-        if self._pixels is None:
-            with open_fits(self.path) as (hdus, _):
-                self._pixels = read_pixels(find_extension(hdus, self.index, self.path), self.path)
-        return self._pixels[rows]
-
-    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:  # noqa: FBT001
-        return np.array(self[0 : self.shape[0]], dtype=dtype, copy=copy)
-
 
 def read_exposure(  # noqa: PLR0913  all but the path are optional and named
     path: str | Path,
     *,
+    layout: str | None = None,
     noise: str | Path | None = None,
     noise_kind: str | None = None,
     mask: str | Path | None = None,
+    mask_preset: str | None = None,
+    bad_bits: tuple[int, ...] | None = None,
+    ignore_bits: tuple[int, ...] | None = None,
+    mask_codes: bool = False,
     gain: float | None = None,
     read_noise: float | None = None,
+    sky: float | None = None,
+    zero_borders: bool = True,
     psf: str | Path | None = None,
     role: str = "science",
     pixels: bool = True,
 ) -> Exposure:
     """Read an image with its noise, mask and PSF.
 
-    The planes are found by name: IMAGE, MASK, VARIANCE (LSST, diffdecor), SCI, DQ, ERR (HST, JWST;
-    of the same EXTVER), or in files of their own. ``file.fits[EXT]`` names an HDU.
+    The planes are found where the layout of the image's survey puts them: in HDUs of certain names
+    (of the same EXTVER), or in files beside it. ``file.fits[EXT]`` names an HDU.
 
     Parameters
     ----------
     path : str or Path
         File of the image, plain, gzipped or tile-compressed.
+    layout : str, optional
+        Name of the layout; by default it is recognised.
     noise : str or Path, optional
-        File of the noise plane; by default the one in the file of the image.
-    noise_kind : {"variance", "sigma", "ivar", "weight"}, optional
-        What the noise plane holds; needed if its name does not say it.
+        File of the noise plane; by default the one of the layout.
+    noise_kind : {"variance", "sigma", "ivar", "weight", "background"}, optional
+        What the noise plane holds; needed if neither its name nor the layout says it.
     mask : str or Path, optional
-        File of the mask; by default the one in the file of the image.
+        File of the mask; by default the one of the layout.
+    mask_preset : str, optional
+        Meaning of the mask's bits, unless it names its planes itself.
+    bad_bits : tuple of int, optional
+        Bits, or codes, of the mask that are BAD; without a preset all others are harmless.
+    ignore_bits : tuple of int, optional
+        Bits, or codes, of the mask that are harmless.
+    mask_codes : bool
+        Pixels of the mask hold codes, not bits.
     gain : float, optional
         Electrons per image unit, to make the variance from the pixels.
     read_noise : float, optional
         Read noise in electrons, with the gain; 0 by default.
+    sky : float, optional
+        Level that was subtracted from the pixels, with the gain; 0 by default.
+    zero_borders : bool
+        A border of exact zeros has no data. It is looked for only where `pixels` are read.
     psf : str or Path, optional
         File of the PSF; by default the one in the file of the image.
     role : {"science", "template", "difference"}
         Whose options the messages name.
     pixels : bool
-        Read the image itself. Otherwise it is read when its pixels are first wanted.
+        Read the image itself. Otherwise it is read when its pixels are first wanted, if nothing
+        else needs them.
 
     Returns
     -------
     Exposure
-        float32 or float64 pixels in native byte order, variance in the image's unit squared, an
-        int32 mask, and a header of the image's cards and those of its file.
+        float32 or float64 pixels in native byte order and a linear scale, variance in the image's
+        unit squared, an int32 mask, and a header of the image's cards and those of its file.
 
     Raises
     ------
@@ -122,103 +94,71 @@ def read_exposure(  # noqa: PLR0913  all but the path are optional and named
     ConfigError
         If the arguments contradict each other.
     """
-    source = NoiseSource(
+    noise_source = NoiseSource(
         file=str(noise) if noise else None,
         kind=noise_kind,
         gain=gain,
         read_noise=read_noise,
+        sky=sky,
+        role=role,
+    )
+    mask_source = MaskSource(
+        file=str(mask) if mask else None,
+        preset=mask_preset,
+        bad=bad_bits,
+        ignored=ignore_bits or (),
+        codes=mask_codes,
         role=role,
     )
     with open_fits(path) as (hdus, extension):
-        image_hdu = find_image(hdus, extension, IMAGE_NAMES, file=path)
-        header = merged_header(hdus[0].header, image_hdu.header)
-        logger.info(
-            "%s: %s image in HDU %s", path, role, hdu_name(image_hdu) or hdus.index(image_hdu)
-        )
-        mask_values, planes = _mask(hdus, image_hdu, header, mask, path)
-        image: Any = UnreadPlane(path, hdus.index(image_hdu), image_shape(image_hdu))
-        if pixels or gain is not None or "MASKVAL" in header:
-            image = read_pixels(image_hdu, path)
-            mask_values, planes = flag_fill_value(image, header, mask_values, planes, path)
-        return Exposure(
-            image=image,
-            variance=_variance(hdus, image_hdu, image, source, mask_values, path),
-            mask=mask_values,
-            mask_planes=planes,
-            psf=_psf(hdus, psf, str(path)),
-            header=header,
-            name=str(path),
+        opened = opened_image(hdus, extension, path, layout, role)
+        found_psf = _psf(hdus, psf, str(path))
+        return _exposure(
+            opened,
+            noise_source,
+            mask_source,
+            found_psf,
+            now=pixels,
+            borders=zero_borders and pixels,
         )
 
 
-def _mask(
-    hdus: Hdus,
-    image_hdu: Hdu,
-    header: Header,
-    file: str | Path | None,
-    path: str | Path,
-) -> tuple[Mask, MaskPlanes]:
-    """Read the mask: from its own file, else from that of the image, else none."""
-    if file is not None:
-        with open_fits(file) as (others, extension):
-            hdu = _plane(others, extension, MASK_NAMES, file, image_hdu, path)
-            return read_mask(hdu, file)
-    found = companion(hdus, image_hdu, MASK_NAMES)
-    if found is None:
-        return None, MaskPlanes()
-    _same_shape(found, path, image_hdu, path)
-    return read_mask(found, path, image_header=header)
-
-
-def _variance(
-    hdus: Hdus,
-    image_hdu: Hdu,
-    image: Hdu,
-    source: NoiseSource,
-    mask: Mask,
-    path: str | Path,
-) -> NDArray[Any] | None:
-    """Make the variance: from the gain, a noise file, or the noise plane beside the image."""
-    if source.gain is not None:
-        read_noise = source.read_noise or 0.0
-        logger.info("%s: variance from gain %g, read noise %g", path, source.gain, read_noise)
-        return variance_from_gain(image, source.gain, read_noise)
-    if source.file is not None:
-        with open_fits(source.file) as (others, extension):
-            hdu = _plane(others, extension, NOISE_NAMES, source.file, image_hdu, path)
-            return read_variance(hdu, source.file, source, mask)
-    found = companion(hdus, image_hdu, NOISE_NAMES)
-    if found is not None:
-        _same_shape(found, path, image_hdu, path)
-        return read_variance(found, path, source, mask)
-    if source.kind is not None:
-        option = f"--{source.role}-noise"
-        msg = f"{path}: there is no noise plane beside the image for {option}-kind; give {option}"
-        raise InputError(msg)
-    return None
-
-
-def _plane(
-    hdus: Hdus,
-    extension: Extension | None,
-    names: Collection[str],
-    file: str | Path,
-    image_hdu: Hdu,
-    path: str | Path,
-) -> Hdu:
-    """Find a plane of the image in a file of its own."""
-    hdu = find_image(hdus, extension, names, file=file, like=image_hdu)
-    _same_shape(hdu, file, image_hdu, path)
-    return hdu
-
-
-def _same_shape(hdu: Hdu, file: object, image_hdu: Hdu, path: object) -> None:
-    if image_shape(hdu) != image_shape(image_hdu):
-        msg = (
-            f"{file}: HDU {hdu.name} has shape {image_shape(hdu)} (ny, nx), but the image {path} "
-            f"has {image_shape(image_hdu)}; give planes of the same image"
+def _exposure(
+    opened: OpenedImage,
+    noise: NoiseSource,
+    masking: MaskSource,
+    psf: PointSpreadFunction | None,
+    *,
+    now: bool,
+    borders: bool,
+) -> Exposure:
+    """Read the planes of an image."""
+    path = opened.path
+    mask, planes = opened.mask(masking)
+    image = opened.pixels(now=now or noise.gain is not None or "MASKVAL" in opened.header)
+    missing = None
+    if isinstance(image, np.ndarray):
+        missing = united(
+            filled_pixels(image, opened.header, path),
+            zero_border(image, path) if borders else None,
         )
-        raise InputError(msg)
+    if missing is not None:
+        mask, planes = flag_no_data(missing, mask, planes)
+    gain, sky = opened.light(noise, image)
+    variance = opened.variance(
+        noise, Pixels(image=image, mask=mask, planes=planes, gain=gain, sky=sky)
+    )
+    if missing is not None and variance is not None:
+        variance = np.where(missing, variance.dtype.type(np.inf), variance)
+    return Exposure(
+        image=image,
+        variance=variance,
+        mask=mask,
+        mask_planes=planes,
+        psf=psf,
+        header=opened.header,
+        name=str(path),
+    )
 
 
 def _psf(hdus: Hdus, file: str | Path | None, path: str) -> PointSpreadFunction | None:

@@ -54,13 +54,9 @@ class Rules:
         """Return what every number means that is named anywhere."""
         rows = [flag for flag in self.flags if flag.bit not in self.ignored]
         names = {flag.bit: flag.plane for flag in self.flags}
-        rows += [
-            Flag(bit, names.get(bit, f"{self.word}{bit}"), ("BAD",) if self.flags else ())
-            if self.flags
-            else Flag(bit, "BAD")
-            for bit in self.bad or ()
-            if bit not in self.ignored
-        ]
+        for bit in set(self.bad or ()) - set(self.ignored):
+            name = names.get(bit, f"{self.word}{bit}") if self.flags else "BAD"
+            rows.append(Flag(bit, name, ("BAD",)))
         return rows + [Flag(bit, f"{self.word}{bit}") for bit in self.ignored]
 
     def described(self) -> str:
@@ -129,9 +125,9 @@ def _planes(rows: Iterable[Flag], rules: Rules) -> MaskPlanes:
     """Return the planes of rows; a bit stays what it was if it can."""
     bits: dict[str, int] = {}
     for row in rows:
-        if not rules.codes and row.bit <= 30 and row.plane not in bits:
-            if row.bit not in bits.values():
-                bits[row.plane] = row.bit
+        free = row.plane not in bits and row.bit not in bits.values()
+        if free and not rules.codes and row.bit <= 30:
+            bits[row.plane] = row.bit
     means = [name for row in rows for name in (row.plane, *row.means)]
     return MaskPlanes(bits).adding(*means)
 

@@ -1,4 +1,4 @@
-"""What is said of a survey's files: one `Layout`, a row of the table in `diffdecor.fits.layouts`."""
+"""What is said of a survey's files: a `Layout` is one row of the table in `layouts`."""
 
 from __future__ import annotations
 

@@ -38,6 +38,11 @@ _OTHER_NAMES = (
     "VAR_FLAT",
     "SAMP",
     "TIME",
+    "UNCERT",
+    "CONVOLVED IMAGE",
+    "NOISE-SCALED (SIGMA) DIFFERENCE IMAGE",
+    "IMAGE_CONV",
+    "RMS_IMAGE_SCALED",
 )
 
 # HOTPANTS names its layers in OBJECT only, a fork of it differently.
@@ -56,6 +61,7 @@ def find_image(
     *,
     file: object,
     like: Hdu = None,
+    single: bool = False,
 ) -> Hdu:
     """Return the image HDU that is meant.
 
@@ -73,6 +79,8 @@ def find_image(
     like : HDU, optional
         The image to which the plane that is looked for belongs: one of the same EXTNAME or EXTVER
         is preferred, and of several others none is guessed.
+    single : bool
+        Of several images none is guessed.
 
     Returns
     -------
@@ -93,7 +101,7 @@ def find_image(
         others = {*MASK_NAMES, *NOISE_NAMES, *_OTHER_NAMES} - set(names)
         images = [hdu for hdu in hdus if image_shape(hdu) and hdu_name(hdu) not in others]
         flat = [hdu for hdu in images if len(image_shape(hdu)) == 2] or images
-        if not flat or (like is not None and len(flat) > 1):
+        if not flat or ((like is not None or single) and len(flat) > 1):
             there = ", ".join(
                 f"{n} {hdu_name(hdu) or hdu.name}".strip() for n, hdu in enumerate(hdus)
             )

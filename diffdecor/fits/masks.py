@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,6 +82,7 @@ def read_mask(
     image_header: Header = None,
     source: MaskSource | None = None,
     preset: str = "",
+    about: Sequence[Header] = (),
 ) -> tuple[NDArray[np.int32], MaskPlanes]:
     """Read a mask and the names of its planes.
 
@@ -91,11 +93,13 @@ def read_mask(
     file : object
         Its file, for messages.
     image_header : Header, optional
-        Header of the image, where the mask belongs to it: it may say who wrote it.
+        Header of the image, where the mask is in the same file: it may say who wrote it.
     source : MaskSource, optional
         What the user says of it.
     preset : str
         The meaning of its bits in the layout of the image.
+    about : sequence of Header
+        Headers that may say which version of a pipeline made it.
 
     Returns
     -------
@@ -123,7 +127,7 @@ def read_mask(
         preset = source.preset
     elif source.bad is not None:
         preset = ""
-    preset = _resolved(preset, (hdu.header, image_header), source, file)
+    preset = _resolved(preset, (hdu.header, *about), source, file)
     rules = Rules(
         flags=PRESETS[preset].flags if preset else (),
         codes=PRESETS[preset].codes if preset else source.codes,
@@ -153,9 +157,7 @@ def _checked(values: NDArray[np.integer], file: object, bits: int) -> NDArray[np
     return values
 
 
-def _resolved(
-    preset: str, headers: tuple[Header, Header], source: MaskSource, file: object
-) -> str:
+def _resolved(preset: str, headers: Sequence[Header], source: MaskSource, file: object) -> str:
     """Return the preset that is meant: DECam's has two, LSST's needs cards."""
     if preset == "lsst":
         msg = (
@@ -170,7 +172,7 @@ def _resolved(
     if source.codes:
         return "decam-codes"
     for header in headers:
-        version = None if header is None else header.get("PLVER")
+        version = header.get("PLVER")
         found = re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", str(version))
         if found:
             numbers = tuple(int(number or 0) for number in found.groups())
@@ -229,9 +231,7 @@ def _is_hotpants(hdu: Hdu, image_header: Header) -> bool:
     return bool(hdu.name == "MASK_IMAGE") and software.strip().upper() == "HOTPANTS"
 
 
-def _refined(
-    mask: NDArray[np.int32], planes: MaskPlanes
-) -> tuple[NDArray[np.int32], MaskPlanes]:
+def _refined(mask: NDArray[np.int32], planes: MaskPlanes) -> tuple[NDArray[np.int32], MaskPlanes]:
     """Set SAT and NO_DATA where HOTPANTS says that a pixel is bad for that reason."""
     planes = MaskPlanes({**planes.bits, **{plane: bit for _, plane, bit in REFINED}})
     bad = (mask & planes.value(["BAD"])) != 0

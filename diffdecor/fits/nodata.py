@@ -78,6 +78,12 @@ def zero_border(image: NDArray[Any], file: object) -> NDArray[np.bool_] | None:
     return np.asarray(border)
 
 
+def united(*parts: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
+    """Return where any of several planes is True, None if there are none."""
+    there = [part for part in parts if part is not None]
+    return np.logical_or.reduce(there) if there else None
+
+
 def flag_no_data(
     missing: NDArray[np.bool_], mask: NDArray[np.int32] | None, planes: MaskPlanes
 ) -> tuple[NDArray[np.int32], MaskPlanes]:

@@ -1,16 +1,8 @@
-"""Noise planes in: variance from whatever a survey calls noise.
+"""Noise planes in: where they are, and what they hold.
 
-What a plane holds, its *kind*, is "variance", "sigma", "ivar" (inverse variance) or "weight".
-A weight is a relative inverse variance; it is taken as an absolute one, so its scale must be right.
-Pixels without data have infinite variance:
-
-* ivar and weight: 0, or negative (compression leaves such values);
-* sigma: 0;
-* variance: 0, unless the whole plane is 0, which is an image without noise;
-* HOTPANTS: the fill value of card MASKVAL.
-
-NaN stays NaN. A negative variance or sigma is the sign of a wrong kind, so it is refused, except
-where the mask says that there is something wrong anyway.
+What a plane holds, its *kind*, is "variance", "sigma", "ivar" (inverse variance), "weight" (a
+relative inverse variance, scaled to the image), or "background" (sigma of the sky, of low
+resolution or not, to which the noise of the sources' light is added).
 """
 
 from __future__ import annotations
@@ -20,14 +12,23 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
-from diffdecor.config import NOISE_KINDS
+from diffdecor.config import IGNORED_PLANES, NOISE_KINDS
 from diffdecor.errors import ConfigError, InputError
 from diffdecor.fits.locate import NOISE_NAMES, hdu_name
+from diffdecor.fits.scaling import linear
+from diffdecor.fits.variance import scaled_to_image, to_variance, upsampled, variance_from_gain
 from diffdecor.fitsfile import Hdu, read_pixels
+from diffdecor.images import MaskPlanes
 
 logger = logging.getLogger(__name__)
+
+_UTYPES = {
+    "STDDEVUNCERTAINTY": "sigma",
+    "VARIANCEUNCERTAINTY": "variance",
+    "INVERSEVARIANCE": "ivar",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,12 +39,14 @@ class NoiseSource:
     ----------
     file : str, optional
         File of the noise plane, if it is not with the image.
-    kind : {"variance", "sigma", "ivar", "weight"}, optional
+    kind : {"variance", "sigma", "ivar", "weight", "background"}, optional
         What the noise plane holds, whatever its name says.
     gain : float, optional
         Electrons per image unit, to make the variance from the pixels.
     read_noise : float, optional
         Read noise in electrons, 0 by default.
+    sky : float, optional
+        Level that was subtracted from the pixels, in the image's unit, 0 by default.
     role : str
         "science", "template" or "difference": which options the messages name.
 
@@ -57,6 +60,7 @@ class NoiseSource:
     kind: str | None = None
     gain: float | None = None
     read_noise: float | None = None
+    sky: float | None = None
     role: str = "science"
 
     def __post_init__(self) -> None:
@@ -71,19 +75,66 @@ class NoiseSource:
             np.isfinite(self.read_noise) and self.read_noise >= 0
         ):
             problem = f"{option}-read-noise is {self.read_noise}: expected zero or more"
-        elif self.read_noise is not None and self.gain is None:
-            problem = f"{option}-read-noise needs {option}-gain"
-        elif self.gain is not None and (self.file or self.kind):
+        elif self.sky is not None and not np.isfinite(self.sky):
+            problem = f"{option}-sky is {self.sky}: expected a finite number"
+        elif self.gain is not None and self.kind != "background" and (self.file or self.kind):
             problem = f"give {option}-noise or {option}-gain, not both"
         if problem:
             raise ConfigError(problem)
+
+    def check_gain(self, gain: float | None) -> None:
+        """Refuse what is said of a gain where there is none, not even in a card of the layout.
+
+        Raises
+        ------
+        ConfigError
+            Naming the options.
+        """
+        for name, value in (("read-noise", self.read_noise), ("sky", self.sky)):
+            if value is not None and gain is None:
+                msg = f"--{self.role}-{name} needs --{self.role}-gain"
+                raise ConfigError(msg)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Pixels:
+    """The image whose noise is read.
+
+    Parameters
+    ----------
+    image : array (ny, nx)
+        Its pixels.
+    mask : array (ny, nx) of int32, optional
+        Its mask.
+    planes : MaskPlanes
+        Names of its bits.
+    gain : float, optional
+        Electrons per image unit, for the light of sources on top of a background.
+    sky : float
+        Level that is to be added to the pixels to have that light.
+    """
+
+    image: Any
+    mask: NDArray[np.int32] | None
+    planes: MaskPlanes
+    gain: float | None = None
+    sky: float = 0.0
+
+    def usable(self) -> NDArray[np.bool_]:
+        """Return where no mask plane says that a pixel does not count for statistics."""
+        if self.mask is None:
+            return np.ones(self.image.shape, dtype=bool)
+        return np.asarray((self.mask & self.planes.value(IGNORED_PLANES)) == 0)
 
 
 def read_variance(
     hdu: Hdu,
     file: object,
     source: NoiseSource,
-    mask: NDArray[np.int32] | None,
+    pixels: Pixels,
+    *,
+    kind: str = "",
+    asinh: bool = False,
 ) -> NDArray[Any]:
     """Read a noise plane as variance.
 
@@ -95,8 +146,12 @@ def read_variance(
         Its file, for messages.
     source : NoiseSource
         What the user says of it.
-    mask : array (ny, nx), optional
-        Mask of the image.
+    pixels : Pixels
+        The image.
+    kind : str
+        What the layout of the image says that the plane holds.
+    asinh : bool
+        The plane is scaled with BOFFSET and BSOFTEN.
 
     Returns
     -------
@@ -108,141 +163,57 @@ def read_variance(
     InputError
         If it is not known what the plane holds, or if unmasked pixels cannot be that.
     """
-    kind = _kind(hdu, file, source)
-    values = read_pixels(hdu, file)
+    kind = _kind(hdu, file, source, kind)
+    values = linear(read_pixels(hdu, file), hdu.header, file, asinh=asinh, role=source.role)
     fill = hdu.header.get("MASKVAL")
     if isinstance(fill, int | float) and not isinstance(fill, bool):
         filled = values.astype(np.float32) == np.float32(fill)
         values = np.where(filled, _no_data(kind), values).astype(values.dtype)
-    return to_variance(values, kind, mask=mask, file=file)
+    if kind == "background":
+        return _with_sources(values, file, source, pixels)
+    variance = to_variance(values, kind, mask=pixels.mask, file=file)
+    if kind == "weight":
+        return scaled_to_image(variance, np.asarray(pixels.image), pixels.usable(), file)
+    return variance
 
 
-def to_variance(
-    values: NDArray[Any],
-    kind: str,
-    *,
-    mask: NDArray[np.int32] | None = None,
-    file: object = "noise",
+def _with_sources(
+    values: NDArray[Any], file: object, source: NoiseSource, pixels: Pixels
 ) -> NDArray[Any]:
-    """Return the variance that a noise plane stands for.
-
-    Parameters
-    ----------
-    values : array (ny, nx)
-        The noise plane; it is not changed.
-    kind : {"variance", "sigma", "ivar", "weight"}
-        What it holds.
-    mask : array (ny, nx), optional
-        Mask of the image; 0 is good.
-    file : object
-        Its file, for messages.
-
-    Returns
-    -------
-    array (ny, nx)
-        Variance, positive, infinite (no data) or NaN; 0 only where the whole plane is.
-
-    Raises
-    ------
-    InputError
-        If a variance or sigma is negative where the mask is 0.
-    """
-    infinity = values.dtype.type(np.inf)
-    if kind in {"ivar", "weight"}:
-        with np.errstate(divide="ignore", over="ignore"):
-            nothing = (values <= 0) | np.isinf(values)
-            return np.asarray(np.where(nothing, infinity, values.dtype.type(1) / values))
-    suspect = values <= 0
-    if suspect.any():
-        _refuse_negative(values, suspect, kind, mask, file)
-        nothing = suspect if kind == "sigma" or (values > 0).any() else values < 0
-        values = np.where(nothing, infinity, values)
-    return narrowed(values.astype(np.float64) ** 2, values.dtype) if kind == "sigma" else values
+    """Return the variance of the sky, of sigma `values`, and of the light of sources."""
+    known = np.where(values == 0, np.nan, values).astype(values.dtype)
+    sigma = upsampled(known, pixels.image.shape, file)
+    variance = to_variance(sigma, "background", mask=pixels.mask, file=file)
+    if pixels.gain is None:
+        logger.warning(
+            "%s: noise of the sky only: without --%s-gain the light of sources adds none",
+            file,
+            source.role,
+        )
+        return variance
+    logger.info("%s: noise of the sky, and of the light of sources (gain %g)", file, pixels.gain)
+    return np.asarray(
+        variance + variance_from_gain(np.asarray(pixels.image), pixels.gain, sky=pixels.sky)
+    )
 
 
-def narrowed(variance: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
-    """Return a variance in another type, if that can hold it.
-
-    Parameters
-    ----------
-    variance : array
-        Variance; it is not changed.
-    dtype : data type
-        The type that is wanted.
-
-    Returns
-    -------
-    array
-        Of this type; of float64 where single precision would make a variance 0 or infinite, as it
-        does for images in erg/s/cm2/Hz.
-    """
-    limits = np.finfo(dtype)
-    positive = variance[np.isfinite(variance) & (variance > 0)]
-    if positive.size and (positive.min() < limits.tiny or positive.max() > limits.max):
-        return variance.astype(np.float64)
-    return variance.astype(dtype, copy=False)
-
-
-def variance_from_gain(image: NDArray[Any], gain: float, read_noise: float = 0.0) -> NDArray[Any]:
-    """Return the variance of an image that has not lost its Poisson noise: no sky was subtracted.
-
-    Parameters
-    ----------
-    image : array (ny, nx)
-        Pixels with their sky.
-    gain : float
-        Electrons per image unit.
-    read_noise : float
-        Electrons.
-
-    Returns
-    -------
-    array (ny, nx)
-        ``max(image, 0) / gain + (read_noise / gain)**2``, in the square of the image's unit.
-    """
-    number = image.dtype.type
-    variance = np.maximum(image, number(0)) / number(gain) + number((read_noise / gain) ** 2)
-    return np.asarray(variance)
-
-
-def _kind(hdu: Hdu, file: object, source: NoiseSource) -> str:
-    if source.kind is not None:
-        logger.info("%s: noise plane read as %s, as told", file, source.kind)
-        return source.kind
+def _kind(hdu: Hdu, file: object, source: NoiseSource, layout_kind: str) -> str:
     name = hdu_name(hdu)
-    if name not in NOISE_NAMES:
+    utype = str(hdu.header.get("UTYPE", "")).strip().upper()
+    told = source.kind or layout_kind or (_UTYPES.get(utype) if name == "UNCERT" else None)
+    if told is None:
+        told = NOISE_NAMES.get(name)
+    if told is None:
         what = f"HDU {name}" if name else "an HDU without a name"
         msg = (
             f"{file}: {what} does not say what kind of noise it holds; say it with "
             f"--{source.role}-noise-kind {'|'.join(NOISE_KINDS)}"
         )
         raise InputError(msg)
-    kind = NOISE_NAMES[name]
-    logger.info("%s: noise plane %s read as %s", file, name, kind)
-    if kind == "weight":
-        logger.warning("%s: weights taken as absolute inverse variances", file)
-    return kind
+    why = ", as told" if source.kind else ""
+    logger.info("%s: noise plane %s read as %s%s", file, name, told, why)
+    return told
 
 
 def _no_data(kind: str) -> float:
     return 0.0 if kind in {"ivar", "weight"} else np.inf
-
-
-def _refuse_negative(
-    values: NDArray[Any],
-    suspect: NDArray[np.bool_],
-    kind: str,
-    mask: NDArray[np.int32] | None,
-    file: object,
-) -> None:
-    wrong = suspect & (values < 0) & np.isfinite(values)
-    if mask is not None:
-        wrong &= mask == 0
-    if wrong.any():
-        y, x = np.argwhere(wrong)[0]
-        msg = (
-            f"{file}: {wrong.sum()} unmasked pixels have a negative {kind}, the first "
-            f"({values[y, x]:g}) at FITS pixel ({x + 1}, {y + 1}); mask these pixels, or give the "
-            "right noise kind"
-        )
-        raise InputError(msg)

@@ -184,9 +184,7 @@ PRESETS = {
     ),
     "jwst": Preset(
         "JWST",
-        tuple(
-            Flag(bit, plane, means) for plane, (means, bits) in _JWST.items() for bit in bits
-        ),
+        tuple(Flag(bit, plane, means) for plane, (means, bits) in _JWST.items() for bit in bits),
     ),
     # Only 0x8000 makes a pixel of the difference bad; 0x40 is usable, and the others say why, or
     # come from an input mask with whatever they meant there. So SAT and NO_DATA, which are bad by

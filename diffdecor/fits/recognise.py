@@ -59,7 +59,7 @@ def layout_of(
             raise ConfigError(msg)
         logger.info("%s: layout of the %s image: %s, as told", path, role, told)
         return LAYOUTS[told]
-    claims = _claims(hdus, _headers(hdus, extension, path), _bare(path))
+    claims = _claims(hdus, _headers(hdus, extension, path), bare_name(path))
     if len(claims) > 1:
         msg = (
             f"{path}: looks like {' and like '.join(row.title for row, _ in claims)}; say which "
@@ -70,7 +70,7 @@ def layout_of(
     logger.info(
         "%s: layout of the %s image: %s (%s): %s", path, role, layout.name, layout.title, reason
     )
-    if role == "difference" and layout.white and re.fullmatch(layout.white, _bare(path)):
+    if role == "difference" and layout.white and re.fullmatch(layout.white, bare_name(path)):
         logger.warning(
             "%s: this looks like a ZOGY difference, whose noise is white by construction", path
         )
@@ -111,11 +111,11 @@ def companions_of(path: str | Path, layout: Layout) -> dict[str, str]:
 
 def is_companion(file: str | Path, companion: Companion | None) -> bool:
     """Say whether a file has the name that its survey gives to such files."""
-    return companion is not None and re.fullmatch(companion.looks, _bare(file)) is not None
+    return companion is not None and re.fullmatch(companion.looks, bare_name(file)) is not None
 
 
 def _beside(path: Path, companion: Companion) -> Path | None:
-    match = re.fullmatch(companion.image, _bare(path))
+    match = re.fullmatch(companion.image, bare_name(path))
     for name in companion.names if match else ():
         for packed in _PACKED:
             file = path.with_name(match.expand(name) + packed)  # type: ignore[union-attr]
@@ -124,7 +124,7 @@ def _beside(path: Path, companion: Companion) -> Path | None:
     return None
 
 
-def _bare(path: str | Path) -> str:
+def bare_name(path: str | Path) -> str:
     """Return the name of a file without folder, extension in brackets, .fz and .gz."""
     name = split_extension(path)[0].name
     return name[:-3] if name.endswith(_PACKED[1:]) else name

@@ -78,4 +78,4 @@ def linear(
     offset, softening = values
     logger.info("%s: asinh-scaled pixels made linear (%s)", file, ", ".join(CARDS))
     scaled = offset + 2 * softening * np.sinh(pixels.astype(np.float64) / _A)
-    return scaled.astype(pixels.dtype)
+    return np.asarray(scaled, dtype=pixels.dtype)

@@ -16,7 +16,7 @@ from diffdecor.core.planes import Plane
 from diffdecor.fits.atomic import atomic_output
 from diffdecor.fits.headers import carry_over, squared_unit, wcs_cards, without_wcs
 from diffdecor.fits.masks import plane_cards
-from diffdecor.fits.noise import narrowed
+from diffdecor.fits.variance import narrowed
 from diffdecor.fitsfile import Hdu, Header, tolerant
 from diffdecor.images import Exposure
 from diffdecor.psfs.model import PointSpreadFunction, StampPsf

@@ -15,7 +15,8 @@ import numpy as np
 from diffdecor.kernels.ficonv_text import IMAGE, Block, Parser
 from diffdecor.kernels.model import BasisKernel, Box, Region, Term
 from diffdecor.kernels.registry import KernelOptions, register
-from diffdecor.kernels.source import Source, TextFile
+from diffdecor.kernels.source import Source
+from diffdecor.kernels.textfile import TextFile
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

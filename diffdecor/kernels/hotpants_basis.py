@@ -14,6 +14,9 @@ from diffdecor.kernels.model import Term
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+LARGEST_SIDE = 1001
+_MOST = 50  # Gaussians, or order of a polynomial; the tool is used with up to 8
+
 
 @dataclass(frozen=True, eq=False)
 class BasisModel:
@@ -89,7 +92,7 @@ def read_model(name: str, header: fits.Header) -> BasisModel:
 
 def _whole(name: str, header: fits.Header, keyword: str, least: int) -> int:
     value = header.get(keyword)
-    if isinstance(value, int) and least <= value:
+    if type(value) is int and least <= value <= (LARGEST_SIDE if keyword == "FWKERN" else _MOST):
         return value
     found = "is missing" if value is None else f"= {value!r} is impossible"
     msg = f"{name}: {keyword} {found} in the HOTPANTS kernel table; make the kernel anew"

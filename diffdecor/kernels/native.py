@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NativeReader", "native_hdus"]
 
+HIGHEST_ORDER = 1000
 Knots = dict[int, tuple[int, "NDArray[np.float64]", "NDArray[np.float64]"]]
 
 
@@ -153,8 +154,10 @@ def _terms(source: Source, extension: str, knots: Knots) -> tuple[Term, ...]:
 
 def _term(source: Source, row: Any, knots: Knots) -> Term:  # noqa: ANN401  astropy has no types
     family, i, j = str(row["FUNC"]).strip(), int(row["IX"]), int(row["IY"])
-    if min(i, j) < 0:
-        _refuse(source, f"negative index in the term {family} {i} {j}")
+    if min(i, j) < 0 or max(i, j) > HIGHEST_ORDER:
+        _refuse(
+            source, f"negative index in the term {family} {i} {j}, or one above {HIGHEST_ORDER}"
+        )
     if family == "POLY":
         return Term("POLY", i, j)
     if family == "CHEB1":

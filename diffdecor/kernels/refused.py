@@ -7,7 +7,8 @@ from typing import Any
 
 from diffdecor.errors import KernelError
 from diffdecor.fitsfile import image_shape
-from diffdecor.kernels.source import Source, TextFile
+from diffdecor.kernels.source import Source
+from diffdecor.kernels.textfile import TextFile
 
 Hdus = Sequence[Any]
 
@@ -121,7 +122,7 @@ _KNOWN: tuple[tuple[Callable[[Hdus], bool], str], ...] = (
         _is_basis_without_rule,
         (
             "basis images with coefficients (KTYPE = 'BASIS'), but no rule of where and in what "
-            "order they hold; write a table with the columns X, Y (1-based FITS pixels) and STAMP instead"
+            "order they hold; write a table of the columns X, Y (1-based pixels) and STAMP"
         ),
     ),
     (

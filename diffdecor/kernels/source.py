@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,45 +12,20 @@ import numpy as np
 from astropy.io import fits
 
 from diffdecor.errors import KernelError
-from diffdecor.fitsfile import GZIP_MAGIC, check_file, find_extension, image_shape, open_fits
+from diffdecor.fitsfile import find_extension, image_shape, open_fits
 from diffdecor.kernels.model import Side
+from diffdecor.kernels.textfile import TextFile, read_text
 from diffdecor.paths import split_extension
 
 SIDES: dict[str, Side] = {"TEMPLATE": "template", "SCIENCE": "science", "IMAGE": "science"}
-LONGEST_TEXT = 8 * 2**20  # bytes; the list of a kernel takes less than one MiB
-
-# First bytes of files that are neither FITS nor a list, and what to say of them.
-_NEVER = (
-    (b"PK\x03\x04", "a NumPy archive or another zip file"),
-    (b"\x93NUMPY", "a NumPy array file"),
-    (b"\x80\x02", "a Python pickle, which runs code when it is loaded: it is never opened"),
-    (b"\x80\x03", "a Python pickle, which runs code when it is loaded: it is never opened"),
-    (b"\x80\x04", "a Python pickle, which runs code when it is loaded: it is never opened"),
-    (b"\x80\x05", "a Python pickle, which runs code when it is loaded: it is never opened"),
-    (b"\x89HDF\r\n", "an HDF5 file"),
-    (b"#ASDF", "an ASDF file"),
+# Of damaged headers astropy makes HDUs without data.
+_IMAGES_AND_TABLES = (
+    fits.PrimaryHDU,
+    fits.ImageHDU,
+    fits.CompImageHDU,
+    fits.BinTableHDU,
+    fits.TableHDU,
 )
-
-
-@dataclass(frozen=True, eq=False)
-class TextFile:
-    r"""A file of text, in the place of HDUs: readers of FITS find nothing in it.
-
-    Parameters
-    ----------
-    text : str
-        All of it, with ``\n`` at the end of lines.
-    """
-
-    text: str
-    header: fits.Header = field(default_factory=fits.Header)
-    name: str = ""
-    is_image: bool = False
-
-    @property
-    def lines(self) -> list[str]:
-        """The lines, without their ends."""
-        return self.text.split("\n")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -64,7 +39,7 @@ class Source:
     name : str
         What error messages call it: the argument as it was given.
     hdus : sequence of HDU
-        All HDUs of the file; of a text file one `TextFile`.
+        All images and tables of the file; of a text file one `TextFile`.
     selected : HDU, optional
         The one that the user named in brackets.
     difference : Source, optional
@@ -138,49 +113,22 @@ def open_source(
         If the file cannot be read, or if there is no such extension.
     """
     path, _ = split_extension(argument)
-    written = _text(argument) if text else None
+    written = read_text(argument) if text else None
     if written is not None:
         yield Source(path=path, name=str(argument), hdus=[written], difference=difference)
         return
     with open_fits(argument) as (hdus, extension):
+        whole = [hdu for hdu in hdus if isinstance(hdu, _IMAGES_AND_TABLES)]
+        if not whole:
+            msg = f"{argument}: holds neither an image nor a table; fetch it again"
+            raise KernelError(msg)
         yield Source(
             path=path,
             name=str(argument),
-            hdus=hdus,
+            hdus=whole,
             selected=None if extension is None else find_extension(hdus, extension, argument),
             difference=difference,
         )
-
-
-def _text(argument: str | Path) -> TextFile | None:
-    """Return a file that is text; None where it may be FITS, or fails to be anything."""
-    path, extension = split_extension(argument)
-    check_file(path)
-    try:
-        with path.open("rb") as file:
-            content = file.read(16)
-            if not content.startswith((b"SIMPLE", GZIP_MAGIC)):
-                content += file.read(LONGEST_TEXT)
-    except OSError:  # whoever opens it as FITS will say what is wrong
-        return None
-    for start, kind in _NEVER:
-        if content.startswith(start):
-            msg = (
-                f"{argument}: {kind}; write the kernel as a FITS image, with its origin in CTRX "
-                "and CTRY and the convolved side in CONVSIDE"
-            )
-            raise KernelError(msg)
-    is_fits = content.startswith((b"SIMPLE", GZIP_MAGIC))
-    if is_fits or len(content) > LONGEST_TEXT or b"\0" in content:
-        return None
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return None
-    if extension is not None:
-        msg = f"{argument}: a text file has no extensions; leave out the brackets"
-        raise KernelError(msg)
-    return TextFile(text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def scale_card(name: str, header: Any, keyword: str) -> float:  # noqa: ANN401  astropy has no types

@@ -18,7 +18,9 @@ ROLES = ("science", "template", "difference")
 
 
 @pytest.mark.parametrize(
-    ("path", "command"), list(all_commands()), ids=lambda x: " ".join(x) if isinstance(x, tuple) else ""
+    ("path", "command"),
+    list(all_commands()),
+    ids=lambda x: " ".join(x) if isinstance(x, tuple) else "",
 )
 @pytest.mark.parametrize("flag", ["-h", "--help"])
 def test_help_mentions_everything(path, command, flag):
@@ -99,7 +101,11 @@ def mentioned(tree):
                 for role in ROLES
             ]
             yield from map(set, zip(*map(OPTION.findall, with_role), strict=True))
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inside:
+        elif (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and id(node) not in inside
+        ):
             yield from ({name} for name in OPTION.findall(node.value))
 
 

@@ -150,7 +150,7 @@ def test_kernels_of_every_size(work, shape, mode):
     verify(work.output)
 
 
-def test_where_the_kernel_is_centred_and_how_it_is_applied(work, arrays):
+def test_where_the_kernel_is_centred_and_how_it_is_applied(work):
     psf = ("--convolved", "science", "--science-psf", work / "psf.fits")
     odd = np.zeros((5, 5))
     odd[1, 3], odd[2, 2] = 0.3, 0.7
@@ -206,7 +206,7 @@ def test_images_of_every_size(work, ny, nx, options):
     verify(work.output)
 
 
-def as_scaled(path, **how):
+def as_scaled(path):
     with fits.open(path) as hdus:
         header, pixels = hdus[0].header, np.array(hdus[0].data)
     hdu = fits.PrimaryHDU(pixels.astype(np.float32), header)

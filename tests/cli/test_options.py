@@ -27,7 +27,7 @@ PAIRS = ["--kernel-position", "--cell-size", "--grid-step", "--cell-border", "--
 
 @pytest.mark.parametrize("name", NUMBERS + PAIRS)
 @pytest.mark.parametrize(
-    "value", ["", "a", "nan", "inf", "-inf", "1e400", "1,2,3", "1;2", "0x10", "١,b", "1 2"]
+    "value", ["", "a", "nan", "inf", "-inf", "1e400", "1,2,3", "1;2", "0x10", "one", "1 2"]
 )
 def test_no_number(work, name, value):
     work.fails(2, name, options=(name, value))

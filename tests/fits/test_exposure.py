@@ -9,7 +9,7 @@ from astropy.io import fits
 
 from diffdecor import read_exposure
 from diffdecor.errors import InputError
-from diffdecor.fits import exposure as module
+from diffdecor.fits import unread as module
 
 
 @pytest.mark.parametrize(

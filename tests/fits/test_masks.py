@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from diffdecor.errors import InputError
 from diffdecor.fits.exposure import read_exposure
-from diffdecor.fits.masks import HOTPANTS_BITS, flag_fill_value, plane_cards, read_mask
+from diffdecor.fits.masks import plane_cards, read_mask
+from diffdecor.fits.nodata import filled_pixels, flag_no_data
+from diffdecor.fits.presets import PRESETS
 from diffdecor.images import MaskPlanes
 
 
@@ -76,7 +78,8 @@ def test_the_real_mask_of_hotpants(real):
         role="difference",
     )
     mask, planes = exposure.mask, exposure.mask_planes
-    assert set(HOTPANTS_BITS) <= set(planes.bits)
+    names = {flag.plane: flag.bit for flag in PRESETS["hotpants"].flags}
+    assert dict(planes.bits) == {**names, "SAT": 16, "NO_DATA": 17}
     np.testing.assert_array_equal(mask & 0xFFFF, raw)
     bad = (mask & planes.value(["BAD", "SAT", "NO_DATA"])) != 0
     np.testing.assert_array_equal(bad, (raw & 0x8000) != 0)
@@ -128,12 +131,12 @@ def test_fill_values_are_added_to_a_mask_which_is_not_changed(pixels):
     pixels[2, 3] = 0.0
     mask = np.full(pixels.shape, 4, np.int32)
     planes = MaskPlanes({"SAT": 2})
-    new, names = flag_fill_value(pixels, {"MASKVAL": 0.0}, mask, planes, "a")
+    new, names = flag_no_data(filled_pixels(pixels, {"MASKVAL": 0.0}, "a"), mask, planes)
     assert (mask == 4).all()
     assert new[2, 3] == 4 | names.value(["NO_DATA"])
     assert new.dtype == np.int32
-    assert flag_fill_value(pixels, {"MASKVAL": 9.5}, None, planes, "a") == (None, planes)
-    assert flag_fill_value(pixels, {}, None, planes, "a") == (None, planes)
+    assert filled_pixels(pixels, {"MASKVAL": 9.5}, "a") is None
+    assert filled_pixels(pixels, {}, "a") is None
 
 
 @settings(deadline=None)

@@ -1,11 +1,14 @@
 """Noise planes of all kinds."""
 
+import re
+
 import numpy as np
 import pytest
 
 from diffdecor.errors import ConfigError, InputError
 from diffdecor.fits.exposure import read_exposure
-from diffdecor.fits.noise import NoiseSource, narrowed, to_variance, variance_from_gain
+from diffdecor.fits.noise import NoiseSource
+from diffdecor.fits.variance import narrowed, to_variance, variance_from_gain
 
 INF, NAN = np.inf, np.nan
 
@@ -19,7 +22,8 @@ INF, NAN = np.inf, np.nan
         ("sigma", [2, 0, NAN, INF, -INF], [4, INF, NAN, INF, INF]),
         ("sigma", [0, 0, 0, 0, 0], [INF, INF, INF, INF, INF]),
         ("ivar", [0.25, 0, NAN, INF, -INF], [4, INF, NAN, INF, INF]),
-        ("ivar", [0.25, -1, -1e-9, 4, 1e-44], [4, INF, INF, 0.25, None]),
+        ("ivar", [0.25, -1, -1e-9, 4, 1e-44], [4, INF, INF, 0.25, INF]),
+        ("ivar", [4, 4, 4, 4.1e-3, 3.9e-3], [0.25, 0.25, 0.25, 1 / 4.1e-3, INF]),
         ("weight", [0.25, -1, 0, 4, 2], [4, INF, INF, 0.25, 0.5]),
     ],
 )
@@ -27,11 +31,7 @@ def test_what_a_plane_stands_for(kind, values, variance, dtype):
     plane = np.array([values], dtype)
     before = plane.copy()
     result = to_variance(plane, kind)
-    expected = [
-        INF if v is None and dtype is np.float32 else 1 / 1e-44 if v is None else v
-        for v in variance
-    ]
-    np.testing.assert_allclose(result[0], expected, rtol=1e-6)
+    np.testing.assert_allclose(result[0], variance, rtol=1e-6)
     np.testing.assert_array_equal(plane, before)
     assert result.dtype == dtype
 
@@ -71,10 +71,10 @@ def test_gain_and_read_noise():
     ("options", "says"),
     [
         ({"kind": "rms"}, "--template-noise-kind is 'rms': expected variance, sigma, ivar, weight"),
+        ({"sky": NAN}, "--template-sky is nan: expected a finite number"),
         ({"gain": 0.0}, "--template-gain is 0.0: expected a number above zero"),
         ({"gain": NAN}, "--template-gain is nan"),
         ({"gain": 1.0, "read_noise": -1.0}, "--template-read-noise is -1.0: expected zero or more"),
-        ({"read_noise": 1.0}, "--template-read-noise needs --template-gain"),
         ({"gain": 1.0, "file": "n.fits"}, "give --template-noise or --template-gain, not both"),
         ({"gain": 1.0, "kind": "ivar"}, "give --template-noise or --template-gain, not both"),
     ],
@@ -86,14 +86,13 @@ def test_options_that_cannot_be(options, says):
 
 BY_NAME = [
     ("VARIANCE", None, 4.0), ("VAR", None, 4.0), ("ERR", None, 16.0), ("ERROR", None, 16.0),
-    ("SIGMA", None, 16.0), ("RMS", None, 16.0), ("IVAR", None, 0.25), ("WHT", None, 0.25),
-    ("WEIGHT", None, 0.25), ("VARIANCE", "ivar", 0.25),
+    ("SIGMA", None, 16.0), ("RMS", None, 16.0), ("IVAR", None, 0.25), ("WHT", "ivar", 0.25),
+    ("VARIANCE", "ivar", 0.25),
 ]  # fmt: skip
 BY_OPTION = [
     ("oow", "ivar", 0.25),
     ("", "sigma", 16.0),
     ("", "variance", 4.0),
-    ("", "weight", 0.25),
 ]
 
 
@@ -132,7 +131,7 @@ def test_what_is_recognised_is_logged(mef, pixels, caplog):
     caplog.set_level("INFO")
     read_exposure(mef(("SCI", pixels), ("WHT", pixels)))
     assert "noise plane WHT read as weight" in caplog.text
-    assert "weights taken as absolute inverse variances" in caplog.text
+    assert re.search(r"variance = [\d.]+ / weight, of the scatter of \d+ source-free", caplog.text)
 
 
 def test_the_mask_excuses_negative_noise_in_files(mef, pixels):
@@ -150,3 +149,103 @@ def test_gain_needs_no_noise_plane_and_wins_over_one(mef, pixels):
     path = mef(("SCI", pixels), ("ERR", np.ones_like(pixels)))
     variance = read_exposure(path, gain=2.0, pixels=False).variance
     np.testing.assert_allclose(variance, pixels / 2, rtol=1e-6)
+
+
+@pytest.mark.parametrize("option", ["sky", "read_noise"])
+def test_sky_and_read_noise_need_a_gain(mef, pixels, option):
+    path = mef(("", pixels))
+    name = option.replace("_", "-")
+    with pytest.raises(ConfigError, match=f"--template-{name} needs --template-gain"):
+        read_exposure(path, role="template", **{option: 5.0})
+
+
+def test_a_sky_that_was_subtracted_has_left_its_noise(mef):
+    image = np.array([[100.0, -5.0, -50.0, NAN]], np.float32)
+    np.testing.assert_allclose(variance_from_gain(image, 2.0, 6.0, 20.0), [[69, 16.5, 9, NAN]])
+    variance = read_exposure(mef(("", image)), gain=2.0, read_noise=6.0, sky=20.0).variance
+    np.testing.assert_allclose(variance, [[69, 16.5, 9, NAN]])
+
+
+@pytest.mark.parametrize("name", ["WHT", "WEIGHT", ""])
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 250.0])
+def test_weights_are_scaled_to_the_scatter_of_the_image(mef, name, scale, caplog):
+    caplog.set_level("INFO")
+    rng = np.random.default_rng(8)
+    sigma = np.where(np.arange(200) < 100, 3.0, 9.0) * np.ones((150, 1))
+    image = rng.normal(0.0, sigma) + np.linspace(0, 4, 200)
+    weight = scale / sigma**2
+    weight[:5] = 0
+    image[:5] = 1e4
+    image[60:66, 60:66] += 900.0
+    kind = None if name else "weight"
+    path = mef(("", image.astype("f4")))
+    noise = mef((name, weight.astype("f4")), name="w.fits")
+    variance = read_exposure(path, noise=noise, noise_kind=kind).variance
+    assert np.isinf(variance[:5]).all()
+    np.testing.assert_allclose(variance[5:], sigma[5:] ** 2, rtol=0.05)
+    np.testing.assert_allclose(variance[5:] / sigma[5:] ** 2, variance[9, 9] / 9, rtol=1e-5)
+    factor = float(re.search(r"variance = ([\d.]+) / weight", caplog.text)[1])
+    assert factor == pytest.approx(scale, rel=0.05)
+
+
+def test_masked_pixels_do_not_scale_weights(mef):
+    rng = np.random.default_rng(9)
+    image = rng.normal(0.0, 2.0, (60, 60)).astype("f4")
+    mask = np.zeros((60, 60), "i2")
+    mask[:, :40] = 4
+    image[:, :40] *= 50
+    path = mef(("SCI", image), ("WHT", np.ones_like(image)), ("DQ", mask, {"MP_BAD": 2}))
+    assert read_exposure(path).variance[0, 50] == pytest.approx(4.0, rel=0.15)
+
+
+@pytest.mark.parametrize("image", [np.ones((40, 40), "f4"), np.full((40, 40), NAN, "f4")])
+def test_weights_without_noise_to_scale_them(mef, image):
+    with pytest.raises(InputError, match=r"in\.fits: the scale of these weights .* kind ivar"):
+        read_exposure(mef(("SCI", image), ("WHT", np.ones_like(image))))
+
+
+def test_residuals_of_compression_in_weights_are_no_weights(mef, pixels, caplog):
+    caplog.set_level("INFO")
+    weight = np.full_like(pixels, 0.04)
+    weight[0] = np.resize([3e-6, -5e-6, 0.0, 2e-5], weight.shape[1])
+    variance = read_exposure(mef(("", pixels)), noise=mef(("IVAR", weight), name="w.fits")).variance
+    assert np.isinf(variance[0]).all()
+    np.testing.assert_allclose(variance[1:], 25.0, rtol=1e-6)
+    assert "12 weights of nearly 0, or below it, count as 0" in caplog.text
+
+
+def test_a_background_of_low_resolution(mef, caplog):
+    image = np.full((40, 60), -0.5, np.float32)
+    image[20, 30] = 400.0
+    image[21, 30] = -400.0
+    mini = np.array([[2, 4, 8], [2, 4, 8]], np.float32)
+    noise = mef(("", mini), name="mini.fits")
+    path = mef(("", image))
+    variance = read_exposure(path, noise=noise, noise_kind="background", gain=2.0).variance
+    # The centres of the boxes of 20 pixels are at 9.5, 29.5 and 49.5.
+    np.testing.assert_allclose(variance[0, [0, 9, 10, 19, 29, 50, 59]] ** 0.5,
+                               [2, 2, 2.05, 2.95, 3.95, 8, 8], rtol=1e-6)  # fmt: skip
+    assert variance[20, 30] == pytest.approx(variance[0, 30] + 200)
+    assert variance[21, 30] == variance[0, 30]
+    alone = read_exposure(path, noise=noise, noise_kind="background").variance
+    assert alone[20, 30] == alone[0, 30]
+    assert "without --science-gain the light of sources adds none" in caplog.text
+    full = mef(("", np.full_like(image, 3)), name="full.fits")
+    assert (read_exposure(path, noise=full, noise_kind="background").variance == 9).all()
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (80, 120), (1, 60)])
+def test_a_background_of_another_image_is_refused(mef, shape):
+    noise = mef(("", np.ones(shape, "f4")), name="mini.fits")
+    with pytest.raises(InputError, match=r"mini\.fits: .*no low-resolution image of \(40, 60\)"):
+        read_exposure(mef(("", np.ones((40, 60), "f4"))), noise=noise, noise_kind="background")
+
+
+def test_a_background_without_data(mef):
+    mini = np.full((4, 6), 2.0, np.float32)
+    mini[0, 0] = 0
+    noise = mef(("", mini), name="mini.fits")
+    path = mef(("", np.ones((40, 60), "f4")))
+    variance = read_exposure(path, noise=noise, noise_kind="background", gain=1.0).variance
+    assert not np.isfinite(variance[0, 0])
+    assert variance[20, 30] == 5.0

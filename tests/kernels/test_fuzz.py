@@ -8,6 +8,7 @@ import io
 import os
 import tempfile
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,19 @@ SETTINGS = settings(
 )
 
 
+@dataclass(frozen=True)
+class Broken:
+    """A file that has been hurt, with what has been done to it."""
+
+    name: str
+    change: list = field(default_factory=list)
+    data: bytes = field(default=b"", repr=False)
+
+    @property
+    def difference(self):
+        return DIFFERENCES.get(self.name)
+
+
 def read(path, difference):
     """Return the kernel, or our own error."""
     try:
@@ -114,9 +128,11 @@ def headers(draw):
     name = draw(st.sampled_from(sorted(FITS)))
     with fits.open(io.BytesIO(FITS[name]), memmap=False) as hdus:
         header = hdus[draw(st.integers(0, len(hdus) - 1))].header
+        changes = []
         for _ in range(draw(st.integers(1, 3))):
             keyword = draw(st.sampled_from([k for k in header if k and k != "COMMENT"]))
             value = draw(st.none() | VALUES)
+            changes.append((keyword, value))
             try:
                 if value is None:
                     del header[keyword]
@@ -124,7 +140,7 @@ def headers(draw):
                     header[keyword] = value
             except (ValueError, KeyError, VerifyError):
                 continue
-        return saved(hdus, FITS[name]), DIFFERENCES.get(name)
+        return Broken(name, changes, saved(hdus, FITS[name]))
 
 
 @st.composite
@@ -137,7 +153,7 @@ def cards(draw):
     value = draw(VALUES)
     text = f"'{value}'" if isinstance(value, str) else str(value)
     data[start + 10 : start + 80] = f"{text:>20}"[:70].ljust(70).encode("ascii", "replace")
-    return bytes(data), DIFFERENCES.get(name)
+    return Broken(name, [start, text], bytes(data))
 
 
 @st.composite
@@ -159,8 +175,8 @@ def tables(draw):
                         str(value) if "A" in hdu.columns[column].format else value
                     )
                 except (ValueError, OverflowError):
-                    return FITS[name], None
-        return saved(hdus, FITS[name]), DIFFERENCES.get(name)
+                    return Broken(name, [], FITS[name])
+        return Broken(name, [hdu.name, value], saved(hdus, FITS[name]))
 
 
 @st.composite
@@ -168,16 +184,21 @@ def bytes_(draw):
     """Cut the file, and change single bytes of it."""
     name = draw(st.sampled_from(sorted(FITS)))
     data = bytearray(FITS[name])
-    for _ in range(draw(st.integers(1, 4))):
-        data[draw(st.integers(0, len(data) - 1))] = draw(st.integers(0, 255))
-    return bytes(data[: draw(st.integers(1, len(data)) | st.just(len(data)))]), None
+    changes = draw(
+        st.lists(
+            st.tuples(st.integers(0, len(data) - 1), st.integers(0, 255)), min_size=1, max_size=4
+        )
+    )
+    for place, value in changes:
+        data[place] = value
+    length = draw(st.integers(1, len(data)) | st.just(len(data)))
+    return Broken(name, [*changes, length], bytes(data[:length]))
 
 
 @SETTINGS
 @given(case=st.one_of(headers(), cards(), tables(), bytes_()))
 def test_broken_fits_files(case):
-    data, difference = case
-    survives(data, difference=difference)
+    survives(case.data, difference=case.difference)
 
 
 @st.composite

@@ -9,8 +9,8 @@ from diffdecor.errors import KernelError
 from diffdecor.kernels import registry
 from diffdecor.kernels.model import StampKernel
 from diffdecor.kernels.registry import PLUGINS, kernel_formats, read_kernel, register
-from diffdecor.kernels.source import TextFile
 from diffdecor.kernels.testing import check_reader
+from diffdecor.kernels.textfile import TextFile
 
 MODULE = """
 import numpy as np

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from diffdecor.core.interpolate import bilinear_weights
+from diffdecor.core.terms import Term
 from diffdecor.errors import InputError
-from diffdecor.psfs.model import StampPsf
+from diffdecor.psfs.model import BasisPsf, StampPsf
 
 GRID = np.array([(x, y) for x in (10.0, 20.0, 50.0) for y in (0.0, 8.0)])
 RNG = np.random.default_rng(2)
@@ -82,3 +83,45 @@ def test_the_caller_keeps_his_arrays():
 def test_impossible_psfs(arguments, says):
     with pytest.raises(InputError, match=f"psf.fits: .*{says}"):
         StampPsf(name="psf.fits", **arguments)
+
+
+BASIS = {
+    "basis": np.array([np.ones((3, 5)), np.arange(15.0).reshape(3, 5)]),
+    "origin": (2, 1),
+    "terms": (Term("POLY", 0, 0), Term("POLY", 1, 0), Term("CHEB1", 0, 2)),
+    "coefficients": np.array([[1.0, 0.5, 0.0], [0.0, 0.0, 0.25]]),
+    "x0": 10.0,
+    "xs": 5.0,
+    "y0": -3.0,
+    "ys": 2.0,
+    "name": "psf.fits",
+}
+
+
+def test_a_psf_of_basis_images():
+    psf = BasisPsf(**BASIS)
+    u, v = (12 - 10) / 5, (4 + 3) / 2
+    stamp = (1 + 0.5 * u) * BASIS["basis"][0] + 0.25 * (2 * v**2 - 1) * BASIS["basis"][1]
+    np.testing.assert_allclose(psf.stamp(12, 4), stamp / stamp.sum(), rtol=1e-14)
+
+
+def test_a_psf_that_has_run_away():
+    psf = BasisPsf(**BASIS)
+    with pytest.raises(InputError, match=r"no positive sum at the 0-based \(-90, -3\)"):
+        psf.stamp(-90, -3)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"coefficients": np.ones((2, 2))}, "with coefficients"),
+        ({"basis": np.ones((2, 5))}, "with coefficients"),
+        ({"basis": np.full((2, 3, 5), np.inf)}, "NaN or infinite"),
+        ({"xs": 0.0}, "positions cannot be scaled"),
+        ({"y0": np.nan}, "positions cannot be scaled"),
+        ({"origin": (2, 3)}, r"the origin \(2, 3\) lies outside"),
+    ],
+)
+def test_impossible_basis_psfs(change, says):
+    with pytest.raises(InputError, match=f"psf.fits: impossible PSF: .*{says}"):
+        BasisPsf(**{**BASIS, **change})

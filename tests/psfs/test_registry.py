@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+import diffdecor
 from diffdecor.errors import InputError
 from diffdecor.psfs.registry import carried_psf, psf_formats, read_psf, register
 from diffdecor.registry import Registry
@@ -68,6 +69,7 @@ def test_impossible_origins(path, cards):
 def test_an_even_size_is_taken_at_n_over_2_with_a_warning(path, caplog):
     assert read_psf(_write(path, _image(RNG.random((6, 7))))).origin == (3, 3)
     assert "even size" in caplog.text
+    assert "centred on the 1-based pixel (4, 4), with the centroid at (" in caplog.text
 
 
 def test_a_cube_with_positions(path):
@@ -98,14 +100,43 @@ def test_an_extension_can_be_named(path, extension):
         ([_image(np.ones(9), "PSF")], "a stamp or a cube"),
         ([_image(STAMP * np.nan)], "must be finite"),
         ([_image(-STAMP)], "positive sum"),
-        ([_image(STAMP, OVERSAMP=4)], "OVERSAMP = 4 .* not sampled in image pixels"),
-        ([_image(STAMP, PSF_SAMP=0.5)], "PSF_SAMP = 0.5"),
-        ([_table(TABLE)], "holds no PSF in a known format. Understood: psf-hdu: .*; psf-stamp: "),
+        ([_table(TABLE)], "holds no PSF in a known format. Understood: .*psf-hdu: .*; psf-stamp: "),
+        (
+            [_table(TABLE, "PSF"), _table(TABLE, "PSF_MODEL")],
+            "a Piff file.* draw the PSF with Piff",
+        ),
     ],
 )
 def test_files_that_hold_no_psf(path, hdus, says):
     with pytest.raises(InputError, match=rf"psf\.fits: .*{says}"):
         read_psf(_write(path, *hdus))
+
+
+def test_a_cube_with_a_table_of_another_name(path):
+    wrong = _table({"X": [5.0] * 3, "Y": [5.0] * 3}, "STARS")
+    psf = read_psf(_write(path, _image(CUBE), wrong, _table(TABLE, "POSITIONS")))
+    assert psf.positions.tolist() == [[0, 0], [10, 0], [0, 20], [10, 20]]
+
+
+@pytest.mark.parametrize("extname", ["IMAGE", ""])
+def test_an_exposure_is_not_taken_for_a_stamp(path, extname):
+    exposure = _image(STAMP, extname, EXTTYPE="IMAGE")
+    with pytest.raises(InputError, match=r"holds an exposure .HDU IMAGE. without an HDU PSF"):
+        read_psf(_write(path, exposure))
+
+
+def test_a_stamp_as_ztf_has_it(path):
+    """A file diffimgpsf.fits is nothing but 25 x 25 pixels."""
+    y, x = np.indices((25, 25)) - 12
+    stamp = np.exp(-(x**2 + y**2) / 5).astype("f4")
+    psf = read_psf(_write(path, fits.PrimaryHDU(stamp)))
+    assert psf.origin == (12, 12)
+    np.testing.assert_allclose(psf.stamp(900, 3), stamp / stamp.sum(dtype="f8"), rtol=1e-6)
+
+
+def test_it_is_public(path):
+    _write(path, _image(STAMP))
+    assert diffdecor.read_psf(path).origin == (3, 2)
 
 
 def test_an_image_does_not_carry_a_psf_without_a_name(path):
@@ -121,7 +152,7 @@ def test_a_table_named_psf_is_not_taken_for_stamps(path):
 
 
 def test_formats_are_listed_and_names_are_taken_once():
-    assert {"psf-hdu", "psf-stamp"} <= set(psf_formats())
+    assert {"psf-hdu", "psf-stamp", "psfex", "lsst"} <= set(psf_formats())
     with pytest.raises(ValueError, match="already a PSF format 'psf-stamp'"):
         register("psf-stamp", description="again")(object())
 

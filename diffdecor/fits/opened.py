@@ -1,0 +1,246 @@
+"""An image in its opened file: its pixels, mask and variance, where its layout puts them."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffdecor.errors import InputError
+from diffdecor.fits.headers import merged_header
+from diffdecor.fits.layout import Layout
+from diffdecor.fits.locate import MASK_NAMES, NOISE_NAMES, companion, find_image, hdu_name
+from diffdecor.fits.masks import MaskSource, read_mask
+from diffdecor.fits.noise import NoiseSource, Pixels, read_variance
+from diffdecor.fits.recognise import bare_name, companions_of, is_companion, layout_of
+from diffdecor.fits.scaling import CARDS, linear
+from diffdecor.fits.unread import UnreadPlane
+from diffdecor.fits.variance import to_variance, variance_from_gain
+from diffdecor.fitsfile import Hdu, Hdus, Header, image_shape, open_fits, read_pixels
+from diffdecor.images import MaskPlanes
+from diffdecor.paths import Extension
+
+logger = logging.getLogger(__name__)
+
+
+def opened_image(
+    hdus: Hdus, extension: Extension | None, path: str | Path, told: str | None, role: str
+) -> OpenedImage:
+    """Find the image in an opened file, by its layout.
+
+    Parameters
+    ----------
+    hdus : astropy.io.fits.HDUList
+        All HDUs of the file.
+    extension : str, int, tuple of str and int, or None
+        What the user wrote in brackets.
+    path : str or Path
+        The file.
+    told : str, optional
+        Name of the layout, if the user says it.
+    role : str
+        "science", "template" or "difference".
+
+    Returns
+    -------
+    OpenedImage
+        To be used while the file is open.
+
+    Raises
+    ------
+    ConfigError
+        If there is no layout of this name.
+    InputError
+        If there is no image, or it is not clear which.
+    """
+    layout = layout_of(hdus, extension, path, told, role)
+    hdu = find_image(hdus, extension, layout.image, file=path, single=layout.single)
+    logger.info("%s: %s image in HDU %s", path, role, hdu_name(hdu) or hdus.index(hdu))
+    return OpenedImage(
+        path=path,
+        hdus=hdus,
+        hdu=hdu,
+        header=merged_header(hdus[0].header, hdu.header),
+        layout=layout,
+        told=told is not None,
+        role=role,
+        beside=companions_of(path, layout),
+    )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class OpenedImage:
+    """An image in its opened file.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    hdus : astropy.io.fits.HDUList
+        All its HDUs.
+    hdu : HDU
+        The image.
+    header : Header
+        Its cards, and those of its file.
+    layout : Layout
+        Where the planes are.
+    told : bool
+        The user says that it has this layout.
+    role : str
+        "science", "template" or "difference".
+    beside : mapping of str to str
+        Files of noise and mask beside it.
+    """
+
+    path: str | Path
+    hdus: Hdus
+    hdu: Hdu
+    header: Header
+    layout: Layout
+    told: bool
+    role: str
+    beside: Mapping[str, str]
+
+    def pixels(self, *, now: bool) -> Any:  # noqa: ANN401  a plane
+        """Return the pixels in a linear scale; if not wanted now, when they are first wanted."""
+        path, asinh = self.path, self.layout.asinh
+        cards = [card for card in CARDS if card in self.header]
+        if not (now or asinh or cards):
+            return UnreadPlane(path, self.hdus.index(self.hdu), image_shape(self.hdu))
+        if asinh and cards and self.role == "difference" and not self.told:
+            msg = (
+                f"{path}: has the cards {', '.join(cards)} of asinh-scaled pixels, which a "
+                "difference mostly has from an input; say with --difference-layout ps1 that it is "
+                "scaled so, or with --difference-layout plain that it is not"
+            )
+            raise InputError(msg)
+        image = read_pixels(self.hdu, path)
+        image = linear(image, self.header, path, asinh=asinh, role=self.role)
+        for card in CARDS:
+            self.header.remove(card, ignore_missing=True, remove_all=True)
+        return image
+
+    def mask(self, source: MaskSource) -> tuple[NDArray[np.int32] | None, MaskPlanes]:
+        """Read the mask: from its own file, else from that of the image, else none."""
+        layout = self.layout
+        file = source.file or self.beside.get("mask")
+        if file is not None:
+            known = self.told or is_companion(file, layout.mask_file)
+            with open_fits(file) as (others, extension):
+                hdu = find_image(others, extension, MASK_NAMES, file=file, like=self.hdu)
+                self._check_shape(hdu, file)
+                return read_mask(
+                    hdu,
+                    file,
+                    source=source,
+                    preset=layout.preset if known else "",
+                    about=(merged_header(others[0].header, hdu.header), self.header),
+                )
+        found = companion(self.hdus, self.hdu, layout.mask)
+        if found is None:
+            return None, MaskPlanes()
+        self._check_shape(found, self.path)
+        return read_mask(
+            found,
+            self.path,
+            image_header=self.header,
+            source=source,
+            preset=layout.preset,
+            about=(self.header,),
+        )
+
+    def variance(self, source: NoiseSource, pixels: Pixels) -> NDArray[Any] | None:
+        """Make the variance: from the gain, a noise file, or the noise plane beside the image."""
+        if not self.layout.gain:
+            source.check_gain(source.gain)
+        if source.gain is not None and source.kind != "background":
+            return self._from_gain(source, source.gain, source.read_noise, pixels)
+        file = source.file or self.beside.get("noise")
+        if file is not None:
+            return self._from_file(file, source, pixels)
+        parts = [] if source.kind else self._parts()
+        for name, kind in self.layout.noise.items():
+            found = companion(self.hdus, self.hdu, (name,))
+            if found is not None and not (kind == "weight" and parts):
+                self._check_shape(found, self.path)
+                return read_variance(found, self.path, source, pixels, kind=kind)
+        if source.kind is not None:
+            option = f"--{self.role}-noise"
+            msg = (
+                f"{self.path}: there is no noise plane beside the image for {option}-kind; "
+                f"give {option}"
+            )
+            raise InputError(msg)
+        return self._sum(parts, pixels) if parts else self._from_cards(source, pixels)
+
+    def _sum(self, parts: list[Hdu], pixels: Pixels) -> NDArray[Any]:
+        """Return the variance of several parts."""
+        names = ", ".join(hdu_name(hdu) for hdu in parts)
+        logger.info("%s: variance is the sum of %s", self.path, names)
+        for hdu in parts:
+            self._check_shape(hdu, self.path)
+        total = np.sum([read_pixels(hdu, self.path) for hdu in parts], axis=0)
+        return to_variance(total, "variance", mask=pixels.mask, file=self.path)
+
+    def _from_file(self, file: str, source: NoiseSource, pixels: Pixels) -> NDArray[Any]:
+        """Read the noise from a file of its own."""
+        beside = self.layout.noise_file
+        known = beside is not None and (self.told or is_companion(file, beside))
+        kind = source.kind or (beside.kind if beside is not None and known else "")
+        with open_fits(file) as (others, extension):
+            hdu = find_image(others, extension, NOISE_NAMES, file=file, like=self.hdu)
+            if kind != "background":
+                self._check_shape(hdu, file)
+            return read_variance(
+                hdu, file, source, pixels, kind=kind, asinh=self.layout.asinh and known
+            )
+
+    def _from_cards(self, source: NoiseSource, pixels: Pixels) -> NDArray[Any] | None:
+        """Make the variance from the pixels, with gain and read noise of the layout's cards."""
+        layout = self.layout
+        gain = self.header.get(layout.gain) if layout.gain else None
+        read_noise = source.read_noise
+        named = re.fullmatch(layout.gain_files, bare_name(self.path)) is not None
+        if not isinstance(gain, int | float) or not named or self.role == "difference":
+            source.check_gain(None)
+            return None
+        if read_noise is None and isinstance(self.header.get(layout.read_noise), int | float):
+            read_noise = float(self.header[layout.read_noise])
+        return self._from_gain(source, float(gain), read_noise, pixels)
+
+    def _from_gain(
+        self, source: NoiseSource, gain: float, read_noise: float | None, pixels: Pixels
+    ) -> NDArray[Any]:
+        numbers = gain, read_noise or 0.0, source.sky or 0.0
+        logger.info("%s: variance from gain %g, read noise %g, sky %g", self.path, *numbers)
+        return variance_from_gain(np.asarray(pixels.image), *numbers)
+
+    def light(self, source: NoiseSource, image: Any) -> tuple[float | None, float]:  # noqa: ANN401
+        """Return the gain of the light of sources, and the level that is to be added to it."""
+        gain = 1.0 if source.gain is None and self.layout.electrons else source.gain
+        if gain is None or self.role == "difference":
+            return None, 0.0
+        if not self.layout.electrons or self.header.get("BKG-SUB") is not False:
+            return gain, 0.0
+        level = float(np.nanmedian(np.asarray(image)))
+        logger.info("%s: its background of %g is not subtracted (BKG-SUB)", self.path, level)
+        return gain, -level
+
+    def _parts(self) -> list[Hdu]:
+        """Return the HDUs whose sum is the variance."""
+        found = [companion(self.hdus, self.hdu, (name,)) for name in self.layout.parts]
+        return [hdu for hdu in found if hdu is not None]
+
+    def _check_shape(self, hdu: Hdu, file: object) -> None:
+        if image_shape(hdu) != image_shape(self.hdu):
+            msg = (
+                f"{file}: HDU {hdu.name} has shape {image_shape(hdu)} (ny, nx), but the image "
+                f"{self.path} has {image_shape(self.hdu)}; give planes of the same image"
+            )
+            raise InputError(msg)

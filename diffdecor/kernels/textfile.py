@@ -1,0 +1,96 @@
+"""Kernel files that are text, and those that are never opened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from astropy.io import fits
+
+from diffdecor.errors import KernelError
+from diffdecor.fitsfile import GZIP_MAGIC, check_file
+from diffdecor.paths import split_extension
+
+LONGEST_TEXT = 8 * 2**20  # bytes; the list of a kernel takes less than one MiB
+
+_PICKLE = "a Python pickle, which runs code when it is loaded: it is never opened"
+
+# First bytes of files that are neither FITS nor a list, and what to say of them.
+_NEVER = (
+    (b"PK\x03\x04", "a NumPy archive or another zip file"),
+    (b"\x93NUMPY", "a NumPy array file"),
+    (b"\x80\x02", _PICKLE),
+    (b"\x80\x03", _PICKLE),
+    (b"\x80\x04", _PICKLE),
+    (b"\x80\x05", _PICKLE),
+    (b"\x89HDF\r\n", "an HDF5 file"),
+    (b"#ASDF", "an ASDF file"),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class TextFile:
+    r"""A file of text, in the place of HDUs: readers of FITS find nothing in it.
+
+    Parameters
+    ----------
+    text : str
+        All of it, with ``\n`` at the end of lines.
+    """
+
+    text: str
+    header: fits.Header = field(default_factory=fits.Header)
+    name: str = ""
+    is_image: bool = False
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines, without their ends."""
+        return self.text.split("\n")
+
+
+def read_text(argument: str | Path) -> TextFile | None:
+    """Read a file, if it is one of text.
+
+    Parameters
+    ----------
+    argument : str or Path
+        The file.
+
+    Returns
+    -------
+    TextFile or None
+        None where it may be FITS, or fails to be anything.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, if it is empty, or of a kind that is never opened.
+    """
+    path, extension = split_extension(argument)
+    check_file(path)
+    try:
+        with path.open("rb") as file:
+            content = file.read(16)
+            if not content.startswith((b"SIMPLE", GZIP_MAGIC)):
+                content += file.read(LONGEST_TEXT)
+    except OSError:  # whoever opens it as FITS will say what is wrong
+        return None
+    for start, kind in _NEVER:
+        if content.startswith(start):
+            msg = (
+                f"{argument}: {kind}; write the kernel as a FITS image, with its origin in CTRX "
+                "and CTRY and the convolved side in CONVSIDE"
+            )
+            raise KernelError(msg)
+    is_fits = content.startswith((b"SIMPLE", GZIP_MAGIC))
+    if is_fits or len(content) > LONGEST_TEXT or b"\0" in content:
+        return None
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return None
+    if extension is not None:
+        msg = f"{argument}: a text file has no extensions; leave out the brackets"
+        raise KernelError(msg)
+    return TextFile(text.replace("\r\n", "\n").replace("\r", "\n"))
