@@ -42,6 +42,8 @@ FIGURE_CARDS = (
     Card("template_level", "DDTNOISE", "image unit2", "t, noise variance of the template"),
     Card("science_weight", "DDSWGHT", "", "weight of the science variance"),
     Card("template_weight", "DDTWGHT", "", "weight of the template variance"),
+    Card("residual", "DDRESID", "sigma", "rms of the rebuilt difference less the real one"),
+    Card("residual_bright", "DDRESIDB", "sigma", "the same on bright pixels"),
     Card("filters", "DDNFILT", "", "number of filters (nodes or cells)"),
     Card("filter_half_width", "DDHWIDTH", "pixel", "arm of the filters"),
     Card("filter_tail", "DDTAIL", "", "share of their L2 norm cut off"),

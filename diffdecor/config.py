@@ -24,6 +24,7 @@ from diffdecor.options import (
     documented,
     flag,
     image_gain,
+    image_kernel,
     image_layout,
     image_mask,
     image_mask_preset,
@@ -32,6 +33,7 @@ from diffdecor.options import (
     image_psf,
     image_read_noise,
     image_sky,
+    image_stack,
     names,
     not_negative,
     option,
@@ -275,14 +277,17 @@ class FilesConfig(Checked):
         None,
         "DDLAYOUT",
         LAYOUTS,
-        help="How the files of the science image and the template are laid out.  [default: as "
-        "recognised]",
+        metavar="NAME",
+        help=f"How the files of the science image and the template are laid out: "
+        f"{', '.join(LAYOUTS)}.  [default: as recognised]",
     )
     mask_preset: str | None = choice(
         None,
         "DDMASKPR",
         MASK_PRESETS,
-        help="What the bits of masks mean that do not say it.  [default: that of the layout]",
+        metavar="NAME",
+        help=f"What the bits of masks mean that do not say it: {', '.join(MASK_PRESETS)}.  "
+        "[default: that of the layout]",
     )
     bad_bits: tuple[int, ...] | None = option(
         None,
@@ -305,6 +310,10 @@ class FilesConfig(Checked):
     zero_borders: bool = flag(
         True, "DDZEROB", help="A border of exactly 0 in an image has no data."
     )
+    science_kernel: str | None = image_kernel("science")
+    science_stack: str | None = image_stack("science")
+    template_kernel: str | None = image_kernel("template")
+    template_stack: str | None = image_stack("template")
     preconvolution_kernel: str | None = option(
         None,
         path,
@@ -325,6 +334,11 @@ class FilesConfig(Checked):
         metavar="X,Y",
         unit="0-based pixels",
         help="Origin of a plain kernel stamp.  [default: its cards, else NX//2,NY//2]",
+    )
+    verify: bool = flag(
+        True,
+        "DDVERIFY",
+        help="Rebuild a part of the difference first; refuse files that do not belong together.",
     )
     dtype: str = choice(
         "float32", "DDDTYPE", ("float32", "float64"), help="Type of the pixels written."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,7 +42,7 @@ class Job:
     kernel : str, optional
         Kernel file; by default the difference carries its kernel.
     output : str
-        File to write.
+        File to write; empty for a job that writes nothing.
     configuration : str, optional
         File that the options came from; like all inputs it is never overwritten.
     decorrelation : DecorrelationConfig
@@ -58,7 +57,7 @@ class Job:
     template: str
     difference: str
     kernel: str | None = None
-    output: str
+    output: str = ""
     configuration: str | None = None
     decorrelation: DecorrelationConfig = field(default_factory=DecorrelationConfig)
     files: FilesConfig = field(default_factory=FilesConfig)
@@ -150,7 +149,7 @@ def _source_values(job: Job) -> dict[str, object]:
 def is_done(job: Job) -> bool:
     """Say whether the output is there and was made by this very job."""
     path = Path(job.output)
-    if job.overwrite or not os.path.isfile(path) or not _ours(path):
+    if job.overwrite or not path.is_file() or not _ours(path):
         return False
     # As they are when they have been written: some texts and long numbers are cut off then.
     wanted = fits.Header.fromstring(record(job, {}).tostring())

@@ -202,7 +202,7 @@ def image_layout(role: str, choices: tuple[str, ...]) -> Any:  # noqa: ANN401
     """Declare the option of the layout of an image."""
     text = f"How the files of {_IMAGES[role].partition(' (')[0]} are laid out."
     text += "  [default: as recognised]"
-    return choice(None, _keyword(role, "LAYOU"), choices, help=text)
+    return choice(None, _keyword(role, "LAYOU"), choices, metavar="NAME", help=text)
 
 
 def image_noise(role: str) -> Any:  # noqa: ANN401
@@ -226,7 +226,7 @@ def image_mask(role: str) -> Any:  # noqa: ANN401
 def image_mask_preset(role: str, choices: tuple[str, ...]) -> Any:  # noqa: ANN401
     """Declare the option of what the bits of that mask mean."""
     text = f"What the bits of the {role} mask mean, unless it says it.  [default: --mask-preset]"
-    return choice(None, _keyword(role, "MPRES"), choices, help=text)
+    return choice(None, _keyword(role, "MPRES"), choices, metavar="NAME", help=text)
 
 
 def image_gain(role: str) -> Any:  # noqa: ANN401
@@ -264,6 +264,18 @@ def image_psf(role: str) -> Any:  # noqa: ANN401
     """Declare the option of the PSF of an image."""
     text = f"PSF of {_IMAGES[role].partition(' (')[0]}, as it is."
     return option(None, path, _keyword(role, "PSF"), metavar="FILE", help=text)
+
+
+def image_kernel(role: str) -> Any:  # noqa: ANN401
+    """Declare the option of the kernel that an image was convolved with beforehand."""
+    text = f"Kernel that {_IMAGES[role]} was convolved with itself, besides the matching kernel."
+    return option(None, path, _keyword(role, "KERN"), metavar="FILE", help=text)
+
+
+def image_stack(role: str) -> Any:  # noqa: ANN401
+    """Declare the option of the list of images that an image is the sum of."""
+    text = f"TOML list of the images that {_IMAGES[role]} is the weighted sum of."
+    return option(None, path, _keyword(role, "STACK"), metavar="FILE", help=text)
 
 
 class Checked:

@@ -6,43 +6,29 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 from astropy.io import fits
 
 from diffdecor.cards import FIGURE_CARDS
 from diffdecor.cells import CellResult
-from diffdecor.config import DecorrelationConfig, FilesConfig
 from diffdecor.core.grid import Window
 from diffdecor.decorrelation import Result, decorrelate
 from diffdecor.errors import (
-    AlreadyDecorrelatedError,
     ConfigError,
     InputError,
-    KernelError,
     OutputExistsError,
 )
 from diffdecor.fits.atomic import atomic_output, check_output
-from diffdecor.fits.exposure import read_exposure
 from diffdecor.fits.headers import squared_unit, wcs_cards
-from diffdecor.fits.recognise import companion_files
-from diffdecor.fits.sky import check_same_shape, check_same_sky
 from diffdecor.fits.variance import narrowed
 from diffdecor.fits.write import Stamps, write_result
 from diffdecor.fitsfile import (
-    UNREADABLE,
     Header,
-    check_file,
-    find_extension,
-    one_line,
-    open_fits,
-    tolerant,
 )
 from diffdecor.images import Exposure
+from diffdecor.inputs import Inputs, read_inputs, with_companions
 from diffdecor.job import (
-    VERSION_CARD,
     Job,
     Outcome,
     is_done,
@@ -50,16 +36,14 @@ from diffdecor.job import (
     record,
     recorded_figures,
 )
-from diffdecor.kernels.model import MatchingKernel
 from diffdecor.kernels.native_write import native_hdus
 from diffdecor.kernels.registry import read_kernel
-from diffdecor.paths import split_extension
-from diffdecor.psfs.model import PointSpreadFunction
-from diffdecor.psfs.registry import read_psf
+from diffdecor.verification import Verdict, verify, verify_quickly
 
 log = logging.getLogger(__name__)
 
-_ROLES = ("science", "template", "difference")
+_IMPOSSIBLE = 5.0
+"""Residual of a rebuilt difference, in sigma, that no honest difference has."""
 
 
 def run_job(job: Job) -> Outcome:
@@ -83,27 +67,23 @@ def run_job(job: Job) -> Outcome:
     DiffdecorError
         If the job is contradictory, an input cannot be used or the output cannot be written.
     """
-    job = _with_companions(job)
+    job = with_companions(job)
     if is_done(job):
         log.info("%s: done already", job.output)
         return Outcome("already done", recorded_figures(job.output))
     check_output(job.output, overwrite=job.overwrite, inputs=job.inputs)
-    config = _with_centroids(job.decorrelation)
-    exposures = [_read(job, role) for role in _ROLES]
-    science, template, difference = exposures
-    _refuse_decorrelated(difference, force=job.files.force)
-    for other in (template, difference):
-        check_same_shape(science, other)
-        check_same_sky(science, other)
-    kernel = _kernel(job, difference)
+    inputs = read_inputs(job)
+    figures = _verified(job, inputs)
     result = decorrelate(
-        science,
-        template,
-        difference,
-        kernel,
-        config=config,
-        preconvolution=_preconvolution(job),
+        *inputs.triple.exposures,
+        inputs.kernel,
+        config=inputs.config,
+        preconvolution=inputs.preconvolution,
+        science_members=inputs.science_members,
+        template_members=inputs.template_members,
     )
+    result = replace(result, figures={**result.figures, **figures})
+    difference = inputs.triple.difference
     try:
         _write(job, result, difference)
     except OutputExistsError:
@@ -115,170 +95,59 @@ def run_job(job: Job) -> Outcome:
     return Outcome("done", {card.name: result.figures.get(card.name) for card in FIGURE_CARDS})
 
 
-def _read(job: Job, role: str) -> Exposure:
-    """Read one of the three images with the options of its role."""
-    files = job.files
+def verify_job(job: Job) -> Verdict:
+    """Say whether the files of a job belong together, by rebuilding the difference.
 
-    def given(what: str) -> Any:  # noqa: ANN401  of every type there is
-        return getattr(files, f"{role}_{what}", None)
+    Parameters
+    ----------
+    job : Job
+        The job; its output is not written.
 
-    level = None if role == "difference" else getattr(job.decorrelation, f"{role}_variance")
-    exposure = read_exposure(
-        getattr(job, role),
-        layout=_layout(files, role),
-        noise=given("noise"),
-        noise_kind=given("noise_kind"),
-        mask=given("mask"),
-        mask_preset=given("mask_preset") or files.mask_preset,
-        bad_bits=files.bad_bits,
-        ignore_bits=files.ignore_bits,
-        mask_codes=files.mask_codes,
-        gain=given("gain"),
-        read_noise=given("read_noise"),
-        sky=given("sky"),
-        zero_borders=files.zero_borders,
-        psf=given("psf"),
-        role=role,
-        pixels=True,
-    )
-    if level is None and role != "difference" and exposure.variance is None:
+    Returns
+    -------
+    Verdict
+        Residuals, and the cause where they do not.
+
+    Raises
+    ------
+    DiffdecorError
+        If an input cannot be used.
+    """
+    inputs = read_inputs(with_companions(job))
+    if inputs.kernel is None or not _can_verify(inputs):
         msg = (
-            f"{exposure.name}: there is no noise plane in it; give --{role}-noise FILE, "
-            f"--{role}-gain G, or --{role}-variance V"
+            f"{job.difference}: score images, and images that were convolved themselves, cannot be "
+            "verified"
         )
-        raise InputError(msg)
-    return exposure
-
-
-def _layout(files: FilesConfig, role: str) -> str | None:
-    """Return the name of the layout that the user gives an image."""
-    own: str | None = getattr(files, f"{role}_layout")
-    return own or (files.layout if role != "difference" else None)
-
-
-def _with_companions(job: Job) -> Job:
-    """Return a job that names the files of noise and masks that lie beside its images."""
-    found: dict[str, Any] = {}
-    for role in _ROLES:
-        beside = companion_files(getattr(job, role), _layout(job.files, role), role)
-        by_gain = getattr(job.files, f"{role}_gain", None) is not None
-        if by_gain and getattr(job.files, f"{role}_noise_kind") != "background":
-            beside.pop("noise", None)
-        for what, file in beside.items():
-            if getattr(job.files, f"{role}_{what}") is None:
-                found[f"{role}_{what}"] = file
-    return replace(job, files=replace(job.files, **found)) if found else job
-
-
-def _refuse_decorrelated(difference: Exposure, *, force: bool) -> None:
-    """Refuse to decorrelate twice: the noise is white already, and the model would be wrong."""
-    if force or difference.header is None:
-        return
-    if VERSION_CARD.keyword in difference.header:
-        msg = (
-            f"{difference.name}: its cards say that diffdecor has decorrelated it already; give "
-            "the difference as it was, or --force"
-        )
-        raise AlreadyDecorrelatedError(msg)
-    if "Z-P" in difference.header or "Z-V" in difference.header:
-        log.warning(
-            "%s: this looks like a ZOGY difference, whose noise is white by construction",
-            difference.name,
-        )
-
-
-def _kernel(job: Job, difference: Exposure) -> MatchingKernel:
-    """Read the kernel, and check that it was made for an image of this size."""
-    config = job.decorrelation
-    # The kernel that a difference carries is in another HDU than its pixels.
-    carried = str(split_extension(job.difference)[0])
-    kernel = read_kernel(
-        carried if job.kernel is None else job.kernel,
-        job.difference,
-        convolved=None if config.convolved == "auto" else config.convolved,
-        science_scale=config.science_scale,
-        template_scale=config.template_scale,
-        sense=job.files.kernel_sense,
-        center=job.files.kernel_center,
-    )
-    if job.kernel is None and kernel.format == "stamp":
-        msg = (
-            f"{job.difference}: there is no kernel in the difference; give the kernel file with "
-            "--kernel"
-        )
-        raise KernelError(msg)
-    if kernel.format != "stamp" and (job.files.kernel_sense or job.files.kernel_center):
-        log.warning(
-            "%s: --kernel-sense and --kernel-center are for plain stamps, not for a %s kernel; "
-            "not used",
-            kernel.name,
-            kernel.format,
-        )
-    # A difference may name the file of its kernel: an input that nobody has named to us.
-    check_output(job.output, overwrite=job.overwrite, inputs=[kernel.name])
-    log.info("%s: %s kernel of %d x %d pixels", kernel.name, kernel.format, *kernel.shape[::-1])
-    made_for = kernel.image_shape
-    if made_for is not None and made_for != difference.shape and not job.files.force:
-        msg = (
-            f"{kernel.name}: this kernel was made for an image of {made_for[1]} x {made_for[0]} "
-            f"pixels, but {difference.name} has {difference.shape[1]} x {difference.shape[0]}; "
-            "a cut-out needs its own kernel (--force to use this one all the same)"
-        )
-        raise InputError(msg)
-    if not kernel.boxes and kernel.side(0, 0) is None and config.convolved == "auto":
-        log.warning(
-            "%s: the file does not say which image was convolved; taking the template "
-            "(--convolved says it)",
-            kernel.name,
-        )
-    return kernel
-
-
-def _preconvolution(job: Job) -> PointSpreadFunction | None:
-    file = job.files.preconvolution_kernel
-    if file is not None and not job.decorrelation.score:
-        msg = "--preconvolution-kernel is for score images; give --score too, or leave it out"
         raise ConfigError(msg)
-    return None if file is None else read_psf(file)
+    return verify(inputs.triple, inputs.kernel, inputs.config)
 
 
-def _with_centroids(config: DecorrelationConfig) -> DecorrelationConfig:
-    """Read the centroids of the cells, where they are in a file."""
-    if not isinstance(config.cell_centroids, str):
-        return config
-    file = config.cell_centroids
-    path, _ = split_extension(file)
-    check_file(path)
-    try:
-        with tolerant(file):
-            table = _position_table(file, path)
-        positions = np.array([np.asarray(table[axis], np.float64) for axis in "xy"]).T
-    except UNREADABLE as error:
-        msg = f"{file}: no table with columns x and y ({one_line(error)})"
-        raise InputError(msg) from error
-    if not len(positions) or not np.isfinite(positions).all():
-        what = "a position is not finite" if len(positions) else "the table has no rows"
-        msg = f"{file}: {what}; give x and y of the centre of every cell"
+def _can_verify(inputs: Inputs) -> bool:
+    return not (inputs.config.score or inputs.science_members or inputs.template_members)
+
+
+def _verified(job: Job, inputs: Inputs) -> dict[str, object]:
+    """Rebuild a part of the difference; refuse what cannot belong together, and say how well."""
+    if not job.files.verify or inputs.kernel is None or not _can_verify(inputs):
+        return {}
+    verdict = verify_quickly(inputs.triple, inputs.kernel, inputs.config)
+    if verdict.alternative is not None and verdict.fit.worst > _IMPOSSIBLE:
+        msg = (
+            f"{job.difference}: not the difference that {inputs.kernel.name} makes of "
+            f"{job.science} and {job.template}: it is off by {verdict.fit.worst:.3g} sigma, but by "
+            f"{verdict.alternative.worst:.2g} if {verdict.cause} (--no-verify goes on all the same)"
+        )
         raise InputError(msg)
-    return replace(config, cell_centroids=tuple((float(x), float(y)) for x, y in positions))
-
-
-def _position_table(file: str, path: Path) -> Any:  # noqa: ANN401  astropy has no types
-    """Read a text or FITS table, its column names in lower case."""
-    from astropy.table import Table
-
-    with path.open("rb") as opened:
-        is_text = opened.read(6) != b"SIMPLE"
-    if is_text:
-        table = Table.read(path, format="ascii")
-    else:
-        with open_fits(file) as (hdus, extension):
-            tables = [hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU | fits.TableHDU)]
-            chosen = tables[0] if extension is None else find_extension(hdus, extension, file)
-            table = Table.read(chosen)
-    table = table[[name for name in table.colnames if name.lower() in {"x", "y"}]]
-    table.rename_columns(table.colnames, [name.lower() for name in table.colnames])
-    return table.filled(np.nan)
+    if not verdict.belongs:
+        log.warning(
+            "%s: rebuilt from its parts it is off by %.2g sigma, %.2g on bright pixels: %s",
+            job.difference,
+            verdict.fit.residual,
+            verdict.fit.bright,
+            verdict.cause,
+        )
+    return {"residual": verdict.fit.residual, "residual_bright": verdict.fit.bright}
 
 
 def _write(job: Job, result: Result, difference: Exposure) -> None:

@@ -26,6 +26,12 @@ def help_of(command, *names):
     return f"```text\n{command.get_help(context)}\n```"
 
 
+def own_help_of(command, *names):
+    """The help text of a command without the sections of options that `run` has, too."""
+    own, _, _ = help_of(command, *names).partition("\n\nDecorrelation:")
+    return own + "\n```"
+
+
 def option_table():
     """Every option of the numerics and of the files: name, default, card, what it does."""
     lines = ["| option | card | what it does |", "| --- | --- | --- |"]
@@ -59,6 +65,7 @@ def blocks():
         "run": help_of(main.commands["run"], "diffdecor", "run"),
         "kernel-info": help_of(kernel.commands["info"], "diffdecor", "kernel", "info"),
         "kernel-convert": help_of(kernel.commands["convert"], "diffdecor", "kernel", "convert"),
+        "verify": own_help_of(main.commands["verify"], "diffdecor", "verify"),
         "options": option_table(),
         "cards": card_table(),
         "exit-codes": exit_table(),

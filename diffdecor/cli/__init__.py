@@ -15,6 +15,7 @@ import click
 from diffdecor import __version__
 from diffdecor.cli.kernel import kernel
 from diffdecor.cli.run import run
+from diffdecor.cli.verify import verify
 from diffdecor.errors import DiffdecorError
 
 EXIT_CODES = {
@@ -94,3 +95,4 @@ def main() -> None:
 
 main.add_command(run)
 main.add_command(kernel)
+main.add_command(verify)

@@ -39,16 +39,17 @@ _OTHER_NAMES = (
     "SAMP",
     "TIME",
     "UNCERT",
-    "CONVOLVED IMAGE",
-    "NOISE-SCALED (SIGMA) DIFFERENCE IMAGE",
     "IMAGE_CONV",
     "RMS_IMAGE_SCALED",
 )
 
-# HOTPANTS names its layers in OBJECT only, a fork of it differently.
+# HOTPANTS names its layers in OBJECT, whatever EXTNAME they have from its input; a fork of it
+# differently.
 _ALIASES = {
     "HOTPANTS NOISE IMAGE": "SIGMA",
     "HOTPANTS OUTPUT MASK IMAGE": "MASK",
+    "CONVOLVED IMAGE": "IMAGE_CONV",
+    "NOISE-SCALED (SIGMA) DIFFERENCE IMAGE": "RMS_IMAGE_SCALED",
     "RMS_IMAGE": "SIGMA",
     "MASK_IMAGE": "MASK",
 }
@@ -137,12 +138,12 @@ def companion(hdus: Hdus, image: Hdu, names: Collection[str]) -> Hdu:
 
 
 def hdu_name(hdu: Hdu) -> str:
-    """Return the name of an HDU in upper case: EXTNAME, EXTTYPE of old afw files, or OBJECT."""
-    name = hdu.header.get("EXTNAME") or hdu.header.get("EXTTYPE")
-    if name:
-        name = str(name).strip().upper()
-        return _ALIASES.get(name, name)
-    return _ALIASES.get(str(hdu.header.get("OBJECT")).strip().upper(), "")
+    """Return the name of an HDU in upper case: HOTPANTS's OBJECT, EXTNAME, or EXTTYPE of afw."""
+    layer = _ALIASES.get(str(hdu.header.get("OBJECT")).strip().upper())
+    if layer is not None:
+        return layer
+    name = str(hdu.header.get("EXTNAME") or hdu.header.get("EXTTYPE") or "").strip().upper()
+    return _ALIASES.get(name, name)
 
 
 def _named(hdus: Hdus, names: Collection[str], like: Hdu) -> Hdu:

@@ -90,10 +90,12 @@ class NoiseSource:
         ConfigError
             Naming the options.
         """
-        for name, value in (("read-noise", self.read_noise), ("sky", self.sky)):
-            if value is not None and gain is None:
-                msg = f"--{self.role}-{name} needs --{self.role}-gain"
-                raise ConfigError(msg)
+        if gain is None and self.read_noise is not None:
+            msg = f"--{self.role}-read-noise needs --{self.role}-gain"
+            raise ConfigError(msg)
+        if gain is None and self.sky is not None:
+            msg = f"--{self.role}-sky needs --{self.role}-gain"
+            raise ConfigError(msg)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

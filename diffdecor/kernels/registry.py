@@ -26,6 +26,9 @@ from diffdecor.registry import Format, Registry
 
 logger = logging.getLogger(__name__)
 
+# astropy asserts what it expects of the header of a table.
+_DAMAGED = (*UNREADABLE, AssertionError, AttributeError, ArithmeticError)
+
 PLUGINS = "diffdecor.kernels"
 """Group of entry points under which other packages name their modules with readers."""
 
@@ -186,7 +189,7 @@ def _read(source: Source, options: KernelOptions, *, carried: bool) -> MatchingK
             return known.reader.read(source, options)
     except DiffdecorError:
         raise
-    except UNREADABLE as error:
+    except _DAMAGED as error:
         problem = f"damaged {known.name} kernel ({one_line(error)})"
         msg = f"{source.name}: {problem}; fetch or make it again"
         raise InputError(msg) from error

@@ -59,7 +59,11 @@ def variants(kernel: MatchingKernel) -> Iterator[tuple[str, MatchingKernel]]:
         "the axes of the kernel are exchanged, and flipped",
         turned(turned(kernel, reflect), transpose),
     )
-    yield "the other image was convolved (--convolved)", with_side(kernel)
+    # The side also decides how the background and the scales of some formats are read.
+    other = with_side(kernel)
+    for sided in (other, with_scales(other, inverse=(True, True))):
+        yield "the other image was convolved (--convolved)", sided
+        yield "the other image was convolved (--convolved)", with_negative_background(sided)
     for science, template in (("1", "1"), ("1/k", "1/k"), ("1/k", "1"), ("1", "1/k")):
         name = (
             f"the difference is scaled otherwise: --science-scale {science} "
@@ -110,6 +114,25 @@ def with_side(kernel: MatchingKernel) -> MatchingKernel:
         return replace(kernel, regions=regions)
     if isinstance(kernel, StampKernel):
         return replace(kernel, convolved=_OTHER[kernel.convolved])
+    return kernel
+
+
+def with_negative_background(kernel: MatchingKernel) -> MatchingKernel:
+    """Return a kernel whose additive background has the other sign.
+
+    Parameters
+    ----------
+    kernel : MatchingKernel
+        The kernel.
+
+    Returns
+    -------
+    MatchingKernel
+        With the background subtracted where it was added.
+    """
+    if isinstance(kernel, BasisKernel):
+        regions = tuple(replace(one, background=-one.background) for one in kernel.regions)
+        return replace(kernel, regions=regions)
     return kernel
 
 

@@ -61,7 +61,7 @@ SAMPLES = {
         ("ztf_000812_zr_c04_q3_refimg.fits", single),
     ],
     "ps1": [
-        ("rings.v3.skycell.2381.062.stk.g.unconv.fits", lambda: hdus(("", IMAGE / 10), packed=True)),
+        ("rings.v3.skycell.2381.062.stk.g.unconv.fits", lambda: hdus(("", IMAGE), packed=True)),
     ],
     "meerlicht": [
         ("ML1_20200101_010101_red.fits.fz", lambda: hdus(("", IMAGE), packed=True)),
@@ -147,8 +147,8 @@ def test_decam(write, caplog):
     ccds = ("S29", IMAGE + 1), ("N31", IMAGE)
     path = write("c4d_1_ooi_r_v1.fits.fz", hdus(*ccds, primary=DECAM, packed=True))
     write("c4d_1_oow_r_v1.fits.fz", hdus(("N31", weight), ("S29", ONES), packed=True))
-    write("c4d_1_ood_r_v1.fits.fz",
-          hdus(("N31", codes), ("S29", codes * 0), primary={"PLVER": "V5.1"}, packed=True))  # fmt: skip
+    masks = ("N31", codes), ("S29", codes * 0)
+    write("c4d_1_ood_r_v1.fits.fz", hdus(*masks, primary={"PLVER": "V5.1"}, packed=True))
     exposure = read_exposure(f"{path}[N31]")
     np.testing.assert_array_equal(exposure.image, IMAGE)
     assert np.isinf(exposure.variance[1, :3]).all()

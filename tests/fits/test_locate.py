@@ -75,7 +75,7 @@ def test_layers_of_hotpants_are_known_by_object():
     layers = ("Convolved Image", "Noise-scaled (sigma) Difference Image", "HOTPanTS Noise Image")
     for hdu, what in zip(hdus[1:], layers, strict=True):
         hdu.header["OBJECT"] = what
-    assert [hdu_name(hdu) for hdu in hdus] == ["", "", "", "SIGMA"]
+    assert [hdu_name(hdu) for hdu in hdus] == ["", "IMAGE_CONV", "RMS_IMAGE_SCALED", "SIGMA"]
 
 
 @pytest.mark.parametrize(

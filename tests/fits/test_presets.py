@@ -110,7 +110,7 @@ def test_decam_holds_bits_or_codes_by_version(version, codes):
 
 
 def test_decam_of_unknown_version():
-    with pytest.raises(InputError, match="no card PLVER .* --science-mask-preset decam-bits or"):
+    with pytest.raises(InputError, match=r"no card PLVER .* --science-mask-preset decam-bits or"):
         read(np.array([[4]]), "decam")
     assert names(*read(np.array([[4]]), "decam", codes=True)) == {"BLEED", "SAT"}
 
@@ -153,7 +153,8 @@ VALUES = np.array([[0, 1, 2, 4, 8]])
         ({"bad": ()}, [set(), {"BIT0"}, {"BIT1"}, {"BIT2"}, {"BIT3"}]),
         ({"preset": "meerlicht", "ignored": (1,)},
          [set(), {"BAD"}, {"BIT1"}, {"SAT"}, {"SAT_CONNECTED", "SAT"}]),
-        ({"preset": "desdm", "bad": (2,)}, [set(), {"BAD"}, {"SAT"}, {"INTRP", "BAD"}, {"LOW", "BAD"}]),
+        ({"preset": "desdm", "bad": (2,)},
+         [set(), {"BAD"}, {"SAT"}, {"INTRP", "BAD"}, {"LOW", "BAD"}]),
         ({"codes": True}, [set(), {"BAD"}, {"BAD"}, {"BAD"}, {"BAD"}]),
         ({"codes": True, "bad": (4, 8)},
          [set(), {"OTHER_CODES"}, {"OTHER_CODES"}, {"BAD"}, {"BAD"}]),
@@ -215,7 +216,7 @@ def shown(preset, what):
 def readme_table():
     """The table of the README: what becomes of every bit, by default."""
     lines = [
-        "| preset | bits not in statistics, and filled | not in statistics, not filled | only named |",
+        "| preset | not in statistics, and filled | not in statistics, not filled | only named |",
         "| --- | --- | --- | --- |",
     ]
     for preset, table in PRESETS.items():

@@ -88,14 +88,14 @@ def test_cards_that_are_not_used_are_told(mef, flux, caplog):
     )
 
 
-def test_a_stack_without_the_cards_is_told(stack, mef, flux, caplog):
+def test_a_stack_without_the_cards_is_told(mef, flux, caplog):
     path = mef(("", flux.astype("f4")), name=f"{NAME}.fits")
     np.testing.assert_array_equal(read_exposure(path).image, flux.astype("f4"))
     assert "no cards BOFFSET, BSOFTEN; its pixels are taken as linear" in caplog.text
 
 
 def test_a_difference_that_has_the_cards_is_not_guessed_about(stack, flux):
-    with pytest.raises(InputError, match="--difference-layout ps1 .* --difference-layout plain"):
+    with pytest.raises(InputError, match=r"--difference-layout ps1 .* --difference-layout plain"):
         read_exposure(stack(name="d.fits"), role="difference")
     exposure = read_exposure(stack(name="d.fits"), role="difference", layout="ps1")
     np.testing.assert_allclose(exposure.image, flux, rtol=3e-4, atol=0.05)

@@ -8,7 +8,6 @@ import io
 import os
 import tempfile
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -71,13 +70,14 @@ SETTINGS = settings(
 )
 
 
-@dataclass(frozen=True)
 class Broken:
-    """A file that has been hurt, with what has been done to it."""
+    """A file that has been hurt, and in short what has been done to it."""
 
-    name: str
-    change: list = field(default_factory=list)
-    data: bytes = field(default=b"", repr=False)
+    def __init__(self, name, change, data):
+        self.name, self.change, self.data = name, change, data
+
+    def __repr__(self):
+        return f"Broken({self.name!r}, {self.change!r})"
 
     @property
     def difference(self):

@@ -383,6 +383,12 @@ def original(tmp_path_factory):
     return path.read_bytes()
 
 
+# astropy leaves files open that it fails to open; numpy overflows with absurd numbers in them.
+@pytest.mark.filterwarnings(
+    "ignore::ResourceWarning",
+    "ignore::pytest.PytestUnraisableExceptionWarning",
+    "ignore::RuntimeWarning",
+)
 @settings(
     deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

@@ -1,0 +1,343 @@
+"""What a job reads: the three images, the kernel, and what belongs to them."""
+
+from __future__ import annotations
+
+import logging
+import tomllib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+
+from diffdecor.config import DecorrelationConfig, FilesConfig
+from diffdecor.core.planes import constant_plane
+from diffdecor.errors import AlreadyDecorrelatedError, ConfigError, InputError, KernelError
+from diffdecor.filtering import Triple
+from diffdecor.fits.atomic import check_output
+from diffdecor.fits.exposure import read_exposure
+from diffdecor.fits.recognise import companion_files
+from diffdecor.fits.sky import check_same_shape, check_same_sky
+from diffdecor.fitsfile import (
+    UNREADABLE,
+    check_file,
+    find_extension,
+    one_line,
+    open_fits,
+    tolerant,
+)
+from diffdecor.images import Exposure
+from diffdecor.job import VERSION_CARD, Job
+from diffdecor.kernels.model import MatchingKernel
+from diffdecor.kernels.registry import read_kernel
+from diffdecor.paths import split_extension
+from diffdecor.psfs.model import PointSpreadFunction
+from diffdecor.psfs.registry import read_psf
+from diffdecor.ways import Member
+
+log = logging.getLogger(__name__)
+
+ROLES = ("science", "template", "difference")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Inputs:
+    """Everything that `diffdecor.decorrelate` takes.
+
+    Parameters
+    ----------
+    triple : Triple
+        The three exposures.
+    kernel : MatchingKernel, optional
+        The matching kernel; None if there is none but the members' own.
+    config : DecorrelationConfig
+        Options, the centroids of cells read.
+    preconvolution : PointSpreadFunction, optional
+        What the science image was correlated with, if that is not its PSF.
+    science_members, template_members : tuple of Member
+        Images that were convolved themselves, or added up.
+    """
+
+    triple: Triple
+    kernel: MatchingKernel | None
+    config: DecorrelationConfig
+    preconvolution: PointSpreadFunction | None = None
+    science_members: tuple[Member, ...] = ()
+    template_members: tuple[Member, ...] = ()
+
+
+def read_inputs(job: Job) -> Inputs:
+    """Read everything that a job needs, and check that it belongs together.
+
+    Parameters
+    ----------
+    job : Job
+        The job.
+
+    Returns
+    -------
+    Inputs
+        In memory.
+
+    Raises
+    ------
+    DiffdecorError
+        If the job is contradictory or an input cannot be used.
+    """
+    config = _with_centroids(job.decorrelation)
+    science, template, difference = (_read(job, role) for role in ROLES)
+    _refuse_decorrelated(difference, force=job.files.force)
+    for other in (template, difference):
+        check_same_shape(science, other)
+        check_same_sky(science, other)
+    members = {
+        role: _members(job, role, exposure)
+        for role, exposure in (("science", science), ("template", template))
+    }
+    has_own = any(member.kernel for side in members.values() for member in side)
+    return Inputs(
+        triple=Triple(science, template, difference),
+        kernel=None if has_own and job.kernel is None else _kernel(job, difference),
+        config=config,
+        preconvolution=_preconvolution(job),
+        science_members=members["science"],
+        template_members=members["template"],
+    )
+
+
+def _read(job: Job, role: str) -> Exposure:
+    """Read one of the three images with the options of its role."""
+    files = job.files
+
+    def given(what: str) -> Any:  # noqa: ANN401  of every type there is
+        return getattr(files, f"{role}_{what}", None)
+
+    level = None if role == "difference" else getattr(job.decorrelation, f"{role}_variance")
+    exposure = read_exposure(
+        getattr(job, role),
+        layout=_layout(files, role),
+        noise=given("noise"),
+        noise_kind=given("noise_kind"),
+        mask=given("mask"),
+        mask_preset=given("mask_preset") or files.mask_preset,
+        bad_bits=files.bad_bits,
+        ignore_bits=files.ignore_bits,
+        mask_codes=files.mask_codes,
+        gain=given("gain"),
+        read_noise=given("read_noise"),
+        sky=given("sky"),
+        zero_borders=files.zero_borders,
+        psf=given("psf"),
+        role=role,
+        pixels=True,
+    )
+    if level is None and role != "difference" and exposure.variance is None:
+        msg = (
+            f"{exposure.name}: there is no noise plane in it; give --{role}-noise FILE, "
+            f"--{role}-gain G, or --{role}-variance V"
+        )
+        raise InputError(msg)
+    return exposure
+
+
+def _layout(files: FilesConfig, role: str) -> str | None:
+    """Return the name of the layout that the user gives an image."""
+    own: str | None = getattr(files, f"{role}_layout")
+    return own or (files.layout if role != "difference" else None)
+
+
+def with_companions(job: Job) -> Job:
+    """Return a job that names the files of noise and masks that lie beside its images."""
+    found: dict[str, Any] = {}
+    for role in ROLES:
+        beside = companion_files(getattr(job, role), _layout(job.files, role), role)
+        by_gain = getattr(job.files, f"{role}_gain", None) is not None
+        if by_gain and getattr(job.files, f"{role}_noise_kind") != "background":
+            beside.pop("noise", None)
+        for what, file in beside.items():
+            if getattr(job.files, f"{role}_{what}") is None:
+                found[f"{role}_{what}"] = file
+    return replace(job, files=replace(job.files, **found)) if found else job
+
+
+def _refuse_decorrelated(difference: Exposure, *, force: bool) -> None:
+    """Refuse to decorrelate twice: the noise is white already, and the model would be wrong."""
+    if force or difference.header is None:
+        return
+    if VERSION_CARD.keyword in difference.header:
+        msg = (
+            f"{difference.name}: its cards say that diffdecor has decorrelated it already; give "
+            "the difference as it was, or --force"
+        )
+        raise AlreadyDecorrelatedError(msg)
+    if "Z-P" in difference.header or "Z-V" in difference.header:
+        log.warning(
+            "%s: this looks like a ZOGY difference, whose noise is white by construction",
+            difference.name,
+        )
+
+
+def _kernel(job: Job, difference: Exposure) -> MatchingKernel:
+    """Read the kernel, and check that it was made for an image of this size."""
+    config = job.decorrelation
+    # The kernel that a difference carries is in another HDU than its pixels.
+    carried = str(split_extension(job.difference)[0])
+    kernel = read_kernel(
+        carried if job.kernel is None else job.kernel,
+        job.difference,
+        convolved=None if config.convolved == "auto" else config.convolved,
+        science_scale=config.science_scale,
+        template_scale=config.template_scale,
+        sense=job.files.kernel_sense,
+        center=job.files.kernel_center,
+    )
+    if job.kernel is None and kernel.format == "stamp":
+        msg = (
+            f"{job.difference}: there is no kernel in the difference; give the kernel file with "
+            "--kernel"
+        )
+        raise KernelError(msg)
+    if kernel.format != "stamp" and (job.files.kernel_sense or job.files.kernel_center):
+        log.warning(
+            "%s: --kernel-sense and --kernel-center are for plain stamps, not for a %s kernel; "
+            "not used",
+            kernel.name,
+            kernel.format,
+        )
+    # A difference may name the file of its kernel: an input that nobody has named to us.
+    if job.output:
+        check_output(job.output, overwrite=job.overwrite, inputs=[kernel.name])
+    log.info("%s: %s kernel of %d x %d pixels", kernel.name, kernel.format, *kernel.shape[::-1])
+    made_for = kernel.image_shape
+    if made_for is not None and made_for != difference.shape and not job.files.force:
+        msg = (
+            f"{kernel.name}: this kernel was made for an image of {made_for[1]} x {made_for[0]} "
+            f"pixels, but {difference.name} has {difference.shape[1]} x {difference.shape[0]}; "
+            "a cut-out needs its own kernel (--force to use this one all the same)"
+        )
+        raise InputError(msg)
+    if not kernel.boxes and kernel.side(0, 0) is None and config.convolved == "auto":
+        log.warning(
+            "%s: the file does not say which image was convolved; taking the template "
+            "(--convolved says it)",
+            kernel.name,
+        )
+    return kernel
+
+
+def _preconvolution(job: Job) -> PointSpreadFunction | None:
+    file = job.files.preconvolution_kernel
+    if file is not None and not job.decorrelation.score:
+        msg = "--preconvolution-kernel is for score images; give --score too, or leave it out"
+        raise ConfigError(msg)
+    return None if file is None else read_psf(file)
+
+
+def _with_centroids(config: DecorrelationConfig) -> DecorrelationConfig:
+    """Read the centroids of the cells, where they are in a file."""
+    if not isinstance(config.cell_centroids, str):
+        return config
+    file = config.cell_centroids
+    path, _ = split_extension(file)
+    check_file(path)
+    try:
+        with tolerant(file):
+            table = _position_table(file, path)
+        positions = np.array([np.asarray(table[axis], np.float64) for axis in "xy"]).T
+    except UNREADABLE as error:
+        msg = f"{file}: no table with columns x and y ({one_line(error)})"
+        raise InputError(msg) from error
+    if not len(positions) or not np.isfinite(positions).all():
+        what = "a position is not finite" if len(positions) else "the table has no rows"
+        msg = f"{file}: {what}; give x and y of the centre of every cell"
+        raise InputError(msg)
+    return replace(config, cell_centroids=tuple((float(x), float(y)) for x, y in positions))
+
+
+def _position_table(file: str, path: Path) -> Any:  # noqa: ANN401  astropy has no types
+    """Read a text or FITS table, its column names in lower case."""
+    from astropy.table import Table
+
+    with path.open("rb") as opened:
+        is_text = opened.read(6) != b"SIMPLE"
+    if is_text:
+        table = Table.read(path, format="ascii")
+    else:
+        with open_fits(file) as (hdus, extension):
+            tables = [hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU | fits.TableHDU)]
+            chosen = tables[0] if extension is None else find_extension(hdus, extension, file)
+            table = Table.read(chosen)
+    table = table[[name for name in table.colnames if name.lower() in {"x", "y"}]]
+    table.rename_columns(table.colnames, [name.lower() for name in table.colnames])
+    return table.filled(np.nan)
+
+
+def _members(job: Job, role: str, exposure: Exposure) -> tuple[Member, ...]:
+    """Return the image with the kernel it was convolved with, or the images of a stack."""
+    kernel, stack = (getattr(job.files, f"{role}_{what}") for what in ("kernel", "stack"))
+    if kernel is not None and stack is not None:
+        msg = f"--{role}-kernel and --{role}-stack exclude each other; the stack names its kernels"
+        raise ConfigError(msg)
+    if kernel is not None:
+        return (Member(exposure, read_kernel(kernel)),)
+    return () if stack is None else _read_stack(stack, role, exposure)
+
+
+def _read_stack(file: str, role: str, stacked: Exposure) -> tuple[Member, ...]:
+    """Read the list of images that an image is the weighted sum of; paths are relative to it."""
+    path = Path(file)
+    try:
+        entries = tomllib.loads(path.read_text(encoding="utf-8")).get("member", [])
+    except OSError as error:
+        msg = f"{file}: cannot read the list of images: {error.strerror}"
+        raise InputError(msg) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        msg = f"{file}: not valid TOML: {error}"
+        raise InputError(msg) from error
+    if not (isinstance(entries, list) and entries and all(isinstance(e, dict) for e in entries)):
+        msg = f"{file}: no [[member]] tables; write one for every image of the stack"
+        raise InputError(msg)
+    return tuple(
+        _member(entry, f"{file}, member {number}", path.parent, role, stacked)
+        for number, entry in enumerate(entries, start=1)
+    )
+
+
+def _member(
+    entry: dict[str, Any], where: str, folder: Path, role: str, stacked: Exposure
+) -> Member:
+    """Read one image of a stack: its noise, its kernel, its weight."""
+    unknown = set(entry) - {"noise", "noise-kind", "mask", "variance", "kernel", "weight"}
+    if unknown or ("noise" in entry) == ("variance" in entry):
+        msg = (
+            f"{where}: give either noise (a file, with noise-kind and mask) or variance (a "
+            "number), and, if need be, kernel and weight; nothing else"
+        )
+        raise InputError(msg)
+    weight, level = (
+        _finite(entry.get(name, 1.0), f"{where}: {name}") for name in ("weight", "variance")
+    )
+    if "variance" in entry:
+        plane = constant_plane(level, stacked.shape)
+        exposure = Exposure(image=plane, variance=plane, name=where)
+    else:
+        noise = str(folder / entry["noise"])
+        mask = entry.get("mask")
+        exposure = read_exposure(
+            noise,
+            noise=noise,
+            noise_kind=entry.get("noise-kind"),
+            mask=None if mask is None else str(folder / mask),
+            role=role,
+        )
+        check_same_shape(stacked, exposure)
+    kernel = entry.get("kernel")
+    return Member(exposure, None if kernel is None else read_kernel(folder / kernel), weight)
+
+
+def _finite(value: object, where: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
+        msg = f"{where} is {value!r}; expected a finite number"
+        raise InputError(msg)
+    return float(value)
