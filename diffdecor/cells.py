@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from diffdecor.config import DecorrelationConfig
 from diffdecor.core.grid import Cell, Window, cells_at, regular_cells
 from diffdecor.errors import ConfigError
-from diffdecor.filtering import Field, Triple, filter_image, holes, result_variance
+from diffdecor.filtering import Field, Triple, filter_image, result_variance
+from diffdecor.flagging import holes
 from diffdecor.kernels.model import Box
 
 CELL_SIZE, GRID_STEP = 41.0, 40.0

@@ -25,15 +25,8 @@ from diffdecor.core.psf import adaptive_fwhm
 from diffdecor.core.whitening import compact_filters
 from diffdecor.errors import ConfigError, InputError, KernelError
 from diffdecor.figures import figures_of, psf_of_result, result_significance
-from diffdecor.filtering import (
-    Field,
-    Triple,
-    filter_image,
-    holes,
-    inherited_mask,
-    result_mask,
-    result_variance,
-)
+from diffdecor.filtering import Field, Triple, filter_image, result_variance
+from diffdecor.flagging import holes, inherited_mask, result_mask
 from diffdecor.images import Exposure
 from diffdecor.kernels.model import MatchingKernel, StampKernel
 from diffdecor.levels import (

@@ -23,7 +23,8 @@ from diffdecor.core.statistics import clipped_mean
 from diffdecor.core.variance import squared_kernels
 from diffdecor.core.whiteness import autocorrelation, sky_pixels, source_pixels
 from diffdecor.errors import ConfigError
-from diffdecor.filtering import Field, Triple, holes
+from diffdecor.filtering import Field, Triple
+from diffdecor.flagging import holes
 from diffdecor.images import Exposure
 from diffdecor.psfs.model import PointSpreadFunction, StampPsf
 from diffdecor.ways import Way

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,19 +13,13 @@ from diffdecor.core.convolve import KernelField, convolved
 from diffdecor.core.grid import Window
 from diffdecor.core.masks import (
     constant_filled,
-    energy_kernels,
-    incomplete_border,
     locally_filled,
-    near_filled,
 )
 from diffdecor.core.noise import AnySide, NoiseSide
 from diffdecor.core.planes import ComputedPlane, Plane, constant_plane
 from diffdecor.core.statistics import clipped_mean
 from diffdecor.core.variance import full_variance, squared_kernels, weighted_variance
-from diffdecor.images import Exposure, MaskPlanes
-from diffdecor.kernels.model import Box
-
-NEAR_FILLED, EDGE, NO_DATA, NOISE_FALLBACK = "NEAR_FILLED", "EDGE", "NO_DATA", "NOISE_FALLBACK"
+from diffdecor.images import Exposure
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,61 +120,6 @@ class Field:
     def squares(self, side: NoiseSide) -> KernelField:
         """Return the squared kernels of a side's variance plane as a field over the image."""
         return self.kernels(*squared_kernels(self.filters, side))
-
-
-def holes(triple: Triple, boxes: Sequence[Box], config: DecorrelationConfig) -> ComputedPlane:
-    """Return the pixels of the difference that hold no sky and are filled before filtering.
-
-    These are its non-finite pixels and, unless ``fill`` is ``mean``, pixels in one of the planes to
-    fill (of the difference's mask, or of both others' where it has none), pixels without a finite
-    variance in either image, and pixels for which there is no matching kernel.
-
-    Parameters
-    ----------
-    triple : Triple
-        The exposures.
-    boxes : sequence of Box
-        Where there is a matching kernel; empty: everywhere.
-    config : DecorrelationConfig
-        How to fill, and which planes.
-
-    Returns
-    -------
-    ComputedPlane
-        Of booleans.
-    """
-    masked = (
-        [triple.difference] if triple.difference.mask is not None else list(triple.exposures[:2])
-    )
-
-    def read(rows: slice) -> NDArray[np.bool_]:
-        bad = ~np.isfinite(triple.difference.image[rows])
-        if config.fill == "mean":
-            return np.asarray(bad)
-        for exposure in masked:
-            if exposure.mask is not None:
-                bits = exposure.mask_planes.value(config.fill_planes)
-                bad |= (np.asarray(exposure.mask[rows]) & bits) != 0
-        for exposure, stack in (
-            (triple.science, triple.science_stack),
-            (triple.template, triple.template_stack),
-        ):
-            if exposure.variance is not None and not stack:
-                bad |= ~np.isfinite(exposure.variance[rows])
-        if boxes:
-            bad |= ~_covered(boxes, rows, triple.shape[1])
-        return np.asarray(bad)
-
-    return ComputedPlane(triple.shape, read)
-
-
-def _covered(boxes: Sequence[Box], rows: slice, nx: int) -> NDArray[np.bool_]:
-    """Return the pixels of some rows for which there is a kernel."""
-    covered = np.zeros((rows.stop - rows.start, nx), dtype=bool)
-    for box in boxes:
-        start, stop = max(0, box.ymin - rows.start), max(0, box.ymax + 1 - rows.start)
-        covered[start:stop, max(0, box.xmin) : box.xmax + 1] = True
-    return covered
 
 
 def filled_difference(
@@ -306,93 +244,3 @@ def _filled_variance(
         return np.asarray(bad)
 
     return locally_filled(plane, ComputedPlane(exposure.shape, read), level)
-
-
-def result_mask(
-    triple: Triple,
-    boxes: Sequence[Box],
-    bad: Plane,
-    psi: KernelField,
-    fallback: Sequence[Window],
-    config: DecorrelationConfig,
-) -> tuple[NDArray[np.int32], MaskPlanes]:
-    """Return the mask of the result: what it was, and what the filter has done.
-
-    Parameters
-    ----------
-    triple : Triple
-        The exposures.
-    boxes : sequence of Box
-        Where there is a matching kernel; empty: everywhere.
-    bad : plane (ny, nx)
-        Pixels that were filled.
-    psi : KernelField
-        Decorrelation kernels.
-    fallback : sequence of Window
-        Where a noise level is not that of the pixels themselves.
-    config : DecorrelationConfig
-        The share of filter energy that is tolerated.
-
-    Returns
-    -------
-    array (ny, nx)
-        The mask, with the planes NEAR_FILLED, EDGE, NO_DATA and NOISE_FALLBACK.
-    MaskPlanes
-        Its planes.
-    """
-    mask, planes = inherited_mask(triple)
-    planes = planes.adding(EDGE, NO_DATA, NEAR_FILLED, NOISE_FALLBACK)
-    energy = energy_kernels(psi)
-    everything = slice(0, triple.shape[0])
-    filled = np.asarray(bad[everything])
-    mask[near_filled(filled, energy, config.flag_share)] |= planes.value([NEAR_FILLED])
-    left, right, bottom, top = incomplete_border(energy, config.flag_share)
-    border = np.ones(triple.shape, dtype=bool)
-    border[bottom : triple.shape[0] - top, left : triple.shape[1] - right] = False
-    mask[border] |= planes.value([EDGE])
-    mask[_without_data(triple, boxes)] |= planes.value([NO_DATA])
-    for window in fallback:
-        mask[window.rows, window.columns] |= planes.value([NOISE_FALLBACK])
-    return mask, planes
-
-
-def _without_data(triple: Triple, boxes: Sequence[Box]) -> NDArray[np.bool_]:
-    """Return the pixels of unknown value, variance in either image, or matching kernel."""
-    everything = slice(0, triple.shape[0])
-    missing = ~np.isfinite(triple.difference.image[everything])
-    for exposure in (triple.science, triple.template):
-        if exposure.variance is not None:
-            missing |= ~np.isfinite(exposure.variance[everything])
-    if boxes:
-        missing |= ~_covered(boxes, everything, triple.shape[1])
-    return np.asarray(missing)
-
-
-def inherited_mask(triple: Triple) -> tuple[NDArray[np.int32], MaskPlanes]:
-    """Return a copy of the difference's mask; where it has none, the union of the other two.
-
-    Parameters
-    ----------
-    triple : Triple
-        The exposures.
-
-    Returns
-    -------
-    array (ny, nx)
-        The mask.
-    MaskPlanes
-        Its planes.
-    """
-    everything = slice(0, triple.shape[0])
-    if triple.difference.mask is not None:
-        mask = np.array(triple.difference.mask[everything], dtype=np.int32)
-        return mask, triple.difference.mask_planes
-    mask, planes = np.zeros(triple.shape, dtype=np.int32), MaskPlanes()
-    for exposure in (triple.science, triple.template):
-        if exposure.mask is None:
-            continue
-        pixels = np.asarray(exposure.mask[everything])
-        planes = planes.adding(*exposure.mask_planes.bits)
-        for name, bit in exposure.mask_planes.bits.items():
-            mask[(pixels & (1 << bit)) != 0] |= planes.value([name])
-    return mask, planes

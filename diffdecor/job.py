@@ -149,7 +149,7 @@ def _source_values(job: Job) -> dict[str, object]:
 def is_done(job: Job) -> bool:
     """Say whether the output is there and was made by this very job."""
     path = Path(job.output)
-    if job.overwrite or not path.is_file() or not _ours(path):
+    if job.overwrite or not _ours(path):
         return False
     # As they are when they have been written: some texts and long numbers are cut off then.
     wanted = fits.Header.fromstring(record(job, {}).tostring())
@@ -163,9 +163,11 @@ def is_done(job: Job) -> bool:
 def _ours(path: Path) -> bool:
     """Say whether a file is a complete output of ours."""
     try:
+        if not path.is_file():
+            return False
         with open_fits(path) as (hdus, _):
             return VERSION_CARD.keyword in hdus[0].header
-    except InputError:
+    except (InputError, OSError):  # a name too long, a folder that may not be searched
         return False
 
 

@@ -132,11 +132,12 @@ def _verified(job: Job, inputs: Inputs) -> dict[str, object]:
     if not job.files.verify or inputs.kernel is None or not _can_verify(inputs):
         return {}
     verdict = verify_quickly(inputs.triple, inputs.kernel, inputs.config)
-    if verdict.alternative is not None and verdict.fit.worst > _IMPOSSIBLE:
+    other = verdict.alternative
+    if other is not None and other.good and verdict.fit.worst > _IMPOSSIBLE:
         msg = (
             f"{job.difference}: not the difference that {inputs.kernel.name} makes of "
             f"{job.science} and {job.template}: it is off by {verdict.fit.worst:.3g} sigma, but by "
-            f"{verdict.alternative.worst:.2g} if {verdict.cause} (--no-verify goes on all the same)"
+            f"{other.worst:.2g} if {verdict.cause} (--no-verify goes on all the same)"
         )
         raise InputError(msg)
     if not verdict.belongs:

@@ -128,10 +128,11 @@ def _incomplete(
     bad: NDArray[np.bool_], kernel_shape: tuple[int, int], origin: Origin
 ) -> NDArray[np.bool_]:
     """Return the pixels whose kernel takes a bad pixel, or reaches over the border."""
-    ky, kx = kernel_shape
-    cx, cy = origin
+    (ky, kx), (cx, cy) = kernel_shape, origin
     ny, nx = bad.shape
-    padded = np.pad(bad, ((ky - 1 - cy, cy), (kx - 1 - cx, cx)), constant_values=True)
+    below, above, left, right = (max(0, n) for n in (ky - 1 - cy, cy, kx - 1 - cx, cx))
+    ky, kx = below + above + 1, left + right + 1
+    padded = np.pad(bad, ((below, above), (left, right)), constant_values=True)
     table = np.pad(padded.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
     count = table[ky:, kx:] - table[:-ky, kx:] - table[ky:, :-kx] + table[:-ky, :-kx]
     return np.asarray(count[:ny, :nx] > 0)

@@ -12,7 +12,8 @@ from diffdecor.config import DecorrelationConfig
 from diffdecor.core.grid import Window
 from diffdecor.core.statistics import robust_sigma
 from diffdecor.core.whiteness import local_level
-from diffdecor.filtering import Triple, holes
+from diffdecor.filtering import Triple
+from diffdecor.flagging import holes
 from diffdecor.kernels.model import BasisKernel, MatchingKernel, StampKernel
 from diffdecor.kernels.variants import moved, variants
 from diffdecor.rebuild import rebuilt
@@ -48,6 +49,11 @@ class Fit:
     bright: float
     pixels: int
     bright_pixels: int
+
+    @property
+    def good(self) -> bool:
+        """Whether the rebuilt difference may be the one in the file."""
+        return self.residual <= FITS and not self.bright > FITS_BRIGHT
 
     @property
     def worst(self) -> float:
@@ -111,7 +117,7 @@ def verify(triple: Triple, kernel: MatchingKernel, config: DecorrelationConfig) 
     name, best = min(found, key=lambda one: np.nan_to_num(one[1].worst, nan=np.inf))
     if best.worst * _BETTER < fit.worst:
         return Verdict(belongs=False, fit=fit, cause=name, alternative=best)
-    if fit.residual <= FITS and not fit.bright > FITS_BRIGHT:
+    if fit.good:
         return Verdict(belongs=True, fit=fit)
     return Verdict(belongs=False, fit=fit, cause="none of the usual misreadings fits either")
 

@@ -23,6 +23,7 @@ FLOORS = (
     ("rebuild",),
     ("decorrelation", "fits"),
     ("figures", "cells"),
+    ("flagging",),
     ("filtering", "ways"),
     ("levels",),
     ("kernels", "psfs", "images", "config", "cards"),

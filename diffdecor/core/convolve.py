@@ -38,13 +38,27 @@ class KernelField:
     stamps : array (ny, nx, ky, kx)
         True-convolution kernels on the nodes.
     origin : tuple of int
-        0-based origin ``(cx, cy)`` of the stamps.
+        0-based origin ``(cx, cy)`` of the stamps. Stamps beside their origin are grown to it.
     """
 
     x: NDArray[np.float64]
     y: NDArray[np.float64]
     stamps: NDArray[np.float64]
     origin: Origin
+
+    def __post_init__(self) -> None:
+        """Make sure that a tile's margins reach at least to its own pixels."""
+        (cx, cy), (ky, kx) = self.origin, self.stamps.shape[-2:]
+        left, right, below, above = (
+            max(0, -cx),
+            max(0, cx - kx + 1),
+            max(0, -cy),
+            max(0, cy - ky + 1),
+        )
+        if left or right or below or above:
+            grown = np.pad(self.stamps, ((0, 0), (0, 0), (below, above), (left, right)))
+            object.__setattr__(self, "stamps", grown)
+            object.__setattr__(self, "origin", (cx + left, cy + below))
 
     @classmethod
     def constant(cls, stamp: NDArray[np.float64], origin: Origin) -> KernelField:

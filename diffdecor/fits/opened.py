@@ -207,7 +207,11 @@ class OpenedImage:
         gain = self.header.get(layout.gain) if layout.gain else None
         read_noise = source.read_noise
         named = re.fullmatch(layout.gain_files, bare_name(self.path)) is not None
-        if not isinstance(gain, int | float) or not named or self.role == "difference":
+        if (
+            not isinstance(gain, int | float)
+            or not (gain > 0 and named)
+            or self.role == "difference"
+        ):
             source.check_gain(None)
             return None
         if read_noise is None and isinstance(self.header.get(layout.read_noise), int | float):

@@ -364,3 +364,11 @@ def test_a_noise_file_of_another_name_is_not_guessed(write):
     assert (read_exposure(path, noise=own, layout="decam").variance == 0.25).all()
     weight = write("other_oow_.fits", hdus(("S29", ONES * 4)))
     assert (read_exposure(path, noise=weight).variance == 0.25).all()
+
+
+@pytest.mark.parametrize("gain", ["6.2", 0.0, -1.0])
+def test_a_broken_gain_card_is_no_gain(write, gain):
+    assert (
+        read_exposure(write("ztf_1_sciimg.fits", single(cards=ZTF | {"GAIN": gain}))).variance
+        is None
+    )

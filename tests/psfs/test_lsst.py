@@ -29,8 +29,9 @@ def write(tmp_path):
     return write
 
 
-def test_a_real_pca_psf():
-    psf = read_psf(FOLDER / "real_exposure_pcapsf_v0.fits.gz")
+@pytest.mark.reference
+def test_a_real_pca_psf(reference):
+    psf = read_psf(reference / "lsst-persistence" / "real_exposure_pcapsf_v0.fits")
     assert psf.origin == (12, 12)
     with np.load(FOLDER / "expected.npz") as expected:
         for (x, y), stamp in zip(
@@ -40,8 +41,9 @@ def test_a_real_pca_psf():
             np.testing.assert_allclose(found, stamp, rtol=0, atol=1e-14)
 
 
-def test_a_real_gaussian_psf():
-    psf = read_psf(FOLDER / "real_exposure_gaussianpsf_v3.fits.gz")
+@pytest.mark.reference
+def test_a_real_gaussian_psf(reference):
+    psf = read_psf(reference / "lsst-persistence" / "real_exposure_gaussianpsf_v3.fits")
     y, x = np.indices((3, 3)) - 1
     expected = np.exp(-(x**2 + y**2) / 32)
     np.testing.assert_allclose(psf.stamp(7, 8), expected / expected.sum(), rtol=1e-14)
