@@ -267,7 +267,7 @@ def _by_nodes(triple: Triple, way: Way, config: DecorrelationConfig) -> Result:
     levels = noise_levels(triple.noise_of("science"), triple.noise_of("template"), windows, config)
     sides = way.sides(positions, levels)
     filters = compact_filters(*sides, score=config.score)
-    over_image = Field(nodes.x, nodes.y, filters.stamps, *sides)
+    over_image = Field(nodes.x, nodes.y, filters.stamps, *sides, filters.tail)
     bad = holes(triple, way.kernel.boxes, config)
     image = filter_image(triple.difference, bad, over_image.psi, config)
     variance = result_variance(triple, over_image, config)
@@ -323,7 +323,9 @@ def _by_cells(triple: Triple, way: Way, config: DecorrelationConfig) -> Result:
     levels = noise_levels(triple.noise_of("science"), triple.noise_of("template"), windows, config)
     sides = way.sides(positions, levels)
     filters = compact_filters(*sides, score=config.score)
-    in_a_row = Field(np.arange(len(cells), dtype=float), np.zeros(1), filters.stamps, *sides)
+    in_a_row = Field(
+        np.arange(len(cells), dtype=float), np.zeros(1), filters.stamps, *sides, filters.tail
+    )
     results = decorrelate_cells(triple, cells, in_a_row, way.kernel.boxes, config)
     planes = reduce_cells(results, triple.shape, config.blend)
     inner = [cell.inner for cell in cells]

@@ -198,6 +198,7 @@ def figures_of(
         "template_weight": float(squared_kernels(filters.filters[at], template)[0].sum()),
         "filters": len(filters.filters),
         "filter_half_width": filters.filters.shape[-1] // 2,
+        "filter_tail": filters.tail,
         "filled_pixels": int(bad.sum()),
     }
     return figures | _noise_figures(triple, result, bad) | _psf_figures(triple, result, x, y)

@@ -96,6 +96,8 @@ class Field:
         Decorrelation kernels, row by row.
     science, template : NoiseSide or StackedSide
         Noise at the nodes, row by row.
+    tail : float
+        Share of the filters' L2 norm that was cut off.
     """
 
     x: NDArray[np.float64]
@@ -103,6 +105,7 @@ class Field:
     filters: NDArray[np.float64]
     science: AnySide
     template: AnySide
+    tail: float = 0.0
 
     def kernels(
         self, stamps: NDArray[np.float64], origin: tuple[int, int] | None = None

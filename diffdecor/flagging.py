@@ -137,7 +137,8 @@ def _with_masks(triple: Triple) -> list[Exposure]:
 
     A mask that only says where the difference has no data was not made by who masked the images.
     """
-    own = triple.difference.mask is not None and set(triple.difference.mask_planes.bits) - {NO_DATA}
+    planes = set(triple.difference.mask_planes.bits)
+    own = triple.difference.mask is not None and planes != {NO_DATA}
     chosen = [triple.difference] if own else list(triple.exposures)
     return [exposure for exposure in chosen if exposure.mask is not None]
 

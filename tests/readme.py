@@ -45,10 +45,14 @@ def option_table():
 def card_table():
     """Every card of the output that is not an option."""
     lines = ["| card | in JSON | unit | what it is |", "| --- | --- | --- | --- |"]
-    for card in (VERSION_CARD, *SOURCE_CARDS):
-        lines.append(f"| `{card.keyword}` | | {card.unit} | {card.comment} |")
-    for card in FIGURE_CARDS:
-        lines.append(f"| `{card.keyword}` | `{card.name}` | {card.unit} | {card.comment} |")
+    lines += [
+        f"| `{card.keyword}` | | {card.unit} | {card.comment} |"
+        for card in (VERSION_CARD, *SOURCE_CARDS)
+    ]
+    lines += [
+        f"| `{card.keyword}` | `{card.name}` | {card.unit} | {card.comment} |"
+        for card in FIGURE_CARDS
+    ]
     return "\n".join(lines)
 
 

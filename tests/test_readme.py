@@ -23,7 +23,7 @@ def commands(group, path=()):
         )
 
 
-@pytest.mark.parametrize(("path", "command"), list(commands(main)), ids=lambda v: str(v))
+@pytest.mark.parametrize(("path", "command"), list(commands(main)), ids=str)
 def test_every_command_and_option_has_help_and_is_in_the_readme(path, command):
     text = README.read_text(encoding="utf-8")
     assert "diffdecor " + " ".join(path) in text

@@ -68,9 +68,11 @@ def crop_stamp(stamp: NDArray[np.float64], origin: Origin, half_width: int) -> N
     array (2 half_width + 1, 2 half_width + 1)
         The square, its origin in the middle.
     """
-    cx, cy = origin
-    padded = np.pad(stamp, half_width)
-    return padded[cy : cy + 2 * half_width + 1, cx : cx + 2 * half_width + 1].copy()
+    (cx, cy), (ky, kx) = origin, stamp.shape
+    margin = half_width + max(0, -cx, -cy, cx - kx + 1, cy - ky + 1)
+    padded = np.pad(stamp, margin)
+    x, y = cx + margin - half_width, cy + margin - half_width
+    return padded[y : y + 2 * half_width + 1, x : x + 2 * half_width + 1].copy()
 
 
 def flux_half_width(stamp: NDArray[np.float64], origin: Origin, lost: float = 1e-6) -> int:

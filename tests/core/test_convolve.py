@@ -136,3 +136,17 @@ def test_margins_are_what_the_kernel_reaches_over():
     # A pixel x takes what lies from x - left to x + right.
     assert (columns.max() - 10, 10 - columns.min()) == (left, right)
     assert (rows.max() - 10, 10 - rows.min()) == (bottom, top)
+
+
+@pytest.mark.parametrize("origin", [(-3, 1), (9, 2), (2, -4), (1, 8), (-2, 9)])
+def test_a_kernel_beside_its_origin(origin):
+    rng = np.random.default_rng(17)
+    plane, stamp = rng.normal(size=(31, 37)), rng.normal(size=(3, 4))
+    found = convolved(plane, KernelField.constant(stamp, origin), edges="zero")
+    y, x = 15, 18
+    expected = sum(
+        stamp[j, i] * plane[y - (j - origin[1]), x - (i - origin[0])]
+        for j in range(3)
+        for i in range(4)
+    )
+    assert found[y, x] == pytest.approx(expected, rel=1e-10)
