@@ -17,7 +17,7 @@ demo: .venv/installed ## install, and decorrelate the sample
 	$(RUN) $(SAMPLE) -o demo_output/decorrelated.fits --overwrite --verbose
 
 test: .venv/test ## run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto
 
 check: lint types ## format, lint and types
 
