@@ -69,6 +69,7 @@ def blocks():
         "run": help_of(main.commands["run"], "diffdecor", "run"),
         "kernel-info": help_of(kernel.commands["info"], "diffdecor", "kernel", "info"),
         "kernel-convert": help_of(kernel.commands["convert"], "diffdecor", "kernel", "convert"),
+        "kernel-plot": help_of(kernel.commands["plot"], "diffdecor", "kernel", "plot"),
         "verify": own_help_of(main.commands["verify"], "diffdecor", "verify"),
         "options": option_table(),
         "cards": card_table(),
