@@ -19,7 +19,7 @@ from diffdecor.kernels.variants import moved, variants
 from diffdecor.rebuild import rebuilt
 from diffdecor.ways import Way
 
-EXACT = 0.01
+EXACT = 1e-3
 """Residual, in units of the noise, below which no other reading of the kernel is tried."""
 FITS = 0.5
 """Residual, in units of the noise, up to which files may belong together."""

@@ -70,6 +70,9 @@ def variants(kernel: MatchingKernel) -> Iterator[tuple[str, MatchingKernel]]:
             f"--template-scale {template}, with k the kernel sum (PHOTNORM)"
         )
         yield name, with_scales(kernel, inverse=(science == "1/k", template == "1/k"))
+    for side, letter in (("science", "i"), ("template", "t")):
+        name = f"the difference is scaled otherwise: by 1/k where the {side} image was convolved"
+        yield f"{name} (PHOTNORM {letter})", with_scales(kernel, inverse=(True, True), only=side)
 
 
 def turned(kernel: MatchingKernel, turn: Turn) -> MatchingKernel:
@@ -136,7 +139,9 @@ def with_negative_background(kernel: MatchingKernel) -> MatchingKernel:
     return kernel
 
 
-def with_scales(kernel: MatchingKernel, inverse: tuple[bool, bool]) -> MatchingKernel:
+def with_scales(
+    kernel: MatchingKernel, inverse: tuple[bool, bool], only: str | None = None
+) -> MatchingKernel:
     """Return a kernel with scales of 1, or of one over the sum of the kernel.
 
     Parameters
@@ -145,6 +150,8 @@ def with_scales(kernel: MatchingKernel, inverse: tuple[bool, bool]) -> MatchingK
         The kernel.
     inverse : tuple of bool
         Whether a_S and a_T are one over the sum.
+    only : {"science", "template"}, optional
+        Where another image was convolved they are 1 all the same.
 
     Returns
     -------
@@ -160,7 +167,7 @@ def with_scales(kernel: MatchingKernel, inverse: tuple[bool, bool]) -> MatchingK
         box = region.box
         x, y = (box.xmin + box.xmax) / 2, (box.ymin + box.ymax) / 2
         total = float(region.weights(kernel.terms, x, y) @ kernel.basis.sum(axis=(1, 2)))
-        science, template = scales(total)
+        science, template = scales(total) if only in {None, region.side} else (1.0, 1.0)
         return replace(
             region,
             science_scale=science,
