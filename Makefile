@@ -7,7 +7,7 @@ SAMPLE := $(foreach role,science template,--$(role)-noise sample_data/$(role)_si
   --$(role)-noise-kind sigma --$(role)-mask sample_data/$(role)_mask.fits) \
   --difference-mask sample_data/difference_mask.fits
 
-.PHONY: help demo test check lint types format docs bench clean
+.PHONY: help demo test check lint types format docs fuzz bench clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -36,6 +36,9 @@ format: .venv/lint ## format the code
 
 docs: .venv/test ## write the generated parts of the README anew
 	$(BIN)/python tests/readme.py
+
+fuzz: .venv/test ## read ten thousand broken files of every format
+	DIFFDECOR_FUZZ=10000 $(BIN)/python -m pytest --numprocesses auto tests/kernels/test_fuzz.py
 
 bench: .venv/test ## run the benchmarks
 	$(BIN)/python tests/benchmarks/run.py
