@@ -39,6 +39,9 @@ def describe(kernel: MatchingKernel) -> dict[str, Any]:
     """
     places = [(x, y) for x, y in _positions(kernel) if _covered(kernel, x, y)]
     stamps = [kernel.stamp(x, y) for x, y in places]
+    if any(stamp.sum() == 0 for stamp in stamps):
+        msg = f"{kernel.name}: the sum of the kernel is zero; it cannot have matched two images"
+        raise KernelError(msg)
     ky, kx = kernel.shape
     return {
         "file": kernel.name,
@@ -217,11 +220,8 @@ def _fwhm(stamp: np.ndarray[Any, np.dtype[np.float64]]) -> float:
 def _offset(
     stamp: np.ndarray[Any, np.dtype[np.float64]], origin: tuple[int, int]
 ) -> tuple[float, float]:
-    """Return the offset of the kernel's centroid from its origin, pixels."""
+    """Return the offset of the centroid of a kernel with a sum from its origin, pixels."""
     total = stamp.sum()
-    if total == 0:
-        msg = "the sum of the kernel is zero; it cannot have matched two images"
-        raise KernelError(msg)
     y, x = np.indices(stamp.shape)
     return (
         float((x * stamp).sum() / total - origin[0]),

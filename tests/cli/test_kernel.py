@@ -121,7 +121,7 @@ def test_a_native_kernel_that_sums_to_zero(folder):
         hdus["STAMPS"].data["STAMP"] -= (
             hdus["STAMPS"].data["STAMP"].mean(axis=(-1, -2), keepdims=True)
         )
-    check_failure(call("kernel", "info", path), 3, "zero")
+    check_failure(call("kernel", "info", path), 3, "A1_stampgrid.fits", "zero")
 
 
 @pytest.mark.parametrize("flag", [[], ["--overwrite"]])
