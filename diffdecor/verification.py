@@ -83,7 +83,13 @@ class Verdict:
     alternative: Fit | None = None
 
 
-def verify(triple: Triple, kernel: MatchingKernel, config: DecorrelationConfig) -> Verdict:
+def verify(
+    triple: Triple,
+    kernel: MatchingKernel,
+    config: DecorrelationConfig,
+    *,
+    lenient: bool = False,
+) -> Verdict:
     """Rebuild a difference from its images and kernel, and say whether they belong together.
 
     Where the kernel as it was read does not rebuild the difference, the usual misreadings are tried
@@ -97,6 +103,8 @@ def verify(triple: Triple, kernel: MatchingKernel, config: DecorrelationConfig) 
         The kernel.
     config : DecorrelationConfig
         Convolved side and scales, where they are given; planes that hold no sky.
+    lenient : bool
+        Try no other reading of a kernel that fits tolerably.
 
     Returns
     -------
@@ -106,7 +114,7 @@ def verify(triple: Triple, kernel: MatchingKernel, config: DecorrelationConfig) 
     kernel = _as_configured(kernel, config)
     comparison = _comparison(triple, kernel, config)
     fit = comparison.fit(kernel)
-    if fit.worst < EXACT:
+    if fit.worst < EXACT or (lenient and fit.good):
         return Verdict(belongs=True, fit=fit)
     found = [(name, comparison.fit(other)) for name, other in variants(kernel)]
     found += [(name, comparison.fit(other)) for name, other in _cut_out(kernel, comparison)]
@@ -280,7 +288,7 @@ def _cut_out(
 
 
 def verify_quickly(triple: Triple, kernel: MatchingKernel, config: DecorrelationConfig) -> Verdict:
-    """Do what `verify` does, on a small part of the image around its brightest sources.
+    """Do what a lenient `verify` does, on the part of the image with most light of sources.
 
     Parameters
     ----------
@@ -296,7 +304,7 @@ def verify_quickly(triple: Triple, kernel: MatchingKernel, config: Decorrelation
     usable = np.where(np.isfinite(pixels), pixels, -np.inf)
     usable[np.asarray(holes(triple, kernel.boxes, config)[0 : triple.shape[0]])] = -np.inf
     window = _brightest(usable, max(kernel.shape))
-    return verify(triple.cut(window), moved(kernel, window.x0, window.y0), config)
+    return verify(triple.cut(window), moved(kernel, window.x0, window.y0), config, lenient=True)
 
 
 def _brightest(pixels: NDArray[np.float64], margin: int) -> Window:
