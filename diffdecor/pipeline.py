@@ -132,6 +132,8 @@ def _verified(job: Job, inputs: Inputs) -> dict[str, object]:
     if not job.files.verify or inputs.kernel is None or not _can_verify(inputs):
         return {}
     verdict = verify_quickly(inputs.triple, inputs.kernel, inputs.config)
+    if not verdict.fit.pixels:
+        return {}
     other = verdict.alternative
     if other is not None and other.good and verdict.fit.worst > _IMPOSSIBLE:
         msg = (

@@ -114,6 +114,8 @@ def verify(
     kernel = _as_configured(kernel, config)
     comparison = _comparison(triple, kernel, config)
     fit = comparison.fit(kernel)
+    if not fit.pixels:
+        return Verdict(belongs=False, fit=fit, cause="there is no pixel to compare")
     if fit.worst < EXACT or (lenient and fit.good):
         return Verdict(belongs=True, fit=fit)
     found = [(name, comparison.fit(other)) for name, other in variants(kernel)]

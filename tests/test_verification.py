@@ -254,3 +254,11 @@ def test_broken_stacks_are_refused(tmp_path, text, says):
     assert done.exit_code == 3
     assert says in done.stderr
     assert not out.exists()
+
+
+def test_without_a_pixel_nothing_is_said(sample):
+    triple, kernel = sample
+    empty = replace(triple.science, image=np.full(triple.shape, np.nan))
+    verdict = verify(replace(triple, science=empty), kernel, CONFIG)
+    assert not verdict.belongs
+    assert verdict.cause == "there is no pixel to compare"
