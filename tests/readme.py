@@ -19,7 +19,7 @@ def help_of(command, *names):
     context = click.Context(
         command,
         info_name=names[-1],
-        parent=click.Context(click.Group(), info_name=" ".join(names[:-1])) if names[1:] else None,
+        parent=click.Context(main, info_name=" ".join(names[:-1]), **main.context_settings),
         terminal_width=WIDTH,
         max_content_width=WIDTH,
     )

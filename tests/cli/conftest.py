@@ -79,6 +79,8 @@ def process():
     def start(*arguments, env=None, module=True, **about):
         command = [sys.executable, *(["-m", "diffdecor"] if module else []), *map(str, arguments)]
         about = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | about
+        # A test run in the background ignores interrupts, and so would all its children.
+        about["preexec_fn"] = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
         return subprocess.Popen(command, env=environment | (env or {}), **about)
 
     return start

@@ -197,7 +197,13 @@ def _in_python(code, *arguments):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=_hear_interrupts,  # noqa: PLW1509  no threads here
     )
+
+
+def _hear_interrupts():
+    """A test run in the background ignores interrupts, and so would all its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 WRITE_SLOWLY = """
