@@ -143,19 +143,21 @@ class DecorrelationConfig(Checked):
         unit="image unit squared",
         help="Noise variance of the template, instead of measuring its variance plane.",
     )
-    science_scale: float | None = option(
+    science_scale: float | str | None = option(
         None,
         scale,
         "DDSCISCA",
         metavar="A",
-        help="Factor a_S of the science side in the difference.  [default: of the kernel file]",
+        help="Factor a_S of the science side in the difference; 1/k: one over the kernel sum at "
+        "the image centre.  [default: of the kernel file]",
     )
-    template_scale: float | None = option(
+    template_scale: float | str | None = option(
         None,
         scale,
         "DDTMPSCA",
         metavar="A",
-        help="Factor a_T of the template side in the difference.  [default: of the kernel file]",
+        help="Factor a_T of the template side in the difference; 1/k likewise.  "
+        "[default: of the kernel file]",
     )
     cell_size: tuple[float, float] | None = option(
         None,

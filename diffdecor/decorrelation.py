@@ -37,7 +37,7 @@ from diffdecor.levels import (
     noise_levels,
 )
 from diffdecor.psfs.model import PointSpreadFunction, StampPsf
-from diffdecor.ways import Member, Way
+from diffdecor.ways import Member, Way, with_known_scales
 
 log = logging.getLogger(__name__)
 
@@ -125,6 +125,7 @@ def decorrelate(  # noqa: PLR0913  all but four are optional and named
     """
     config = config or DecorrelationConfig()
     kernel = _as_kernel(kernel)
+    config = with_known_scales(config, kernel, difference.shape)
     triple = Triple(
         _without_empty_variance(science, config.science_variance),
         _without_empty_variance(template, config.template_variance),

@@ -31,10 +31,11 @@ from diffdecor.images import Exposure
 from diffdecor.job import VERSION_CARD, Job
 from diffdecor.kernels.model import MatchingKernel
 from diffdecor.kernels.registry import read_kernel
+from diffdecor.options import INVERSE_SUM
 from diffdecor.paths import split_extension
 from diffdecor.psfs.model import PointSpreadFunction
 from diffdecor.psfs.registry import read_psf
-from diffdecor.ways import Member
+from diffdecor.ways import SCALES, Member, with_known_scales
 
 log = logging.getLogger(__name__)
 
@@ -96,9 +97,12 @@ def read_inputs(job: Job) -> Inputs:
         for role, exposure in (("science", science), ("template", template))
     }
     has_own = any(member.kernel for side in members.values() for member in side)
+    kernel = None if has_own and job.kernel is None else _kernel(job, difference)
+    if kernel is not None:
+        config = with_known_scales(config, kernel, difference.shape)
     return Inputs(
         triple=Triple(science, template, difference),
-        kernel=None if has_own and job.kernel is None else _kernel(job, difference),
+        kernel=kernel,
         config=config,
         preconvolution=_preconvolution(job),
         science_members=members["science"],
@@ -178,20 +182,28 @@ def _refuse_decorrelated(difference: Exposure, *, force: bool) -> None:
         )
 
 
-def _kernel(job: Job, difference: Exposure) -> MatchingKernel:
-    """Read the kernel, and check that it was made for an image of this size."""
-    config = job.decorrelation
+def _read_kernel(job: Job, config: DecorrelationConfig) -> MatchingKernel:
+    """Read the kernel, with what the options know better."""
     # The kernel that a difference carries is in another HDU than its pixels.
     carried = str(split_extension(job.difference)[0])
-    kernel = read_kernel(
+    given = {name: getattr(config, name) for name in SCALES}
+    return read_kernel(
         carried if job.kernel is None else job.kernel,
         job.difference,
         convolved=None if config.convolved == "auto" else config.convolved,
-        science_scale=config.science_scale,
-        template_scale=config.template_scale,
         sense=job.files.kernel_sense,
         center=job.files.kernel_center,
+        **{name: None if value == INVERSE_SUM else value for name, value in given.items()},
     )
+
+
+def _kernel(job: Job, difference: Exposure) -> MatchingKernel:
+    """Read the kernel, and check that it was made for an image of this size."""
+    config = job.decorrelation
+    kernel = _read_kernel(job, config)
+    known = with_known_scales(config, kernel, difference.shape)
+    if known is not config:
+        kernel = _read_kernel(job, known)
     if job.kernel is None and kernel.format == "stamp":
         msg = (
             f"{job.difference}: there is no kernel in the difference; give the kernel file with "

@@ -15,7 +15,7 @@ from diffdecor.errors import InputError
 from diffdecor.fits.headers import cards_to_header
 from diffdecor.fits.sums import input_sum
 from diffdecor.fitsfile import Header, open_fits
-from diffdecor.options import options
+from diffdecor.options import Declared, options
 
 VERSION_CARD = Card("version", "DDVERS", "", "version of diffdecor that made this")
 SOURCE_CARDS = (
@@ -106,7 +106,7 @@ def record(job: Job, figures: Mapping[str, object]) -> Header:
     values |= _source_values(job)
     for config in (job.decorrelation, job.files):
         for item in options(type(config)):
-            values[item.option.keyword] = _recorded(getattr(config, item.name))
+            values[item.option.keyword] = _recorded(getattr(config, item.name), item)
     by_name = {card.name: card.keyword for card in FIGURE_CARDS}
     values |= {by_name[name]: value for name, value in figures.items()}
     return cards_to_header(values, table)
@@ -122,11 +122,12 @@ def output_cards() -> Sequence[Card]:
     return [VERSION_CARD, *SOURCE_CARDS, *FIGURE_CARDS, *recorded]
 
 
-def _recorded(value: object) -> object:
+def _recorded(value: object, item: Declared) -> object:
     """Return an option's value as its card holds it; files by their name."""
     if isinstance(value, tuple) and value and isinstance(value[0], tuple):
         return ",".join(f"{x:g}:{y:g}" for x, y in value)
-    return Path(value).name if isinstance(value, str) and "/" in value else value
+    is_file = isinstance(value, str) and item.option.metavar == "FILE"
+    return Path(str(value)).name if is_file else value
 
 
 def _source_values(job: Job) -> dict[str, object]:

@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 from diffdecor.errors import ConfigError
 
 Config = TypeVar("Config")
+INVERSE_SUM = "1/k"
+"""A scale of one over the kernel sum at the image centre."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +74,13 @@ def _number_that(accepts: Callable[[float], bool], expected: str) -> Callable[[o
 
 positive = _number_that(lambda value: value > 0, "a number above zero")
 not_negative = _number_that(lambda value: value >= 0, "zero or more")
-scale = _number_that(lambda value: value != 0, "a number other than zero")
+_not_zero = _number_that(lambda value: value != 0, "a number other than zero, or 1/k")
 share = _number_that(lambda value: 0 < value <= 1, "a share, above 0 and at most 1")
+
+
+def scale(value: object) -> float | str:
+    """Parse a factor of an image: a number, or one over the sum of the kernel."""
+    return INVERSE_SUM if value == INVERSE_SUM else _not_zero(value)
 
 
 def switch(value: object) -> bool:

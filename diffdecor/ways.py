@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,10 @@ from diffdecor.errors import ConfigError, KernelError
 from diffdecor.images import Exposure
 from diffdecor.kernels.model import MatchingKernel
 from diffdecor.levels import NoiseLevels
+from diffdecor.options import INVERSE_SUM
 from diffdecor.psfs.model import PointSpreadFunction
+
+SCALES = ("science_scale", "template_scale")
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,8 +62,8 @@ class Way:
         science, template = self.kernel.scales(x, y)
         given = self.config.science_scale, self.config.template_scale
         return (
-            science if given[0] is None else given[0],
-            template if given[1] is None else given[1],
+            science if given[0] is None else float(given[0]),
+            template if given[1] is None else float(given[1]),
         )
 
     def nearest(self, x: float, y: float) -> tuple[float, float]:
@@ -130,6 +134,25 @@ class Way:
         stamps = np.array([self.preconvolution.stamp(x, y) for x, y in places])
         origin = self.preconvolution.origin
         return NoiseSide(np.ones(len(places)), scales, *reflect(stamps, origin))
+
+
+def with_known_scales(
+    config: DecorrelationConfig, kernel: MatchingKernel, shape: tuple[int, int]
+) -> DecorrelationConfig:
+    """Return options in which a scale of ``1/k`` is the number that it stands for.
+
+    The kernel sum is that at the image centre, as in LSST's differences.
+    """
+    inverse = [name for name in SCALES if getattr(config, name) == INVERSE_SUM]
+    if not inverse:
+        return config
+    x, y = nearest_covered(kernel, (shape[1] - 1) / 2, (shape[0] - 1) / 2)
+    total = kernel.sum(x, y)
+    if total == 0:
+        msg = f"{kernel.name}: the sum of the kernel is zero; it cannot have matched two images"
+        raise KernelError(msg)
+    known: dict[str, Any] = dict.fromkeys(inverse, 1.0 / total)
+    return replace(config, **known)
 
 
 def nearest_covered(kernel: MatchingKernel, x: float, y: float) -> tuple[float, float]:

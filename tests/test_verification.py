@@ -262,3 +262,21 @@ def test_without_a_pixel_nothing_is_said(sample):
     verdict = verify(replace(triple, science=empty), kernel, CONFIG)
     assert not verdict.belongs
     assert verdict.cause == "there is no pixel to compare"
+
+
+def test_one_over_the_kernel_sum_as_a_scale(tmp_path):
+    """The sample is of PHOTNORM t: both sides are divided by the kernel sum."""
+    kernel = read_kernel(SAMPLE / "difference.fits")
+    unscaled = next(one for name, one in variants(kernel) if "--science-scale 1 " in name)
+    from diffdecor.kernels.native_write import native_hdus
+
+    native_hdus(unscaled).writeto(tmp_path / "unscaled.fits")
+    more = arguments("--kernel", str(tmp_path / "unscaled.fits"), "--json")
+    scales = ["--science-scale", "1/k", "--template-scale", "1/k"]
+    assert CliRunner().invoke(main, ["verify", *more]).exit_code == 3
+    out = tmp_path / "out.fits"
+    done = CliRunner().invoke(main, ["run", *more, *scales, "-o", str(out)])
+    assert done.exit_code == 0, done.stderr
+    figures = json.loads(done.stdout)
+    assert figures["science_scale"] == pytest.approx(1 / kernel.sum(10, 10))
+    assert fits.getheader(out)["DDSCISCA"] == "1/k"

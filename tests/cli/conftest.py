@@ -80,7 +80,7 @@ def process():
         command = [sys.executable, *(["-m", "diffdecor"] if module else []), *map(str, arguments)]
         about = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | about
         # A test run in the background ignores interrupts, and so would all its children.
-        about["preexec_fn"] = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+        about.setdefault("preexec_fn", lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
         return subprocess.Popen(command, env=environment | (env or {}), **about)
 
     return start

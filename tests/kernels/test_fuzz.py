@@ -7,6 +7,7 @@ import gzip
 import io
 import os
 import tempfile
+import zlib
 from contextlib import suppress
 from pathlib import Path
 
@@ -62,6 +63,8 @@ VALUES = st.one_of(
     st.text("AB-[]:,'. 019tiu", max_size=12),
     st.sampled_from(["REF", "SCI", "TEMPLATE", "B-Spline", "True", "[1:5,1:9]", "D10.8", "PD(8)"]),
 )
+# astropy itself counts up to these numbers, a microsecond each; FITS allows 999.
+COUNTS = ("COMMENT", "NAXIS", "TFIELDS")
 NUMBERS = st.sampled_from([np.nan, np.inf, -1.0, 0.0, 1e300, -1e300, 2.5])
 SETTINGS = settings(
     deadline=None,
@@ -107,7 +110,7 @@ def survives(data, name="k.fits", difference=None):
         assert problem.exit_code == 3
         return
     native_hdus(kernel)
-    if len(data) % 4 == 0:  # it takes long
+    if zlib.crc32(data) % 8 == 0:  # it takes long
         with np.errstate(all="ignore"), suppress(DiffdecorError):
             describe(kernel)
 
@@ -130,7 +133,7 @@ def headers(draw):
         header = hdus[draw(st.integers(0, len(hdus) - 1))].header
         changes = []
         for _ in range(draw(st.integers(1, 3))):
-            keyword = draw(st.sampled_from([k for k in header if k and k != "COMMENT"]))
+            keyword = draw(st.sampled_from([k for k in header if k and k not in COUNTS]))
             value = draw(st.none() | VALUES)
             changes.append((keyword, value))
             try:
@@ -151,6 +154,8 @@ def cards(draw):
     starts = [n for n in range(0, len(data), 80) if data[n + 8 : n + 10] == b"= "]
     start = draw(st.sampled_from(starts))
     value = draw(VALUES)
+    if data[start : start + 8].decode().strip() in COUNTS and isinstance(value, int):
+        value %= 1000
     text = f"'{value}'" if isinstance(value, str) else str(value)
     data[start + 10 : start + 80] = f"{text:>20}"[:70].ljust(70).encode("ascii", "replace")
     return Broken(name, [start, text], bytes(data))
