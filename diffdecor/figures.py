@@ -207,13 +207,13 @@ def figures_of(
 def _noise_figures(triple: Triple, result: Exposure, bad: NDArray[np.bool_]) -> dict[str, object]:
     """Return variance and correlation, before and after."""
     figures: dict[str, object] = {}
-    for when, exposure in (("before", triple.difference), ("after", result)):
-        if exposure.variance is not None:
-            variance = np.asarray(exposure.variance[0 : triple.shape[0]])
-            figures[f"variance_{when}"] = clipped_mean(variance[~bad])
     window = _middle(triple.shape)
     around = (window.rows, window.columns)
     middle, after = triple.cut(window), Triple(triple.science, triple.template, result).cut(window)
+    for when, exposure in (("before", middle.difference), ("after", after.difference)):
+        if exposure.variance is not None:
+            variance = np.asarray(exposure.variance)
+            figures[f"variance_{when}"] = clipped_mean(variance[~bad[around]])
     sigma2, mask = np.asarray(after.difference.variance), np.asarray(after.difference.mask)
     usable = ~bad[around] & (mask == 0)
     usable &= ~source_pixels(np.asarray(middle.science.image), usable)

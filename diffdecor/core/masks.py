@@ -40,15 +40,21 @@ def local_fill(
     rows, columns = np.nonzero(bad)
     if not rows.size:
         return filled
+    # Only what lies under some window is looked at: often a column or two of bad pixels.
+    around = tuple(
+        slice(max(0, int(places.min()) - WINDOWS[-1]), int(places.max()) + WINDOWS[-1] + 1)
+        for places in (rows, columns)
+    )
+    y, x = rows - around[0].start, columns - around[1].start
     # Sums are taken about the background, which keeps their rounding far below the noise.
-    totals = _window_sums(np.where(bad, 0.0, filled - background))
-    counts = _window_sums((~bad).astype(np.float64))
+    totals = _window_sums(np.where(bad[around], 0.0, filled[around] - background))
+    counts = _window_sums((~bad[around]).astype(np.float64))
     level = np.zeros(rows.size)
     known = np.zeros(rows.size, dtype=bool)
     for half_width in WINDOWS:
-        number = counts(rows, columns, half_width)
+        number = counts(y, x, half_width)
         found = ~known & (number >= _ENOUGH)
-        level[found] = totals(rows, columns, half_width)[found] / number[found]
+        level[found] = totals(y, x, half_width)[found] / number[found]
         known |= found
     filled[rows, columns] += level
     return filled
