@@ -122,7 +122,9 @@ def basis_images(model: BasisModel) -> NDArray[np.float64]:
             for j in range(degree + 1 - i):
                 px, py = profile[i], profile[j]
                 if i % 2 == 0 and j % 2 == 0:
-                    image = np.outer(py / py.sum(), px / px.sum())
+                    # Of a damaged width there may be nothing to normalise: refused as not finite.
+                    with np.errstate(divide="ignore", invalid="ignore"):
+                        image = np.outer(py / py.sum(), px / px.sum())
                     images.append(image - images[0] if images else image)
                 else:
                     images.append(np.outer(py, px))

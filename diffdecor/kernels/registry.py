@@ -21,13 +21,10 @@ from diffdecor.errors import ConfigError, DiffdecorError, InputError, KernelErro
 from diffdecor.fitsfile import UNREADABLE, one_line, tolerant
 from diffdecor.kernels.model import BasisKernel, MatchingKernel, Side, StampKernel
 from diffdecor.kernels.refused import refuse_exposure, refuse_known
-from diffdecor.kernels.source import Source, open_source
+from diffdecor.kernels.source import SLIPS, Source, open_source
 from diffdecor.registry import Format, Registry
 
 logger = logging.getLogger(__name__)
-
-# astropy asserts what it expects of the header of a table.
-_DAMAGED = (*UNREADABLE, AssertionError, AttributeError, ArithmeticError)
 
 PLUGINS = "diffdecor.kernels"
 """Group of entry points under which other packages name their modules with readers."""
@@ -189,7 +186,7 @@ def _read(source: Source, options: KernelOptions, *, carried: bool) -> MatchingK
             return known.reader.read(source, options)
     except DiffdecorError:
         raise
-    except _DAMAGED as error:
+    except (*UNREADABLE, *SLIPS) as error:
         problem = f"damaged {known.name} kernel ({one_line(error)})"
         msg = f"{source.name}: {problem}; fetch or make it again"
         raise InputError(msg) from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,16 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 
-from diffdecor.errors import KernelError
-from diffdecor.fitsfile import find_extension, image_shape, open_fits
+from diffdecor.errors import InputError, KernelError
+from diffdecor.fitsfile import find_extension, image_shape, one_line, open_fits
 from diffdecor.kernels.model import Side
 from diffdecor.kernels.textfile import TextFile, read_text
-from diffdecor.paths import split_extension
+from diffdecor.paths import Extension, split_extension
 
 SIDES: dict[str, Side] = {"TEMPLATE": "template", "SCIENCE": "science", "IMAGE": "science"}
+# What else astropy raises on headers that are not what it expects.
+SLIPS = (AssertionError, AttributeError, ArithmeticError)
+
 # Of damaged headers astropy makes HDUs without data.
 _IMAGES_AND_TABLES = (
     fits.PrimaryHDU,
@@ -117,7 +120,7 @@ def open_source(
     if written is not None:
         yield Source(path=path, name=str(argument), hdus=[written], difference=difference)
         return
-    with open_fits(argument) as (hdus, extension):
+    with _opened(argument) as (hdus, extension):
         whole = [hdu for hdu in hdus if isinstance(hdu, _IMAGES_AND_TABLES)]
         if not whole:
             msg = f"{argument}: holds neither an image nor a table; fetch it again"
@@ -129,6 +132,19 @@ def open_source(
             selected=None if extension is None else find_extension(hdus, extension, argument),
             difference=difference,
         )
+
+
+@contextmanager
+def _opened(argument: str | Path) -> Iterator[tuple[Any, Extension | None]]:
+    """Open a FITS file as `open_fits` does, with astropy's slips on damaged headers named."""
+    with ExitStack() as opened:
+        try:
+            found = opened.enter_context(open_fits(argument))
+        except SLIPS as error:
+            problem = f"not a readable FITS file ({one_line(error)}); check it or fetch it again"
+            msg = f"{argument}: {problem}"
+            raise InputError(msg) from error
+        yield found
 
 
 def scale_card(name: str, header: Any, keyword: str) -> float:  # noqa: ANN401  astropy has no types

@@ -352,3 +352,12 @@ def test_hurt_files(hurt, case):
     edit, problem = HURT[case]
     with pytest.raises(KernelError, match=rf"hurt\.fits: .*{problem}"):
         read_kernel(hurt("A1_diff", edit))
+
+
+def test_a_width_of_one_pixel_has_no_basis(native_data, tmp_path):
+    path = tmp_path / "B1_diff.fits"
+    with fits.open(native_data.parent / "hotpants" / "B1_diff.fits.gz") as hdus:
+        hdus[-1].header["FWKERN"] = 1
+        hdus.writeto(path, output_verify="ignore")
+    with pytest.raises(KernelError, match=r"B1_diff\.fits"):
+        read_kernel(path)
