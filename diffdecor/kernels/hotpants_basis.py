@@ -99,6 +99,7 @@ def _whole(name: str, header: fits.Header, keyword: str, least: int) -> int:
     raise KernelError(msg)
 
 
+@np.errstate(all="ignore")  # of widths and sigmas that cannot be: the kernel refuses NaN itself
 def basis_images(model: BasisModel) -> NDArray[np.float64]:
     """Return the basis images: Gaussians times polynomials, of which only the first has a sum.
 
