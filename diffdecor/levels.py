@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,15 +11,13 @@ from numpy.typing import NDArray
 
 from diffdecor.config import IGNORED_PLANES, DecorrelationConfig
 from diffdecor.core.grid import Window
-from diffdecor.core.planes import bands
-from diffdecor.core.statistics import clipped_mean
+from diffdecor.core.parallel import cores, ordered_map
 from diffdecor.errors import ConfigError, InputError
 from diffdecor.images import Exposure
+from diffdecor.variances import BLOCK, block_medians, streamed_level, window_levels
 
 log = logging.getLogger(__name__)
 
-BLOCK = 16
-"""Size of the blocks in which steps of the noise level are looked for, pixels."""
 _NEAR = 1.6
 
 
@@ -38,31 +36,6 @@ class NoiseLevels:
     science: NDArray[np.float64]
     template: NDArray[np.float64]
     fallback: NDArray[np.bool_]
-
-
-def usable_variances(exposure: Exposure, rows: slice, ignore: Sequence[str]) -> NDArray[np.float64]:
-    """Return rows of a variance plane, NaN where a pixel does not count for noise levels."""
-    values = np.array(exposure.variance[rows], dtype=np.float64)  # type: ignore[index]
-    if exposure.mask is not None:
-        ignored = np.asarray(exposure.mask[rows]) & exposure.mask_planes.value(ignore)
-        values[ignored != 0] = np.nan
-    values[~np.isfinite(values)] = np.nan
-    return values
-
-
-def window_levels(
-    exposure: Exposure, windows: Sequence[Window], ignore: Sequence[str]
-) -> NDArray[np.float64]:
-    """Return the clipped mean of the variance plane in every window ``(n,)``, NaN where unknown."""
-    levels = np.full(len(windows), np.nan)
-    by_rows: dict[tuple[int, int], list[int]] = {}
-    for number, window in enumerate(windows):
-        by_rows.setdefault((window.y0, window.y1), []).append(number)
-    for (start, stop), numbers in by_rows.items():
-        rows = usable_variances(exposure, slice(start, stop), ignore)
-        for number in numbers:
-            levels[number] = clipped_mean(rows[:, windows[number].columns])
-    return levels
 
 
 def noise_levels(
@@ -95,49 +68,63 @@ def noise_levels(
     InputError
         If an image has no pixel with a usable variance at all, or no noise in either image.
     """
-    fallback = np.zeros(len(windows), dtype=bool)
-    found = {}
-    for role, images in (("science", science), ("template", template)):
+    sides = {"science": _images(science), "template": _images(template)}
+    measured = _measured(sides, windows, config)
+    found, fallback = {}, np.zeros(len(windows), dtype=bool)
+    for role, exposures in sides.items():
         given = getattr(config, f"{role}_variance")
-        exposures = (images,) if isinstance(images, Exposure) else tuple(images)
         rows = []
         for exposure in exposures:
-            levels, missing = _levels(exposure, given, role, windows, config.ignore_planes)
+            levels = np.full(len(windows), given) if given is not None else next(measured)
+            missing = np.isnan(levels)
+            if missing.any():
+                levels = _completed(levels, windows, exposure, config)
             rows.append(levels)
             fallback |= missing
         found[role] = rows[0] if len(rows) == 1 else np.array(rows)
-    silent = (np.atleast_2d(found["science"]) == 0).all(axis=0) & (
-        np.atleast_2d(found["template"]) == 0
-    ).all(axis=0)
-    if silent.any():
-        names = ", ".join(
-            images.name if isinstance(images, Exposure) else images[0].name
-            for images in (science, template)
-        )
+    _refuse_silence(sides, found)
+    return NoiseLevels(found["science"], found["template"], fallback)
+
+
+def _images(images: Exposure | Sequence[Exposure]) -> tuple[Exposure, ...]:
+    return (images,) if isinstance(images, Exposure) else tuple(images)
+
+
+def _measured(
+    sides: Mapping[str, Sequence[Exposure]],
+    windows: Sequence[Window],
+    config: DecorrelationConfig,
+) -> Iterator[NDArray[np.float64]]:
+    """Measure the levels ``(n,)`` of every image that has none given, several at a time."""
+    exposures: list[Exposure] = []
+    for role, images in sides.items():
+        if getattr(config, f"{role}_variance") is None:
+            for exposure in images:
+                _require_variance(exposure, role)
+            exposures += images
+    threads = config.threads or cores()
+    together = max(1, min(threads, len(exposures)))
+    return ordered_map(
+        lambda exposure: window_levels(
+            exposure, windows, config.ignore_planes, threads // together
+        ),
+        exposures,
+        together,
+    )
+
+
+def _refuse_silence(
+    sides: Mapping[str, Sequence[Exposure]], found: Mapping[str, NDArray[np.float64]]
+) -> None:
+    """Refuse images without any noise."""
+    silent = [(np.atleast_2d(levels) == 0).all(axis=0) for levels in found.values()]
+    if (silent[0] & silent[1]).any():
+        names = ", ".join(exposures[0].name for exposures in sides.values())
         msg = (
             f"{names}: both variance planes are zero: there is no noise to whiten; give "
             "--science-variance and --template-variance"
         )
         raise InputError(msg)
-    return NoiseLevels(found["science"], found["template"], fallback)
-
-
-def _levels(
-    exposure: Exposure,
-    given: float | None,
-    role: str,
-    windows: Sequence[Window],
-    ignore: Sequence[str],
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return the levels of one image, and where they are not those of the window itself."""
-    if given is not None:
-        return np.full(len(windows), given), np.zeros(len(windows), dtype=bool)
-    _require_variance(exposure, role)
-    levels = window_levels(exposure, windows, ignore)
-    missing = np.isnan(levels)
-    if missing.any():
-        levels = _completed(levels, windows, exposure, ignore)
-    return levels, missing
 
 
 def _require_variance(exposure: Exposure, role: str) -> None:
@@ -153,7 +140,7 @@ def _completed(
     levels: NDArray[np.float64],
     windows: Sequence[Window],
     exposure: Exposure,
-    ignore: Sequence[str],
+    config: DecorrelationConfig,
 ) -> NDArray[np.float64]:
     """Fill missing levels from the neighbours, then from the image."""
     completed = levels.copy()
@@ -168,7 +155,7 @@ def _completed(
             completed[number] = levels[near].mean()
             continue
         if image_level is None:
-            image_level = whole_level(exposure, ignore)
+            image_level = whole_level(exposure, config)
         completed[number] = image_level
     log.warning(
         "%s: %d of %d windows have no usable variance; they take the level of their neighbours "
@@ -180,13 +167,14 @@ def _completed(
     return completed
 
 
-def whole_level(exposure: Exposure, ignore: Sequence[str]) -> float:
+def whole_level(exposure: Exposure, config: DecorrelationConfig) -> float:
     """Return the noise variance of a whole image, of its masked pixels if there are no others."""
-    for planes in (ignore, ()):
-        parts = [usable_variances(exposure, rows, planes) for rows in bands(exposure.shape)]
-        level = clipped_mean(np.concatenate(parts))
+    ny, nx = exposure.shape
+    everything = Window(0, nx, 0, ny)
+    for planes in (config.ignore_planes, ()):
+        level = streamed_level(exposure, everything, planes, config.threads or cores())
         if np.isfinite(level):
-            if planes is not ignore:
+            if planes is not config.ignore_planes:
                 log.warning(
                     "%s: every pixel is masked; its noise level is that of all pixels",
                     exposure.name,
@@ -227,26 +215,17 @@ def block_log_ratios(
         for exposure in exposures:
             if given is None:
                 _require_variance(exposure, role)
-            logs.append(flat if given is not None else _block_logs(exposure, config.ignore_planes))
+            logs.append(flat if given is not None else _block_logs(exposure, config))
     return np.asarray(np.array(logs[1:]) - logs[0])
 
 
-def _block_logs(exposure: Exposure, ignore: Sequence[str]) -> NDArray[np.float64]:
-    nx = exposure.shape[1]
-    across = -(-nx // BLOCK)
-    medians = []
-    for rows in bands(exposure.shape, BLOCK):
-        values = usable_variances(exposure, rows, ignore)[::2, ::2]
-        padded = np.full((values.shape[0], across * BLOCK // 2), np.nan)
-        padded[:, : values.shape[1]] = values
-        blocks = padded.reshape(values.shape[0], across, BLOCK // 2).transpose(1, 0, 2)
-        ordered = np.sort(blocks.reshape(across, -1), axis=1)  # NaN goes last
-        count = np.isfinite(ordered).sum(axis=1)
-        medians.append(ordered[np.arange(across), np.maximum(count - 1, 0) // 2])
+def _block_logs(exposure: Exposure, config: DecorrelationConfig) -> NDArray[np.float64]:
+    """Return the logarithm of the noise level in every block, NaN where unknown."""
+    medians = block_medians(exposure, config.ignore_planes, config.threads or cores())
     with np.errstate(divide="ignore", invalid="ignore"):
-        logs = np.log(np.array(medians))
+        logs = np.log(medians.astype(np.float64))
     logs[~np.isfinite(logs)] = np.nan
-    return np.asarray(logs, dtype=np.float64)
+    return np.asarray(logs)
 
 
 def check_planes(exposures: Sequence[Exposure], names: Sequence[str], option: str) -> None:

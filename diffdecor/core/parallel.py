@@ -1,0 +1,58 @@
+"""Work done by several threads at a time, its results in order."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Done = TypeVar("Done")
+
+
+def cores() -> int:
+    """Return the number of processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def ordered_map(
+    function: Callable[[Item], Done], items: Iterable[Item], threads: int
+) -> Iterator[Done]:
+    """Apply a function to items, several at a time, and give the results in the items' order.
+
+    No more than two results per thread wait to be taken, so memory stays bounded. Numpy lets other
+    threads run while it works; results that are combined in order do not depend on their number.
+
+    Parameters
+    ----------
+    function : callable
+        Takes one item.
+    items : iterable
+        What it takes.
+    threads : int
+        How many work at a time.
+
+    Yields
+    ------
+    result
+        Of every item in turn; an exception that `function` raises comes out here.
+    """
+    if threads == 1:
+        yield from map(function, items)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[Done]] = deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) == 2 * threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

@@ -1,0 +1,205 @@
+"""Levels of a variance plane: clipped means in windows, medians in blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffdecor.core.grid import Window
+from diffdecor.core.parallel import ordered_map
+from diffdecor.core.planes import bands
+from diffdecor.core.statistics import clipped_mean, streamed_clipped_mean
+from diffdecor.images import Exposure
+
+BLOCK = 16
+"""Size of the blocks in which steps of the noise level are looked for, pixels."""
+_BAND_PIXELS = 1 << 19
+_MOST_HELD = 1 << 22
+"""Pixels of a row of windows that are held in memory, for each thread."""
+
+
+def usable_variances(
+    exposure: Exposure, rows: slice, ignore: Sequence[str], columns: slice = slice(None)
+) -> NDArray[np.floating]:
+    """Return rows of a variance plane, NaN where a pixel does not count for noise levels.
+
+    Parameters
+    ----------
+    exposure : Exposure
+        With a variance plane.
+    rows : slice
+        Which rows.
+    ignore : sequence of str
+        Mask planes whose pixels do not count.
+    columns : slice
+        Which columns.
+
+    Returns
+    -------
+    array (n, nx)
+        In the precision of the plane.
+    """
+    values, usable = _variances(exposure, rows, columns, ignore)
+    return values if usable.all() else np.where(usable, values, np.nan)
+
+
+def _variances(
+    exposure: Exposure, rows: slice, columns: slice, ignore: Sequence[str], step: int = 1
+) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
+    """Return variances of some pixels, each `step`-th along either axis, and which count."""
+    values = np.asarray(exposure.variance[rows])[::step, columns][:, ::step]  # type: ignore[index]
+    if values.dtype.kind != "f":
+        values = values.astype(np.float64)
+    usable = np.isfinite(values)
+    bits = exposure.mask_planes.value(ignore)
+    if exposure.mask is not None and bits:
+        usable &= np.asarray(exposure.mask[rows])[::step, columns][:, ::step] & bits == 0
+    return values, usable
+
+
+def window_levels(
+    exposure: Exposure, windows: Sequence[Window], ignore: Sequence[str], threads: int = 1
+) -> NDArray[np.float64]:
+    """Return the clipped mean of a variance plane in windows.
+
+    Parameters
+    ----------
+    exposure : Exposure
+        With a variance plane.
+    windows : sequence of Window
+        Where; the rows of windows beside each other are read once.
+    ignore : sequence of str
+        Mask planes whose pixels do not count.
+    threads : int
+        How many work at a time.
+
+    Returns
+    -------
+    array (n,)
+        In the order of the windows; NaN where no pixel counts.
+    """
+    by_rows: dict[tuple[int, int], list[int]] = {}
+    for number, window in enumerate(windows):
+        by_rows.setdefault((window.y0, window.y1), []).append(number)
+    parts = [part for numbers in by_rows.values() for part in _held(numbers, windows)]
+    inside = threads if len(parts) == 1 else 1
+
+    def measured(numbers: Sequence[int]) -> list[float]:
+        if len(numbers) == 1:
+            return [streamed_level(exposure, windows[numbers[0]], ignore, inside)]
+        return _levels_in_a_row(exposure, [windows[number] for number in numbers], ignore)
+
+    levels = np.full(len(windows), np.nan)
+    for numbers, found in zip(parts, ordered_map(measured, parts, threads), strict=True):
+        levels[numbers] = found
+    return levels
+
+
+def _held(numbers: Sequence[int], windows: Sequence[Window]) -> list[list[int]]:
+    """Split a row of windows into as many at a time as are held in memory."""
+    numbers = sorted(numbers, key=lambda number: windows[number].x0)
+    parts: list[list[int]] = []
+    for number in numbers:
+        window = windows[number]
+        first = windows[parts[-1][0]].x0 if parts else 0
+        if not parts or (window.x1 - first) * (window.y1 - window.y0) > _MOST_HELD:
+            parts.append([])
+        parts[-1].append(number)
+    return parts
+
+
+def _levels_in_a_row(
+    exposure: Exposure, windows: Sequence[Window], ignore: Sequence[str]
+) -> list[float]:
+    """Return the levels in windows of the same rows, from left to right: rows are read once."""
+    left = windows[0].x0
+    columns = slice(left, max(window.x1 for window in windows))
+    values = np.concatenate(
+        [
+            usable_variances(exposure, rows, ignore, columns)
+            for rows in _bands(windows[0], exposure.shape[1])
+        ]
+    )
+    return [clipped_mean(values[:, window.x0 - left : window.x1 - left]) for window in windows]
+
+
+def streamed_level(
+    exposure: Exposure, window: Window, ignore: Sequence[str], threads: int
+) -> float:
+    """Return the clipped mean of a variance plane in a window of any size, in bounded memory.
+
+    Parameters
+    ----------
+    exposure : Exposure
+        With a variance plane.
+    window : Window
+        Where.
+    ignore : sequence of str
+        Mask planes whose pixels do not count.
+    threads : int
+        How many work at a time.
+
+    Returns
+    -------
+    float
+        NaN where no pixel counts.
+    """
+
+    def read(rows: slice) -> NDArray[np.floating]:
+        values, usable = _variances(exposure, rows, window.columns, ignore)
+        return values[usable]
+
+    return streamed_clipped_mean(read, _bands(window, exposure.shape[1]), threads)
+
+
+def _bands(window: Window, nx: int) -> list[slice]:
+    """Return the rows of a window, some at a time."""
+    height = max(1, _BAND_PIXELS // nx)
+    return [
+        slice(start, min(start + height, window.y1))
+        for start in range(window.y0, window.y1, height)
+    ]
+
+
+def block_medians(exposure: Exposure, ignore: Sequence[str], threads: int) -> NDArray[np.floating]:
+    """Return the median variance in every block of pixels, from each second one along either axis.
+
+    Parameters
+    ----------
+    exposure : Exposure
+        With a variance plane.
+    ignore : sequence of str
+        Mask planes whose pixels do not count.
+    threads : int
+        How many work at a time.
+
+    Returns
+    -------
+    array (by, bx)
+        The lower median where there are two; NaN where no pixel counts.
+    """
+    across = -(-exposure.shape[1] // BLOCK)
+
+    def medians(rows: slice) -> NDArray[np.floating]:
+        values, usable = _variances(exposure, rows, slice(None), ignore, step=2)
+        along = -(-(rows.stop - rows.start) // BLOCK)
+        padded = np.full((along * BLOCK // 2, across * BLOCK // 2), np.nan, dtype=values.dtype)
+        np.copyto(padded[: values.shape[0], : values.shape[1]], values, where=usable)
+        blocks = padded.reshape(along, BLOCK // 2, across, BLOCK // 2).swapaxes(1, 2)
+        return _lower_medians(blocks.reshape(along, across, -1))
+
+    rows = bands(exposure.shape, BLOCK * max(1, _BAND_PIXELS // exposure.shape[1] // BLOCK))
+    return np.concatenate(list(ordered_map(medians, rows, threads)))
+
+
+def _lower_medians(values: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return the (lower) median along the last axis of what is not NaN."""
+    count = np.isfinite(values).sum(axis=-1, keepdims=True)
+    places = np.maximum(count - 1, 0) // 2
+    if (places == places.flat[0]).all():
+        ordered = np.partition(values, places.flat[0], axis=-1)
+    else:
+        ordered = np.sort(values, axis=-1)  # NaN goes last
+    return np.take_along_axis(ordered, places, axis=-1)[..., 0]
