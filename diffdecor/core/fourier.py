@@ -1,7 +1,7 @@
 """Stamps and their transforms: shapes, origins, padding.
 
 A stamp is a small array ``(ny, nx)`` with an explicit origin ``(cx, cy)``: the 0-based pixel that
-sits on the pixel it is applied to. Transforms are those of ``scipy.fft.rfft2`` with the origin at
+sits on the pixel it is applied to. Transforms are those of ``numpy.fft.rfft2`` with the origin at
 index ``[0, 0]``, so a symmetric stamp has a real transform and the value at ``[0, 0]`` is its sum.
 All functions take any number of leading axes: a stack of stamps is one batch.
 """
@@ -9,7 +9,6 @@ All functions take any number of leading axes: a stack of stamps is one batch.
 from __future__ import annotations
 
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 
 Origin = tuple[int, int]
@@ -28,7 +27,32 @@ def fast_shape(ny: int, nx: int) -> tuple[int, int]:
     tuple of int
         ``(ny, nx)``.
     """
-    return int(scipy.fft.next_fast_len(ny, real=True)), int(scipy.fft.next_fast_len(nx, real=True))
+    return fast_length(ny), fast_length(nx)
+
+
+def fast_length(least: int) -> int:
+    """Return the smallest number without other prime factors than 2, 3 and 5.
+
+    Parameters
+    ----------
+    least : int
+        What it must at least be.
+
+    Returns
+    -------
+    int
+        Length of a fast transform.
+    """
+    best = 1 << max(0, least - 1).bit_length()
+    fives = 1
+    while fives < best:
+        odd = fives
+        while odd < best:
+            twos = max(0, -(-least // odd) - 1).bit_length()
+            best = min(best, odd << twos)
+            odd *= 3
+        fives *= 5
+    return best
 
 
 def wrap(
@@ -76,9 +100,9 @@ def transfer(
     Returns
     -------
     array (..., ny, nx // 2 + 1)
-        ``scipy.fft.rfft2`` of the wrapped stamps.
+        ``numpy.fft.rfft2`` of the wrapped stamps.
     """
-    return np.asarray(scipy.fft.rfft2(wrap(stamps, origin, shape)))
+    return np.asarray(np.fft.rfft2(wrap(stamps, origin, shape)))
 
 
 def centred(wrapped: NDArray[np.float64], half_width: int) -> NDArray[np.float64]:
@@ -129,8 +153,8 @@ def convolve_stamps(
     ny = first.shape[-2] + second.shape[-2] - 1
     nx = first.shape[-1] + second.shape[-1] - 1
     shape = fast_shape(ny, nx)
-    product = scipy.fft.rfft2(first, shape) * scipy.fft.rfft2(second, shape)
-    both = scipy.fft.irfft2(product, shape)[..., :ny, :nx]
+    product = np.fft.rfft2(first, shape) * np.fft.rfft2(second, shape)
+    both = np.fft.irfft2(product, shape)[..., :ny, :nx]
     return np.asarray(both), (
         first_origin[0] + second_origin[0],
         first_origin[1] + second_origin[1],

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from diffdecor.core.fourier import Origin, transfer
+from diffdecor.core.fourier import Origin
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +60,9 @@ class NoiseSide:
 
     def gain(self, shape: tuple[int, int]) -> NDArray[np.float64]:
         """Return ``|kernel(k)|^2`` on the frequencies of a real transform, ``(n, ny, nx//2+1)``."""
-        kernel = transfer(self.stamps, self.origin, shape)
+        if self.stamps.shape[1:] == (1, 1):
+            return np.broadcast_to(self.stamps**2, (len(self), shape[0], shape[1] // 2 + 1))
+        kernel = np.fft.rfft2(self.stamps, shape)  # the origin is a matter of the phase only
         return kernel.real**2 + kernel.imag**2
 
     def power(self, shape: tuple[int, int]) -> NDArray[np.float64]:

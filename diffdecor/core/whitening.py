@@ -8,14 +8,15 @@ instead, ``C(k) = |A(k) / A(0)|^2 P(0) / P(k)``, which is bounded where A vanish
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 
-from diffdecor.core.fourier import centred, fast_shape
+from diffdecor.core.fourier import centred, fast_length
 from diffdecor.core.noise import AnySide, NoiseSide
+from diffdecor.core.parallel import ordered_map
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +26,10 @@ FLOOR = 1e-6
 """Smallest noise power, in units of P(0), that a filter undoes; below, psi would exceed 1000."""
 MAX_HALF_WIDTH = 256
 """Longest filter arm, pixels."""
-_BATCH_PIXELS = 1 << 22
+_LONGEST_ARM = 0.4
+"""Half width of a filter in units of its transform's size: what wraps around comes from half as far
+again beyond the cut, where a filter that falls off is far smaller."""
+_BATCH_PIXELS = 1 << 17
 _VISIBLE_TAIL = 1e-4
 
 
@@ -121,13 +125,17 @@ class Filters:
 
 
 def compact_filters(
-    science: AnySide, template: AnySide, *, score: bool = False, tail: float = TAIL
+    science: AnySide,
+    template: AnySide,
+    *,
+    score: bool = False,
+    tail: float = TAIL,
+    threads: int = 1,
 ) -> Filters:
     """Return the filters at every place, cut where their tail has become negligible.
 
     The length is that of the longest filter. It follows from the L2 norm of what is cut off, on a
-    grid at least four times as long as the filter, so that the periodicity of the transform does
-    not matter.
+    grid so much longer than the filter that the periodicity of the transform does not matter.
 
     Parameters
     ----------
@@ -137,6 +145,8 @@ def compact_filters(
         Whether the difference is a score image.
     tail : float
         Share of the L2 norm that may be cut off.
+    threads : int
+        How many work at a time; the result does not depend on it.
 
     Returns
     -------
@@ -147,7 +157,7 @@ def compact_filters(
     probe = _extremes(science, template)
     while True:
         size, half_width = _length(science[probe], template[probe], score=score, tail=tail)
-        stamps, lost = _cut_filters(science, template, size, half_width, score=score)
+        stamps, lost = _cut_filters(science, template, size, half_width, threads, score=score)
         worst = int(np.argmax(lost))
         if lost[worst] <= tail or worst in probe:
             break
@@ -177,21 +187,41 @@ def _extremes(science: AnySide, template: AnySide) -> NDArray[np.intp]:
 
 
 def _cut_filters(
-    science: AnySide, template: AnySide, size: int, half_width: int, *, score: bool
+    science: AnySide,
+    template: AnySide,
+    size: int,
+    half_width: int,
+    threads: int,
+    *,
+    score: bool,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return all filters ``(n, 2m + 1, 2m + 1)``, and the share of each that was cut off."""
-    batch = max(1, _BATCH_PIXELS // size**2)
-    stamps, lost = [], []
-    inside = np.arange(-half_width, half_width + 1)
-    for start in range(0, len(science), batch):
+    number, batch = len(science), max(1, _BATCH_PIXELS // size**2)
+    stamps = np.empty((number, 2 * half_width + 1, 2 * half_width + 1))
+    lost = np.empty(number)
+
+    def make(start: int) -> None:
         part = slice(start, start + batch)
         wrapped = _wrapped_filters(science[part], template[part], size, score=score)
-        cut = centred(wrapped, half_width)
-        stamps.append(cut / cut.sum(axis=(1, 2), keepdims=True))
-        wrapped[:, inside[:, np.newaxis], inside] = 0.0
-        beyond = np.sum(wrapped**2, axis=(1, 2))
-        lost.append(np.sqrt(beyond / (beyond + np.sum(cut**2, axis=(1, 2)))))
-    return np.concatenate(stamps), np.concatenate(lost)
+        stamps[part], lost[part] = _cut(wrapped, half_width)
+
+    for _ in ordered_map(make, range(0, number, batch), threads):
+        pass
+    return stamps, lost
+
+
+def _cut(
+    wrapped: NDArray[np.float64], half_width: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return what is kept of wrapped filters, which are overwritten, and the share that is not."""
+    kept = centred(wrapped, half_width)
+    for rows in (slice(half_width + 1), slice(wrapped.shape[-2] - half_width, None)):
+        for columns in (slice(half_width + 1), slice(wrapped.shape[-1] - half_width, None)):
+            wrapped[:, rows, columns] = 0.0
+    beyond = np.square(wrapped, out=wrapped).sum(axis=(1, 2))
+    share = np.sqrt(beyond / (beyond + (kept**2).sum(axis=(1, 2))))
+    kept /= kept.sum(axis=(1, 2), keepdims=True)
+    return kept, share
 
 
 def _warn_of_floor(science: AnySide, template: AnySide) -> None:
@@ -212,19 +242,19 @@ def _wrapped_filters(
     """Return the periodic filters ``(n, size, size)``, origin at index [0, 0]."""
     shape = (size, size)
     transforms = filter_transfer(science, template, shape, score=score)
-    return np.asarray(scipy.fft.irfft2(transforms, shape))
+    return np.asarray(np.fft.irfft2(transforms, shape))
 
 
 def _length(science: AnySide, template: AnySide, *, score: bool, tail: float) -> tuple[int, int]:
     """Return transform size and half width that do for the longest of the filters."""
     members = (*science.members, *template.members)
     widest = max(max(one.stamps.shape[1:]) for one in members)
-    size: int = fast_shape(max(64, 4 * widest), 1)[0]
+    size = fast_length(max(64, 2 * widest))
     while True:
         wrapped = _wrapped_filters(science, template, size, score=score)
         half_width = _tail_half_width(wrapped, tail)
-        if half_width <= size // 4:
-            return size, half_width
+        if half_width <= min(_LONGEST_ARM * size, MAX_HALF_WIDTH):
+            return fast_length(max(widest, math.ceil(half_width / _LONGEST_ARM))), half_width
         if size >= 4 * MAX_HALF_WIDTH:
             return size, MAX_HALF_WIDTH
         size *= 2

@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from diffdecor.core.fourier import centred, convolve_stamps, fast_shape, reflect, transfer, wrap
+from diffdecor.core.fourier import (
+    centred,
+    convolve_stamps,
+    fast_length,
+    fast_shape,
+    reflect,
+    transfer,
+    wrap,
+)
 
 SHAPES = [(1, 1), (1, 5), (4, 1), (5, 5), (6, 7), (7, 4)]
 
@@ -23,6 +31,18 @@ def test_fast_shape_is_large_enough(ny, nx):
     fast = fast_shape(ny, nx)
     assert ny <= fast[0] <= 2 * ny
     assert nx <= fast[1] <= 2 * nx
+
+
+def test_fast_lengths_are_the_next_without_large_factors():
+    def is_fast(number):
+        for factor in (2, 3, 5):
+            while number % factor == 0:
+                number //= factor
+        return number == 1
+
+    fast = [number for number in range(1, 2200) if is_fast(number)]
+    for least in range(1, 2100):
+        assert fast_length(least) == next(number for number in fast if number >= least)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

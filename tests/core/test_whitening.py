@@ -9,11 +9,11 @@ import logging
 import numpy as np
 import oracle
 import pytest
-import scipy.fft
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 
+from diffdecor.core.fourier import centred
 from diffdecor.core.noise import NoiseSide, white_side
 from diffdecor.core.whitening import (
     FLOOR,
@@ -56,7 +56,7 @@ def covariance(*sides):
 
 def matrix_of(transform):
     """Convolution matrix of a filter given by its real transform."""
-    stamp = scipy.fft.irfft2(transform, TORUS)
+    stamp = np.fft.irfft2(transform, TORUS)
     return oracle.torus_matrix(stamp, (0, 0), TORUS)
 
 
@@ -193,7 +193,7 @@ def test_compact_filters_keep_their_norm(places):
     filters = compact_filters(science, convolved)
     size = 256
     transform = filter_transfer(science, convolved, (size, size))
-    whole = scipy.fft.irfft2(transform, (size, size))
+    whole = np.fft.irfft2(transform, (size, size))
     middle = size // 2
     whole = np.roll(whole, (middle, middle), axis=(1, 2))
     reach = np.s_[middle - filters.half_width : middle + filters.half_width + 1]
@@ -201,6 +201,43 @@ def test_compact_filters_keep_their_norm(places):
     lost = np.sqrt((whole**2).sum(axis=(1, 2)) / (filters.stamps**2).sum(axis=(1, 2)))
     assert lost.max() < 100 * TAIL  # the cut, and what it does to the sum
     assert filters.tail <= 2 * TAIL
+
+
+@pytest.mark.parametrize("ratio", [10, 1, 0.1])
+@pytest.mark.parametrize(
+    "stamp",
+    [
+        oracle.gaussian(21, 1.0),
+        oracle.gaussian(31, 3.0, axis_ratio=0.4, angle=0.3),
+        oracle.gaussian((1, 31), 2.0),
+        np.ones((4, 4)) / 16,
+        np.ones((9, 9)) / 81,
+    ],
+    ids=["narrow", "elongated", "row", "small box", "large box"],
+)
+def test_filters_are_those_of_a_large_transform(stamp, ratio):
+    """The transform is just as large as it must be: nothing wraps into the filter."""
+    ky, kx = stamp.shape
+    sides = white_side([ratio]), side(1.0, 1.0, (stamp, (kx // 2, ky // 2)))
+    filters = compact_filters(*sides)
+    size = 1024
+    exact = centred(
+        np.fft.irfft2(filter_transfer(*sides, (size, size)), (size, size)), filters.half_width
+    )
+    norm = np.sqrt((exact**2).sum())
+    assert np.sqrt(((filters.stamps * exact.sum() - exact) ** 2).sum()) < 0.1 * TAIL * norm
+
+
+def test_threads_do_not_change_the_filters():
+    rng = np.random.default_rng(6)
+    stamps = np.array([oracle.gaussian(15, sigma) for sigma in rng.uniform(0.6, 1.8, 100)])
+    levels = rng.uniform(0.5, 2, 100)
+    sides = white_side(levels), NoiseSide(levels[::-1], np.ones(100), stamps, (7, 7))
+    once = compact_filters(*sides)
+    for threads in (2, 4):
+        again = compact_filters(*sides, threads=threads)
+        assert again.tail == once.tail
+        assert_array_equal(again.stamps, once.stamps)
 
 
 def test_filters_of_many_places_are_those_of_each():
