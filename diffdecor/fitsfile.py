@@ -5,16 +5,17 @@ Used by everything that reads FITS. Which HDU means what is not known here.
 
 from __future__ import annotations
 
-import gzip
-import io
 import logging
+import os
 import stat
 import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from astropy.io import fits
@@ -24,6 +25,8 @@ from numpy.typing import NDArray
 
 from diffdecor.errors import InputError
 from diffdecor.paths import Extension, split_extension
+from diffdecor.pixels import scaling_of
+from diffdecor.unpack import open_unpacked
 
 logger = logging.getLogger(__name__)
 
@@ -45,17 +48,19 @@ Hdu = Any
 Hdus = Any
 Header = Any
 
-GZIP_MAGIC = b"\x1f\x8b"
-
 
 @contextmanager
-def open_fits(argument: str | Path) -> Iterator[tuple[Hdus, Extension | None]]:
+def open_fits(
+    argument: str | Path, *, anew: bool = False
+) -> Iterator[tuple[Hdus, Extension | None]]:
     """Open a FITS file, whole or ``file.fits[EXT]``, and close it afterwards.
 
     Parameters
     ----------
     argument : str or Path
         The file, plain, gzipped or tile-compressed, with an extension in brackets or not.
+    anew : bool
+        Open it even where `each_opened_once` has it open: it is to stay open for longer.
 
     Yields
     ------
@@ -72,11 +77,47 @@ def open_fits(argument: str | Path) -> Iterator[tuple[Hdus, Extension | None]]:
     """
     path, extension = split_extension(argument)
     check_file(path)
-    with tolerant(path) as complaints:
-        hdus, size = _load(path)
-    with hdus:
-        _check_complete(hdus, size, path, complaints)
+    kept = _kept.get()
+    if kept is not None and not anew:
+        yield kept.hdus(path), extension
+        return
+    with _opened(path) as hdus:
         yield hdus, extension
+
+
+@contextmanager
+def each_opened_once() -> Iterator[None]:
+    """Open every FITS file once while this block lasts, however often it is asked for.
+
+    A file that has been replaced meanwhile is another one. Files are closed when the block ends.
+    """
+    if _kept.get() is not None:
+        yield
+        return
+    with ExitStack() as stack:
+        token = _kept.set(_Kept(stack))
+        try:
+            yield
+        finally:
+            _kept.reset(token)
+
+
+def file_of(hdu: Hdu) -> BinaryIO | None:
+    """Return the file that holds an HDU byte by byte, at the places that astropy gives.
+
+    Parameters
+    ----------
+    hdu : HDU
+        Of a file opened with `open_fits` that is still open.
+
+    Returns
+    -------
+    BinaryIO or None
+        What a gzipped file was unpacked into. None where astropy unpacks the file itself, and for
+        an HDU that is in no file.
+    """
+    found = (_fileinfo(hdu) or {}).get("file")
+    return None if found is None or found.compression else _files.get(found)
 
 
 @contextmanager
@@ -166,27 +207,12 @@ def read_pixels(hdu: Hdu, name: object) -> NDArray[Any]:
     InputError
         If the data are damaged, or neither integers nor floats.
     """
-    raw, header = _raw_pixels(hdu, name), hdu.header
-    scale, zero = _scaling(header, name)
-    if raw.dtype.kind == "f":
-        pixels = raw.astype(raw.dtype.newbyteorder("="), copy=False)
-    else:
-        dtype = np.float32 if raw.dtype.itemsize <= 2 else np.float64
-        if scale == 1 and zero == int(zero):
-            pixels, zero = _shifted(raw, zero).astype(dtype), 0
-        else:
-            pixels = raw.astype(dtype)
-        if isinstance(header.get("BLANK"), int):
-            pixels[raw == header["BLANK"]] = np.nan
-    if scale != 1:
-        pixels = pixels * pixels.dtype.type(scale)
-    if zero != 0:
-        pixels = pixels + pixels.dtype.type(zero)
-    return pixels.reshape(image_shape(hdu))
+    stored = stored_numbers(hdu, name)
+    return scaling_of(hdu.header, name).pixels(stored).reshape(image_shape(hdu))
 
 
-def read_integers(hdu: Hdu, name: object) -> NDArray[np.integer[Any]]:
-    """Read an image HDU of whole numbers, a mask, whatever type it was stored in.
+def stored_numbers(hdu: Hdu, name: object) -> NDArray[Any]:
+    """Read the numbers of an image HDU as they are stored, without BSCALE and BZERO.
 
     Parameters
     ----------
@@ -197,26 +223,31 @@ def read_integers(hdu: Hdu, name: object) -> NDArray[np.integer[Any]]:
 
     Returns
     -------
-    array of integers
-        Shape of `image_shape`, native byte order.
+    array
+        Integers or floats in any byte order, with all axes.
 
     Raises
     ------
     InputError
-        If the data are damaged, or if a pixel is not a whole number.
+        If the data are damaged, or neither integers nor floats.
     """
-    raw, header = _raw_pixels(hdu, name), hdu.header
-    scale, zero = _scaling(header, name)
-    if raw.dtype.kind != "f" and scale == 1 and zero == int(zero):
-        if zero == 0:
-            return raw.astype(raw.dtype.newbyteorder("="), copy=False).reshape(image_shape(hdu))
-        return _shifted(raw, zero).reshape(image_shape(hdu))
-    pixels = read_pixels(hdu, name)
-    whole = np.rint(pixels)
-    if not (np.isfinite(pixels).all() and np.allclose(pixels, whole, rtol=0, atol=1e-3)):
-        msg = f"{name}: a mask needs whole numbers, and this image has others; is it the mask?"
+    try:
+        with tolerant(name):
+            stored = hdu.data
+    except UNREADABLE as error:
+        raise damaged_pixels(name, error) from error
+    if stored is None or stored.dtype.kind not in "iuf":
+        kind = "nothing" if stored is None else f"{stored.dtype} numbers"
+        msg = f"{name}: the image holds {kind}; give an image of integers or floats"
         raise InputError(msg)
-    return np.asarray(np.clip(whole, -(2.0**62), 2.0**62), dtype=np.int64)
+    return np.asarray(stored)
+
+
+def damaged_pixels(name: object, error: object) -> InputError:
+    """Return what is to be raised where the pixels of a file cannot be read."""
+    return InputError(
+        f"{name}: the pixels cannot be read ({one_line(error)}); fetch the file again"
+    )
 
 
 def one_line(error: object) -> str:
@@ -250,25 +281,62 @@ def check_file(path: Path) -> None:
     raise InputError(msg)
 
 
-def _load(path: Path) -> tuple[Hdus, int]:
+def _fileinfo(hdu: Hdu) -> dict[str, Any] | None:
+    """Return where an HDU is in its file; astropy cannot tell it of damaged ones."""
+    return hdu.fileinfo() if hasattr(hdu, "fileinfo") else None
+
+
+class _Kept:
+    """The files that are open while `each_opened_once` lasts."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._hdus: dict[tuple[object, ...], Hdus] = {}
+
+    def hdus(self, path: Path) -> Hdus:
+        """Return the HDUs of a file."""
+        found = path.stat()
+        key = path.absolute(), found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+        if key not in self._hdus:
+            self._hdus[key] = self._stack.enter_context(_opened(path))
+        return self._hdus[key]
+
+
+_kept: ContextVar[_Kept | None] = ContextVar("kept", default=None)
+# The files that are open, by astropy's name for them.
+_files: WeakKeyDictionary[Any, BinaryIO] = WeakKeyDictionary()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Hdus]:
+    with ExitStack() as stack:
+        with tolerant(path) as complaints:
+            hdus = _load(path, stack)
+        _check_complete(hdus, path, complaints)
+        yield hdus
+
+
+def _load(path: Path, stack: ExitStack) -> Hdus:
     """Open the file and read all headers: only then is it known to be complete."""
-    hdus = None
     try:
-        source, size = _plain(path)
+        file = stack.enter_context(open_unpacked(path))
         # Unscaled: astropy leaves pixels equal to BLANK = 0 as they are.
-        hdus = fits.open(source, memmap=False, do_not_scale_image_data=True)
+        hdus = fits.open(file, memmap=False, do_not_scale_image_data=True)
+        stack.enter_context(hdus)
         for hdu in hdus:
             if hdu.size < 0:  # astropy would read the same header for ever
                 msg = f"HDU {hdu.name} is {hdu.size} bytes long"
                 raise OSError(msg)
             _drop_unparsable(hdu.header, path)
+        for found in filter(None, map(_fileinfo, hdus)):
+            _files[found["file"]] = file
+    except InputError:
+        raise
     except UNREADABLE as error:
-        if hdus is not None:
-            hdus.close()
         reason = getattr(error, "strerror", None) or one_line(error)
         msg = f"{path}: not a readable FITS file ({reason}); check it or fetch it again"
         raise InputError(msg) from error
-    return hdus, size
+    return hdus
 
 
 def _drop_unparsable(header: Header, path: Path) -> None:
@@ -286,61 +354,20 @@ def _drop_unparsable(header: Header, path: Path) -> None:
         del header[number]
 
 
-def _plain(path: Path) -> tuple[Path | io.BytesIO, int]:
-    """Return what astropy is to open, and how long it is: the content of a gzipped file.
-
-    Astropy itself would take the end of a damaged gzip stream for the end of the file.
-    """
-    with path.open("rb") as file:
-        if file.read(2) != GZIP_MAGIC:
-            return path, path.stat().st_size
-    with gzip.open(path) as stream:
-        content = stream.read()
-    return io.BytesIO(content), len(content)
-
-
-def _check_complete(hdus: Hdus, size: int, path: Path, complaints: list[str]) -> None:
+def _check_complete(hdus: Hdus, path: Path, complaints: list[str]) -> None:
     """Refuse a file that ends too early; other complaints about the standard do not matter."""
     for complaint in complaints:
         if "Error validating header" in complaint:
             msg = f"{path}: damaged after HDU {len(hdus) - 1} ({complaint}); fetch it again"
             raise InputError(msg)
-        if "truncated" in complaint and not _has_all_data(hdus[-1], size):
+        if "truncated" in complaint and not _has_all_data(hdus[-1]):
             msg = f"{path}: the file is truncated ({complaint}); fetch it again"
             raise InputError(msg)
 
 
-def _has_all_data(hdu: Hdu, size: int) -> bool:
+def _has_all_data(hdu: Hdu) -> bool:
     """Say whether the data of the last HDU are there, though some tools leave out the padding."""
-    if isinstance(hdu, fits.CompImageHDU):
+    file = file_of(hdu)
+    if isinstance(hdu, fits.CompImageHDU) or file is None:
         return False
-    return bool(hdu.fileinfo()["datLoc"] + hdu.size <= size)
-
-
-def _shifted(raw: NDArray[Any], zero: float) -> NDArray[np.int64]:
-    """Add a whole BZERO, modulo 2**64: that makes long unsigned numbers (BZERO = 2**63) exact."""
-    shifted = raw.astype(np.int64).view(np.uint64) + np.uint64(int(zero) % 2**64)
-    return shifted.view(np.int64)
-
-
-def _scaling(header: Header, name: object) -> tuple[float, float]:
-    """Return BSCALE and BZERO."""
-    scale, zero = header.get("BSCALE", 1), header.get("BZERO", 0)
-    if not all(isinstance(value, int | float) for value in (scale, zero)):
-        msg = f"{name}: BSCALE, BZERO = {scale!r}, {zero!r} are no numbers; correct the cards"
-        raise InputError(msg)
-    return scale, zero
-
-
-def _raw_pixels(hdu: Hdu, name: object) -> NDArray[Any]:
-    try:
-        with tolerant(name):
-            raw = hdu.data
-    except UNREADABLE as error:
-        msg = f"{name}: the pixels cannot be read ({one_line(error)}); fetch the file again"
-        raise InputError(msg) from error
-    if raw is None or raw.dtype.kind not in "iuf":
-        kind = "nothing" if raw is None else f"{raw.dtype} numbers"
-        msg = f"{name}: the image holds {kind}; give an image of integers or floats"
-        raise InputError(msg)
-    return np.asarray(raw)
+    return bool(hdu.fileinfo()["datLoc"] + hdu.size <= os.fstat(file.fileno()).st_size)

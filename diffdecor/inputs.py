@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import tomllib
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,18 @@ import numpy as np
 from astropy.io import fits
 
 from diffdecor.config import DecorrelationConfig, FilesConfig
-from diffdecor.core.planes import constant_plane
 from diffdecor.errors import AlreadyDecorrelatedError, ConfigError, InputError, KernelError
 from diffdecor.filtering import Triple
-from diffdecor.fits.atomic import check_output
-from diffdecor.fits.exposure import read_exposure
+from diffdecor.fits.exposure import OpenedExposure, open_exposure
+from diffdecor.fits.masks import MaskSource
+from diffdecor.fits.noise import NoiseSource
 from diffdecor.fits.recognise import companion_files
 from diffdecor.fits.sky import check_same_shape, check_same_sky
+from diffdecor.fits.stored import Allowance
 from diffdecor.fitsfile import (
     UNREADABLE,
     check_file,
+    each_opened_once,
     find_extension,
     one_line,
     open_fits,
@@ -35,11 +37,15 @@ from diffdecor.options import INVERSE_SUM
 from diffdecor.paths import split_extension
 from diffdecor.psfs.model import PointSpreadFunction
 from diffdecor.psfs.registry import read_psf
+from diffdecor.stacks import read_members
 from diffdecor.ways import SCALES, Member, with_known_scales
 
 log = logging.getLogger(__name__)
 
 ROLES = ("science", "template", "difference")
+
+# Share of the memory for unpacked planes; the others are unpacked each time they are read.
+_KEPT = 0.5
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -58,6 +64,9 @@ class Inputs:
         What the science image was correlated with, if that is not its PSF.
     science_members, template_members : tuple of Member
         Images that were convolved themselves, or added up.
+    unneeded : mapping of str to tuple of int
+        0-based numbers of the HDUs that the result does not depend on, in the files of "science",
+        "template" and "difference".
     """
 
     triple: Triple
@@ -66,10 +75,11 @@ class Inputs:
     preconvolution: PointSpreadFunction | None = None
     science_members: tuple[Member, ...] = ()
     template_members: tuple[Member, ...] = ()
+    unneeded: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 def read_inputs(job: Job) -> Inputs:
-    """Read everything that a job needs, and check that it belongs together.
+    """Open everything that a job needs, and check that it belongs together.
 
     Parameters
     ----------
@@ -79,21 +89,27 @@ def read_inputs(job: Job) -> Inputs:
     Returns
     -------
     Inputs
-        In memory.
+        The kernel and PSFs in memory; rows of the planes are read when they are wanted.
 
     Raises
     ------
     DiffdecorError
-        If the job is contradictory or an input cannot be used.
+        If the job is contradictory or an input cannot be used. Reading rows raises it too.
     """
+    with each_opened_once():
+        return _read_inputs(job, Allowance(int(_KEPT * job.decorrelation.max_memory)))
+
+
+def _read_inputs(job: Job, allowance: Allowance) -> Inputs:
     config = _with_centroids(job.decorrelation)
-    science, template, difference = (_read(job, role) for role in ROLES)
+    opened = {role: _open(job, role, allowance) for role in ROLES}
+    science, template, difference = (opened[role].exposure for role in ROLES)
     _refuse_decorrelated(difference, force=job.files.force)
     for other in (template, difference):
         check_same_shape(science, other)
         check_same_sky(science, other)
     members = {
-        role: _members(job, role, exposure)
+        role: read_members(job, role, exposure, allowance)
         for role, exposure in (("science", science), ("template", template))
     }
     has_own = any(member.kernel for side in members.values() for member in side)
@@ -107,42 +123,50 @@ def read_inputs(job: Job) -> Inputs:
         preconvolution=_preconvolution(job),
         science_members=members["science"],
         template_members=members["template"],
+        unneeded={role: opened[role].unneeded for role in ROLES},
     )
 
 
-def _read(job: Job, role: str) -> Exposure:
-    """Read one of the three images with the options of its role."""
+def _open(job: Job, role: str, allowance: Allowance) -> OpenedExposure:
+    """Open one of the three images with the options of its role."""
     files = job.files
 
     def given(what: str) -> Any:  # noqa: ANN401  of every type there is
         return getattr(files, f"{role}_{what}", None)
 
     level = None if role == "difference" else getattr(job.decorrelation, f"{role}_variance")
-    exposure = read_exposure(
+    opened = open_exposure(
         getattr(job, role),
         layout=_layout(files, role),
-        noise=given("noise"),
-        noise_kind=given("noise_kind"),
-        mask=given("mask"),
-        mask_preset=given("mask_preset") or files.mask_preset,
-        bad_bits=files.bad_bits,
-        ignore_bits=files.ignore_bits,
-        mask_codes=files.mask_codes,
-        gain=given("gain"),
-        read_noise=given("read_noise"),
-        sky=given("sky"),
-        zero_borders=files.zero_borders,
+        noise=NoiseSource(
+            file=given("noise"),
+            kind=given("noise_kind"),
+            gain=given("gain"),
+            read_noise=given("read_noise"),
+            sky=given("sky"),
+            role=role,
+        ),
+        mask=MaskSource(
+            file=given("mask"),
+            preset=given("mask_preset") or files.mask_preset,
+            bad=files.bad_bits,
+            ignored=files.ignore_bits or (),
+            codes=files.mask_codes,
+            role=role,
+        ),
         psf=given("psf"),
+        zero_borders=files.zero_borders,
         role=role,
-        pixels=True,
+        allowance=allowance,
     )
+    exposure = opened.exposure
     if level is None and role != "difference" and exposure.variance is None:
         msg = (
             f"{exposure.name}: there is no noise plane in it; give --{role}-noise FILE, "
             f"--{role}-gain G, or --{role}-variance V"
         )
         raise InputError(msg)
-    return exposure
+    return opened
 
 
 def _layout(files: FilesConfig, role: str) -> str | None:
@@ -217,9 +241,6 @@ def _kernel(job: Job, difference: Exposure) -> MatchingKernel:
             kernel.name,
             kernel.format,
         )
-    # A difference may name the file of its kernel: an input that nobody has named to us.
-    if job.output:
-        check_output(job.output, overwrite=job.overwrite, inputs=[kernel.name])
     log.info("%s: %s kernel of %d x %d pixels", kernel.name, kernel.format, *kernel.shape[::-1])
     made_for = kernel.image_shape
     if made_for is not None and made_for != difference.shape and not job.files.force:
@@ -283,73 +304,3 @@ def _position_table(file: str, path: Path) -> Any:  # noqa: ANN401  astropy has 
     table = table[[name for name in table.colnames if name.lower() in {"x", "y"}]]
     table.rename_columns(table.colnames, [name.lower() for name in table.colnames])
     return table.filled(np.nan)
-
-
-def _members(job: Job, role: str, exposure: Exposure) -> tuple[Member, ...]:
-    """Return the image with the kernel it was convolved with, or the images of a stack."""
-    kernel, stack = (getattr(job.files, f"{role}_{what}") for what in ("kernel", "stack"))
-    if kernel is not None and stack is not None:
-        msg = f"--{role}-kernel and --{role}-stack exclude each other; the stack names its kernels"
-        raise ConfigError(msg)
-    if kernel is not None:
-        return (Member(exposure, read_kernel(kernel)),)
-    return () if stack is None else _read_stack(stack, role, exposure)
-
-
-def _read_stack(file: str, role: str, stacked: Exposure) -> tuple[Member, ...]:
-    """Read the list of images that an image is the weighted sum of; paths are relative to it."""
-    path = Path(file)
-    try:
-        entries = tomllib.loads(path.read_text(encoding="utf-8")).get("member", [])
-    except OSError as error:
-        msg = f"{file}: cannot read the list of images: {error.strerror}"
-        raise InputError(msg) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        msg = f"{file}: not valid TOML: {error}"
-        raise InputError(msg) from error
-    if not (isinstance(entries, list) and entries and all(isinstance(e, dict) for e in entries)):
-        msg = f"{file}: no [[member]] tables; write one for every image of the stack"
-        raise InputError(msg)
-    return tuple(
-        _member(entry, f"{file}, member {number}", path.parent, role, stacked)
-        for number, entry in enumerate(entries, start=1)
-    )
-
-
-def _member(
-    entry: dict[str, Any], where: str, folder: Path, role: str, stacked: Exposure
-) -> Member:
-    """Read one image of a stack: its noise, its kernel, its weight."""
-    unknown = set(entry) - {"noise", "noise-kind", "mask", "variance", "kernel", "weight"}
-    if unknown or ("noise" in entry) == ("variance" in entry):
-        msg = (
-            f"{where}: give either noise (a file, with noise-kind and mask) or variance (a "
-            "number), and, if need be, kernel and weight; nothing else"
-        )
-        raise InputError(msg)
-    weight, level = (
-        _finite(entry.get(name, 1.0), f"{where}: {name}") for name in ("weight", "variance")
-    )
-    if "variance" in entry:
-        plane = constant_plane(level, stacked.shape)
-        exposure = Exposure(image=plane, variance=plane, name=where)
-    else:
-        noise = str(folder / entry["noise"])
-        mask = entry.get("mask")
-        exposure = read_exposure(
-            noise,
-            noise=noise,
-            noise_kind=entry.get("noise-kind"),
-            mask=None if mask is None else str(folder / mask),
-            role=role,
-        )
-        check_same_shape(stacked, exposure)
-    kernel = entry.get("kernel")
-    return Member(exposure, None if kernel is None else read_kernel(folder / kernel), weight)
-
-
-def _finite(value: object, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
-        msg = f"{where} is {value!r}; expected a finite number"
-        raise InputError(msg)
-    return float(value)

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass, replace
 from pathlib import Path
-
-import numpy as np
 
 from diffdecor.errors import InputError
 from diffdecor.fits.masks import MaskSource
-from diffdecor.fits.nodata import filled_pixels, flag_no_data, united, zero_border
+from diffdecor.fits.nodata import (
+    filled_pixels,
+    flag_no_data,
+    united,
+    without_variance,
+    zero_border,
+)
 from diffdecor.fits.noise import NoiseSource, Pixels
 from diffdecor.fits.opened import OpenedImage, opened_image
+from diffdecor.fits.stored import Allowance
+from diffdecor.fits.streaming import in_memory
 from diffdecor.fitsfile import Hdus, open_fits
 from diffdecor.images import Exposure
 from diffdecor.psfs.model import PointSpreadFunction
@@ -39,7 +46,7 @@ def read_exposure(  # noqa: PLR0913  all but the path are optional and named
     role: str = "science",
     pixels: bool = True,
 ) -> Exposure:
-    """Read an image with its noise, mask and PSF.
+    """Read an image with its noise, mask and PSF into memory.
 
     The planes are found where the layout of the image's survey puts them: in HDUs of certain names
     (of the same EXTVER), or in files beside it. ``file.fits[EXT]`` names an HDU.
@@ -77,8 +84,7 @@ def read_exposure(  # noqa: PLR0913  all but the path are optional and named
     role : {"science", "template", "difference"}
         Whose options the messages name.
     pixels : bool
-        Read the image itself. Otherwise it is read when its pixels are first wanted, if nothing
-        else needs them.
+        Read the image itself. Otherwise its rows are read from the file when they are wanted.
 
     Returns
     -------
@@ -94,63 +100,139 @@ def read_exposure(  # noqa: PLR0913  all but the path are optional and named
     ConfigError
         If the arguments contradict each other.
     """
-    noise_source = NoiseSource(
-        file=str(noise) if noise else None,
-        kind=noise_kind,
-        gain=gain,
-        read_noise=read_noise,
-        sky=sky,
+    exposure = open_exposure(
+        path,
+        layout=layout,
+        noise=NoiseSource(
+            file=str(noise) if noise else None,
+            kind=noise_kind,
+            gain=gain,
+            read_noise=read_noise,
+            sky=sky,
+            role=role,
+        ),
+        mask=MaskSource(
+            file=str(mask) if mask else None,
+            preset=mask_preset,
+            bad=bad_bits,
+            ignored=ignore_bits or (),
+            codes=mask_codes,
+            role=role,
+        ),
+        psf=psf,
+        zero_borders=zero_borders and pixels,
         role=role,
+    ).exposure
+    return replace(
+        exposure,
+        image=in_memory(exposure.image) if pixels else exposure.image,
+        variance=None if exposure.variance is None else in_memory(exposure.variance),
+        mask=None if exposure.mask is None else in_memory(exposure.mask),
     )
-    mask_source = MaskSource(
-        file=str(mask) if mask else None,
-        preset=mask_preset,
-        bad=bad_bits,
-        ignored=ignore_bits or (),
-        codes=mask_codes,
-        role=role,
-    )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class OpenedExposure:
+    """An exposure whose planes are in their files.
+
+    Parameters
+    ----------
+    exposure : Exposure
+        The image with its noise, mask and PSF.
+    unneeded : tuple of int
+        0-based numbers of the HDUs of its file that a decorrelated difference does not depend on:
+        the image of the science image and the template, unless their variance or mask is made of
+        its pixels; the variance of the difference.
+    """
+
+    exposure: Exposure
+    unneeded: tuple[int, ...] = ()
+
+
+def open_exposure(  # noqa: PLR0913  all but the path are optional and named
+    path: str | Path,
+    *,
+    layout: str | None = None,
+    noise: NoiseSource | None = None,
+    mask: MaskSource | None = None,
+    psf: str | Path | None = None,
+    zero_borders: bool = True,
+    role: str = "science",
+    allowance: Allowance | None = None,
+) -> OpenedExposure:
+    """Open an image with its noise, mask and PSF, whose rows are read when they are wanted.
+
+    The planes are found where the layout of the image's survey puts them, as by `read_exposure`.
+
+    Parameters
+    ----------
+    path : str or Path
+        File of the image, plain, gzipped or tile-compressed.
+    layout : str, optional
+        Name of the layout; by default it is recognised.
+    noise : NoiseSource, optional
+        What the user says of its noise.
+    mask : MaskSource, optional
+        What the user says of its mask.
+    psf : str or Path, optional
+        File of the PSF; by default the one in the file of the image.
+    zero_borders : bool
+        A border of exact zeros has no data.
+    role : {"science", "template", "difference"}
+        Whose options the messages name.
+    allowance : Allowance, optional
+        Memory in which unpacked planes may be kept.
+
+    Returns
+    -------
+    OpenedExposure
+        Planes of float32 or float64 pixels in a linear scale, variance in the image's unit squared
+        and an int32 mask, and a header of the image's cards and those of its file. Reading rows
+        of them raises an InputError where their values cannot be what they are said to be.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read, or a plane is not found or has another shape.
+    ConfigError
+        If the arguments contradict each other.
+    """
     with open_fits(path) as (hdus, extension):
-        opened = opened_image(hdus, extension, path, layout, role)
-        found_psf = _psf(hdus, psf, str(path))
+        opened = opened_image(hdus, extension, path, layout, role, allowance)
         return _exposure(
             opened,
-            noise_source,
-            mask_source,
-            found_psf,
-            now=pixels,
-            borders=zero_borders and pixels,
+            noise or NoiseSource(role=role),
+            mask or MaskSource(role=role),
+            _psf(hdus, psf, str(path)),
+            borders=zero_borders,
         )
 
 
 def _exposure(
     opened: OpenedImage,
-    noise: NoiseSource,
-    masking: MaskSource,
+    noise_source: NoiseSource,
+    mask_source: MaskSource,
     psf: PointSpreadFunction | None,
     *,
-    now: bool,
     borders: bool,
-) -> Exposure:
-    """Read the planes of an image."""
+) -> OpenedExposure:
+    """Open the planes of an image."""
     path = opened.path
-    mask, planes = opened.mask(masking)
-    image = opened.pixels(now=now or noise.gain is not None or "MASKVAL" in opened.header)
-    missing = None
-    if isinstance(image, np.ndarray):
-        missing = united(
-            filled_pixels(image, opened.header, path),
-            zero_border(image, path) if borders else None,
-        )
+    mask, planes = opened.mask(mask_source)
+    image = opened.pixels()
+    missing = united(
+        filled_pixels(image, opened.header, path),
+        zero_border(image, path) if borders else None,
+    )
     if missing is not None:
         mask, planes = flag_no_data(missing, mask, planes)
-    gain, sky = opened.light(noise, image)
-    variance = opened.variance(
-        noise, Pixels(image=image, mask=mask, planes=planes, gain=gain, sky=sky)
-    )
+    gain, sky = opened.light(noise_source, image)
+    pixels = Pixels(image=image, mask=mask, planes=planes, gain=gain, sky=sky)
+    noise = opened.noise(noise_source, pixels)
+    variance = None if noise is None else noise.variance
     if missing is not None and variance is not None:
-        variance = np.where(missing, variance.dtype.type(np.inf), variance)
-    return Exposure(
+        variance = without_variance(missing, variance)
+    exposure = Exposure(
         image=image,
         variance=variance,
         mask=mask,
@@ -159,6 +241,12 @@ def _exposure(
         header=opened.header,
         name=str(path),
     )
+    if opened.role == "difference":
+        unneeded = () if noise is None else noise.numbers
+    else:
+        of_image = missing is not None or (noise is not None and noise.of_image)
+        unneeded = () if of_image else (opened.hdus.index(opened.hdu),)
+    return OpenedExposure(exposure=exposure, unneeded=unneeded)
 
 
 def _psf(hdus: Hdus, file: str | Path | None, path: str) -> PointSpreadFunction | None:

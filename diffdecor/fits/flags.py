@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from diffdecor.fits.presets import Flag
 from diffdecor.images import MaskPlanes
 
-logger = logging.getLogger(__name__)
+_TABLE = 1 << 16
 
 # Planes for bits that nobody names; the result needs some for itself.
 _MOST_PLANES = 24
@@ -50,6 +50,11 @@ class Rules:
         """Whether everything is BAD that is not ignored."""
         return not self.flags and self.bad is None
 
+    @property
+    def bits(self) -> set[int]:
+        """All bits, or codes, that are named anywhere."""
+        return {row.bit for row in self.rows()}
+
     def rows(self) -> list[Flag]:
         """Return what every number means that is named anywhere."""
         rows = [flag for flag in self.flags if flag.bit not in self.ignored]
@@ -71,54 +76,90 @@ class Rules:
         return "; ".join(parts) or f"{word} by name"
 
 
-def translated(
-    values: NDArray[np.integer], rules: Rules, file: object
-) -> tuple[NDArray[np.int32], MaskPlanes]:
-    """Return a mask of planes with names.
+@dataclass(frozen=True, eq=False)
+class Translation:
+    """From numbers to planes with names.
 
     Parameters
     ----------
-    values : array (ny, nx) of integers
-        The mask as it is in its file, not negative.
+    values : tuple of (int, int)
+        Bits, or codes, and the bit values of the planes that they stand for.
+    codes : bool
+        Numbers are codes, not bits.
+    other : int
+        Bit values of the planes that every other bit, or code but 0, stands for.
+    implied : tuple of (int, int)
+        Bit values of planes that, all together, set others.
+    """
+
+    values: tuple[tuple[int, int], ...]
+    codes: bool
+    other: int = 0
+    implied: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def bits(self) -> set[int]:
+        """All bits, or codes, that stand for a plane of their own."""
+        return {bit for bit, _ in self.values}
+
+    def __call__(self, numbers: NDArray[np.integer]) -> NDArray[np.int32]:
+        """Return the mask that numbers stand for; they are not negative."""
+        if numbers.max(initial=0) < _TABLE:
+            return self._table.take(numbers)
+        return self._computed(numbers)
+
+    @cached_property
+    def _table(self) -> NDArray[np.int32]:
+        """The masks of all small numbers; looking them up is faster."""
+        return self._computed(np.arange(_TABLE))
+
+    def _computed(self, numbers: NDArray[np.integer]) -> NDArray[np.int32]:
+        mask = np.zeros(numbers.shape, dtype=np.int32)
+        if self.other:
+            mask[self._others(numbers)] = self.other
+        there = None if self.codes else used(numbers, codes=False)
+        for bit, value in self.values:
+            if there is None or bit in there:
+                mask[has(numbers, bit, codes=self.codes)] |= value
+        for together, value in self.implied:
+            mask[(mask & together) == together] |= value
+        return mask
+
+    def _others(self, numbers: NDArray[np.integer]) -> NDArray[np.bool_]:
+        """Return where there are others than those that are known."""
+        if self.codes:
+            return np.isin(numbers, [0, *self.bits], invert=True)
+        unknown = ~sum(1 << bit for bit in self.bits if bit < 63)
+        return np.asarray((numbers.astype(np.int64, copy=False) & unknown) != 0)
+
+
+def translation(rules: Rules, there: Callable[[], set[int]]) -> tuple[Translation, MaskPlanes]:
+    """Return what the numbers of a mask stand for.
+
+    Parameters
+    ----------
     rules : Rules
-        What its numbers mean.
-    file : object
-        Its file, for the log.
+        What they mean.
+    there : callable
+        Returns the bits, or the codes, that occur; it is not called where they do not matter.
 
     Returns
     -------
-    mask : array (ny, nx) of int32
-        0 is good.
+    translation : Translation
+        Makes a mask of numbers.
     planes : MaskPlanes
         Names of its bits. Those of a preset keep their bits if they can.
     """
     rows = rules.rows()
     planes = _planes(rows, rules)
-    mask = np.zeros(values.shape, dtype=np.int32)
-    there = _numbers(values, codes=rules.codes)
-    for row in rows:
-        if row.bit in there:
-            mask[_has(values, row.bit, codes=rules.codes)] |= planes.value([row.plane, *row.means])
-    others = sorted(there - {row.bit for row in rows})
+    values = [(row.bit, planes.value([row.plane, *row.means])) for row in rows]
     if rules.all_bad:
         planes = planes.adding("BAD")
-        if others:
-            mask[_any(values, others, codes=rules.codes)] |= planes.value(["BAD"])
-        return mask, planes
-    for bit in others:
+        return Translation(tuple(values), rules.codes, planes.value(["BAD"])), planes
+    for bit in sorted(there() - rules.bits):
         planes, name = _other(planes, bit, rules)
-        here = _has(values, bit, codes=rules.codes)
-        mask[here] |= planes.value([name])
-        if rules.flags:
-            logger.warning(
-                "%s: %s %d of the mask is set in %d pixels, and the preset does not know it; it "
-                "does not count as bad (--bad-bits makes it)",
-                file,
-                rules.word.lower(),
-                bit,
-                np.count_nonzero(here),
-            )
-    return mask, planes
+        values.append((bit, planes.value([name])))
+    return Translation(tuple(values), rules.codes), planes
 
 
 def _planes(rows: Iterable[Flag], rules: Rules) -> MaskPlanes:
@@ -144,21 +185,16 @@ def _other(planes: MaskPlanes, bit: int, rules: Rules) -> tuple[MaskPlanes, str]
     return MaskPlanes({**planes.bits, name: bit}), name
 
 
-def _numbers(values: NDArray[np.integer], *, codes: bool) -> set[int]:
-    """Return the bits, or the codes, that occur."""
+def has(numbers: NDArray[np.integer], bit: int, *, codes: bool) -> NDArray[np.bool_]:
+    """Return where numbers have a bit set, or are a code."""
     if codes:
-        return {int(code) for code in np.unique(values)} - {0}
-    used = int(np.bitwise_or.reduce(values, axis=None))
-    return {bit for bit in range(used.bit_length()) if used >> bit & 1}
+        return np.asarray(numbers == bit)
+    return np.asarray((numbers >> bit) & 1 != 0)
 
 
-def _has(values: NDArray[np.integer], bit: int, *, codes: bool) -> NDArray[np.bool_]:
+def used(numbers: NDArray[np.integer], *, codes: bool) -> set[int]:
+    """Return the bits, or the codes, that occur in numbers."""
     if codes:
-        return np.asarray(values == bit)
-    return np.asarray((values >> bit) & 1 != 0)
-
-
-def _any(values: NDArray[np.integer], bits: list[int], *, codes: bool) -> NDArray[np.bool_]:
-    if codes:
-        return np.isin(values, bits)
-    return np.asarray((values & sum(1 << bit for bit in bits)) != 0)
+        return {int(code) for code in np.unique(numbers)} - {0}
+    bits = int(np.bitwise_or.reduce(numbers, axis=None))
+    return {bit for bit in range(bits.bit_length()) if bits >> bit & 1}

@@ -10,18 +10,21 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
 from diffdecor.config import MASK_PRESETS
+from diffdecor.core.planes import ComputedPlane, Plane
 from diffdecor.errors import ConfigError, InputError
-from diffdecor.fits.flags import Rules, translated
+from diffdecor.fits.flags import Rules, Translation, has, translation, used
 from diffdecor.fits.presets import PRESETS, REFINED
-from diffdecor.fitsfile import Hdu, Header, read_integers
+from diffdecor.fits.streaming import streamed
+from diffdecor.fitsfile import Header
 from diffdecor.images import MaskPlanes
 
 logger = logging.getLogger(__name__)
@@ -76,20 +79,25 @@ class MaskSource:
 
 
 def read_mask(
-    hdu: Hdu,
+    numbers: Plane,
+    header: Header,
     file: object,
     *,
     image_header: Header = None,
     source: MaskSource | None = None,
     preset: str = "",
     about: Sequence[Header] = (),
-) -> tuple[NDArray[np.int32], MaskPlanes]:
-    """Read a mask and the names of its planes.
+) -> tuple[ComputedPlane, MaskPlanes]:
+    """Return a mask and the names of its planes.
+
+    Its pixels are looked through only if their numbers tell which planes there are.
 
     Parameters
     ----------
-    hdu : HDU
-        The mask: integers, or floats that are whole numbers.
+    numbers : plane (ny, nx) of integers
+        The mask as it is stored, as `stored_integers` gives it.
+    header : Header
+        Its header.
     file : object
         Its file, for messages.
     image_header : Header, optional
@@ -103,31 +111,32 @@ def read_mask(
 
     Returns
     -------
-    mask : array (ny, nx) of int32
-        0 is good.
+    mask : plane (ny, nx) of int32
+        0 is good. Reading rows of it raises an InputError if there are negative numbers, or more
+        bits than it can have.
     planes : MaskPlanes
         Names of its bits.
 
     Raises
     ------
     InputError
-        If it is no mask: other numbers, more bits than it can have, or a preset that cannot be.
+        If it is no mask: other numbers, or a preset that cannot be.
     """
     source = source or MaskSource()
-    values = read_integers(hdu, file)
-    named = _named_planes(hdu.header, file)
+    named = _named_planes(header, file)
     if named.bits:
         logger.info("%s: mask with the planes %s", file, ", ".join(sorted(named.bits)))
         _names_itself(source, file)
-        return _checked(values, file, 31).astype(np.int32, copy=False), named
-    if _is_hotpants(hdu, image_header):
+        checked = _checked(numbers, file, 31)
+        return _computed(checked, lambda part: part.astype(np.int32, copy=False)), named
+    if _is_hotpants(header, image_header):
         _names_itself(source, file)
         source, preset = MaskSource(), "hotpants"
     if source.preset is not None:
         preset = source.preset
     elif source.bad is not None:
         preset = ""
-    preset = _resolved(preset, (hdu.header, *about), source, file)
+    preset = _resolved(preset, (header, *about), source, file)
     rules = Rules(
         flags=PRESETS[preset].flags if preset else (),
         codes=PRESETS[preset].codes if preset else source.codes,
@@ -136,8 +145,37 @@ def read_mask(
     )
     title = f"preset {preset} ({PRESETS[preset].title})" if preset else "without plane names"
     logger.info("%s: mask %s: %s", file, title, rules.described())
-    mask, planes = translated(_checked(values, file, 31 if not preset else 63), rules, file)
-    return _refined(mask, planes) if preset == "hotpants" else (mask, planes)
+    return _translated(_checked(numbers, file, 31 if not preset else 63), rules, preset, file)
+
+
+def _translated(
+    numbers: Plane, rules: Rules, preset: str, file: object
+) -> tuple[ComputedPlane, MaskPlanes]:
+    """Return a mask of planes with names."""
+
+    def there() -> set[int]:
+        return set().union(*(used(part, codes=rules.codes) for _, part in streamed(numbers)))
+
+    translate, planes = translation(rules, there)
+    for bit in sorted(translate.bits - rules.bits if rules.flags else ()):
+        logger.warning(
+            "%s: %s %d of the mask is set in %d pixels, and the preset does not know it; it "
+            "does not count as bad (--bad-bits makes it)",
+            file,
+            rules.word.lower(),
+            bit,
+            sum(
+                np.count_nonzero(has(part, bit, codes=rules.codes)) for _, part in streamed(numbers)
+            ),
+        )
+    if preset == "hotpants":
+        translate, planes = _refined(translate, planes)
+    return _computed(numbers, translate), planes
+
+
+def _computed(numbers: Plane, mask: Callable[[NDArray[Any]], NDArray[np.int32]]) -> ComputedPlane:
+    ny, nx = numbers.shape
+    return ComputedPlane((ny, nx), lambda rows: mask(numbers[rows]))
 
 
 def _names_itself(source: MaskSource, file: object) -> None:
@@ -145,16 +183,23 @@ def _names_itself(source: MaskSource, file: object) -> None:
         logger.info("%s: the mask names its planes itself; options on bits are not used", file)
 
 
-def _checked(values: NDArray[np.integer], file: object, bits: int) -> NDArray[np.integer]:
-    """Refuse numbers that are no bits."""
-    if values.min() < 0 or values.max() >= 1 << bits:
-        y, x = np.argwhere((values < 0) | (values >= 1 << bits))[0]
-        msg = (
-            f"{file}: the mask is {values[y, x]} at FITS pixel ({x + 1}, {y + 1}); only bits 0 to "
-            f"{bits - 1} can be used: give a mask of non-negative {bits}-bit numbers"
-        )
-        raise InputError(msg)
-    return values
+def _checked(numbers: Plane, file: object, bits: int) -> ComputedPlane:
+    """Return a plane of which no rows are read that have numbers which are no bits."""
+
+    def rows_of(rows: slice) -> NDArray[np.integer]:
+        part = numbers[rows]
+        if part.min(initial=0) < 0 or part.max(initial=0) >= 1 << bits:
+            y, x = np.argwhere((part < 0) | (part >= 1 << bits))[0]
+            msg = (
+                f"{file}: the mask is {part[y, x]} at FITS pixel ({x + 1}, {rows.start + y + 1}); "
+                f"only bits 0 to {bits - 1} can be used: give a mask of non-negative {bits}-bit "
+                "numbers"
+            )
+            raise InputError(msg)
+        return part
+
+    ny, nx = numbers.shape
+    return ComputedPlane((ny, nx), rows_of)
 
 
 def _resolved(preset: str, headers: Sequence[Header], source: MaskSource, file: object) -> str:
@@ -223,19 +268,19 @@ def _named_planes(header: Header, file: object) -> MaskPlanes:
     return MaskPlanes(bits)
 
 
-def _is_hotpants(hdu: Hdu, image_header: Header) -> bool:
-    if str(hdu.header.get("OBJECT")).strip().upper() == _HOTPANTS_OBJECT:
+def _is_hotpants(header: Header, image_header: Header) -> bool:
+    if str(header.get("OBJECT")).strip().upper() == _HOTPANTS_OBJECT:
         return True
     # The name of a fork. A mask that somebody else put beside the difference has another meaning.
     software = "" if image_header is None else str(image_header.get("SOFTNAME"))
-    return bool(hdu.name == "MASK_IMAGE") and software.strip().upper() == "HOTPANTS"
+    name = str(header.get("EXTNAME", "")).strip().upper()
+    return name == "MASK_IMAGE" and software.strip().upper() == "HOTPANTS"
 
 
-def _refined(mask: NDArray[np.int32], planes: MaskPlanes) -> tuple[NDArray[np.int32], MaskPlanes]:
+def _refined(translate: Translation, planes: MaskPlanes) -> tuple[Translation, MaskPlanes]:
     """Set SAT and NO_DATA where HOTPANTS says that a pixel is bad for that reason."""
     planes = MaskPlanes({**planes.bits, **{plane: bit for _, plane, bit in REFINED}})
-    bad = (mask & planes.value(["BAD"])) != 0
-    for reason, plane, _ in REFINED:
-        set_here = bad & ((mask & planes.value([reason])) != 0)
-        mask = np.where(set_here, mask | np.int32(planes.value([plane])), mask)
-    return mask.astype(np.int32), planes
+    implied = tuple(
+        (planes.value(["BAD", reason]), planes.value([plane])) for reason, plane, _ in REFINED
+    )
+    return replace(translate, implied=implied), planes

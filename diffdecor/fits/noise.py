@@ -8,6 +8,7 @@ resolution or not, to which the noise of the sources' light is added).
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffdecor.config import IGNORED_PLANES, NOISE_KINDS
+from diffdecor.core.planes import ComputedPlane, Plane
 from diffdecor.errors import ConfigError, InputError
 from diffdecor.fits.locate import NOISE_NAMES, hdu_name
+from diffdecor.fits.nodata import fill_value, is_fill
 from diffdecor.fits.scaling import linear
-from diffdecor.fits.variance import scaled_to_image, to_variance, upsampled, variance_from_gain
-from diffdecor.fitsfile import Hdu, read_pixels
+from diffdecor.fits.upsampling import upsampled
+from diffdecor.fits.variance import scaled_to_image, to_variance, variance_from_gain
+from diffdecor.fitsfile import Hdu
 from diffdecor.images import MaskPlanes
 
 logger = logging.getLogger(__name__)
@@ -104,32 +108,59 @@ class Pixels:
 
     Parameters
     ----------
-    image : array (ny, nx)
+    image : plane (ny, nx)
         Its pixels.
-    mask : array (ny, nx) of int32, optional
+    mask : plane (ny, nx) of int32, optional
         Its mask.
     planes : MaskPlanes
         Names of its bits.
     gain : float, optional
         Electrons per image unit, for the light of sources on top of a background.
-    sky : float
-        Level that is to be added to the pixels to have that light.
+    sky : callable
+        Returns the level that is to be added to the pixels to have that light.
     """
 
-    image: Any
-    mask: NDArray[np.int32] | None
+    image: Plane
+    mask: Plane | None
     planes: MaskPlanes
     gain: float | None = None
-    sky: float = 0.0
+    sky: Callable[[], float] = float
 
-    def usable(self) -> NDArray[np.bool_]:
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape ``(ny, nx)`` of the image."""
+        ny, nx = self.image.shape
+        return ny, nx
+
+    def usable(self, rows: slice) -> NDArray[np.bool_]:
         """Return where no mask plane says that a pixel does not count for statistics."""
         if self.mask is None:
-            return np.ones(self.image.shape, dtype=bool)
-        return np.asarray((self.mask & self.planes.value(IGNORED_PLANES)) == 0)
+            return np.ones((rows.stop - rows.start, self.shape[1]), dtype=bool)
+        return np.asarray((self.mask[rows] & self.planes.value(IGNORED_PLANES)) == 0)
+
+
+@dataclass(frozen=True, eq=False)
+class Noise:
+    """The noise of an image.
+
+    Parameters
+    ----------
+    variance : plane (ny, nx)
+        Variance in the square of the image's unit. Reading rows of it raises an InputError if
+        unmasked pixels cannot be what the noise plane is said to hold.
+    of_image : bool
+        The pixels of the image have a part in it.
+    numbers : tuple of int
+        0-based numbers of the HDUs of the image's own file that it is made of.
+    """
+
+    variance: Plane
+    of_image: bool = False
+    numbers: tuple[int, ...] = ()
 
 
 def read_variance(
+    stored: ComputedPlane,
     hdu: Hdu,
     file: object,
     source: NoiseSource,
@@ -137,11 +168,13 @@ def read_variance(
     *,
     kind: str = "",
     asinh: bool = False,
-) -> NDArray[Any]:
-    """Read a noise plane as variance.
+) -> Noise:
+    """Return the variance that a noise plane stands for.
 
     Parameters
     ----------
+    stored : plane
+        The pixels of the noise plane, as `stored_pixels` gives them.
     hdu : HDU
         The noise plane.
     file : object
@@ -157,46 +190,62 @@ def read_variance(
 
     Returns
     -------
-    array (ny, nx)
-        Variance in the square of the image's unit.
+    Noise
+        Its variance.
 
     Raises
     ------
     InputError
-        If it is not known what the plane holds, or if unmasked pixels cannot be that.
+        If it is not known what the plane holds.
     """
     kind = _kind(hdu, file, source, kind)
-    values = linear(read_pixels(hdu, file), hdu.header, file, asinh=asinh, role=source.role)
-    fill = hdu.header.get("MASKVAL")
-    if isinstance(fill, int | float) and not isinstance(fill, bool):
-        filled = values.astype(np.float32) == np.float32(fill)
-        values = np.where(filled, _no_data(kind), values).astype(values.dtype)
+    values = linear(stored, hdu.header, file, asinh=asinh, role=source.role)
+    fill = fill_value(hdu.header)
+    if fill is not None:
+        values = _replaced(values, lambda part: is_fill(part, fill), _no_data(kind))
     if kind == "background":
         return _with_sources(values, file, source, pixels)
     variance = to_variance(values, kind, mask=pixels.mask, file=file)
     if kind == "weight":
-        return scaled_to_image(variance, np.asarray(pixels.image), pixels.usable(), file)
-    return variance
+        scaled = scaled_to_image(variance, pixels.image, pixels.usable, file)
+        return Noise(scaled, of_image=True)
+    return Noise(variance)
 
 
 def _with_sources(
-    values: NDArray[Any], file: object, source: NoiseSource, pixels: Pixels
-) -> NDArray[Any]:
+    values: ComputedPlane, file: object, source: NoiseSource, pixels: Pixels
+) -> Noise:
     """Return the variance of the sky, of sigma `values`, and of the light of sources."""
-    known = np.where(values == 0, np.nan, values).astype(values.dtype)
-    sigma = upsampled(known, pixels.image.shape, file)
-    variance = to_variance(sigma, "background", mask=pixels.mask, file=file)
-    if pixels.gain is None:
+    known = _replaced(values, lambda part: np.asarray(part == 0), np.nan)
+    sigma = upsampled(known, pixels.shape, file)
+    sky = to_variance(sigma, "background", mask=pixels.mask, file=file)
+    gain = pixels.gain
+    if gain is None:
         logger.warning(
             "%s: noise of the sky only: without --%s-gain the light of sources adds none",
             file,
             source.role,
         )
-        return variance
-    logger.info("%s: noise of the sky, and of the light of sources (gain %g)", file, pixels.gain)
-    return np.asarray(
-        variance + variance_from_gain(np.asarray(pixels.image), pixels.gain, sky=pixels.sky)
-    )
+        return Noise(sky)
+    logger.info("%s: noise of the sky, and of the light of sources (gain %g)", file, gain)
+
+    def rows_of(rows: slice) -> NDArray[Any]:
+        light = variance_from_gain(pixels.image, gain, sky=pixels.sky())
+        return np.asarray(sky[rows] + light[rows])
+
+    return Noise(ComputedPlane(pixels.shape, rows_of), of_image=True)
+
+
+def _replaced(
+    values: ComputedPlane, where: Callable[[NDArray[Any]], NDArray[np.bool_]], by: float
+) -> ComputedPlane:
+    """Return a plane with other values in some places."""
+
+    def rows_of(rows: slice) -> NDArray[Any]:
+        part = values[rows]
+        return np.where(where(part), part.dtype.type(by), part)
+
+    return ComputedPlane(values.shape, rows_of)
 
 
 def _kind(hdu: Hdu, file: object, source: NoiseSource, layout_kind: str) -> str:

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from diffdecor.core.planes import ComputedPlane, Plane
 from diffdecor.errors import InputError
 from diffdecor.fits.headers import merged_header
 from diffdecor.fits.layout import Layout
 from diffdecor.fits.locate import MASK_NAMES, NOISE_NAMES, companion, find_image, hdu_name
 from diffdecor.fits.masks import MaskSource, read_mask
-from diffdecor.fits.noise import NoiseSource, Pixels, read_variance
+from diffdecor.fits.noise import Noise, NoiseSource, Pixels, read_variance
 from diffdecor.fits.recognise import bare_name, companions_of, is_companion, layout_of
 from diffdecor.fits.scaling import CARDS, linear
-from diffdecor.fits.unread import UnreadPlane
+from diffdecor.fits.stored import Allowance, stored_integers, stored_pixels
+from diffdecor.fits.streaming import once, sampled
 from diffdecor.fits.variance import to_variance, variance_from_gain
-from diffdecor.fitsfile import Hdu, Hdus, Header, image_shape, open_fits, read_pixels
+from diffdecor.fitsfile import Hdu, Hdus, Header, image_shape, open_fits
 from diffdecor.images import MaskPlanes
 from diffdecor.paths import Extension
 
@@ -30,7 +30,12 @@ logger = logging.getLogger(__name__)
 
 
 def opened_image(
-    hdus: Hdus, extension: Extension | None, path: str | Path, told: str | None, role: str
+    hdus: Hdus,
+    extension: Extension | None,
+    path: str | Path,
+    told: str | None,
+    role: str,
+    allowance: Allowance | None = None,
 ) -> OpenedImage:
     """Find the image in an opened file, by its layout.
 
@@ -46,6 +51,8 @@ def opened_image(
         Name of the layout, if the user says it.
     role : str
         "science", "template" or "difference".
+    allowance : Allowance, optional
+        Memory to keep what was unpacked.
 
     Returns
     -------
@@ -71,6 +78,7 @@ def opened_image(
         told=told is not None,
         role=role,
         beside=companions_of(path, layout),
+        allowance=allowance,
     )
 
 
@@ -96,6 +104,8 @@ class OpenedImage:
         "science", "template" or "difference".
     beside : mapping of str to str
         Files of noise and mask beside it.
+    allowance : Allowance, optional
+        Memory to keep what was unpacked.
     """
 
     path: str | Path
@@ -106,13 +116,12 @@ class OpenedImage:
     told: bool
     role: str
     beside: Mapping[str, str]
+    allowance: Allowance | None = None
 
-    def pixels(self, *, now: bool) -> Any:  # noqa: ANN401  a plane
-        """Return the pixels in a linear scale; if not wanted now, when they are first wanted."""
+    def pixels(self) -> ComputedPlane:
+        """Return the pixels in a linear scale."""
         path, asinh = self.path, self.layout.asinh
         cards = [card for card in CARDS if card in self.header]
-        if not (now or asinh or cards):
-            return UnreadPlane(path, self.hdus.index(self.hdu), image_shape(self.hdu))
         if asinh and cards and self.role == "difference" and not self.told:
             msg = (
                 f"{path}: has the cards {', '.join(cards)} of asinh-scaled pixels, which a "
@@ -120,13 +129,13 @@ class OpenedImage:
                 "scaled so, or with --difference-layout plain that it is not"
             )
             raise InputError(msg)
-        image = read_pixels(self.hdu, path)
+        image = stored_pixels(self.hdu, path, self.allowance)
         image = linear(image, self.header, path, asinh=asinh, role=self.role)
         for card in CARDS:
             self.header.remove(card, ignore_missing=True, remove_all=True)
         return image
 
-    def mask(self, source: MaskSource) -> tuple[NDArray[np.int32] | None, MaskPlanes]:
+    def mask(self, source: MaskSource) -> tuple[ComputedPlane | None, MaskPlanes]:
         """Read the mask: from its own file, else from that of the image, else none."""
         layout = self.layout
         file = source.file or self.beside.get("mask")
@@ -136,7 +145,8 @@ class OpenedImage:
                 hdu = find_image(others, extension, MASK_NAMES, file=file, like=self.hdu)
                 self._check_shape(hdu, file)
                 return read_mask(
-                    hdu,
+                    stored_integers(hdu, file, self.allowance),
+                    hdu.header,
                     file,
                     source=source,
                     preset=layout.preset if known else "",
@@ -147,7 +157,8 @@ class OpenedImage:
             return None, MaskPlanes()
         self._check_shape(found, self.path)
         return read_mask(
-            found,
+            stored_integers(found, self.path, self.allowance),
+            found.header,
             self.path,
             image_header=self.header,
             source=source,
@@ -155,7 +166,7 @@ class OpenedImage:
             about=(self.header,),
         )
 
-    def variance(self, source: NoiseSource, pixels: Pixels) -> NDArray[Any] | None:
+    def noise(self, source: NoiseSource, pixels: Pixels) -> Noise | None:
         """Make the variance: from the gain, a noise file, or the noise plane beside the image."""
         if not self.layout.gain:
             source.check_gain(source.gain)
@@ -169,7 +180,9 @@ class OpenedImage:
             found = companion(self.hdus, self.hdu, (name,))
             if found is not None and not (kind == "weight" and parts):
                 self._check_shape(found, self.path)
-                return read_variance(found, self.path, source, pixels, kind=kind)
+                stored = stored_pixels(found, self.path, self.allowance)
+                noise = read_variance(stored, found, self.path, source, pixels, kind=kind)
+                return replace(noise, numbers=self._numbers([found]))
         if source.kind is not None:
             option = f"--{self.role}-noise"
             msg = (
@@ -179,16 +192,20 @@ class OpenedImage:
             raise InputError(msg)
         return self._sum(parts, pixels) if parts else self._from_cards(source, pixels)
 
-    def _sum(self, parts: list[Hdu], pixels: Pixels) -> NDArray[Any]:
+    def _sum(self, parts: list[Hdu], pixels: Pixels) -> Noise:
         """Return the variance of several parts."""
         names = ", ".join(hdu_name(hdu) for hdu in parts)
         logger.info("%s: variance is the sum of %s", self.path, names)
         for hdu in parts:
             self._check_shape(hdu, self.path)
-        total = np.sum([read_pixels(hdu, self.path) for hdu in parts], axis=0)
-        return to_variance(total, "variance", mask=pixels.mask, file=self.path)
+        planes = [stored_pixels(hdu, self.path, self.allowance) for hdu in parts]
+        total = ComputedPlane(
+            pixels.shape, lambda rows: np.sum([plane[rows] for plane in planes], axis=0)
+        )
+        variance = to_variance(total, "variance", mask=pixels.mask, file=self.path)
+        return Noise(variance, numbers=self._numbers(parts))
 
-    def _from_file(self, file: str, source: NoiseSource, pixels: Pixels) -> NDArray[Any]:
+    def _from_file(self, file: str, source: NoiseSource, pixels: Pixels) -> Noise:
         """Read the noise from a file of its own."""
         beside = self.layout.noise_file
         known = beside is not None and (self.told or is_companion(file, beside))
@@ -197,11 +214,12 @@ class OpenedImage:
             hdu = find_image(others, extension, NOISE_NAMES, file=file, like=self.hdu)
             if kind != "background":
                 self._check_shape(hdu, file)
+            stored = stored_pixels(hdu, file, self.allowance)
             return read_variance(
-                hdu, file, source, pixels, kind=kind, asinh=self.layout.asinh and known
+                stored, hdu, file, source, pixels, kind=kind, asinh=self.layout.asinh and known
             )
 
-    def _from_cards(self, source: NoiseSource, pixels: Pixels) -> NDArray[Any] | None:
+    def _from_cards(self, source: NoiseSource, pixels: Pixels) -> Noise | None:
         """Make the variance from the pixels, with gain and read noise of the layout's cards."""
         layout = self.layout
         gain = self.header.get(layout.gain) if layout.gain else None
@@ -220,26 +238,35 @@ class OpenedImage:
 
     def _from_gain(
         self, source: NoiseSource, gain: float, read_noise: float | None, pixels: Pixels
-    ) -> NDArray[Any]:
+    ) -> Noise:
         numbers = gain, read_noise or 0.0, source.sky or 0.0
         logger.info("%s: variance from gain %g, read noise %g, sky %g", self.path, *numbers)
-        return variance_from_gain(np.asarray(pixels.image), *numbers)
+        return Noise(variance_from_gain(pixels.image, *numbers), of_image=True)
 
-    def light(self, source: NoiseSource, image: Any) -> tuple[float | None, float]:  # noqa: ANN401
-        """Return the gain of the light of sources, and the level that is to be added to it."""
+    def light(self, source: NoiseSource, image: Plane) -> tuple[float | None, Callable[[], float]]:
+        """Return the gain of the light of sources, and what tells the level to be added to it."""
         gain = 1.0 if source.gain is None and self.layout.electrons else source.gain
+        subtracted = not self.layout.electrons or self.header.get("BKG-SUB") is not False
         if gain is None or self.role == "difference":
-            return None, 0.0
-        if not self.layout.electrons or self.header.get("BKG-SUB") is not False:
-            return gain, 0.0
-        level = float(np.nanmedian(np.asarray(image)))
-        logger.info("%s: its background of %g is not subtracted (BKG-SUB)", self.path, level)
-        return gain, -level
+            return None, float
+        if subtracted:
+            return gain, float
+
+        def sky() -> float:
+            level = float(np.nanmedian(sampled(image)))
+            logger.info("%s: its background of %g is not subtracted (BKG-SUB)", self.path, level)
+            return -level
+
+        return gain, once(sky)
 
     def _parts(self) -> list[Hdu]:
         """Return the HDUs whose sum is the variance."""
         found = [companion(self.hdus, self.hdu, (name,)) for name in self.layout.parts]
         return [hdu for hdu in found if hdu is not None]
+
+    def _numbers(self, hdus: list[Hdu]) -> tuple[int, ...]:
+        """Return the 0-based numbers of HDUs of the image's file."""
+        return tuple(self.hdus.index(hdu) for hdu in hdus)
 
     def _check_shape(self, hdu: Hdu, file: object) -> None:
         if image_shape(hdu) != image_shape(self.hdu):

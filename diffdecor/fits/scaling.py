@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from diffdecor.core.planes import ComputedPlane
 from diffdecor.errors import InputError
 from diffdecor.fitsfile import Header
 
@@ -20,14 +21,14 @@ _BEYOND = 30.0
 
 
 def linear(
-    pixels: NDArray[Any], header: Header, file: object, *, asinh: bool, role: str = "science"
-) -> NDArray[Any]:
+    pixels: ComputedPlane, header: Header, file: object, *, asinh: bool, role: str = "science"
+) -> ComputedPlane:
     """Return pixels in a linear scale: ``BOFFSET + 2 BSOFTEN sinh(v / 1.0857)`` of those of PS1.
 
     Parameters
     ----------
-    pixels : array (ny, nx)
-        Pixels ``BZERO + BSCALE * stored``; they are not changed.
+    pixels : plane (ny, nx)
+        Pixels ``BZERO + BSCALE * stored``.
     header : Header
         Theirs.
     file : object
@@ -40,13 +41,13 @@ def linear(
 
     Returns
     -------
-    array (ny, nx)
+    plane (ny, nx)
         Of the same type.
 
     Raises
     ------
     InputError
-        If a card is missing or is no number, or if the pixels are linear already.
+        If a card is missing or is no number; later, if rows turn out to be linear already.
     """
     there = [card for card in CARDS if card in header]
     if not there:
@@ -67,6 +68,20 @@ def linear(
             f"{values[0]} and {values[1]}; fetch the file again, or give one of linear pixels"
         )
         raise InputError(msg)
+    offset, softening = values
+    logger.info("%s: asinh-scaled pixels made linear (%s)", file, ", ".join(CARDS))
+
+    def rows_of(rows: slice) -> NDArray[Any]:
+        scaled = pixels[rows]
+        _check_asinh(scaled, file, role)
+        flux = offset + 2 * softening * np.sinh(scaled.astype(np.float64) / _A)
+        return np.asarray(flux, dtype=scaled.dtype)
+
+    return ComputedPlane(pixels.shape, rows_of)
+
+
+def _check_asinh(pixels: NDArray[Any], file: object, role: str) -> None:
+    """Refuse pixels that are linear already."""
     largest = np.max(np.abs(pixels), where=np.isfinite(pixels), initial=0.0)
     if largest > _BEYOND:
         msg = (
@@ -75,7 +90,3 @@ def linear(
             f"--{role}-layout plain"
         )
         raise InputError(msg)
-    offset, softening = values
-    logger.info("%s: asinh-scaled pixels made linear (%s)", file, ", ".join(CARDS))
-    scaled = offset + 2 * softening * np.sinh(pixels.astype(np.float64) / _A)
-    return np.asarray(scaled, dtype=pixels.dtype)

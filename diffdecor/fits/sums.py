@@ -2,104 +2,132 @@
 
 from __future__ import annotations
 
-import gzip
-from collections.abc import Iterator
+import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import BinaryIO
+from weakref import finalize
 
 import numpy as np
 from astropy.io import fits
+from numpy.typing import NDArray
 
 from diffdecor.errors import InputError
-from diffdecor.fitsfile import GZIP_MAGIC, UNREADABLE, check_file, one_line, tolerant
+from diffdecor.fits.checksum import datasum
+from diffdecor.fitsfile import Hdu, check_file, file_of, one_line, open_fits
 from diffdecor.paths import split_extension
+from diffdecor.unpack import GZIP_MAGIC
 
-_PIECE = 1 << 20
-
-
-def datasum(data: bytes | memoryview, start: int = 0) -> int:
-    """Return the sum of big-endian 32-bit words in ones' complement, FITS's DATASUM.
-
-    Parameters
-    ----------
-    data : bytes
-        Zeros stand for what is missing of the last word.
-    start : int
-        Sum of what comes before, a whole number of words.
-
-    Returns
-    -------
-    int
-        From 0 to 2**32 - 1.
-    """
-    rest = len(data) % 4
-    words = np.frombuffer(data[: len(data) - rest], dtype=">u4")
-    total = start + int(words.sum(dtype=np.uint64))
-    if rest:
-        total += int.from_bytes(bytes(data[-rest:]).ljust(4, b"\0"), "big")
-    while total >> 32:
-        total = (total & 0xFFFFFFFF) + (total >> 32)
-    return total
+_FITS = b"SIMPLE"
+_PIECE = 1 << 18  # bytes that are added up while they are in the processor's cache
 
 
-def input_sum(path: str | Path) -> int:
-    """Return one number for the data of an input file.
+class InputSum:
+    """One number for the data of an input file, which is opened now and read when it is called.
+
+    Of FITS files, gzipped or not, it is the DATASUM over the data of all HDUs: a changed header
+    leaves it as it was. Of any other file, the same sum over all its bytes.
 
     Parameters
     ----------
     path : str or Path
         The file; an extension in brackets is left out.
-
-    Returns
-    -------
-    int
-        Of FITS files, gzipped or not, the DATASUM over the data of all HDUs: a changed header
-        leaves it as it was. Of any other file, the same sum over all its bytes.
+    stated : collection of int
+        0-based numbers of HDUs that the result does not depend on. Where their header states a
+        DATASUM they are not read: that is taken for theirs.
 
     Raises
     ------
     InputError
         If the file cannot be read.
     """
-    file, _ = split_extension(path)
-    check_file(file)
-    try:
-        with _opened(file) as stream:
-            total = 0
-            for piece in _data(stream, file):
-                total = datasum(piece, total)
-            return total
-    except UNREADABLE as error:
-        msg = f"{path}: cannot be read ({one_line(error)}); check it or fetch it again"
-        raise InputError(msg) from error
+
+    def __init__(self, path: str | Path, stated: Collection[int] = ()) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+        self._known = 0
+        self._units: list[tuple[int, int]] = []
+        file, _ = split_extension(path)
+        check_file(file)
+        try:
+            with file.open("rb") as stream:
+                # A gzipped file that is not FITS is refused by whoever reads it.
+                if stream.read(len(_FITS)).startswith((_FITS, GZIP_MAGIC)):
+                    self._open_fits(file, stated)
+                else:
+                    self._open(stream)
+                    self._units.append((0, os.fstat(stream.fileno()).st_size))
+        except OSError as error:
+            raise self._unreadable(error) from error
+
+    def __call__(self) -> int:
+        """Add up what has to be read.
+
+        Returns
+        -------
+        int
+            From 0 to 2**32 - 1.
+
+        Raises
+        ------
+        InputError
+            If the file cannot be read.
+        """
+        total = self._known
+        try:
+            for start, length in self._units:
+                total = _added(total, self._descriptor, start, length)  # type: ignore[arg-type]
+        except OSError as error:
+            raise self._unreadable(error) from error
+        return total
+
+    def _open_fits(self, file: Path, stated: Collection[int]) -> None:
+        with open_fits(file) as (hdus, _):
+            for number, hdu in enumerate(hdus):
+                stream, place = file_of(hdu), hdu.fileinfo()
+                if stream is None:
+                    continue
+                if self._descriptor is None:
+                    self._open(stream)
+                word = _stated_sum(hdu) if number in stated else None
+                if word is None:
+                    self._units.append((place["datLoc"], place["datSpan"]))
+                else:
+                    self._known = datasum(word.to_bytes(4, "big"), self._known)
+
+    def _open(self, stream: BinaryIO) -> None:
+        """Keep the file open, whoever closes it."""
+        self._descriptor = os.dup(stream.fileno())
+        finalize(self, os.close, self._descriptor)
+
+    def _unreadable(self, error: OSError) -> InputError:
+        reason = one_line(error)
+        return InputError(f"{self._path}: cannot be read ({reason}); check it or fetch it again")
 
 
-def _opened(path: Path) -> BinaryIO:
-    with path.open("rb") as file:
-        zipped = file.read(2) == GZIP_MAGIC
-    return gzip.open(path) if zipped else path.open("rb")  # type: ignore[return-value]
+def _stated_sum(hdu: Hdu) -> int | None:
+    """Return the DATASUM that a header states, if it does."""
+    text = str(hdu.header.get("DATASUM", "")).strip()
+    if isinstance(hdu, fits.CompImageHDU) or not text.isdecimal() or int(text) >= 1 << 32:
+        return None
+    return int(text)
 
 
-def _data(stream: BinaryIO, path: Path) -> Iterator[bytes]:
-    """Give the data units of a FITS file piece by piece, or all of another file."""
-    if stream.read(6) != b"SIMPLE":
-        stream.seek(0)
-        while piece := stream.read(_PIECE):
-            yield piece
-        return
-    for start, length in _units(path):
-        stream.seek(start)
-        left = length
-        while left > 0 and (piece := stream.read(min(left, _PIECE))):
-            left -= len(piece)
-            yield piece
+def _added(total: int, descriptor: int, start: int, length: int) -> int:
+    """Add a unit to a sum; what is missing at the end of the file counts as 0."""
+    piece = np.empty(min(_PIECE, length), dtype=np.uint8)
+    for place in range(start, start + length, _PIECE):
+        wanted = min(_PIECE, start + length - place)
+        count = _read(piece[:wanted], descriptor, place)
+        total = datasum(piece[:count].data, total)
+        if count < wanted:
+            break
+    return total
 
 
-def _units(path: Path) -> list[tuple[int, int]]:
-    """Return where the data units of a FITS file are, and how long with their padding."""
-    with (
-        tolerant(path),
-        fits.open(path, memmap=False, disable_image_compression=True) as hdus,
-    ):
-        found = [hdu.fileinfo() for hdu in hdus]
-    return [(info["datLoc"], info["datSpan"]) for info in found]
+def _read(piece: NDArray[np.uint8], descriptor: int, place: int) -> int:
+    """Fill an array from a file, and return how far that went."""
+    done = 0
+    while done < piece.size and (count := os.preadv(descriptor, [piece[done:].data], place + done)):
+        done += count
+    return done

@@ -14,63 +14,66 @@ where the mask says that there is something wrong anyway.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from diffdecor.core.planes import ComputedPlane, Plane
 from diffdecor.core.statistics import robust_sigma
 from diffdecor.core.whiteness import sky_pixels
 from diffdecor.errors import InputError
+from diffdecor.fits.streaming import once, sampled, streamed
 
 logger = logging.getLogger(__name__)
 
 _RESIDUAL = 1e-3
 _FEWEST = 30
+_MEASURED = 2048
 
 
 def to_variance(
-    values: NDArray[Any],
-    kind: str,
-    *,
-    mask: NDArray[np.int32] | None = None,
-    file: object = "noise",
-) -> NDArray[Any]:
+    values: Plane, kind: str, *, mask: Plane | None = None, file: object = "noise"
+) -> ComputedPlane:
     """Return the variance that a noise plane stands for.
 
     Parameters
     ----------
-    values : array (ny, nx)
-        The noise plane; it is not changed.
+    values : plane (ny, nx)
+        The noise plane.
     kind : {"variance", "sigma", "ivar", "weight", "background"}
         What it holds. A weight is taken as an inverse variance, a background as a sigma.
-    mask : array (ny, nx), optional
+    mask : plane (ny, nx), optional
         Mask of the image; 0 is good.
     file : object
         Its file, for messages.
 
     Returns
     -------
-    array (ny, nx)
-        Variance, positive, infinite (no data) or NaN; 0 only where the whole plane is.
-
-    Raises
-    ------
-    InputError
-        If a variance or sigma is negative where the mask is 0.
+    plane (ny, nx)
+        Variance, positive, infinite (no data) or NaN; 0 only where the whole plane is. Reading
+        rows of it raises an InputError if a variance or sigma in them is negative where the mask
+        is 0.
     """
-    infinity = values.dtype.type(np.inf)
+    ny, nx = values.shape
     if kind in {"ivar", "weight"}:
-        nothing = _no_weight(values, file)
-        with np.errstate(divide="ignore", over="ignore"):
-            return np.asarray(np.where(nothing, infinity, values.dtype.type(1) / values))
+        least = once(lambda: _least_weight(values, file))
+        return ComputedPlane((ny, nx), lambda rows: _inverse(values[rows], least()))
     is_sigma = kind in {"sigma", "background"}
-    suspect = values <= 0
-    if suspect.any():
-        _refuse_negative(values, suspect, kind, mask, file)
-        nothing = suspect if is_sigma or (values > 0).any() else values < 0
-        values = np.where(nothing, infinity, values)
-    return narrowed(values.astype(np.float64) ** 2, values.dtype) if is_sigma else values
+    some_noise = once(lambda: any((part > 0).any() for _, part in streamed(values)))
+
+    def rows_of(rows: slice) -> NDArray[Any]:
+        part = values[rows]
+        suspect = part <= 0
+        if suspect.any():
+            if _wrong(part, mask, rows).any():
+                raise _negative(values, kind, mask, file)
+            nothing = suspect if is_sigma or (part > 0).any() or some_noise() else part < 0
+            part = np.where(nothing, part.dtype.type(np.inf), part)
+        return _squared(part) if is_sigma else part
+
+    return ComputedPlane((ny, nx), rows_of)
 
 
 def narrowed(variance: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
@@ -97,13 +100,13 @@ def narrowed(variance: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
 
 
 def variance_from_gain(
-    image: NDArray[Any], gain: float, read_noise: float = 0.0, sky: float = 0.0
-) -> NDArray[Any]:
+    image: Plane, gain: float, read_noise: float = 0.0, sky: float = 0.0
+) -> ComputedPlane:
     """Return the variance of an image from its pixels.
 
     Parameters
     ----------
-    image : array (ny, nx)
+    image : plane (ny, nx)
         Pixels.
     gain : float
         Electrons per image unit.
@@ -114,47 +117,77 @@ def variance_from_gain(
 
     Returns
     -------
-    array (ny, nx)
+    plane (ny, nx)
         ``max(image + sky, 0) / gain + (read_noise / gain)**2``, in the square of the image's unit.
     """
-    number = image.dtype.type
-    variance = np.maximum(image + number(sky), number(0)) / number(gain)
-    return np.asarray(variance + number((read_noise / gain) ** 2))
+    ny, nx = image.shape
+
+    def rows_of(rows: slice) -> NDArray[Any]:
+        pixels = image[rows]
+        number = pixels.dtype.type
+        variance = np.maximum(pixels + number(sky), number(0)) / number(gain)
+        return np.asarray(variance + number((read_noise / gain) ** 2))
+
+    return ComputedPlane((ny, nx), rows_of)
 
 
 def scaled_to_image(
-    variance: NDArray[Any], image: NDArray[Any], usable: NDArray[np.bool_], file: object
-) -> NDArray[Any]:
+    variance: Plane,
+    image: Plane,
+    usable: Callable[[slice], NDArray[np.bool_]],
+    file: object,
+) -> ComputedPlane:
     """Return a relative variance scaled so that the pixels of the sky scatter by it.
 
     Parameters
     ----------
-    variance : array (ny, nx)
+    variance : plane (ny, nx)
         Inverse of a relative weight.
-    image : array (ny, nx)
+    image : plane (ny, nx)
         The image.
-    usable : array (ny, nx)
-        False where a pixel must not count.
+    usable : callable
+        Returns an array ``(n, nx)`` of rows, False where a pixel must not count.
     file : object
         File of the weight, for messages.
 
     Returns
     -------
-    array (ny, nx)
+    plane (ny, nx)
         The variance times the robust variance of ``image / sqrt(variance)`` over source-free
-        pixels, less their local level; of uniform weight that makes it the robust variance of
-        these pixels.
-
-    Raises
-    ------
-    InputError
-        If there are not enough such pixels, or they have no noise.
+        pixels of the image's middle, 2048 x 2048 pixels at most, less their local level; of
+        uniform weight that makes it the robust variance of these pixels. Reading rows of it raises
+        an InputError if there are not enough such pixels, or they have no noise.
     """
-    values, sky = sky_pixels(image, usable, variance)
-    factor = robust_sigma(values[sky]) ** 2 if np.count_nonzero(sky) >= _FEWEST else 0.0
+    ny, nx = image.shape
+    rows, columns = (_middle(length) for length in (ny, nx))
+
+    def measured() -> float:
+        good = usable(rows)[:, columns]
+        values, sky = sky_pixels(image[rows][:, columns], good, variance[rows][:, columns])
+        return _relative_scale(values[sky], file)
+
+    factor = once(measured)
+
+    def rows_of(rows: slice) -> NDArray[Any]:
+        relative = variance[rows]
+        return narrowed(relative.astype(np.float64) * factor(), relative.dtype)
+
+    return ComputedPlane((ny, nx), rows_of)
+
+
+def _middle(length: int) -> slice:
+    """Return the middle of an axis, as much as is measured."""
+    start = max(0, (length - _MEASURED) // 2)
+    return slice(start, min(start + _MEASURED, length))
+
+
+def _relative_scale(sky: NDArray[np.float64], file: object) -> float:
+    """Return the variance of pixels of the sky that are in units of a relative noise."""
+    count = sky.size
+    factor = robust_sigma(sky) ** 2 if count >= _FEWEST else 0.0
     if not factor > 0:
         msg = (
-            f"{file}: the scale of these weights cannot be measured: there are {sky.sum()} "
+            f"{file}: the scale of these weights cannot be measured: there are {count} "
             "source-free pixels with noise; give absolute ones (noise kind ivar)"
         )
         raise InputError(msg)
@@ -163,80 +196,62 @@ def scaled_to_image(
         "(noise kind ivar takes weights as they are)",
         file,
         factor,
-        np.count_nonzero(sky),
+        count,
     )
-    return narrowed(variance.astype(np.float64) * factor, variance.dtype)
+    return factor
 
 
-def upsampled(values: NDArray[Any], shape: tuple[int, ...], file: object) -> NDArray[Any]:
-    """Return an image of low resolution on the pixels of a large one, by bilinear interpolation.
-
-    Parameters
-    ----------
-    values : array (my, mx)
-        Every pixel stands for a box of the large image.
-    shape : tuple of int
-        ``(ny, nx)`` of the large image.
-    file : object
-        Its file, for messages.
-
-    Returns
-    -------
-    array (ny, nx)
-        Constant outside the centres of the outermost boxes.
-
-    Raises
-    ------
-    InputError
-        If the shapes are not in one proportion.
-    """
-    if values.shape == tuple(shape):
-        return values
-    ratio_y, ratio_x = (large / small for large, small in zip(shape, values.shape, strict=True))
-    if min(ratio_y, ratio_x) < 1 or abs(ratio_y / ratio_x - 1) > 0.1:
-        msg = (
-            f"{file}: has shape {values.shape} (ny, nx), which is no low-resolution image of "
-            f"{tuple(shape)}; give one of the same image"
-        )
-        raise InputError(msg)
-    for axis, ratio in enumerate((ratio_y, ratio_x)):
-        last = values.shape[axis] - 1
-        place = np.clip((np.arange(shape[axis]) + 0.5) / ratio - 0.5, 0, last)
-        lower = np.minimum(place.astype(int), max(last - 1, 0))
-        share = (place - lower).reshape((-1, 1) if axis == 0 else (1, -1)).astype(values.dtype)
-        below = np.take(values, lower, axis=axis)
-        above = np.take(values, np.minimum(lower + 1, last), axis=axis)
-        values = np.where(share == 0, below, below + share * (above - below))
-    return values
+def _inverse(weights: NDArray[Any], least: float) -> NDArray[Any]:
+    """Return the variance of weights, infinite where they are less than the least."""
+    nothing = (weights <= 0) | np.isinf(weights) | (weights < least)
+    one, infinity = weights.dtype.type(1), weights.dtype.type(np.inf)
+    with np.errstate(divide="ignore", over="ignore"):
+        return np.asarray(np.where(nothing, infinity, one / weights))
 
 
-def _no_weight(values: NDArray[Any], file: object) -> NDArray[np.bool_]:
-    """Return where a weight says that there are no data."""
+def _least_weight(weights: Plane, file: object) -> float:
+    """Return the weight below which there are no data."""
+    values = sampled(weights)
     positive = values[np.isfinite(values) & (values > 0)]
     least = _RESIDUAL * float(np.median(positive)) if positive.size else 0.0
-    nothing = (values <= 0) | np.isinf(values)
-    small = ~nothing & (values < least)
-    count = np.count_nonzero(small | (values < 0))
+    count = np.count_nonzero((values < least) & (values != 0) & ~np.isinf(values))
     if count:
-        logger.info("%s: %d weights of nearly 0, or below it, count as 0", file, count)
-    return np.asarray(nothing | small)
-
-
-def _refuse_negative(
-    values: NDArray[Any],
-    suspect: NDArray[np.bool_],
-    kind: str,
-    mask: NDArray[np.int32] | None,
-    file: object,
-) -> None:
-    wrong = suspect & (values < 0) & np.isfinite(values)
-    if mask is not None:
-        wrong &= mask == 0
-    if wrong.any():
-        y, x = np.argwhere(wrong)[0]
-        msg = (
-            f"{file}: {wrong.sum()} unmasked pixels have a negative {kind}, the first "
-            f"({values[y, x]:g}) at FITS pixel ({x + 1}, {y + 1}); mask these pixels, or give the "
-            "right noise kind"
+        logger.info(
+            "%s: %d weights of nearly 0, or below it, count as 0 (of %d looked at)",
+            file,
+            count,
+            values.size,
         )
-        raise InputError(msg)
+    return least
+
+
+def _squared(sigma: NDArray[Any]) -> NDArray[Any]:
+    """Return squares, in double precision where the sigma's own would make them 0 or infinite."""
+    limits = np.finfo(sigma.dtype)
+    with np.errstate(over="ignore", under="ignore"):
+        variance = sigma * sigma
+    lost = (variance < limits.tiny) & (sigma != 0) | (np.isinf(variance) & np.isfinite(sigma))
+    return np.asarray(sigma.astype(np.float64) ** 2 if lost.any() else variance)
+
+
+def _wrong(values: NDArray[Any], mask: Plane | None, rows: slice) -> NDArray[np.bool_]:
+    """Return where noise is negative though the mask says nothing."""
+    wrong = (values < 0) & np.isfinite(values)
+    if mask is not None and wrong.any():
+        wrong &= mask[rows] == 0
+    return np.asarray(wrong)
+
+
+def _negative(values: Plane, kind: str, mask: Plane | None, file: object) -> InputError:
+    """Return what is to be raised about negative noise: how much there is, and where."""
+    count, first = 0, ""
+    for rows, part in streamed(values):
+        places = np.argwhere(_wrong(part, mask, rows))
+        if len(places) and not first:
+            y, x = places[0]
+            first = f"({part[y, x]:g}) at FITS pixel ({x + 1}, {rows.start + y + 1})"
+        count += len(places)
+    return InputError(
+        f"{file}: {count} unmasked pixels have a negative {kind}, the first {first}; mask these "
+        "pixels, or give the right noise kind"
+    )

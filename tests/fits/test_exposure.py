@@ -9,7 +9,8 @@ from astropy.io import fits
 
 from diffdecor import read_exposure
 from diffdecor.errors import InputError
-from diffdecor.fits import unread as module
+from diffdecor.fits.exposure import open_exposure
+from diffdecor.fits.noise import NoiseSource
 
 
 @pytest.mark.parametrize(
@@ -124,17 +125,15 @@ def test_a_cube_of_one_plane_is_an_image_and_others_are_not(mef, pixels):
         read_exposure(mef(("SCI", np.stack([pixels, pixels]))))
 
 
-def test_pixels_left_in_the_file_until_they_are_wanted(mef, pixels, monkeypatch):
+def test_pixels_left_in_the_file_until_they_are_wanted(mef, pixels):
     path = mef(("IMAGE", pixels), ("VARIANCE", pixels**2))
-    reads = []
-    original = module.read_pixels
-    monkeypatch.setattr(module, "read_pixels", lambda *a: reads.append(a) or original(*a))
     exposure = read_exposure(f"{path}[IMAGE]", pixels=False)
     assert exposure.shape == pixels.shape
-    assert not reads
-    np.testing.assert_array_equal(exposure.image[3:5], pixels[3:5])
-    np.testing.assert_array_equal(np.asarray(exposure.image), pixels)
-    assert len(reads) == 1
+    fits.setval(path, "IMAGE", extname="IMAGE", value=1)
+    with fits.open(path, mode="update") as hdus:
+        hdus["IMAGE"].data[:] += 1
+    np.testing.assert_array_equal(exposure.image[3:5], pixels[3:5] + 1)
+    np.testing.assert_array_equal(np.asarray(exposure.image), pixels + 1)
 
 
 def test_the_header_is_that_of_image_and_file(mef, pixels):
@@ -177,3 +176,57 @@ def test_nothing_is_changed_on_disk(mef, pixels):
 def test_a_missing_file_is_named(mef, pixels, option, tmp_path):
     with pytest.raises(InputError, match=r"gone\.fits: no such file"):
         read_exposure(mef(("IMAGE", pixels)), **{option: tmp_path / "gone.fits"})
+
+
+def test_planes_that_nobody_asks_for_are_not_read(mef, pixels):
+    bad = -np.ones_like(pixels)
+    path = mef(("IMAGE", pixels), ("MASK", bad.astype("i4"), {"MP_A": 1}), ("VARIANCE", bad))
+    exposure = open_exposure(path).exposure
+    np.testing.assert_array_equal(exposure.image[2:4], pixels[2:4])
+    for plane in (exposure.mask, exposure.variance):
+        with pytest.raises(InputError):
+            plane[0:1]
+
+
+@pytest.mark.parametrize(
+    ("role", "planes", "noise", "unneeded"),
+    [
+        ("science", {"VARIANCE": 1}, {}, (1,)),
+        ("template", {"VARIANCE": 1}, {}, (1,)),
+        ("difference", {"VARIANCE": 1}, {}, (2,)),
+        ("difference", {}, {}, ()),
+        ("science", {"WHT": 1}, {}, ()),  # scaled to the image
+        ("science", {"WHT": 1}, {"kind": "ivar"}, (1,)),
+        ("science", {"ERR": 1}, {"gain": 2.0}, ()),
+    ],
+)
+def test_what_the_result_does_not_depend_on(mef, pixels, role, planes, noise, unneeded):
+    others = [(name, np.full_like(pixels, value)) for name, value in planes.items()]
+    path = mef(("SCI", pixels), *others)
+    source = NoiseSource(role=role, **noise)
+    assert open_exposure(path, noise=source, role=role).unneeded == unneeded
+
+
+def test_an_image_without_data_somewhere_is_needed(mef, pixels):
+    assert open_exposure(mef(("SCI", pixels, {"MASKVAL": 3.0}))).unneeded == ()
+    pixels[:, 0] = 0
+    assert open_exposure(mef(("SCI", pixels))).unneeded == ()
+    assert open_exposure(mef(("SCI", pixels)), zero_borders=False).unneeded == (1,)
+
+
+@pytest.mark.parametrize("name", ["VARIANCE", "ERR", "IVAR", "WHT"])
+def test_rows_are_the_same_however_they_are_read(mef, name):
+    rng = np.random.default_rng(2)
+    image = rng.normal(0, 3, (200, 150)).astype("f4")
+    image[:7] = 0
+    noise = rng.uniform(1, 9, image.shape).astype("f4")
+    noise[rng.random(image.shape) < 0.1] = 0
+    noise[150, :3] = [np.nan, np.inf, 1e-12]
+    mask = rng.integers(0, 40, image.shape).astype("i2")
+    path = mef(("SCI", image), (name, noise), ("DQ", mask))
+    whole, exposure = read_exposure(path), open_exposure(path).exposure
+    for rows in [slice(n, n + 13) for n in range(0, 187, 11)]:
+        for plane in ("image", "variance", "mask"):
+            np.testing.assert_array_equal(
+                getattr(exposure, plane)[rows], getattr(whole, plane)[rows]
+            )

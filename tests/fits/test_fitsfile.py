@@ -3,13 +3,24 @@
 import gzip
 import io
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from astropy.io import fits
 
 from diffdecor.errors import InputError
-from diffdecor.fitsfile import find_extension, image_shape, open_fits, read_integers, read_pixels
+from diffdecor.fits.stored import stored_integers
+from diffdecor.fits.streaming import in_memory
+from diffdecor.fitsfile import (
+    each_opened_once,
+    file_of,
+    find_extension,
+    image_shape,
+    open_fits,
+    read_pixels,
+)
 
 
 def _opened(path):
@@ -185,7 +196,7 @@ def test_types_of_pixels(tmp_path, stored, read):
         pixels = read_pixels(hdus[0], path)
         if stored[0] != "f":
             np.testing.assert_array_equal(
-                read_integers(hdus[0], path), np.arange(60).reshape(6, 10)
+                in_memory(stored_integers(hdus[0], path)), np.arange(60).reshape(6, 10)
             )
     assert pixels.dtype == np.dtype(read)
     assert pixels.dtype.isnative
@@ -232,7 +243,70 @@ def test_an_unknown_extension_is_answered_with_those_there_are(mef, pixels):
 def test_masks_must_be_whole_numbers(mef, pixels):
     path = mef(("A", pixels), ("B", np.round(pixels)), ("C", pixels * np.nan))
     with open_fits(path) as (hdus, _):
-        np.testing.assert_array_equal(read_integers(hdus["B"], path), np.round(pixels))
+        np.testing.assert_array_equal(in_memory(stored_integers(hdus["B"], path)), np.round(pixels))
         for name in ("A", "C"):
             with pytest.raises(InputError, match="whole numbers"):
-                read_integers(hdus[name], path)
+                in_memory(stored_integers(hdus[name], path))
+
+
+def test_a_header_that_astropy_gives_up_is_no_image(mef, pixels):
+    path = mef(("IMAGE", pixels))
+    content = bytearray(path.read_bytes())
+    content[30] = 0
+    path.write_bytes(content)
+    with open_fits(path) as (hdus, _):
+        assert image_shape(hdus[0]) == ()
+        assert file_of(hdus[0]) is None
+
+
+def test_files_are_opened_once_while_a_block_lasts(mef, pixels, monkeypatch):
+    path, other = mef(("A", pixels)), mef(("B", pixels), name="b.fits")
+    opened = []
+    real = fits.open
+    monkeypatch.setattr(
+        "diffdecor.fitsfile.fits.open", lambda *a, **more: opened.append(a) or real(*a, **more)
+    )
+    with each_opened_once(), each_opened_once():
+        for _ in range(3):
+            assert _opened(path)[0] == ["PRIMARY", "A"]
+            assert _opened(f"{other}[B]")[1] == "B"
+        assert len(opened) == 2
+        mef(("C", pixels))  # the file is another one now
+        assert _opened(path)[0] == ["PRIMARY", "C"]
+        with open_fits(path, anew=True):
+            assert len(opened) == 4
+    assert _opened(path)[0] == ["PRIMARY", "C"]
+    assert len(opened) == 5
+
+
+def test_gzipped_files_are_unpacked_on_disk(tmp_path, pixels, monkeypatch):
+    path = tmp_path / "image.fits.gz"
+    fits.PrimaryHDU(pixels).writeto(path)
+    before = sorted(tmp_path.iterdir())
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with open_fits(path) as (hdus, _):
+        assert sorted(tmp_path.iterdir()) == before  # the file has no name
+        np.testing.assert_array_equal(read_pixels(hdus[0], path), pixels)
+
+
+@pytest.mark.parametrize("limit", [0, 100_000])
+def test_no_room_to_unpack_is_named(tmp_path, limit):
+    """In a process of its own, that may not write large files."""
+    path = tmp_path / "image.fits.gz"
+    fits.PrimaryHDU(np.ones((300, 300))).writeto(path)
+    code = (
+        "import resource, signal, sys\n"
+        "from diffdecor.errors import InputError\n"
+        "from diffdecor.fitsfile import open_fits\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
+        "try:\n"
+        "    with open_fits(sys.argv[1]): pass\n"
+        "except InputError as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, path], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith(f"{path}: cannot be unpacked into the folder of temporary files")
+    assert "TMPDIR" in done.stdout

@@ -8,7 +8,9 @@ import pytest
 from diffdecor.errors import ConfigError, InputError
 from diffdecor.fits.exposure import read_exposure
 from diffdecor.fits.noise import NoiseSource
-from diffdecor.fits.variance import narrowed, to_variance, variance_from_gain
+from diffdecor.fits.streaming import in_memory
+from diffdecor.fits.upsampling import upsampled
+from diffdecor.fits.variance import narrowed, scaled_to_image, to_variance, variance_from_gain
 
 INF, NAN = np.inf, np.nan
 
@@ -30,7 +32,7 @@ INF, NAN = np.inf, np.nan
 def test_what_a_plane_stands_for(kind, values, variance, dtype):
     plane = np.array([values], dtype)
     before = plane.copy()
-    result = to_variance(plane, kind)
+    result = in_memory(to_variance(plane, kind))
     np.testing.assert_allclose(result[0], variance, rtol=1e-6)
     np.testing.assert_array_equal(plane, before)
     assert result.dtype == dtype
@@ -42,17 +44,18 @@ def test_negative_noise_is_refused_where_nothing_is_masked(kind):
     plane[2, 3] = plane[3, 0] = -2
     says = rf"n\.fits: 2 unmasked .* negative {kind}, the first \(-2\) at FITS pixel \(4, 3\); mask"
     with pytest.raises(InputError, match=says):
-        to_variance(plane, kind, file="n.fits")
+        in_memory(to_variance(plane, kind, file="n.fits"))
     mask = np.zeros(plane.shape, np.int32)
     mask[3, 0] = 64
     with pytest.raises(InputError, match="1 unmasked"):
-        to_variance(plane, kind, mask=mask)
+        in_memory(to_variance(plane, kind, mask=mask))
     mask[2, 3] = 1
-    assert np.argwhere(np.isinf(to_variance(plane, kind, mask=mask))).tolist() == [[2, 3], [3, 0]]
+    variance = in_memory(to_variance(plane, kind, mask=mask))
+    assert np.argwhere(np.isinf(variance)).tolist() == [[2, 3], [3, 0]]
 
 
 def test_a_sigma_too_small_to_be_squared_in_single_precision():
-    variance = to_variance(np.full((2, 2), 1e-30, np.float32), "sigma")
+    variance = in_memory(to_variance(np.full((2, 2), 1e-30, np.float32), "sigma"))
     np.testing.assert_allclose(variance, 1e-60, rtol=1e-6)
     assert narrowed(variance, "float32").dtype == np.float64
     assert narrowed(variance * 1e60, "float32").dtype == np.float32
@@ -61,10 +64,10 @@ def test_a_sigma_too_small_to_be_squared_in_single_precision():
 
 def test_gain_and_read_noise():
     image = np.array([[100.0, -5.0, 0.0, NAN]], np.float32)
-    variance = variance_from_gain(image, 2.0, 6.0)
+    variance = in_memory(variance_from_gain(image, 2.0, 6.0))
     np.testing.assert_allclose(variance, [[59, 9, 9, NAN]])
     assert variance.dtype == np.float32
-    np.testing.assert_allclose(variance_from_gain(image, 2.0), [[50, 0, 0, NAN]])
+    np.testing.assert_allclose(in_memory(variance_from_gain(image, 2.0)), [[50, 0, 0, NAN]])
 
 
 @pytest.mark.parametrize(
@@ -161,7 +164,8 @@ def test_sky_and_read_noise_need_a_gain(mef, pixels, option):
 
 def test_a_sky_that_was_subtracted_has_left_its_noise(mef):
     image = np.array([[100.0, -5.0, -50.0, NAN]], np.float32)
-    np.testing.assert_allclose(variance_from_gain(image, 2.0, 6.0, 20.0), [[69, 16.5, 9, NAN]])
+    variance = in_memory(variance_from_gain(image, 2.0, 6.0, 20.0))
+    np.testing.assert_allclose(variance, [[69, 16.5, 9, NAN]])
     variance = read_exposure(mef(("", image)), gain=2.0, read_noise=6.0, sky=20.0).variance
     np.testing.assert_allclose(variance, [[69, 16.5, 9, NAN]])
 
@@ -249,3 +253,36 @@ def test_a_background_without_data(mef):
     variance = read_exposure(path, noise=noise, noise_kind="background", gain=1.0).variance
     assert not np.isfinite(variance[0, 0])
     assert variance[20, 30] == 5.0
+
+
+def test_a_variance_of_zeros_first_and_noise_later_is_infinite_where_it_is_0():
+    plane = np.zeros((6, 5), np.float32)
+    plane[5, 4] = 2
+    variance = to_variance(plane, "variance")
+    assert np.isinf(variance[0:2]).all()
+    assert variance[5:6][0, 4] == 2
+    assert (to_variance(np.zeros((6, 5)), "variance")[0:2] == 0).all()
+
+
+def test_weights_are_scaled_by_the_middle_of_a_large_image(monkeypatch):
+    monkeypatch.setattr("diffdecor.fits.variance._MEASURED", 50)
+    image = np.random.default_rng(1).normal(0, 3.0, (150, 120)).astype("f4")
+    image[:50] *= 9
+    relative = np.ones_like(image)
+    everywhere = np.ones(image.shape, bool).__getitem__
+    variance = in_memory(scaled_to_image(relative, image, everywhere, "w"))
+    np.testing.assert_allclose(variance, 9.0, rtol=0.15)
+
+
+@pytest.mark.parametrize("shape", [(4, 6), (2, 3), (40, 60), (13, 20)])
+def test_any_rows_of_an_upsampled_image(shape):
+    small = np.random.default_rng(1).normal(size=shape)
+    whole = in_memory(upsampled(small, (40, 60), "b"))
+    assert whole.shape == (40, 60)
+    for rows in (slice(0, 1), slice(3, 17), slice(39, 40)):
+        np.testing.assert_array_equal(upsampled(small, (40, 60), "b")[rows], whole[rows])
+    ramp = np.add.outer(np.arange(4.0), 10 * np.arange(6.0))  # boxes of 10 pixels
+    if shape == (4, 6):
+        y, x = np.mgrid[5:35, 5:55]
+        expected = (y - 4.5) / 10 + (x - 4.5)
+        np.testing.assert_allclose(in_memory(upsampled(ramp, (40, 60), "b"))[5:35, 5:55], expected)

@@ -7,10 +7,13 @@ import pytest
 from astropy.io import fits
 
 from diffdecor.config import FILLED_PLANES, IGNORED_PLANES, MASK_PRESETS
+from diffdecor.core.planes import ComputedPlane
 from diffdecor.errors import ConfigError, InputError
 from diffdecor.fits.exposure import read_exposure
 from diffdecor.fits.masks import MaskSource, read_mask
 from diffdecor.fits.presets import PRESETS
+from diffdecor.fits.stored import stored_integers
+from diffdecor.fits.streaming import in_memory
 
 HARMLESS, LIGHT, DEFECT = "harmless", "light", "defect"
 
@@ -45,7 +48,12 @@ def read(values, preset="", cards=None, about=(), **source):
     hdu = fits.ImageHDU(np.asarray(values))
     hdu.header.update(cards or {})
     told = MaskSource(preset=preset or None, **source)
-    return read_mask(hdu, "mask.fits", source=told, about=about)
+    return read_mask_of(hdu, source=told, about=about)
+
+
+def read_mask_of(hdu, **more):
+    mask, planes = read_mask(stored_integers(hdu, "mask.fits"), hdu.header, "mask.fits", **more)
+    return in_memory(mask), planes
 
 
 def names(mask, planes, pixel=(0, 0)):
@@ -176,7 +184,7 @@ def test_bad_bits_replace_the_table_of_a_layout_and_ignored_ones_change_it():
         (MaskSource(preset="ztf", bad=(0,)), [{"TRACK", "DETECTED", "BAD"}, {"NOISY", "BAD"}]),
         (MaskSource(preset="nonzero"), [{"BAD"}, {"BAD"}]),
     ):
-        mask, planes = read_mask(hdu, "m", source=source, preset="ztf")
+        mask, planes = read_mask_of(hdu, source=source, preset="ztf")
         assert [names(mask, planes, (0, x)) for x in range(2)] == expected
 
 
@@ -230,3 +238,28 @@ def readme_table():
 def test_the_readme_has_every_bit():
     text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     assert readme_table() in text, readme_table()
+
+
+@pytest.mark.parametrize("preset", [*EXPECTED, None])
+@pytest.mark.parametrize("large", [False, True])
+def test_looked_up_or_computed_masks_are_the_same(preset, large):
+    """Whether all numbers are small or not, every one has the meaning that it has alone."""
+    rng = np.random.default_rng(5)
+    values = rng.integers(0, 1 << 15, (20, 30)).astype("i8")
+    if large:
+        values[0, 0] = 1 << 29
+    mask, planes = read(values, preset)
+    for place in [(0, 0), (3, 4), (19, 29), (7, 0)]:
+        alone, its = read(values[place].reshape(1, 1), preset)
+        known = {name for name in names(alone, its) if not name.startswith("OTHER")}
+        assert known <= names(mask, planes, place)
+
+
+def test_a_mask_is_looked_through_only_if_it_must_be():
+    def rows(_):
+        raise AssertionError
+
+    unread = ComputedPlane((5, 6), rows)
+    for cards, source in (({"MP_BAD": 0}, {}), ({}, {}), ({}, {"ignored": (3,)})):
+        _, planes = read_mask(unread, cards, "m", source=MaskSource(**source))
+        assert "BAD" in planes

@@ -75,7 +75,7 @@ def test_missing_and_broken_cards_are_refused(stack, cards):
 
 def test_pixels_that_are_linear_already_are_refused(mef, flux):
     path = mef(("", flux.astype("f4"), CARDS), name="t.fits")
-    with pytest.raises(InputError, match=r"one is 250000, .* or give --template-layout plain"):
+    with pytest.raises(InputError, match=r"one is \d.* or give --template-layout plain"):
         read_exposure(path, role="template")
 
 

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffdecor.errors import InputError
-from diffdecor.fits.sums import datasum, input_sum
+from diffdecor.fits.checksum import datasum
+from diffdecor.fits.sums import InputSum
 
 
 @settings(deadline=None)
@@ -34,21 +35,21 @@ def test_it_is_the_datasum_of_fits(tmp_path, dtype):
     )
     with fits.open(path) as hdus:
         total = sum(int(hdu.header["DATASUM"]) for hdu in hdus)
-    assert input_sum(path) == total % (2**32 - 1)
+    assert InputSum(path)() == total % (2**32 - 1)
     packed = tmp_path / "b.fits.gz"
     packed.write_bytes(gzip.compress(path.read_bytes()))
-    assert input_sum(packed) == input_sum(path) == input_sum(f"{path}[1]")
+    assert InputSum(packed)() == InputSum(path)() == InputSum(f"{path}[1]")()
 
 
 def test_headers_do_not_count_and_pixels_do(tmp_path):
     path = tmp_path / "a.fits"
     fits.PrimaryHDU(np.arange(12.0).reshape(3, 4)).writeto(path)
-    before = input_sum(path)
+    before = InputSum(path)()
     fits.setval(path, "OBJECT", value="something")
-    assert input_sum(path) == before
+    assert InputSum(path)() == before
     with fits.open(path, mode="update") as hdus:
         hdus[0].data[0, 0] = 1
-    assert input_sum(path) != before
+    assert InputSum(path)() != before
 
 
 def test_compressed_tiles_and_other_files(tmp_path):
@@ -56,12 +57,46 @@ def test_compressed_tiles_and_other_files(tmp_path):
     hdus = [fits.PrimaryHDU(), fits.CompImageHDU(np.arange(400, dtype="i2").reshape(20, 20))]
     fits.HDUList(hdus).writeto(path, checksum=True)
     with fits.open(path, disable_image_compression=True) as opened:
-        assert input_sum(path) == int(opened[1].header["DATASUM"])
+        assert InputSum(path)() == int(opened[1].header["DATASUM"])
     text = tmp_path / "kernel.txt"
     text.write_bytes(b"[kernel]\n")
-    assert input_sum(text) == datasum(b"[kernel]\n")
+    assert InputSum(text)() == datasum(b"[kernel]\n")
 
 
 def test_a_missing_file(tmp_path):
     with pytest.raises(InputError, match="no such file"):
-        input_sum(tmp_path / "gone.fits")
+        InputSum(tmp_path / "gone.fits")()
+
+
+def test_hdus_that_state_their_sum_need_not_be_read(tmp_path):
+    planes = [np.random.default_rng(n).normal(size=(40, 50)) for n in range(3)]
+    hdus = fits.HDUList([fits.PrimaryHDU(planes[0]), *map(fits.ImageHDU, planes[1:])])
+    total = sum(datasum(plane) for plane in planes) % (2**32 - 1)
+    for checksum in (False, True):
+        path, packed = tmp_path / f"{checksum}.fits", tmp_path / f"{checksum}.fits.gz"
+        hdus.writeto(path, checksum=checksum)
+        content = bytearray(path.read_bytes())
+        with fits.open(path) as opened:
+            content[opened[1].fileinfo()["datLoc"]] ^= 1
+        packed.write_bytes(gzip.compress(path.read_bytes()))
+        assert InputSum(path, (1,))() == InputSum(packed, (0, 1, 2))() == total
+        path.write_bytes(content)
+        assert (InputSum(path, (1,))() == total) is checksum
+        assert InputSum(path, (0, 2))() != total
+
+
+def test_the_file_is_the_one_that_was_opened(tmp_path):
+    path = tmp_path / "a.fits"
+    fits.PrimaryHDU(np.ones((30, 30))).writeto(path)
+    before, opened = InputSum(path)(), InputSum(path)
+    (tmp_path / "new.fits").write_bytes(b"SIMPLE")
+    (tmp_path / "new.fits").rename(path)
+    assert opened() == before
+
+
+def test_missing_padding_counts_as_zeros(tmp_path):
+    path = tmp_path / "a.fits"
+    plane = np.arange(10.0)
+    fits.PrimaryHDU(plane).writeto(path)
+    path.write_bytes(path.read_bytes()[: 2880 + plane.nbytes])
+    assert InputSum(path)() == datasum(plane)
