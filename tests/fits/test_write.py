@@ -12,7 +12,8 @@ from diffdecor.cards import Card
 from diffdecor.errors import OutputExistsError
 from diffdecor.fits.exposure import read_exposure
 from diffdecor.fits.headers import cards_to_header
-from diffdecor.fits.write import Stamps, psf_stamps, write_result
+from diffdecor.fits.stamps import Stamps, psf_stamps
+from diffdecor.fits.write import write_result
 from diffdecor.images import Exposure, MaskPlanes
 from diffdecor.psfs.model import StampPsf
 
