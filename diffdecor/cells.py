@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from diffdecor.config import DecorrelationConfig
 from diffdecor.core.grid import Cell, Window, cells_at, regular_cells
 from diffdecor.errors import ConfigError
-from diffdecor.filtering import Field, Triple, filter_image, result_variance
+from diffdecor.filtering import Field, Triple, filtered, result_variance
 from diffdecor.flagging import holes
 from diffdecor.kernels.model import Box
 
@@ -146,8 +147,8 @@ class CellResult:
     """
 
     window: Window
-    image: NDArray[np.float64]
-    variance: NDArray[np.float64]
+    image: NDArray[Any]
+    variance: NDArray[Any]
 
 
 def decorrelate_cells(
@@ -156,6 +157,7 @@ def decorrelate_cells(
     field: Field,
     boxes: Sequence[Box],
     config: DecorrelationConfig,
+    dtype: DTypeLike,
 ) -> list[CellResult]:
     """Decorrelate every cell by itself, always from pristine input.
 
@@ -173,6 +175,8 @@ def decorrelate_cells(
         Where there is a matching kernel.
     config : DecorrelationConfig
         Everything else.
+    dtype : data type
+        Type of the variance.
 
     Returns
     -------
@@ -193,13 +197,11 @@ def decorrelate_cells(
             np.zeros(1), np.zeros(1), field.filters[at], field.science[at], field.template[at]
         )
         shifted = [_shifted(box, window) for box in boxes]
-        image = filter_image(piece.difference, holes(piece, shifted, config), one.psi, config)
-        variance = result_variance(piece, one, config)
-        crop = (
-            slice(cell.inner.y0 - window.y0, cell.inner.y1 - window.y0),
-            slice(cell.inner.x0 - window.x0, cell.inner.x1 - window.x0),
-        )
-        results.append(CellResult(cell.inner, image[crop], variance[crop]))
+        image, _ = filtered(piece.difference, holes(piece, shifted, config), one.psi, config)
+        variance = result_variance(piece, one, config, dtype)
+        rows = slice(cell.inner.y0 - window.y0, cell.inner.y1 - window.y0)
+        columns = slice(cell.inner.x0 - window.x0, cell.inner.x1 - window.x0)
+        results.append(CellResult(cell.inner, image[rows][:, columns], variance[rows][:, columns]))
     return results
 
 

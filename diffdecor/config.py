@@ -8,19 +8,15 @@ help and usage errors come at once.
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-from diffdecor.errors import ConfigError
 from diffdecor.options import (
     Checked,
     bits,
     border,
     centroids,
     choice,
+    count,
     documented,
     flag,
     image_gain,
@@ -34,10 +30,10 @@ from diffdecor.options import (
     image_read_noise,
     image_sky,
     image_stack,
+    memory,
     names,
     not_negative,
     option,
-    options,
     path,
     position,
     scale,
@@ -238,6 +234,27 @@ class DecorrelationConfig(Checked):
         "DDSIGNIF",
         help="Also give the significance of a point source at every pixel (SIGNIF); needs a PSF.",
     )
+    precision: str = choice(
+        "single",
+        "DDPRECIS",
+        ("single", "double"),
+        help="Precision of the filtered pixels; filters are always made in double precision.",
+    )
+    threads: int | None = option(
+        None,
+        count,
+        "",
+        metavar="N",
+        help="Threads that work at a time; the result does not depend on it.  [default: all cores]",
+    )
+    max_memory: int = option(
+        1 << 30,
+        memory,
+        "",
+        metavar="SIZE",
+        help="Memory that the pixels being worked on may take, roughly, like 500M or 2G.  "
+        "[default: 1G]",
+    )
 
 
 @documented
@@ -348,45 +365,3 @@ class FilesConfig(Checked):
     force: bool = flag(
         False, "DDFORCE", help="Decorrelate even if the difference says that it has been before."
     )
-
-
-def read_toml(file: str | Path) -> dict[str, Any]:
-    """Return the options set in a TOML file, by Python name.
-
-    Parameters
-    ----------
-    file : path
-        File with ``option-name = value`` lines; ``_`` may stand for ``-``.
-
-    Returns
-    -------
-    dict
-        Values as TOML has them; the config dataclasses check them.
-
-    Raises
-    ------
-    ConfigError
-        If the file cannot be read, is not TOML, or sets an option that does not exist.
-    """
-    try:
-        table: Mapping[str, Any] = tomllib.loads(Path(file).read_text(encoding="utf-8"))
-    except OSError as error:
-        msg = f"{file}: cannot read the configuration: {error.strerror}"
-        raise ConfigError(msg) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        msg = f"{file}: not valid TOML: {error}"
-        raise ConfigError(msg) from error
-    values: dict[str, Any] = {}
-    for name, value in table.items():
-        if values.setdefault(name.replace("-", "_"), value) is not value:
-            msg = f"{file}: the option {name.replace('_', '-')} is set twice"
-            raise ConfigError(msg)
-    known = {item.name for kind in (DecorrelationConfig, FilesConfig) for item in options(kind)}
-    for name in values:
-        if name not in known:
-            msg = (
-                f"{file}: {name.replace('_', '-')} cannot be set in a file of options; "
-                "diffdecor run --print-config shows what can"
-            )
-            raise ConfigError(msg)
-    return values

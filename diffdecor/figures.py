@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from diffdecor.config import DecorrelationConfig
-from diffdecor.core.convolve import KernelField
 from diffdecor.core.grid import Window
+from diffdecor.core.kernelfield import KernelField
 from diffdecor.core.noise import AnySide
-from diffdecor.core.planes import Plane
+from diffdecor.core.planes import ComputedPlane, Plane
 from diffdecor.core.psf import (
     adaptive_fwhm,
     corrected_psf,
@@ -18,7 +20,7 @@ from diffdecor.core.psf import (
     half_maximum_fwhm,
     noise_equivalent_area,
 )
-from diffdecor.core.significance import significance
+from diffdecor.core.significance import significance_plane
 from diffdecor.core.statistics import clipped_mean
 from diffdecor.core.variance import squared_kernels
 from diffdecor.core.whiteness import autocorrelation, sky_pixels, source_pixels
@@ -29,7 +31,7 @@ from diffdecor.images import Exposure
 from diffdecor.psfs.model import PointSpreadFunction, StampPsf
 from diffdecor.ways import Way
 
-_MEASURED = 1024
+_MEASURED = 512
 """Pixels a side of the part of an image whose correlation is measured."""
 _LAGS = 3
 _UNITY = (np.ones((1, 1, 1)), (0, 0))
@@ -99,54 +101,83 @@ def psf_of_result(
     return StampPsf(square, positions if len(square) > 1 else None, name="PSF of the result")
 
 
-def result_significance(
-    result: Exposure, filters: Field, bad: Plane, config: DecorrelationConfig
-) -> NDArray[np.float64] | None:
-    """Return the significance of a point source at every pixel, if it is asked for.
+def significance_psf(
+    psf: PointSpreadFunction | None,
+    filters: Field,
+    config: DecorrelationConfig,
+    shape: tuple[int, int],
+) -> KernelField | None:
+    """Return the PSF that the significance of point sources is measured with, if it is asked for.
 
     A score image is a matched filter's output already.
 
     Parameters
     ----------
-    result : Exposure
-        The result.
+    psf : PointSpreadFunction, optional
+        PSF of the result.
     filters : Field
-        Where its PSF is known.
-    bad : plane (ny, nx)
-        Pixels that hold no sky.
+        Where it is known.
     config : DecorrelationConfig
-        Whether it is asked for.
+        Whether significance is asked for.
+    shape : tuple of int
+        ``(ny, nx)`` of the image.
 
     Returns
     -------
-    array (ny, nx) or None
-        Signal-to-noise ratio.
+    KernelField or None
+        The PSF over the image.
 
     Raises
     ------
     ConfigError
-        If it is asked for and no PSF is known.
+        If significance is asked for and no PSF is known.
     """
-    if not config.significance:
+    if not config.significance or config.score:
         return None
-    everything = slice(0, result.shape[0])
-    image = np.asarray(result.image[everything])
-    variance = np.asarray(result.variance[everything])  # type: ignore[index]
-    if config.score:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray(np.where(bad[everything], np.nan, image / np.sqrt(variance)))
-    psf = result.psf
     if not isinstance(psf, StampPsf):
         msg = "--significance needs a PSF: give --difference-psf, --science-psf or --template-psf"
         raise ConfigError(msg)
     stamps = np.asarray(psf.stamps)
     on_grid = len(stamps) == len(filters.x) * len(filters.y) and config.blend == "interpolate"
     if on_grid:
-        field = filters.kernels(stamps, psf.origin)
-    else:
-        middle = psf.stamp((result.shape[1] - 1) / 2, (result.shape[0] - 1) / 2)
-        field = KernelField.constant(middle, psf.origin)
-    return significance(image, variance, ~np.asarray(bad[everything]), field)
+        return filters.kernels(stamps, psf.origin)
+    middle = psf.stamp((shape[1] - 1) / 2, (shape[0] - 1) / 2)
+    return KernelField.constant(middle, psf.origin)
+
+
+def result_significance(
+    result: Exposure, bad: Plane, psf: KernelField | None, config: DecorrelationConfig
+) -> ComputedPlane | None:
+    """Return the significance of a point source at every pixel, if it is asked for.
+
+    Parameters
+    ----------
+    result : Exposure
+        The result, with planes that hold its pixels.
+    bad : plane (ny, nx)
+        Pixels that hold no sky.
+    psf : KernelField, optional
+        From `significance_psf`.
+    config : DecorrelationConfig
+        Whether it is asked for.
+
+    Returns
+    -------
+    ComputedPlane or None
+        Signal-to-noise ratio, worked out as its rows are read.
+    """
+    if not config.significance or result.variance is None:
+        return None
+    image, variance = result.image, result.variance
+    if psf is not None:
+        usable = ComputedPlane(result.shape, lambda rows: ~bad[rows])
+        return significance_plane(image, variance, usable, psf)
+
+    def ratio(rows: slice) -> NDArray[Any]:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(bad[rows], np.nan, image[rows] / np.sqrt(variance[rows]))
+
+    return ComputedPlane(result.shape, ratio)
 
 
 def figures_of(
@@ -183,7 +214,6 @@ def figures_of(
     x, y = way.nearest(*(float(value) for value in positions[nearest]))
     at = slice(nearest, nearest + 1)
     science, template = filters.science[at], filters.template[at]
-    bad = np.asarray(holes(triple, way.kernel.boxes, way.config)[0 : triple.shape[0]])
     figures: dict[str, object] = {
         "skipped": False,
         "side": way.side(x, y),
@@ -199,23 +229,23 @@ def figures_of(
         "filters": len(filters.filters),
         "filter_half_width": filters.filters.shape[-1] // 2,
         "filter_tail": filters.tail,
-        "filled_pixels": int(bad.sum()),
     }
+    bad = holes(triple, way.kernel.boxes, way.config)
     return figures | _noise_figures(triple, result, bad) | _psf_figures(triple, result, x, y)
 
 
-def _noise_figures(triple: Triple, result: Exposure, bad: NDArray[np.bool_]) -> dict[str, object]:
+def _noise_figures(triple: Triple, result: Exposure, holes_of: Plane) -> dict[str, object]:
     """Return variance and correlation, before and after."""
     figures: dict[str, object] = {}
     window = _middle(triple.shape)
-    around = (window.rows, window.columns)
+    bad = holes_of[window.rows][:, window.columns]
     middle, after = triple.cut(window), Triple(triple.science, triple.template, result).cut(window)
     for when, exposure in (("before", middle.difference), ("after", after.difference)):
         if exposure.variance is not None:
             variance = np.asarray(exposure.variance)
-            figures[f"variance_{when}"] = clipped_mean(variance[~bad[around]])
+            figures[f"variance_{when}"] = clipped_mean(variance[~bad])
     sigma2, mask = np.asarray(after.difference.variance), np.asarray(after.difference.mask)
-    usable = ~bad[around] & (mask == 0)
+    usable = ~bad & (mask == 0)
     usable &= ~source_pixels(np.asarray(middle.science.image), usable)
     for when, image in (("before", middle.difference.image), ("after", after.difference.image)):
         sky = sky_pixels(np.asarray(image), usable, sigma2)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from diffdecor.config import DecorrelationConfig
-from diffdecor.core.convolve import KernelField, convolved
+from diffdecor.core.convolve import Convolution
 from diffdecor.core.grid import Window
-from diffdecor.core.masks import (
-    constant_filled,
-    locally_filled,
-)
+from diffdecor.core.kernelfield import KernelField
+from diffdecor.core.masks import constant_filled, locally_filled
 from diffdecor.core.noise import AnySide, NoiseSide
-from diffdecor.core.planes import ComputedPlane, Plane, constant_plane
+from diffdecor.core.planes import ComputedPlane, Plane, RememberedPlane, bands, constant_plane
 from diffdecor.core.statistics import clipped_mean
 from diffdecor.core.variance import full_variance, squared_kernels, weighted_variance
 from diffdecor.images import Exposure
@@ -60,28 +60,35 @@ class Triple:
         return stack or (exposure,)
 
     def cut(self, window: Window) -> Triple:
-        """Return the same exposures within a window."""
+        """Return the same exposures within a window, in memory."""
+        return self._with_planes(lambda plane: plane[window.rows][:, window.columns].copy())
+
+    def remembered(self) -> Triple:
+        """Return the same exposures, whose planes remember the rows that they gave last."""
+        return self._with_planes(RememberedPlane)
+
+    def _with_planes(self, change: Callable[[Plane], Plane]) -> Triple:
+        """Return the same exposures with other planes, of one plane always the same."""
+        changed: dict[int, Plane] = {}
+
+        def of(plane: Plane) -> Plane:
+            return changed.setdefault(id(plane), change(plane))
+
+        def exposure(old: Exposure) -> Exposure:
+            return replace(
+                old,
+                image=of(old.image),
+                variance=None if old.variance is None else of(old.variance),
+                mask=None if old.mask is None else of(old.mask),
+            )
+
         return Triple(
-            science=_cut(self.science, window),
-            template=_cut(self.template, window),
-            difference=_cut(self.difference, window),
-            science_stack=tuple(_cut(exposure, window) for exposure in self.science_stack),
-            template_stack=tuple(_cut(exposure, window) for exposure in self.template_stack),
+            science=exposure(self.science),
+            template=exposure(self.template),
+            difference=exposure(self.difference),
+            science_stack=tuple(map(exposure, self.science_stack)),
+            template_stack=tuple(map(exposure, self.template_stack)),
         )
-
-
-def _cut(exposure: Exposure, window: Window) -> Exposure:
-    """Return the planes of an exposure within a window."""
-
-    def inside(plane: Plane | None) -> NDArray[Any] | None:
-        return None if plane is None else np.asarray(plane[window.rows])[:, window.columns]
-
-    return replace(
-        exposure,
-        image=np.asarray(exposure.image[window.rows])[:, window.columns],
-        variance=inside(exposure.variance),
-        mask=inside(exposure.mask),
-    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +123,11 @@ class Field:
         return KernelField(self.x, self.y, stamps.reshape(nodes), origin or centre)
 
     @property
+    def power(self) -> NDArray[np.float64]:
+        """Noise power of the difference at zero frequency, the variance of the result, ``(n,)``."""
+        return self.science.zero_power + self.template.zero_power
+
+    @property
     def psi(self) -> KernelField:
         """The filters as a field over the image."""
         return self.kernels(self.filters)
@@ -125,41 +137,9 @@ class Field:
         return self.kernels(*squared_kernels(self.filters, side))
 
 
-def filled_difference(
-    difference: Exposure, bad: Plane, config: DecorrelationConfig
-) -> ComputedPlane:
-    """Return the pixels of the difference with its holes filled.
-
-    Parameters
-    ----------
-    difference : Exposure
-        The difference.
-    bad : plane (ny, nx)
-        Its holes.
-    config : DecorrelationConfig
-        How to fill.
-
-    Returns
-    -------
-    ComputedPlane
-        Finite pixels.
-    """
-    pixels = np.asarray(difference.image[0 : difference.shape[0]])
-    if config.fill == "mean":
-        finite = pixels[np.isfinite(pixels)]
-        return constant_filled(pixels, float(finite.mean(dtype=np.float64)) if finite.size else 0.0)
-    good = ~np.asarray(bad[0 : difference.shape[0]])
-    step = (
-        slice(None, None, max(1, pixels.shape[0] // 512)),
-        slice(None, None, max(1, pixels.shape[1] // 512)),
-    )
-    level = clipped_mean(pixels[step][good[step]])
-    return locally_filled(pixels, bad, level if np.isfinite(level) else 0.0)
-
-
-def filter_image(
+def filtered(
     difference: Exposure, bad: Plane, psi: KernelField, config: DecorrelationConfig
-) -> NDArray[np.float64]:
+) -> tuple[ComputedPlane, list[slice]]:
     """Return the decorrelated pixels of a difference; its holes are as they were.
 
     Parameters
@@ -171,24 +151,93 @@ def filter_image(
     psi : KernelField
         Decorrelation kernels.
     config : DecorrelationConfig
-        How to fill, and what lies beyond the border.
+        How to fill, what lies beyond the border, and the precision.
 
     Returns
     -------
-    array (ny, nx)
+    ComputedPlane
         Pixels in the unit of the difference.
+    list of slice
+        Rows that are best worked out together.
     """
-    plane = filled_difference(difference, bad, config)
-    result = convolved(plane, psi, edges=config.edges)  # type: ignore[arg-type]
-    everything = slice(0, difference.shape[0])
-    restored = np.asarray(bad[everything])
-    result[restored] = np.asarray(difference.image[everything])[restored]
-    return result
+    convolution = Convolution(
+        (_filled_difference(difference, bad, config), psi),
+        edges=config.edges,  # type: ignore[arg-type]
+        precision=config.precision,  # type: ignore[arg-type]
+    )
+
+    def read(rows: slice) -> NDArray[Any]:
+        result = convolution[rows]
+        hole = bad[rows]
+        if hole.any():
+            result[hole] = difference.image[rows][hole]
+        return result
+
+    return ComputedPlane(difference.shape, read), convolution.bands
+
+
+def _filled_difference(
+    difference: Exposure, bad: Plane, config: DecorrelationConfig
+) -> ComputedPlane:
+    """Return the pixels of the difference with its holes filled: finite floats."""
+    pixels = ComputedPlane(difference.shape, lambda rows: _floats(difference.image[rows]))
+    if config.fill == "mean":
+        return constant_filled(pixels, _mean(pixels))
+    return locally_filled(pixels, bad, cache(lambda: _background(pixels, bad)))
+
+
+def _floats(pixels: NDArray[Any]) -> NDArray[Any]:
+    return pixels if pixels.dtype.kind == "f" else pixels.astype(np.float64)
+
+
+def _mean(plane: Plane) -> float:
+    """Return the mean of the finite pixels of a plane, 0 if there are none."""
+    total, count = 0.0, 0
+    for rows in bands(plane.shape):
+        pixels = plane[rows]
+        finite = np.isfinite(pixels)
+        total += float(pixels.sum(dtype=np.float64, where=finite))
+        count += int(np.count_nonzero(finite))
+    return total / count if count else 0.0
+
+
+def _background(plane: Plane, bad: Plane) -> float:
+    """Return the level of the good pixels of some rows and columns all over a plane."""
+    ny, nx = plane.shape
+    step = max(1, nx // 512)
+    some = []
+    for y in range(0, ny, max(1, ny // 64)):
+        row = slice(y, y + 1)
+        some.append(plane[row][:, ::step][~bad[row][:, ::step]])
+    level = clipped_mean(np.concatenate(some))
+    return level if np.isfinite(level) else 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """A variance plane and its way into the variance of the result."""
+
+    plane: Plane
+    exposure: Exposure
+    side: NoiseSide
+    squares: KernelField
+    stacked: bool
+
+
+def _sources(triple: Triple, field: Field) -> Iterator[_Source]:
+    for role, side in (("science", field.science), ("template", field.template)):
+        for exposure, member in zip(triple.noise_of(role), side.members, strict=True):
+            plane: Plane = (
+                constant_plane(float(member.level.mean()), triple.shape)
+                if exposure.variance is None
+                else exposure.variance
+            )
+            yield _Source(plane, exposure, member, field.squares(member), len(side.members) > 1)
 
 
 def result_variance(
-    triple: Triple, field: Field, config: DecorrelationConfig
-) -> NDArray[np.float64]:
+    triple: Triple, field: Field, config: DecorrelationConfig, dtype: DTypeLike
+) -> ComputedPlane:
     """Return the variance of the decorrelated pixels; not finite where either image's is not.
 
     Parameters
@@ -199,43 +248,74 @@ def result_variance(
         Filters and noise.
     config : DecorrelationConfig
         Weighted or full variance, how to fill, what lies beyond the border.
+    dtype : data type
+        Type of the result.
 
     Returns
     -------
-    array (ny, nx)
+    ComputedPlane
         Variances in the unit of the difference squared.
     """
-    total = np.zeros(triple.shape)
-    sources = [
-        (exposure, member, len(side.members) > 1)
-        for role, side in (("science", field.science), ("template", field.template))
-        for exposure, member in zip(triple.noise_of(role), side.members, strict=True)
-    ]
-    for exposure, side, stacked in sources:
-        plane: Plane = (
-            constant_plane(float(side.level.mean()), triple.shape)
-            if exposure.variance is None
-            else exposure.variance
-        )
-        squares = field.squares(side)
-        if config.variance == "full":
-            filled = _filled_variance(plane, exposure, side, config)
-            parts = full_variance(filled, squares, edges=config.edges)  # type: ignore[arg-type]
-        else:
-            weights = squares.stamps.sum(axis=(2, 3), keepdims=True)
-            parts = weighted_variance(plane, KernelField(field.x, field.y, weights, (0, 0)))
-        for rows, part in parts:
-            raw = np.asarray(plane[rows], dtype=np.float64)
-            # One of many images that has no data here has left none in their sum.
-            total[rows] += np.where(np.isfinite(raw), part, 0.0 if stacked else raw)
-    return total
+    sources = list(_sources(triple, field))
+    if config.variance == "full":
+        # What one image of many lacks is left out of its part only; all others go in one.
+        alone = [[source] for source in sources if source.stacked]
+        together = [source for source in sources if not source.stacked]
+        groups = [*alone, together] if together else alone
+        parts = [_convolved(group, config, dtype) for group in groups]
+    else:
+        parts = [_weighted(source, field, dtype) for source in sources]
+
+    def read(rows: slice) -> NDArray[Any]:
+        total = parts[0][rows]
+        for part in parts[1:]:
+            total += part[rows]
+        return total
+
+    return ComputedPlane(triple.shape, read)
 
 
-def _filled_variance(
-    plane: Plane, exposure: Exposure, side: NoiseSide, config: DecorrelationConfig
+def _weighted(source: _Source, field: Field, dtype: DTypeLike) -> ComputedPlane:
+    sums = source.squares.stamps.sum(axis=(2, 3), keepdims=True)
+    part = weighted_variance(source.plane, KernelField(field.x, field.y, sums, (0, 0)), dtype)
+    return _with_missing(part, [source]) if source.stacked else part
+
+
+def _convolved(
+    sources: Sequence[_Source], config: DecorrelationConfig, dtype: DTypeLike
 ) -> ComputedPlane:
+    double = np.dtype(dtype) == np.float64
+    part = full_variance(
+        *((_filled_variance(source, config), source.squares) for source in sources),
+        edges=config.edges,  # type: ignore[arg-type]
+        precision="double" if double else "single",
+    )
+    return _with_missing(part, sources)
+
+
+def _with_missing(part: Plane, sources: Sequence[_Source]) -> ComputedPlane:
+    """Return a part of the variance, missing where a source is missing.
+
+    One of many images that has no data somewhere has left none in their sum.
+    """
+
+    def read(rows: slice) -> NDArray[Any]:
+        variance = part[rows]
+        for source in sources:
+            raw = source.plane[rows]
+            missing = ~np.isfinite(raw)
+            if missing.any():
+                variance[missing] = 0 if source.stacked else raw[missing]
+        return variance
+
+    ny, nx = part.shape
+    return ComputedPlane((ny, nx), read)
+
+
+def _filled_variance(source: _Source, config: DecorrelationConfig) -> ComputedPlane:
     """Return a variance plane with finite values in its holes."""
-    level = float(np.median(side.level))
+    plane, exposure = source.plane, source.exposure
+    level = float(np.median(source.side.level))
     if config.fill == "mean":
         return constant_filled(plane, level)
     bits = exposure.mask_planes.value(config.fill_planes)
@@ -243,7 +323,7 @@ def _filled_variance(
     def read(rows: slice) -> NDArray[np.bool_]:
         bad = ~np.isfinite(plane[rows])
         if exposure.mask is not None:
-            bad |= (np.asarray(exposure.mask[rows]) & bits) != 0
+            bad |= (exposure.mask[rows] & bits) != 0
         return np.asarray(bad)
 
-    return locally_filled(plane, ComputedPlane(exposure.shape, read), level)
+    return locally_filled(plane, ComputedPlane(exposure.shape, read), lambda: level)

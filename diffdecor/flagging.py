@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffdecor.config import DecorrelationConfig
-from diffdecor.core.convolve import KernelField
 from diffdecor.core.grid import Window
+from diffdecor.core.kernelfield import KernelField
 from diffdecor.core.masks import energy_kernels, incomplete_border, near_filled
 from diffdecor.core.planes import ComputedPlane, Plane
 from diffdecor.filtering import Triple
@@ -49,7 +49,7 @@ def holes(triple: Triple, boxes: Sequence[Box], config: DecorrelationConfig) -> 
         for exposure in masked:
             if exposure.mask is not None:
                 bits = exposure.mask_planes.value(config.fill_planes)
-                bad |= (np.asarray(exposure.mask[rows]) & bits) != 0
+                bad |= (exposure.mask[rows] & bits) != 0
         for exposure, stack in (
             (triple.science, triple.science_stack),
             (triple.template, triple.template_stack),
@@ -79,7 +79,7 @@ def result_mask(
     psi: KernelField,
     fallback: Sequence[Window],
     config: DecorrelationConfig,
-) -> tuple[NDArray[np.int32], MaskPlanes]:
+) -> tuple[ComputedPlane, MaskPlanes]:
     """Return the mask of the result: what it was, and what the filter has done.
 
     Parameters
@@ -99,37 +99,71 @@ def result_mask(
 
     Returns
     -------
-    array (ny, nx)
+    ComputedPlane
         The mask, with the planes NEAR_FILLED, EDGE, NO_DATA and NOISE_FALLBACK.
     MaskPlanes
         Its planes.
     """
-    mask, planes = inherited_mask(triple)
+    before, planes = inherited_mask(triple)
     planes = planes.adding(EDGE, NO_DATA, NEAR_FILLED, NOISE_FALLBACK)
     energy = energy_kernels(psi)
-    everything = slice(0, triple.shape[0])
-    filled = np.asarray(bad[everything])
-    mask[near_filled(filled, energy, config.flag_share)] |= planes.value([NEAR_FILLED])
-    left, right, bottom, top = incomplete_border(energy, config.flag_share)
-    border = np.ones(triple.shape, dtype=bool)
-    border[bottom : triple.shape[0] - top, left : triple.shape[1] - right] = False
-    mask[border] |= planes.value([EDGE])
-    mask[_without_data(triple, boxes)] |= planes.value([NO_DATA])
-    for window in fallback:
-        mask[window.rows, window.columns] |= planes.value([NOISE_FALLBACK])
-    return mask, planes
+    near = near_filled(bad, energy, config.flag_share)
+    border = incomplete_border(energy, config.flag_share)
+    missing = _without_data(triple, boxes)
+
+    def read(rows: slice) -> NDArray[np.int32]:
+        mask = np.array(before[rows], dtype=np.int32)
+        _flag(mask, near[rows], planes.value([NEAR_FILLED]))
+        for edge in _edges(border, rows, triple.shape):
+            mask[edge] |= planes.value([EDGE])
+        _flag(mask, missing[rows], planes.value([NO_DATA]))
+        for window in fallback:
+            mask[_inside(window, rows)] |= planes.value([NOISE_FALLBACK])
+        return mask
+
+    return ComputedPlane(triple.shape, read), planes
 
 
-def _without_data(triple: Triple, boxes: Sequence[Box]) -> NDArray[np.bool_]:
+def _flag(mask: NDArray[np.int32], where: NDArray[np.bool_], value: int) -> None:
+    """Set bits of some pixels of a mask."""
+    if where.any():
+        np.bitwise_or(mask, value, out=mask, where=where)
+
+
+def _edges(
+    border: tuple[int, int, int, int], rows: slice, shape: tuple[int, int]
+) -> list[tuple[slice, slice]]:
+    """Return the parts of some rows that lie in the border; they do not overlap."""
+    left, right, bottom, top = border
+    ny, nx = shape
+    sides = [
+        Window(0, nx, 0, min(bottom, ny)),
+        Window(0, nx, max(bottom, ny - top), ny),
+        Window(0, min(left, nx), bottom, ny - top),
+        Window(max(left, nx - right), nx, bottom, ny - top),
+    ]
+    return [_inside(side, rows) for side in sides]
+
+
+def _inside(window: Window, rows: slice) -> tuple[slice, slice]:
+    """Return a window as it lies in an array of some rows of the image."""
+    start, stop = (max(0, y - rows.start) for y in (window.y0, window.y1))
+    return slice(start, stop), window.columns
+
+
+def _without_data(triple: Triple, boxes: Sequence[Box]) -> ComputedPlane:
     """Return the pixels of unknown value, variance in either image, or matching kernel."""
-    everything = slice(0, triple.shape[0])
-    missing = ~np.isfinite(triple.difference.image[everything])
-    for exposure in (triple.science, triple.template):
-        if exposure.variance is not None:
-            missing |= ~np.isfinite(exposure.variance[everything])
-    if boxes:
-        missing |= ~_covered(boxes, everything, triple.shape[1])
-    return np.asarray(missing)
+
+    def read(rows: slice) -> NDArray[np.bool_]:
+        missing = ~np.isfinite(triple.difference.image[rows])
+        for exposure in (triple.science, triple.template):
+            if exposure.variance is not None:
+                missing |= ~np.isfinite(exposure.variance[rows])
+        if boxes:
+            missing |= ~_covered(boxes, rows, triple.shape[1])
+        return np.asarray(missing)
+
+    return ComputedPlane(triple.shape, read)
 
 
 def _with_masks(triple: Triple) -> list[Exposure]:
@@ -143,8 +177,8 @@ def _with_masks(triple: Triple) -> list[Exposure]:
     return [exposure for exposure in chosen if exposure.mask is not None]
 
 
-def inherited_mask(triple: Triple) -> tuple[NDArray[np.int32], MaskPlanes]:
-    """Return a copy of the difference's mask; where it has none of its own, the union of all three.
+def inherited_mask(triple: Triple) -> tuple[Plane, MaskPlanes]:
+    """Return the difference's mask; where it has none of its own, the union of all three.
 
     Parameters
     ----------
@@ -153,20 +187,25 @@ def inherited_mask(triple: Triple) -> tuple[NDArray[np.int32], MaskPlanes]:
 
     Returns
     -------
-    array (ny, nx)
+    plane (ny, nx)
         The mask.
     MaskPlanes
         Its planes.
     """
-    everything = slice(0, triple.shape[0])
     masked = _with_masks(triple)
     if len(masked) == 1:
         (only,) = masked
-        return np.array(only.mask[everything], dtype=np.int32), only.mask_planes  # type: ignore[index]
-    mask, planes = np.zeros(triple.shape, dtype=np.int32), MaskPlanes()
+        return only.mask, only.mask_planes  # type: ignore[return-value]
+    planes = MaskPlanes()
     for exposure in masked:
-        pixels = np.asarray(exposure.mask[everything])  # type: ignore[index]
         planes = planes.adding(*exposure.mask_planes.bits)
-        for name, bit in exposure.mask_planes.bits.items():
-            mask[(pixels & (1 << bit)) != 0] |= planes.value([name])
-    return mask, planes
+
+    def read(rows: slice) -> NDArray[np.int32]:
+        mask = np.zeros((rows.stop - rows.start, triple.shape[1]), dtype=np.int32)
+        for exposure in masked:
+            pixels = exposure.mask[rows]  # type: ignore[index]
+            for name, bit in exposure.mask_planes.bits.items():
+                _flag(mask, (pixels & (1 << bit)) != 0, planes.value([name]))
+        return mask
+
+    return ComputedPlane(triple.shape, read), planes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,9 +13,9 @@ from diffdecor.cards import FIGURE_CARDS, Card
 from diffdecor.config import DecorrelationConfig, FilesConfig
 from diffdecor.errors import InputError
 from diffdecor.fits.headers import cards_to_header
-from diffdecor.fits.sums import input_sum
+from diffdecor.fits.sums import InputSum
 from diffdecor.fitsfile import Header, open_fits
-from diffdecor.options import Declared, options
+from diffdecor.options import Declared, options, recorded_options
 
 VERSION_CARD = Card("version", "DDVERS", "", "version of diffdecor that made this")
 SOURCE_CARDS = (
@@ -99,13 +99,12 @@ class Outcome:
     figures: Mapping[str, object]
 
 
-def record(job: Job, figures: Mapping[str, object]) -> Header:
-    """Return the cards that record version, inputs, options and figures."""
+def record(job: Job, sources: Mapping[str, object], figures: Mapping[str, object]) -> Header:
+    """Return the cards that record version, inputs (of `source_values`), options and figures."""
     table = list(output_cards())
-    values: dict[str, object] = {VERSION_CARD.keyword: __version__}
-    values |= _source_values(job)
+    values: dict[str, object] = {VERSION_CARD.keyword: __version__, **sources}
     for config in (job.decorrelation, job.files):
-        for item in options(type(config)):
+        for item in recorded_options(type(config)):
             values[item.option.keyword] = _recorded(getattr(config, item.name), item)
     by_name = {card.name: card.keyword for card in FIGURE_CARDS}
     values |= {by_name[name]: value for name, value in figures.items()}
@@ -117,7 +116,7 @@ def output_cards() -> Sequence[Card]:
     recorded = [
         Card(item.name, item.option.keyword, "", f"option {item.flag_name}")
         for config_type in (DecorrelationConfig, FilesConfig)
-        for item in options(config_type)
+        for item in recorded_options(config_type)
     ]
     return [VERSION_CARD, *SOURCE_CARDS, *FIGURE_CARDS, *recorded]
 
@@ -130,30 +129,84 @@ def _recorded(value: object, item: Declared) -> object:
     return Path(str(value)).name if is_file else value
 
 
-def _source_values(job: Job) -> dict[str, object]:
-    """Return names and sums of the input files by keyword."""
-    values: dict[str, object] = {}
-    named = [("science", job.science), ("template", job.template), ("difference", job.difference)]
-    if job.kernel:
-        named.append(("kernel", job.kernel))
+def input_sums(job: Job, unneeded: Mapping[str, Collection[int]]) -> dict[str, InputSum]:
+    """Open the input files to add them up.
+
+    Parameters
+    ----------
+    job : Job
+        The job.
+    unneeded : mapping of str to collection of int
+        HDUs of science image, template and difference that the result does not depend on.
+
+    Returns
+    -------
+    dict of str to InputSum
+        By file name.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read.
+    """
+    sums = {file: InputSum(file) for file in job.other_inputs}
+    for role, file in _named(job).items():
+        sums[file] = InputSum(file, unneeded.get(role, ()))
+    return sums
+
+
+def source_values(job: Job, sums: Mapping[str, Callable[[], int]]) -> dict[str, object]:
+    """Return names and sums of the input files by keyword.
+
+    Parameters
+    ----------
+    job : Job
+        The job.
+    sums : mapping of str to callable
+        What gives the sum of a file, by its name.
+
+    Returns
+    -------
+    dict
+        Values of the cards.
+    """
     by_name = {card.name: card.keyword for card in SOURCE_CARDS}
-    for role, file in named:
+    values: dict[str, object] = {}
+    for role, file in _named(job).items():
         values[by_name[role]] = Path(file).name
-        values[by_name[f"{role}_sum"]] = str(input_sum(file))
-    if job.other_inputs:
-        values[by_name["others_sum"]] = " ".join(
-            str(input_sum(file)) for file in sorted(set(job.other_inputs))
-        )
+        values[by_name[f"{role}_sum"]] = str(sums[file]())
+    others = sorted(set(job.other_inputs))
+    if others:
+        values[by_name["others_sum"]] = " ".join(str(sums[file]()) for file in others)
     return values
 
 
-def is_done(job: Job) -> bool:
-    """Say whether the output is there and was made by this very job."""
+def _named(job: Job) -> dict[str, str]:
+    """Return the input files that have cards of their own, by role."""
+    named = {"science": job.science, "template": job.template, "difference": job.difference}
+    return named | ({"kernel": job.kernel} if job.kernel else {})
+
+
+def is_done(job: Job, sources: Callable[[], Mapping[str, object]]) -> bool:
+    """Say whether the output is there and was made by this very job.
+
+    Parameters
+    ----------
+    job : Job
+        The job.
+    sources : callable
+        Gives what `source_values` does, if that is needed.
+
+    Returns
+    -------
+    bool
+        Whether all cards but the figures are as they would be written now.
+    """
     path = Path(job.output)
-    if job.overwrite or not _ours(path):
+    if not _ours(path):
         return False
     # As they are when they have been written: some texts and long numbers are cut off then.
-    wanted = fits.Header.fromstring(record(job, {}).tostring())
+    wanted = fits.Header.fromstring(record(job, sources(), {}).tostring())
     figures = {card.keyword for card in FIGURE_CARDS}
     compared = [card.keyword for card in output_cards() if card.keyword not in figures]
     with open_fits(path) as (hdus, _):

@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import MISSING, Field, dataclass, field, fields
-from pathlib import Path
-from typing import Any, TypeVar
+from dataclasses import MISSING, Field, field, fields
+from os import PathLike
+from typing import Any, NamedTuple, TypeVar
 
 from diffdecor.errors import ConfigError
 
 Config = TypeVar("Config")
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+_LEAST_MEMORY = 64 << 20
 INVERSE_SUM = "1/k"
 """A scale of one over the kernel sum at the image centre."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Option:
+class Option(NamedTuple):
     """What is said of an option besides its name, type and default.
 
     Parameters
@@ -27,7 +28,8 @@ class Option:
     help : str
         One sentence for ``--help``, the README and the header comment.
     keyword : str
-        FITS keyword (at most 8 characters) that records it.
+        FITS keyword (at most 8 characters) that records it; empty for one that leaves the result
+        as it is.
     parse : callable
         Makes a checked value of a text, or of a value given in Python or TOML.
     metavar : str
@@ -76,6 +78,26 @@ positive = _number_that(lambda value: value > 0, "a number above zero")
 not_negative = _number_that(lambda value: value >= 0, "zero or more")
 _not_zero = _number_that(lambda value: value != 0, "a number other than zero, or 1/k")
 share = _number_that(lambda value: 0 < value <= 1, "a share, above 0 and at most 1")
+
+
+def count(value: object) -> int:
+    """Parse a whole number above zero."""
+    parsed = number(value)
+    if parsed != int(parsed) or parsed < 1:
+        msg = "expected a whole number above zero"
+        raise ValueError(msg)
+    return int(parsed)
+
+
+def memory(value: object) -> int:
+    """Parse a size of memory in bytes, or with one of the units k, M, G (of 1024)."""
+    text = str(value).strip().upper().removesuffix("B").removesuffix("I")
+    unit = text[-1:] if text[-1:] in _UNITS else ""
+    parsed = int(number(text.removesuffix(unit)) * _UNITS[unit])
+    if parsed < _LEAST_MEMORY:
+        msg = "expected a size like 500M or 2G, at least 64M"
+        raise ValueError(msg)
+    return parsed
 
 
 def scale(value: object) -> float | str:
@@ -152,7 +174,7 @@ border = _pair_of(not_negative)
 
 def path(value: object) -> str:
     """Parse a file name."""
-    if not isinstance(value, str | Path) or not str(value):
+    if not isinstance(value, str | PathLike) or not str(value):
         msg = "expected a file name"
         raise ValueError(msg)
     return str(value)
@@ -160,7 +182,7 @@ def path(value: object) -> str:
 
 def centroids(value: object) -> str | tuple[tuple[float, float], ...]:
     """Parse the name of a file with columns x and y, or take the positions themselves."""
-    if isinstance(value, str | Path):
+    if isinstance(value, str | PathLike):
         return path(value)
     positions = tuple(position(item) for item in items(value))
     if not positions:
@@ -302,8 +324,7 @@ class Checked:
             object.__setattr__(self, item.name, parsed)
 
 
-@dataclass(frozen=True)
-class Declared:
+class Declared(NamedTuple):
     """An option as declared: the field it is, and what is said of it.
 
     Parameters
@@ -348,6 +369,11 @@ def documented(config_type: type[Config]) -> type[Config]:
 def options(config_type: type) -> tuple[Declared, ...]:
     """Return the options declared in `config_type`, in their order."""
     return tuple(_declared(item) for item in fields(config_type))
+
+
+def recorded_options(config_type: type) -> tuple[Declared, ...]:
+    """Return the options that shape the result, and so are recorded in its header."""
+    return tuple(item for item in options(config_type) if item.option.keyword)
 
 
 def _declared(item: Field[Any]) -> Declared:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache, partial
 from typing import Any
 
 from astropy.io import fits
@@ -13,7 +17,10 @@ from astropy.io import fits
 from diffdecor.cards import FIGURE_CARDS
 from diffdecor.cells import CellResult
 from diffdecor.core.grid import Window
-from diffdecor.decorrelation import Result, decorrelate
+from diffdecor.core.parallel import cores
+from diffdecor.core.planes import copy_planes
+from diffdecor.core.variance import single_holds
+from diffdecor.decorrelation import result_of
 from diffdecor.errors import (
     ConfigError,
     InputError,
@@ -21,23 +28,26 @@ from diffdecor.errors import (
 )
 from diffdecor.fits.atomic import atomic_output, check_output
 from diffdecor.fits.headers import squared_unit, wcs_cards
+from diffdecor.fits.stamps import Stamps
+from diffdecor.fits.sums import InputSum
 from diffdecor.fits.variance import narrowed
-from diffdecor.fits.write import Stamps, write_result
-from diffdecor.fitsfile import (
-    Header,
-)
+from diffdecor.fits.write import fitting_dtype, result_file
+from diffdecor.fitsfile import Header, each_opened_once
 from diffdecor.images import Exposure
 from diffdecor.inputs import Inputs, read_inputs, with_companions
 from diffdecor.job import (
     Job,
     Outcome,
+    input_sums,
     is_done,
     output_cards,
     record,
     recorded_figures,
+    source_values,
 )
 from diffdecor.kernels.native_write import native_hdus
 from diffdecor.kernels.registry import read_kernel
+from diffdecor.preparation import Prepared, prepare
 from diffdecor.verification import Verdict, verify, verify_quickly
 
 log = logging.getLogger(__name__)
@@ -49,8 +59,8 @@ _IMPOSSIBLE = 5.0
 def run_job(job: Job) -> Outcome:
     """Decorrelate one triple of files.
 
-    Nothing is written unless all goes well. An output that the same version made of the same inputs
-    with the same options is left as it is.
+    Planes pass through in bands of rows. Nothing is written unless all goes well. An output that
+    the same version made of the same inputs with the same options is left as it is.
 
     Parameters
     ----------
@@ -67,32 +77,46 @@ def run_job(job: Job) -> Outcome:
     DiffdecorError
         If the job is contradictory, an input cannot be used or the output cannot be written.
     """
-    job = with_companions(job)
-    if is_done(job):
-        log.info("%s: done already", job.output)
-        return Outcome("already done", recorded_figures(job.output))
-    check_output(job.output, overwrite=job.overwrite, inputs=job.inputs)
-    inputs = read_inputs(job)
-    figures = _verified(job, inputs)
-    result = decorrelate(
-        *inputs.triple.exposures,
-        inputs.kernel,
-        config=inputs.config,
-        preconvolution=inputs.preconvolution,
-        science_members=inputs.science_members,
-        template_members=inputs.template_members,
-    )
-    result = replace(result, figures={**result.figures, **figures})
-    difference = inputs.triple.difference
-    try:
-        _write(job, result, difference)
-    except OutputExistsError:
-        if not is_done(job):
-            raise
-        log.info("%s: done by another process meanwhile", job.output)
-        return Outcome("already done", recorded_figures(job.output))
-    _report(job, result.figures)
-    return Outcome("done", {card.name: result.figures.get(card.name) for card in FIGURE_CARDS})
+    with each_opened_once():
+        job = with_companions(job)
+        inputs = read_inputs(job)
+        sums = input_sums(job, inputs.unneeded)
+    # A difference may name the file of its kernel: an input that nobody has named to us.
+    never = [*job.inputs, inputs.kernel.name] if inputs.kernel else job.inputs
+    with _sources(job, sums) as sources:
+        try:
+            check_output(job.output, overwrite=job.overwrite, inputs=never)
+            figures = _verified(job, inputs)
+            prepared = prepare(
+                *inputs.triple.exposures,
+                inputs.kernel,
+                config=inputs.config,
+                preconvolution=inputs.preconvolution,
+                science_members=inputs.science_members,
+                template_members=inputs.template_members,
+            )
+            figures |= _write(job, prepared, figures, sources, never)
+        except OutputExistsError:  # now, or since another process has finished it
+            if job.overwrite or not is_done(job, sources):
+                raise
+            log.info("%s: done already", job.output)
+            return Outcome("already done", recorded_figures(job.output))
+    _report(job, figures)
+    return Outcome("done", {card.name: figures.get(card.name) for card in FIGURE_CARDS})
+
+
+@contextmanager
+def _sources(job: Job, sums: Mapping[str, InputSum]) -> Iterator[Callable[[], dict[str, object]]]:
+    """Add up the input files in the background; gives what waits for it.
+
+    Where one thread is to do all work, the files are added up when the sums are wanted.
+    """
+    work = partial(source_values, job, sums)
+    if (job.decorrelation.threads or cores()) == 1:
+        yield cache(work)
+        return
+    with ThreadPoolExecutor(1) as background:
+        yield background.submit(work).result
 
 
 def verify_job(job: Job) -> Verdict:
@@ -113,7 +137,8 @@ def verify_job(job: Job) -> Verdict:
     DiffdecorError
         If an input cannot be used.
     """
-    inputs = read_inputs(with_companions(job))
+    with each_opened_once():
+        inputs = read_inputs(with_companions(job))
     if inputs.kernel is None or not _can_verify(inputs):
         msg = (
             f"{job.difference}: score images, and images that were convolved themselves, cannot be "
@@ -153,24 +178,57 @@ def _verified(job: Job, inputs: Inputs) -> dict[str, object]:
     return {"residual": verdict.fit.residual, "residual_bright": verdict.fit.bright}
 
 
-def _write(job: Job, result: Result, difference: Exposure) -> None:
-    psi = None
-    if len(result.filters):
-        middle = result.filters.shape[-1] // 2
-        psi = Stamps(stamps=result.filters, positions=result.positions, origin=(middle, middle))
-    write_result(
+def _write(
+    job: Job,
+    prepared: Prepared,
+    figures: Mapping[str, object],
+    sources: Callable[[], dict[str, object]],
+    never: Sequence[str],
+) -> dict[str, object]:
+    """Work the result out, band by band into the output file; return its figures."""
+    exposure, dtype = prepared.exposure, job.files.dtype
+    widest = source_values(job, defaultdict(lambda: lambda: 2**32 - 1))
+    with result_file(
         job.output,
-        replace(result.exposure, header=_fresh(difference.header)),
-        cards=record(job, result.figures),
-        psi=psi,
-        extra=[
-            *_significance_hdus(result, difference),
-            *_cell_hdus(result.cells, difference, job.files.dtype),
-        ],
-        dtype=job.files.dtype,
+        replace(exposure, header=_fresh(exposure.header)),
+        cards=record(job, widest, {}),
+        cards_room=len(FIGURE_CARDS),
+        psi=_psi(prepared),
+        dtype=dtype,
+        variance_dtype=_variance_dtype(prepared, dtype),
+        significance=prepared.config.significance and prepared.filtering is not None,
         overwrite=job.overwrite,
-        inputs=job.inputs,
-    )
+        inputs=never,
+    ) as file:
+        filled = prepared.into(file.image, file.mask, file.variance)
+        planes = replace(exposure, image=file.image, mask=file.mask, variance=file.variance)
+        result = result_of(prepared, planes, filled)
+        if result.significance is not None and file.significance is not None:
+            ratio = (result.significance, file.significance)
+            copy_planes([ratio], prepared.bands, prepared.threads)
+        file.append(*_cell_hdus(result.cells, exposure, dtype))
+        found = {**figures, **result.figures}
+        file.set_cards(record(job, sources(), found))
+    return found
+
+
+def _psi(prepared: Prepared) -> Stamps | None:
+    if prepared.filtering is None:
+        return None
+    filters = prepared.filtering.field.filters
+    middle = filters.shape[-1] // 2
+    positions = prepared.filtering.positions
+    return Stamps(stamps=filters, positions=positions, origin=(middle, middle))
+
+
+def _variance_dtype(prepared: Prepared, dtype: str) -> str:
+    """Return the type of the variance: double where single precision has no such numbers."""
+    variance, filtering = prepared.exposure.variance, prepared.filtering
+    if variance is None or dtype == "float64":
+        return dtype
+    if filtering is None:
+        return fitting_dtype(variance, dtype)
+    return dtype if single_holds(filtering.field.power) else "float64"
 
 
 def _fresh(header: Header) -> Header:
@@ -179,16 +237,6 @@ def _fresh(header: Header) -> Header:
     for card in output_cards():
         kept.remove(card.keyword, ignore_missing=True, remove_all=True)
     return kept
-
-
-def _significance_hdus(result: Result, difference: Exposure) -> list[fits.ImageHDU]:
-    """Return the HDU of the significance, where there is one."""
-    if result.significance is None:
-        return []
-    hdu = fits.ImageHDU(result.significance.astype("float32"), name="SIGNIF")
-    if difference.header is not None:
-        hdu.header.extend(wcs_cards(difference.header), unique=True)
-    return [hdu]
 
 
 def _cell_hdus(

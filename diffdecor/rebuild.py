@@ -7,8 +7,9 @@ import itertools
 import numpy as np
 from numpy.typing import NDArray
 
-from diffdecor.core.convolve import KernelField, convolved
+from diffdecor.core.convolve import convolved
 from diffdecor.core.fourier import Origin
+from diffdecor.core.kernelfield import KernelField
 from diffdecor.kernels.model import BasisKernel, Box, MatchingKernel, Region, StampKernel, Term
 
 _SPACING = 64
@@ -87,24 +88,18 @@ def _matched(
     stamps = np.tensordot(region.coefficients.T, kernel.basis, axes=1)
     filled = np.where(np.isfinite(image), image, 0.0)
     total = np.zeros(image.shape)
+    x, y = (np.arange(size, dtype=np.float64) for size in image.shape[::-1])
+    if region.blocks is not None:
+        x, y = region.blocks.snapped(x, y)
     for term, stamp in zip(kernel.terms, stamps, strict=True):
         field = KernelField.constant(stamp, kernel.origin)
-        weight = _term_map(term, region, image.shape)
+        weight = _term_values(term, region, x, y)
         if kernel.evaluated_at == "SOURCE":
             total += convolved(filled * weight, field, edges="zero")
         else:
             total += weight * convolved(filled, field, edges="zero")
     total[_incomplete(~np.isfinite(image), kernel.shape, kernel.origin)] = np.nan
     return total
-
-
-def _term_map(term: Term, region: Region, shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """Return the value of a term at every pixel ``(ny, nx)``."""
-    x, y = (np.arange(size, dtype=np.float64) for size in shape[::-1])
-    if region.blocks is not None:
-        x = np.array([region.blocks.position(value, 0.0)[0] for value in x])
-        y = np.array([region.blocks.position(0.0, value)[1] for value in y])
-    return _term_values(term, region, x, y)
 
 
 def _term_values(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from diffdecor.config import DecorrelationConfig
 from diffdecor.core.grid import Window
+from diffdecor.core.planes import Plane
 from diffdecor.core.statistics import robust_sigma
 from diffdecor.core.whiteness import local_level
 from diffdecor.filtering import Triple
@@ -29,6 +30,7 @@ _BETTER = 3.0
 _BRIGHT = 10.0
 _ENOUGH = 20
 _PART = 256
+_STEP = 32
 _SAMPLE = 100_000
 
 
@@ -303,28 +305,34 @@ def verify_quickly(triple: Triple, kernel: MatchingKernel, config: Decorrelation
     Verdict
         Of that part.
     """
-    pixels = np.asarray(triple.science.image[0 : triple.shape[0]], dtype=np.float64)
-    usable = np.where(np.isfinite(pixels), pixels, -np.inf)
-    usable[np.asarray(holes(triple, kernel.boxes, config)[0 : triple.shape[0]])] = -np.inf
-    window = _brightest(usable, max(kernel.shape))
-    return verify(triple.cut(window), moved(kernel, window.x0, window.y0), config, lenient=True)
+    bad = holes(triple, kernel.boxes, config)
+    window = _brightest(triple.science.image, bad, max(_PART, 3 * max(kernel.shape)))
+    # Nobody asks for the variance of the difference, so it is not read.
+    difference = replace(triple.difference, variance=None)
+    part = replace(triple, difference=difference).cut(window)
+    return verify(part, moved(kernel, window.x0, window.y0), config, lenient=True)
 
 
-def _brightest(pixels: NDArray[np.float64], margin: int) -> Window:
-    """Return the square of `_PART` pixels, and a margin, with most pixels that stand out."""
-    finite = pixels[np.isfinite(pixels)]
-    some = finite[:: max(1, finite.size // _SAMPLE)]
-    loud = pixels > np.percentile(some, 99) if some.size else np.zeros(pixels.shape, bool)
-    ny, nx = pixels.shape
-    starts = [
-        (int(loud[y : y + _PART, x : x + _PART].sum()), x, y)
-        for y in range(0, ny, _PART)
-        for x in range(0, nx, _PART)
-    ]
-    _, x, y = max(starts, key=lambda one: one[0])
-    return Window(
-        max(0, x - margin),
-        min(nx, x + _PART + margin),
-        max(0, y - margin),
-        min(ny, y + _PART + margin),
-    )
+def _brightest(image: Plane, bad: Plane, side: int) -> Window:
+    """Return the square of an image with most pixels that stand out.
+
+    Only a sample of rows is looked at.
+    """
+    ny, nx = image.shape
+    step = min(_STEP, max(1, ny // _STEP))
+    rows = np.arange(step // 2, ny, step)
+    sample = np.concatenate([image[y : y + 1] for y in rows.tolist()])
+    good = np.isfinite(sample)
+    good &= ~np.concatenate([bad[y : y + 1] for y in rows.tolist()])
+    some = sample[good]
+    level = np.percentile(some[:: some.size // _SAMPLE | 1], 99) if some.size else np.inf
+    loud = good & (sample > level)
+    columns = np.arange(0, nx, side)
+    firsts = np.unique(rows // side, return_index=True)[1]
+    count = np.add.reduceat(loud, columns, axis=1, dtype=np.int64)
+    count = np.add.reduceat(count, firsts, axis=0)
+    number, column = np.unravel_index(int(count.argmax()), count.shape)
+    # The last square begins earlier, to be a whole one.
+    x0 = max(0, min(int(columns[column]), nx - side))
+    y0 = max(0, min(int(rows[firsts[number]]) // side * side, ny - side))
+    return Window(x0, min(nx, x0 + side), y0, min(ny, y0 + side))

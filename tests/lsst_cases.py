@@ -121,4 +121,4 @@ def config_of(run):
         if grid["cellCentroidsX"]:
             centroids = zip(grid["cellCentroidsX"], grid["cellCentroidsY"], strict=True)
             options["cell_centroids"] = list(centroids)
-    return DecorrelationConfig(**options)
+    return DecorrelationConfig(**({"precision": "double"} | options))

@@ -8,8 +8,9 @@ import oracle
 import scipy.fft
 
 from diffdecor import Exposure
-from diffdecor.core.convolve import KernelField, convolved
+from diffdecor.core.convolve import convolved
 from diffdecor.core.fourier import reflect, wrap
+from diffdecor.core.kernelfield import KernelField
 from diffdecor.core.psf import crop_stamp
 from diffdecor.core.whiteness import autocorrelation
 from diffdecor.kernels.model import StampKernel

@@ -5,7 +5,8 @@ import oracle
 import pytest
 
 from diffdecor import DecorrelationConfig, Exposure, Member, decorrelate
-from diffdecor.core.convolve import KernelField, convolved
+from diffdecor.core.convolve import convolved
+from diffdecor.core.kernelfield import KernelField
 from diffdecor.core.whiteness import autocorrelation
 from diffdecor.kernels.model import StampKernel
 
@@ -48,7 +49,7 @@ def test_cross_convolution_is_whitened(variance):
     of_science, of_template = kernel(0.8, 1.3), kernel(0.6, 0.8)
     difference = through(noise(rng, 4.0), of_science) - through(noise(rng, 1.0), of_template)
     science, template = exposure(4.0, "science"), exposure(1.0, "template")
-    config = DecorrelationConfig(mode="whole", variance=variance)
+    config = DecorrelationConfig(precision="double", mode="whole", variance=variance)
     result = decorrelate(
         science,
         template,
@@ -72,7 +73,7 @@ def test_a_homogenised_template_goes_through_both_kernels():
         template,
         Exposure(image=difference),
         kappa,
-        config=DecorrelationConfig(mode="whole"),
+        config=DecorrelationConfig(precision="double", mode="whole"),
         template_members=[Member(template, own)],
     )
     assert_white_with_claimed_variance(result)
@@ -81,7 +82,7 @@ def test_a_homogenised_template_goes_through_both_kernels():
         template,
         Exposure(image=difference),
         kappa,
-        config=DecorrelationConfig(mode="whole"),
+        config=DecorrelationConfig(precision="double", mode="whole"),
     )
     with pytest.raises(AssertionError):
         assert_white_with_claimed_variance(unaware)
@@ -109,7 +110,7 @@ def test_a_stack_of_images_with_kernels_of_their_own(mode):
         Exposure(image=coadd, name="coadd"),
         Exposure(image=difference),
         kappa,
-        config=DecorrelationConfig(mode=mode),
+        config=DecorrelationConfig(precision="double", mode=mode),
         template_members=members,
     )
     assert_white_with_claimed_variance(result)

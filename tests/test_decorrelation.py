@@ -12,14 +12,19 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from diffdecor import DecorrelationConfig, Exposure, MaskPlanes, decorrelate
-from diffdecor.core.convolve import KernelField
+from diffdecor.core.kernelfield import KernelField
 from diffdecor.errors import ConfigError, InputError, KernelError
 from diffdecor.kernels.model import StampKernel
 
-WHOLE = DecorrelationConfig(mode="whole")
-GRID = DecorrelationConfig()
+WHOLE = DecorrelationConfig(precision="double", mode="whole")
+GRID = DecorrelationConfig(precision="double")
 CELLS = DecorrelationConfig(
-    blend="average", scale_by_fwhm=False, cell_size=40, grid_step=30, cell_border=5
+    precision="double",
+    blend="average",
+    scale_by_fwhm=False,
+    cell_size=40,
+    grid_step=30,
+    cell_border=5,
 )
 ALL = pytest.mark.parametrize("config", [WHOLE, GRID, CELLS], ids=["whole", "grid", "cells"])
 
@@ -215,7 +220,7 @@ def test_kernel_position_chooses_the_kernel():
         template,
         exposure(image),
         kernel,
-        config=DecorrelationConfig(mode="whole", kernel_position=(70, 10)),
+        config=DecorrelationConfig(precision="double", mode="whole", kernel_position=(70, 10)),
     )
     alone = stamp_kernel(kernel.stamp(70, 10), field.origin)
     wanted = decorrelate(science, template, exposure(image), alone, config=WHOLE)
@@ -292,7 +297,9 @@ def test_all_masked_image_takes_the_level_of_all_pixels(config, caplog):
 
 def test_given_levels_need_no_planes():
     image = np.random.default_rng(14).normal(size=(60, 60))
-    config = DecorrelationConfig(mode="whole", science_variance=1.0, template_variance=1.0)
+    config = DecorrelationConfig(
+        precision="double", mode="whole", science_variance=1.0, template_variance=1.0
+    )
     empty = exposure(np.zeros(image.shape))
     result = decorrelate(empty, empty, exposure(image), oracle.gaussian(9, 1.3), config=config)
     assert_allclose(result.exposure.image, whiten(image).exposure.image, atol=1e-12)
@@ -390,7 +397,10 @@ def test_unknown_planes_are_refused():
 
 def test_a_score_image_needs_its_preconvolution_kernel():
     with pytest.raises(ConfigError, match="--preconvolution-kernel"):
-        whiten(np.ones((30, 30)), config=DecorrelationConfig(mode="whole", score=True))
+        whiten(
+            np.ones((30, 30)),
+            config=DecorrelationConfig(precision="double", mode="whole", score=True),
+        )
 
 
 @ALL

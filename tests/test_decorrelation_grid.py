@@ -9,17 +9,17 @@ import simulate
 from numpy.testing import assert_allclose, assert_array_equal
 
 from diffdecor import DecorrelationConfig, Exposure, MaskPlanes, decorrelate
-from diffdecor.core.convolve import KernelField
+from diffdecor.core.kernelfield import KernelField
 
 SHAPE = (384, 512)
 BLOCK = 64
 REALISATIONS = 3
-WHOLE = DecorrelationConfig(mode="whole")
-NODES = DecorrelationConfig()
+WHOLE = DecorrelationConfig(precision="double", mode="whole")
+NODES = DecorrelationConfig(precision="double")
 
 
 def in_pixels(**options):
-    return DecorrelationConfig(scale_by_fwhm=False, **options)
+    return DecorrelationConfig(precision="double", scale_by_fwhm=False, **options)
 
 
 def varying_kernel(shape):
@@ -308,7 +308,9 @@ def test_a_cell_takes_the_kernel_of_its_middle():
 def test_sizes_scale_with_the_psf():
     science, template, difference = masked_triple((250, 300))
     sharp = replace(difference, psf=simulate.gaussian_profile(2.0).psf())
-    config = DecorrelationConfig(blend="none", cell_size=20, grid_step=15, adjust_grid="none")
+    config = DecorrelationConfig(
+        precision="double", blend="none", cell_size=20, grid_step=15, adjust_grid="none"
+    )
     kernel = oracle.gaussian(9, 1.2)
     result = decorrelate(science, template, sharp, kernel, config=config)
     # A FWHM of 4.71 pixels: cells of 94 pixels every 71 pixels, made even at the border.

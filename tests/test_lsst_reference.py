@@ -215,11 +215,16 @@ def test_odd_sizes_are_fine():
         for exposure in exposures("tmpl-equal")
     )
     config = DecorrelationConfig(
-        cell_size=300, scale_by_fwhm=False, cell_border=10, blend="average", adjust_grid="none"
+        precision="double",
+        cell_size=300,
+        scale_by_fwhm=False,
+        cell_border=10,
+        blend="average",
+        adjust_grid="none",
     )
     kernel = lsst.load_kernel("tmpl-equal")
     by_cell = decorrelate(science, template, difference, kernel, config=config)
-    whole = DecorrelationConfig(mode="whole")
+    whole = DecorrelationConfig(precision="double", mode="whole")
     result = decorrelate(science, template, difference, kernel, config=whole)
     assert by_cell.exposure.image.shape == (117, 155)
     error = np.abs(by_cell.exposure.image - result.exposure.image).max()

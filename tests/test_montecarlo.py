@@ -12,7 +12,7 @@ import pytest
 import simulate
 
 from diffdecor import DecorrelationConfig, Exposure, MaskPlanes, decorrelate
-from diffdecor.core.convolve import KernelField
+from diffdecor.core.kernelfield import KernelField
 from diffdecor.kernels.model import BasisKernel, Box, Region, Term
 
 SHAPE = (600, 680)

@@ -8,7 +8,7 @@ import pytest
 import simulate
 
 from diffdecor import DecorrelationConfig, decorrelate
-from diffdecor.core.convolve import KernelField
+from diffdecor.core.kernelfield import KernelField
 from diffdecor.core.psf import crop_stamp, noise_equivalent_area
 from diffdecor.psfs.model import StampPsf
 
@@ -59,7 +59,9 @@ def results(case, seed=40, **changes):
         rng, SHAPE, field, profile=case.profile, sources=sources, **case.options, **changes
     )
     options = {"mode": "whole", "score": case.score}
-    config = DecorrelationConfig(**(options | ({"mode": "grid"} if len(field.x) > 1 else {})))
+    config = DecorrelationConfig(
+        precision="double", **(options | ({"mode": "grid"} if len(field.x) > 1 else {}))
+    )
     return sources, triple, decorrelate(*triple.inputs, config=config)
 
 
@@ -157,7 +159,7 @@ def test_a_psf_of_the_difference(name):
         known = triple.science.psf
     difference = replace(triple.difference, psf=known)
     science = replace(triple.science, psf=MOFFAT.psf())
-    config = DecorrelationConfig(mode="whole", score=name == "score")
+    config = DecorrelationConfig(precision="double", mode="whole", score=name == "score")
     again = decorrelate(
         science if name == "science" else replace(science, psf=None),
         triple.template,
@@ -174,7 +176,9 @@ def test_a_psf_of_the_difference(name):
 def test_without_any_psf_there_is_none():
     rng = np.random.default_rng(43)
     triple = simulate.simulate_triple(rng, (80, 80), KernelField.constant(KERNEL, (9, 9)))
-    result = decorrelate(*triple.inputs, config=DecorrelationConfig(mode="whole"))
+    result = decorrelate(
+        *triple.inputs, config=DecorrelationConfig(precision="double", mode="whole")
+    )
     assert result.exposure.psf is None
 
 
@@ -183,7 +187,7 @@ def test_the_psf_of_the_template_serves_where_no_other_is_known():
     rng = np.random.default_rng(44)
     triple = simulate.simulate_triple(rng, (80, 80), KernelField.constant(KERNEL, (9, 9)))
     template = replace(triple.template, psf=GAUSSIAN.psf())
-    config = DecorrelationConfig(mode="whole")
+    config = DecorrelationConfig(precision="double", mode="whole")
     result = decorrelate(triple.science, template, triple.difference, triple.kernel, config=config)
     psf = result.exposure.psf
     half_width = result.filters.shape[-1] // 2

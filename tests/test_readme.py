@@ -3,9 +3,8 @@
 import re
 
 import pytest
+from cli.workplace import all_commands, parameters, subcommands
 from readme import README, generated
-
-from diffdecor.cli import main
 
 
 def test_generated_parts_are_up_to_date():
@@ -14,21 +13,15 @@ def test_generated_parts_are_up_to_date():
     assert generated(text).split() == text.split(), "run `make docs`"
 
 
-def commands(group, path=()):
-    for name, command in group.commands.items():
-        yield from (
-            commands(command, (*path, name))
-            if hasattr(command, "commands")
-            else [((*path, name), command)]
-        )
+COMMANDS = [(path, command) for path, command in all_commands() if not subcommands(command)]
 
 
-@pytest.mark.parametrize(("path", "command"), list(commands(main)), ids=str)
+@pytest.mark.parametrize(("path", "command"), COMMANDS, ids=str)
 def test_every_command_and_option_has_help_and_is_in_the_readme(path, command):
     text = README.read_text(encoding="utf-8")
     assert "diffdecor " + " ".join(path) in text
     assert command.help
-    for parameter in command.params:
+    for parameter in parameters(command):
         if parameter.param_type_name == "option":
             assert parameter.help, parameter.name
             assert parameter.opts[-1] in text
@@ -36,8 +29,8 @@ def test_every_command_and_option_has_help_and_is_in_the_readme(path, command):
 
 def test_readme_names_no_option_that_does_not_exist():
     known = {"--help", "--version"}
-    for _, command in commands(main):
-        for parameter in command.params:
+    for _, command in COMMANDS:
+        for parameter in parameters(command):
             known |= {*parameter.opts, *parameter.secondary_opts}
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README.read_text(encoding="utf-8")))
     assert named <= known

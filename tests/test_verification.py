@@ -10,9 +10,10 @@ import pytest
 from astropy.io import fits
 from click.testing import CliRunner
 
-from diffdecor import DecorrelationConfig, Exposure, read_exposure, read_kernel
+from diffdecor import DecorrelationConfig, Exposure, MaskPlanes, read_exposure, read_kernel
 from diffdecor.cli import main
-from diffdecor.core.convolve import KernelField, convolved
+from diffdecor.core.convolve import convolved
+from diffdecor.core.kernelfield import KernelField
 from diffdecor.filtering import Triple
 from diffdecor.kernels.model import BasisKernel, Box, Region, StampKernel, Term
 from diffdecor.kernels.variants import moved, turned, variants
@@ -280,3 +281,53 @@ def test_one_over_the_kernel_sum_as_a_scale(tmp_path):
     figures = json.loads(done.stdout)
     assert figures["science_scale"] == pytest.approx(1 / kernel.sum(10, 10))
     assert fits.getheader(out)["DDSCISCA"] == "1/k"
+
+
+class Counted:
+    """A plane that counts the rows that are read."""
+
+    def __init__(self, pixels):
+        self.pixels, self.shape, self.read = pixels, pixels.shape, 0
+
+    def __getitem__(self, rows):
+        self.read += rows.stop - rows.start
+        return self.pixels[rows]
+
+
+@pytest.mark.parametrize("where", [(300, 700), (30, 10), (1190, 890)])
+def test_the_quick_check_reads_little_and_looks_at_the_light(where):
+    rng = np.random.default_rng(12)
+    shape = (1200, 900)
+    template = rng.normal(size=shape)
+    y, x = (slice(max(0, at - 40), at + 40) for at in where)
+    template[y, x] += 500.0
+    template[500:520] += 1e6  # not sky: a stripe of the mask lies over it
+    stamp = oracle.gaussian(11, 1.5)
+    field = KernelField.constant(stamp, (5, 5))
+    science = convolved(template, field) + rng.normal(size=shape)
+    mask = np.zeros(shape, dtype=np.int32)
+    mask[490:530] = 1
+    planes = [Counted(plane) for plane in (science, template, science - convolved(template, field))]
+    variance = [Counted(np.ones(shape)) for _ in range(3)]
+    exposures = [
+        Exposure(image=image, variance=plane, mask=mask, mask_planes=MaskPlanes({"SAT": 0}))
+        for image, plane in zip(planes, variance, strict=True)
+    ]
+    kernel = StampKernel(stamps=stamp[np.newaxis], origin=(5, 5), convolved="template")
+    verdict = verify_quickly(Triple(*exposures), kernel, CONFIG)
+    assert verdict.fit.residual < 1e-6
+    assert verdict.fit.bright_pixels > 500
+    assert verdict.fit.pixels > 200**2
+    assert max(plane.read for plane in planes + variance) < 700
+    assert variance[2].read == 0
+
+
+@pytest.mark.parametrize("shape", [(1, 900), (60, 40), (257, 3)])
+def test_the_quick_check_takes_images_of_all_shapes(shape):
+    science, template = np.random.default_rng(13).normal(size=(2, *shape))
+    exposures = [
+        Exposure(image=image, variance=np.ones(shape))
+        for image in (science, template, science - template)
+    ]
+    kernel = StampKernel(stamps=np.ones((1, 1, 1)), origin=(0, 0), convolved="template")
+    assert verify_quickly(Triple(*exposures), kernel, CONFIG).belongs

@@ -1,117 +1,281 @@
-"""Block convolution: one kernel for a whole plane, or one that varies smoothly over it.
+"""Block convolution: one kernel for a whole plane, or kernels that vary smoothly over it.
 
 The plane is cut into tiles; each is read with the margin that the kernel reaches over, transformed,
-multiplied and cropped (overlap-save), so nothing wraps around and memory stays that of a band of
-rows. A kernel that varies is given on the nodes of a rectilinear grid, and each tile lies between
-four of them: the pixel takes the bilinear mean of the four convolutions, which is the convolution
-with the bilinear mean of the four kernels. That is continuous everywhere: there are no seams.
+multiplied and cropped (overlap-save), so nothing wraps around, memory stays that of a band of rows,
+and the rounding of a bright star stays in its tile. A kernel that varies is bilinear between the
+four corners of a tile: the pixel takes the bilinear mean of the four convolutions, which is the
+convolution with the bilinear mean of the four kernels. That is continuous everywhere: there are no
+seams.
+
+Kernels are transformed in double precision, pixels in the precision that is asked for. Bands of
+rows do not depend on each other: several threads may each work on one.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from threading import local
 from typing import Any, Literal
 
 import numpy as np
-import scipy.fft
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
-from diffdecor.core.fourier import Origin, fast_shape
+from diffdecor.core.fourier import fast_shape, transfer
+from diffdecor.core.kernelfield import KernelField
 from diffdecor.core.planes import Plane
 
 Edges = Literal["extend", "zero"]
+Precision = Literal["single", "double"]
+
 TILE = 256
-"""Longest side of a tile without its margin, pixels."""
+"""Shortest transform of a tile with its margins, and longest side of a tile between nodes."""
+_MARGINS = 5
+"""Transforms are at least so many times as long as the margins: fewer pixels are read twice."""
+_STEP = 32
+_TYPES: dict[str, tuple[Any, Any]] = {
+    "single": (np.float32, np.complex64),
+    "double": (np.float64, np.complex128),
+}
 
 
-@dataclass(frozen=True, eq=False)
-class KernelField:
-    """Kernels on the nodes of a rectilinear grid, bilinear between them.
+@dataclass(frozen=True)
+class Span:
+    """Pixels along one axis over which kernels are linear.
 
     Parameters
     ----------
-    x, y : array (nx,), (ny,)
-        Rising 0-based pixel positions of the node columns and rows. One of each: a kernel that
-        does not vary. Beyond the outermost nodes the kernel stays that of the border.
-    stamps : array (ny, nx, ky, kx)
-        True-convolution kernels on the nodes.
-    origin : tuple of int
-        0-based origin ``(cx, cy)`` of the stamps. Stamps beside their origin are grown to it.
+    start, stop : int
+        First pixel, and one past the last.
+    lower, upper : float
+        Positions of the kernels between which theirs are interpolated; equal for one kernel.
     """
 
-    x: NDArray[np.float64]
-    y: NDArray[np.float64]
-    stamps: NDArray[np.float64]
-    origin: Origin
+    start: int
+    stop: int
+    lower: float
+    upper: float
 
-    def __post_init__(self) -> None:
-        """Make sure that a tile's margins reach at least to its own pixels."""
-        (cx, cy), (ky, kx) = self.origin, self.stamps.shape[-2:]
-        left, right, below, above = (
-            max(0, -cx),
-            max(0, cx - kx + 1),
-            max(0, -cy),
-            max(0, cy - ky + 1),
-        )
-        if left or right or below or above:
-            grown = np.pad(self.stamps, ((0, 0), (0, 0), (below, above), (left, right)))
-            object.__setattr__(self, "stamps", grown)
-            object.__setattr__(self, "origin", (cx + left, cy + below))
-
-    @classmethod
-    def constant(cls, stamp: NDArray[np.float64], origin: Origin) -> KernelField:
-        """Return the field of one kernel ``(ky, kx)`` that holds everywhere."""
-        node = np.zeros(1)
-        return cls(node, node, stamp[np.newaxis, np.newaxis], origin)
+    def __len__(self) -> int:
+        """Return the number of pixels."""
+        return self.stop - self.start
 
     @property
-    def margins(self) -> tuple[int, int, int, int]:
-        """Pixels the kernels reach to the left, right, bottom and top of the pixel they serve."""
-        ky, kx = self.stamps.shape[-2:]
-        cx, cy = self.origin
-        return kx - 1 - cx, cx, ky - 1 - cy, cy
+    def corners(self) -> tuple[float, ...]:
+        """Positions of the kernels: one or two."""
+        return (self.lower,) if self.lower == self.upper else (self.lower, self.upper)
 
-    def at(self, x: float, y: float) -> NDArray[np.float64]:
-        """Return the kernel ``(ky, kx)`` at a 0-based position."""
-        rows, upper = bracket(self.y, y)
-        columns, right = bracket(self.x, x)
-        below, above = (
-            (1 - right) * self.stamps[row, columns[0]] + right * self.stamps[row, columns[1]]
-            for row in rows
-        )
-        return np.asarray((1 - upper) * below + upper * above)
+    def weights(self, dtype: DTypeLike) -> NDArray[Any]:
+        """Return the weight of the upper kernel at every pixel."""
+        pixels = np.arange(self.start, self.stop)
+        return ((pixels - self.lower) / (self.upper - self.lower)).astype(dtype)
 
 
-def bracket(nodes: NDArray[np.float64], position: float) -> tuple[tuple[int, int], float]:
-    """Return the indices of the two nodes around a position, and the weight of the second.
+def spans(nodes: NDArray[np.float64], length: int, longest: int) -> list[Span]:
+    """Cut an axis at the nodes of a field, and where these are far apart into equal parts.
 
     Parameters
     ----------
     nodes : array (n,)
-        Rising positions.
-    position : float
-        Where; beyond the outermost nodes the nearer one has all the weight.
+        Rising positions of kernels, in pixels.
+    length : int
+        Pixels along the axis.
+    longest : int
+        Pixels that a span may have.
 
     Returns
     -------
-    tuple of int
-        Indices of the nodes.
-    float
-        Weight of the second, from 0 to 1.
+    list of Span
+        All pixels, each once, in rising order.
     """
-    second = int(np.clip(np.searchsorted(nodes, position), 1, max(1, len(nodes) - 1)))
-    if len(nodes) == 1:
-        return (0, 0), 0.0
-    first = second - 1
-    weight = (position - nodes[first]) / (nodes[second] - nodes[first])
-    return (first, second), float(np.clip(weight, 0.0, 1.0))
+    varies = len(nodes) > 1
+    last = float(length - 1)
+    inner = [float(node) for node in nodes if varies and 0 < node < last]
+    found = []
+    for lower, upper in itertools.pairwise([0.0, *inner, last] if last else [0.0, 0.0]):
+        start = int(np.ceil(lower))
+        stop = length if upper == last else int(np.ceil(upper))
+        parts = max(1, -(-(stop - start) // longest))
+        cuts = np.linspace(start, stop, parts + 1).round().astype(int).tolist()
+        corners = [lower, *map(float, cuts[1:-1]), upper] if varies else [0.0] * (parts + 1)
+        found += [
+            Span(*pixels, *kernels)
+            for pixels, kernels in zip(
+                itertools.pairwise(cuts), itertools.pairwise(corners), strict=True
+            )
+            if pixels[0] < pixels[1]
+        ]
+    return found
+
+
+class Convolution:
+    """The sum of planes, each convolved with a field of kernels, worked out band by band.
+
+    Parameters
+    ----------
+    *terms : tuple of plane (ny, nx) and KernelField
+        Planes of finite pixels, and what each is convolved with. All fields have the same nodes.
+    edges : {"extend", "zero"}
+        What lies beyond the border: the plane reflected about its outermost pixels, or zeros.
+    precision : {"single", "double"}
+        Of pixels and their transforms.
+
+    Attributes
+    ----------
+    bands : list of slice
+        Rows that are best worked out together, in rising order; together they are all rows.
+    """
+
+    def __init__(
+        self,
+        *terms: tuple[Plane, KernelField],
+        edges: Edges = "extend",
+        precision: Precision = "single",
+    ) -> None:
+        self._planes = [plane for plane, _ in terms]
+        self._fields = [field for _, field in terms]
+        self._edges = edges
+        self._real, self._complex = _TYPES[precision]
+        self._shape = self._planes[0].shape
+        margins = [max(sides) for sides in zip(*(f.margins for f in self._fields), strict=True)]
+        self._left, self._right, self._bottom, self._top = margins
+        field = self._fields[0]
+        ny, nx = self._shape
+        self._rows = spans(field.y, ny, _longest(field.y, self._bottom + self._top))
+        self._columns = spans(field.x, nx, _longest(field.x, self._left + self._right))
+        self._scratch = _Scratch()
+        self._constant: dict[tuple[int, int], list[NDArray[Any]]] = {}
+
+    @property
+    def bands(self) -> list[slice]:
+        """Rows that are best worked out together."""
+        return [slice(rows.start, rows.stop) for rows in self._rows]
+
+    def __getitem__(self, rows: slice) -> NDArray[Any]:
+        """Return the convolution in some rows, an array ``(n, nx)``."""
+        out = np.empty((rows.stop - rows.start, self._shape[1]), self._real)
+        for span in self._rows:
+            start, stop = max(span.start, rows.start), min(span.stop, rows.stop)
+            if start < stop:
+                part = Span(start, stop, span.lower, span.upper)
+                self._fill(out[start - rows.start : stop - rows.start], part)
+        return out
+
+    def _fill(self, out: NDArray[Any], rows: Span) -> None:
+        """Work out the convolution in the rows of one span."""
+        blocks = [self._padded(number, rows) for number in range(len(self._planes))]
+        kernels: dict[float, list[list[NDArray[Any]]]] = {}
+        for columns in self._columns:
+            place = slice(columns.start, columns.stop + self._left + self._right)
+            tiles = [block[:, place] for block in blocks]
+            into = out[:, columns.start : columns.stop]
+            if not any(tile.any() for tile in tiles):
+                into[:] = 0
+                continue
+            shape = _transform_shape(*tiles[0].shape)
+            # Tiles side by side share the kernels of the nodes between them.
+            kernels = {
+                x: kernels[x]
+                if x in kernels and kernels[x][0][0].shape[1] == shape[1] // 2 + 1
+                else [self._transfers(x, y, shape) for y in rows.corners]
+                for x in columns.corners
+            }
+            self._tile(into, [*kernels.values()], self._forward(tiles, shape), rows, columns, shape)
+
+    def _padded(self, number: int, rows: Span) -> NDArray[Any]:
+        """Read rows of a plane with the margins that kernels reach over."""
+        plane, (ny, nx) = self._planes[number], self._shape
+        wanted = np.arange(rows.start - self._bottom, rows.stop + self._top)
+        there = _reflected(wanted, ny)
+        first = int(there.min())
+        pixels = plane[first : int(there.max()) + 1]
+        width = nx + self._left + self._right
+        block = self._scratch(f"block {number}", (len(wanted), width), self._real)
+        inside = slice(self._left, self._left + nx)
+        with np.errstate(over="ignore"):
+            block[:, inside] = pixels if len(pixels) == len(wanted) else pixels[there - first]
+        beyond = np.r_[0 : self._left, self._left + nx : width]
+        if self._edges == "zero":
+            block[there != wanted] = 0
+            block[:, beyond] = 0
+        elif beyond.size:
+            block[:, beyond] = block[:, self._left + _reflected(beyond - self._left, nx)]
+        return block
+
+    def _transfers(self, x: float, y: float, shape: tuple[int, int]) -> list[NDArray[Any]]:
+        """Return the transforms of all terms' kernels at a position."""
+        varies = any(len(field.x) > 1 or len(field.y) > 1 for field in self._fields)
+        if not varies and shape in self._constant:
+            return self._constant[shape]
+        found = [
+            transfer(field.at(x, y), field.origin, shape).astype(self._complex)
+            for field in self._fields
+        ]
+        if not varies:
+            self._constant[shape] = found
+        return found
+
+    def _forward(self, tiles: Sequence[NDArray[Any]], shape: tuple[int, int]) -> list[NDArray[Any]]:
+        """Return the transforms of tiles."""
+        transforms = []
+        for number, tile in enumerate(tiles):
+            transform = self._scratch(
+                f"transform {number}", (shape[0], shape[1] // 2 + 1), self._complex
+            )
+            np.fft.rfft(tile, shape[1], out=transform[: len(tile)])
+            transform[len(tile) :] = 0
+            transforms.append(np.fft.fft(transform, axis=0, out=transform))
+        return transforms
+
+    def _tile(
+        self,
+        out: NDArray[Any],
+        kernels: Sequence[Sequence[Sequence[NDArray[Any]]]],
+        transforms: Sequence[NDArray[Any]],
+        rows: Span,
+        columns: Span,
+        shape: tuple[int, int],
+    ) -> None:
+        """Multiply with the kernels of every corner, transform back, and mix.
+
+        Means are linear: along y they are taken before the transform along x, of the rows that
+        are wanted only.
+        """
+        cropped = slice(self._bottom, self._bottom + len(rows))
+        pieces = []
+        for number, column in enumerate(kernels):
+            products = []
+            for row, terms in enumerate(column):
+                product = self._scratch(f"product {row}", transforms[0].shape, self._complex)
+                np.multiply(transforms[0], terms[0], out=product)
+                for transform, term in zip(transforms[1:], terms[1:], strict=True):
+                    product += transform * term
+                products.append(np.fft.ifft(product, axis=0, out=product)[cropped])
+            mixed = self._mixed(products, rows, np.s_[:, np.newaxis])
+            piece = self._scratch(f"piece {number}", (len(rows), shape[1]), self._real)
+            np.fft.irfft(mixed, shape[1], out=piece)
+            pieces.append(piece[:, self._left : self._left + len(columns)])
+        out[:] = self._mixed(pieces, columns, np.s_[np.newaxis, :])
+
+    def _mixed(self, pieces: list[NDArray[Any]], span: Span, along: Any) -> NDArray[Any]:  # noqa: ANN401
+        """Return the one piece, or the mean of both, linear along a span; they are changed."""
+        first, *others = pieces
+        for second in others:
+            weights = span.weights(self._real)[along]
+            if np.iscomplexobj(first):  # real weights count for both parts alike
+                first_parts, second_parts = first.view(self._real), second.view(self._real)
+            else:
+                first_parts, second_parts = first, second
+            second_parts -= first_parts
+            second_parts *= weights
+            first_parts += second_parts
+        return first
 
 
 def convolve(
-    plane: Plane, kernels: KernelField, *, edges: Edges = "extend"
-) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+    plane: Plane, kernels: KernelField, *, edges: Edges = "extend", precision: Precision = "double"
+) -> Iterator[tuple[slice, NDArray[Any]]]:
     """Convolve a plane, band of rows by band of rows.
 
     Parameters
@@ -122,6 +286,8 @@ def convolve(
         The kernels.
     edges : {"extend", "zero"}
         What lies beyond the border: the plane reflected about its outermost pixels, or zeros.
+    precision : {"single", "double"}
+        Of pixels and their transforms.
 
     Yields
     ------
@@ -130,21 +296,14 @@ def convolve(
     band : array (n, nx)
         The convolution in these rows.
     """
-    ny, nx = plane.shape
-    columns = tiles(kernels.x, nx)
-    left, right, bottom, top = kernels.margins
-    for y0, y1 in tiles(kernels.y, ny):
-        band = _padded_rows(plane, (y0 - bottom, y1 + top), (left, right), edges)
-        out = np.empty((y1 - y0, nx))
-        for x0, x1 in columns:
-            block = band[:, x0 : x1 + left + right]
-            out[:, x0:x1] = _tile(block, kernels, slice(y0, y1), slice(x0, x1))
-        yield slice(y0, y1), out
+    convolution = Convolution((plane, kernels), edges=edges, precision=precision)
+    for rows in convolution.bands:
+        yield rows, convolution[rows]
 
 
 def convolved(
-    plane: Plane, kernels: KernelField, *, edges: Edges = "extend"
-) -> NDArray[np.float64]:
+    plane: Plane, kernels: KernelField, *, edges: Edges = "extend", precision: Precision = "double"
+) -> NDArray[Any]:
     """Convolve a plane, and return all of it.
 
     Parameters
@@ -155,92 +314,47 @@ def convolved(
         The kernels.
     edges : {"extend", "zero"}
         What lies beyond the border.
+    precision : {"single", "double"}
+        Of pixels and their transforms.
 
     Returns
     -------
     array (ny, nx)
         The convolution.
     """
-    return np.concatenate([band for _, band in convolve(plane, kernels, edges=edges)])
+    bands = convolve(plane, kernels, edges=edges, precision=precision)
+    return np.concatenate([band for _, band in bands])
 
 
-def tiles(nodes: NDArray[np.float64], length: int) -> list[tuple[int, int]]:
-    """Cut ``length`` pixels at the nodes, and where these are far apart into equal tiles.
-
-    Parameters
-    ----------
-    nodes : array (n,)
-        Rising pixel positions.
-    length : int
-        Number of pixels.
-
-    Returns
-    -------
-    list of (int, int)
-        First pixel and one past the last of every tile; no tile is longer than `TILE`.
-    """
-    inner = [int(np.ceil(node)) for node in nodes if 0 < node < length - 1]
-    cuts = sorted({0, *inner, length})
-    parts = []
-    for start, stop in itertools.pairwise(cuts):
-        count = -(-(stop - start) // TILE)
-        bounds = np.linspace(start, stop, count + 1).round().astype(int).tolist()
-        parts += list(itertools.pairwise(bounds))
-    return parts
+def _longest(nodes: NDArray[np.float64], margins: int) -> int:
+    """Return the pixels that a tile may have along an axis."""
+    size = max(TILE, _MARGINS * margins)
+    return size if len(nodes) > 1 else size - min(margins, size - 1)
 
 
-def _padded_rows(
-    plane: Plane, rows: tuple[int, int], margins: tuple[int, int], edges: Edges
-) -> NDArray[np.float64]:
-    """Read a band of rows and its margins, which may reach beyond the plane on every side."""
-    ny = plane.shape[0]
-    first, last = rows
-    # Near a border more rows are read than lie in the band: as many as are to be reflected.
-    start, stop = max(0, min(first, ny + ny - 1 - last)), min(ny, max(last, 1 - first))
-    band = np.asarray(plane[start:stop], dtype=np.float64)
-    below, above = max(0, -first), max(0, last - ny)
-    mode: Any = {"mode": "reflect"} if edges == "extend" else {"mode": "constant"}
-    padded = np.pad(band, ((below, above), margins), **mode)
-    offset = first - (start - below)
-    return padded[offset : offset + last - first]
+def _transform_shape(ny: int, nx: int) -> tuple[int, int]:
+    """Return a shape with many factors of 2, the same for tiles of nearly one size."""
+    return fast_shape(-(-ny // _STEP) * _STEP, -(-nx // _STEP) * _STEP)
 
 
-def _tile(
-    block: NDArray[np.float64], kernels: KernelField, rows: slice, columns: slice
-) -> NDArray[np.float64]:
-    """Convolve one tile, given with its margins."""
-    if not block.any():
-        return np.zeros((rows.stop - rows.start, columns.stop - columns.start))
-    shape = fast_shape(*block.shape)
-    transform = scipy.fft.rfft2(block, shape)
-
-    def apply(stamp: NDArray[np.float64]) -> NDArray[np.float64]:
-        whole = scipy.fft.irfft2(transform * scipy.fft.rfft2(stamp, shape), shape)
-        skip_y, skip_x = stamp.shape[0] - 1, stamp.shape[1] - 1
-        return np.asarray(whole[skip_y : block.shape[0], skip_x : block.shape[1]])
-
-    corners_y, upper = _corners(kernels.y, rows)
-    corners_x, right = _corners(kernels.x, columns)
-    bands = []
-    for y in corners_y:
-        pieces = [apply(kernels.at(x, y)) for x in corners_x]
-        bands.append(_mix(pieces, right[np.newaxis, :]))
-    return _mix(bands, upper[:, np.newaxis])
+def _reflected(pixels: NDArray[np.intp], length: int) -> NDArray[np.intp]:
+    """Return the pixels that stand for those beyond the border: reflected about the outermost."""
+    if length == 1:
+        return np.zeros_like(pixels)
+    last = length - 1
+    return last - np.abs(last - pixels % (2 * last))
 
 
-def _corners(
-    nodes: NDArray[np.float64], pixels: slice
-) -> tuple[tuple[float, ...], NDArray[np.float64]]:
-    """Return the positions between which the kernel is linear, and the second one's weights."""
-    positions = np.arange(pixels.start, pixels.stop, dtype=np.float64)
-    if len(nodes) == 1 or len(positions) == 1:
-        return (float(positions[0]),), np.zeros(len(positions))
-    first, second = float(positions[0]), float(positions[-1])
-    return (first, second), (positions - first) / (second - first)
+class _Scratch(local):
+    """Arrays that every thread uses again and again: new memory costs as much as the arithmetic."""
 
+    def __init__(self) -> None:
+        self._arrays: dict[str, NDArray[Any]] = {}
 
-def _mix(pieces: list[NDArray[np.float64]], weight: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the mean of one or two pieces, the second with the given weight."""
-    if len(pieces) == 1:
-        return pieces[0]
-    return (1 - weight) * pieces[0] + weight * pieces[1]
+    def __call__(self, name: str, shape: tuple[int, int], dtype: DTypeLike) -> NDArray[Any]:
+        """Return an array of this shape with anything in it."""
+        size = shape[0] * shape[1]
+        there = self._arrays.get(name)
+        if there is None or there.size < size:
+            there = self._arrays[name] = np.empty(size, dtype)
+        return there[:size].reshape(shape)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from diffdecor.core.convolve import KernelField, convolve
+from diffdecor.core.convolve import Convolution
+from diffdecor.core.kernelfield import KernelField
 from diffdecor.core.planes import ComputedPlane, Plane
 
 WINDOWS = (3, 12, 48)
@@ -14,9 +18,7 @@ _ENOUGH = 8
 """Good pixels that make a local level."""
 
 
-def local_fill(
-    values: NDArray[np.float64], bad: NDArray[np.bool_], background: float
-) -> NDArray[np.float64]:
+def local_fill(values: NDArray[Any], bad: NDArray[np.bool_], background: float) -> NDArray[Any]:
     """Replace bad pixels by the mean of the good ones around them.
 
     The mean is that of the smallest of the square windows `WINDOWS` with at least 8 good pixels;
@@ -36,40 +38,56 @@ def local_fill(
     array (ny, nx)
         A filled copy.
     """
-    filled = np.where(bad, background, values)
-    rows, columns = np.nonzero(bad)
+    filled = np.array(values)
+    where = np.nonzero(bad)
+    levels = _local_levels(values, bad, where, WINDOWS)
+    filled[where] = np.where(np.isnan(levels), background, levels)
+    return filled
+
+
+def _local_levels(
+    values: NDArray[Any],
+    bad: NDArray[np.bool_],
+    where: tuple[NDArray[np.intp], ...],
+    windows: Sequence[int],
+) -> NDArray[np.float64]:
+    """Return the level around pixels ``(rows, columns)``; NaN where no window has enough of it."""
+    rows, columns = where
+    level = np.full(rows.size, np.nan)
     if not rows.size:
-        return filled
+        return level
     # Only what lies under some window is looked at: often a column or two of bad pixels.
     around = tuple(
-        slice(max(0, int(places.min()) - WINDOWS[-1]), int(places.max()) + WINDOWS[-1] + 1)
+        slice(max(0, int(places.min()) - windows[-1]), int(places.max()) + windows[-1] + 1)
         for places in (rows, columns)
     )
     y, x = rows - around[0].start, columns - around[1].start
-    # Sums are taken about the background, which keeps their rounding far below the noise.
-    totals = _window_sums(np.where(bad[around], 0.0, filled[around] - background))
-    counts = _window_sums((~bad[around]).astype(np.float64))
-    level = np.zeros(rows.size)
-    known = np.zeros(rows.size, dtype=bool)
-    for half_width in WINDOWS:
+    good = ~bad[around]
+    # Sums are taken about some level of the pixels, which keeps their rounding far below the noise.
+    some = values[around][good][: _ENOUGH**2]
+    reference = float(some.mean(dtype=np.float64)) if some.size else 0.0
+    totals = _window_sums(np.where(good, values[around] - reference, 0.0))
+    counts = _window_sums(good)
+    for half_width in windows:
         number = counts(y, x, half_width)
-        found = ~known & (number >= _ENOUGH)
-        level[found] = totals(y, x, half_width)[found] / number[found]
-        known |= found
-    filled[rows, columns] += level
-    return filled
+        found = np.isnan(level) & (number >= _ENOUGH)
+        level[found] = reference + totals(y, x, half_width)[found] / number[found]
+    return level
 
 
 class _window_sums:  # noqa: N801  called like a function
     """Sums over square windows around given pixels, clipped at the border (summed-area table)."""
 
-    def __init__(self, values: NDArray[np.float64]) -> None:
-        self.table = np.zeros((values.shape[0] + 1, values.shape[1] + 1))
-        self.table[1:, 1:] = values.cumsum(axis=0).cumsum(axis=1)
+    def __init__(self, values: NDArray[Any]) -> None:
+        kind = np.int64 if values.dtype == bool else np.float64
+        self.table = np.zeros((values.shape[0] + 1, values.shape[1] + 1), kind)
+        inner = self.table[1:, 1:]
+        np.cumsum(values, axis=0, dtype=kind, out=inner)
+        np.cumsum(inner, axis=1, out=inner)
 
     def __call__(
         self, rows: NDArray[np.intp], columns: NDArray[np.intp], half_width: int
-    ) -> NDArray[np.float64]:
+    ) -> NDArray[Any]:
         ny, nx = (size - 1 for size in self.table.shape)
         y0, y1 = np.maximum(rows - half_width, 0), np.minimum(rows + half_width + 1, ny)
         x0, x1 = np.maximum(columns - half_width, 0), np.minimum(columns + half_width + 1, nx)
@@ -77,7 +95,7 @@ class _window_sums:  # noqa: N801  called like a function
         return np.asarray(table[y1, x1] - table[y0, x1] - table[y1, x0] + table[y0, x0])
 
 
-def locally_filled(plane: Plane, bad: Plane, background: float) -> ComputedPlane:
+def locally_filled(plane: Plane, bad: Plane, background: Callable[[], float]) -> ComputedPlane:
     """Return a plane whose bad pixels are filled with the local level as its rows are read.
 
     Parameters
@@ -86,24 +104,34 @@ def locally_filled(plane: Plane, bad: Plane, background: float) -> ComputedPlane
         The pixels.
     bad : plane (ny, nx)
         True where a pixel is to be filled.
-    background : float
-        Level where there is no good pixel near.
+    background : callable
+        Gives the level where there is no good pixel near, if that is needed.
 
     Returns
     -------
     ComputedPlane
-        Float64 rows that do not depend on how the plane is cut into bands.
+        Rows that do not depend on how the plane is cut into bands, of the plane's type.
     """
     ny, nx = plane.shape
-    reach = WINDOWS[-1]
 
-    def read(rows: slice) -> NDArray[np.float64]:
-        start, stop = max(0, rows.start - reach), min(ny, rows.stop + reach)
-        inner = slice(rows.start - start, rows.stop - start)
-        holes = np.asarray(bad[start:stop], dtype=bool)
-        if not holes[inner].any():
-            return np.asarray(plane[rows], dtype=np.float64)
-        return local_fill(np.asarray(plane[start:stop], np.float64), holes, background)[inner]
+    def read(rows: slice) -> NDArray[Any]:
+        # Most holes are small: rows farther away are read only if one is not.
+        for number, reach in enumerate(WINDOWS[1:], start=2):
+            start, stop = max(0, rows.start - reach), min(ny, rows.stop + reach)
+            inner = slice(rows.start - start, rows.stop - start)
+            holes, pixels = bad[start:stop], plane[start:stop]
+            where = np.nonzero(holes[inner])
+            if not where[0].size:
+                return pixels[inner]
+            places = (where[0] + inner.start, where[1])
+            levels = _local_levels(pixels, holes, places, WINDOWS[:number])
+            if not np.isnan(levels).any():
+                break
+        else:
+            levels = np.where(np.isnan(levels), background(), levels)
+        filled = np.array(pixels[inner])
+        filled[where] = levels
+        return filled
 
     return ComputedPlane((ny, nx), read)
 
@@ -121,13 +149,13 @@ def constant_filled(plane: Plane, value: float) -> ComputedPlane:
     Returns
     -------
     ComputedPlane
-        Float64 rows.
+        Rows of the plane's type.
     """
     ny, nx = plane.shape
 
-    def read(rows: slice) -> NDArray[np.float64]:
-        values = np.asarray(plane[rows], dtype=np.float64)
-        return np.where(np.isfinite(values), values, value)
+    def read(rows: slice) -> NDArray[Any]:
+        values = plane[rows]
+        return np.where(np.isfinite(values), values, values.dtype.type(value))
 
     return ComputedPlane((ny, nx), read)
 
@@ -150,7 +178,7 @@ def energy_kernels(filters: KernelField) -> KernelField:
     return KernelField.constant(energy / energy.sum(), filters.origin)
 
 
-def near_filled(filled: Plane, energy: KernelField, share: float) -> NDArray[np.bool_]:
+def near_filled(filled: Plane, energy: KernelField, share: float) -> ComputedPlane:
     """Return the pixels that take more than a share of their filter's energy from filled ones.
 
     Parameters
@@ -164,14 +192,19 @@ def near_filled(filled: Plane, energy: KernelField, share: float) -> NDArray[np.
 
     Returns
     -------
-    array (ny, nx)
+    ComputedPlane
         True near filled pixels; these themselves are not counted.
     """
-    bands = [
-        (band > share) & ~np.asarray(filled[rows], dtype=bool)
-        for rows, band in convolve(filled, energy, edges="zero")
-    ]
-    return np.concatenate(bands)
+    taken = Convolution((filled, energy), edges="zero")
+    ny, nx = filled.shape
+    _, _, bottom, top = energy.margins
+
+    def read(rows: slice) -> NDArray[np.bool_]:
+        if not filled[max(0, rows.start - bottom) : min(ny, rows.stop + top)].any():
+            return np.zeros((rows.stop - rows.start, nx), dtype=bool)
+        return np.asarray((taken[rows] > share) & ~filled[rows])
+
+    return ComputedPlane((ny, nx), read)
 
 
 def incomplete_border(energy: KernelField, share: float) -> tuple[int, int, int, int]:

@@ -13,7 +13,13 @@ Done = TypeVar("Done")
 
 
 def cores() -> int:
-    """Return the number of processor cores that this process may use."""
+    """Count the processor cores that this process may use.
+
+    Returns
+    -------
+    int
+        1 at least.
+    """
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

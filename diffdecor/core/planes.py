@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from threading import Lock, local
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
+
+from diffdecor.core.parallel import ordered_map
 
 
 class Plane(Protocol):
     """Two-dimensional pixels that can be sliced by rows.
 
     A numpy array is one; so is a part of a FITS file, or a plane made row by row from others.
+    Several threads may read one at a time. Whoever reads rows must not change them: they may be a
+    view of somebody's array.
     """
 
     @property
@@ -43,6 +48,33 @@ class ComputedPlane:
         """Return the rows ``rows``."""
         return self.rows(rows)
 
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:  # noqa: FBT001
+        """Return all rows, as numpy asks for them."""
+        return np.array(self.rows(slice(0, self.shape[0])), dtype=dtype, copy=copy)
+
+
+class RememberedPlane:
+    """A plane that keeps the rows it gave last, for every thread, so that none is made twice.
+
+    Parameters
+    ----------
+    plane : plane (ny, nx)
+        Where the rows come from. Ask for the most rows first: parts of them then cost nothing.
+    """
+
+    def __init__(self, plane: Plane) -> None:
+        self.shape = plane.shape
+        self._plane = plane
+        self._last = local()
+
+    def __getitem__(self, rows: slice) -> NDArray[Any]:
+        """Return the rows ``rows``."""
+        first, pixels = getattr(self._last, "rows", (0, ()))
+        if not first <= rows.start <= rows.stop <= first + len(pixels):
+            first, pixels = rows.start, self._plane[rows]
+            self._last.rows = first, pixels
+        return np.asarray(pixels[rows.start - first : rows.stop - first])
+
 
 def constant_plane(value: float, shape: tuple[int, int]) -> ComputedPlane:
     """Return a plane ``(ny, nx)`` of one value.
@@ -62,6 +94,50 @@ def constant_plane(value: float, shape: tuple[int, int]) -> ComputedPlane:
     return ComputedPlane(
         shape, lambda rows: np.full((rows.stop - rows.start, shape[1]), value, dtype=np.float64)
     )
+
+
+class Target(Protocol):
+    """Two-dimensional pixels whose rows can be assigned: an array, or a plane of a file."""
+
+    def __setitem__(self, rows: slice, values: NDArray[Any], /) -> None:
+        """Take the values of some rows; several threads may, each for rows of its own."""
+
+
+class Count:
+    """A target that only counts the pixels that are not zero."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self._lock = Lock()
+
+    def __setitem__(self, rows: slice, values: NDArray[Any]) -> None:
+        """Count in the values of some rows."""
+        found = int(np.count_nonzero(values))
+        with self._lock:
+            self.number += found
+
+
+def copy_planes(
+    pairs: Sequence[tuple[Plane, Target]], parts: Sequence[slice], threads: int
+) -> None:
+    """Read planes band by band, all of them in a band of rows before the next, into targets.
+
+    Parameters
+    ----------
+    pairs : sequence of plane (ny, nx) and target
+        In the order in which they are read.
+    parts : sequence of slice
+        Rows to be read together.
+    threads : int
+        How many bands are worked on at a time. The result does not depend on it.
+    """
+
+    def copy(rows: slice) -> None:
+        for plane, target in pairs:
+            target[rows] = plane[rows]
+
+    for _ in ordered_map(copy, parts, threads):
+        pass
 
 
 def bands(shape: tuple[int, ...], height: int = 256) -> list[slice]:

@@ -11,7 +11,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import make_interp_spline
 
 from diffdecor.core.fourier import Origin
 
@@ -80,6 +79,8 @@ def _matrix(n: int, center: float, step: float, method: Method) -> tuple[NDArray
 
 def _integrate(n: int, edges: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return what every pixel between `edges` gets of every subpixel: growth curve, differenced."""
+    from scipy.interpolate import make_interp_spline  # slow to import, and seldom needed
+
     growth = np.vstack([np.zeros(n), np.tri(n)])
     curve = make_interp_spline(np.arange(n + 1) - 0.5, growth, k=min(3, n))
     return np.asarray(np.diff(curve(np.clip(edges, -0.5, n - 0.5)), axis=0), np.float64)
@@ -88,6 +89,8 @@ def _integrate(n: int, edges: NDArray[np.float64]) -> NDArray[np.float64]:
 def _spline(n: int, places: NDArray[np.float64]) -> NDArray[np.float64]:
     if n == 1:
         return np.ones((len(places), 1))
+    from scipy.interpolate import make_interp_spline  # slow to import, and seldom needed
+
     spline = make_interp_spline(np.arange(n), np.eye(n), k=min(3, n - 1))
     return np.asarray(spline(np.clip(places, 0, n - 1)))
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from diffdecor.core.convolve import KernelField, convolved
+from diffdecor.core.convolve import Convolution
 from diffdecor.core.fourier import reflect
+from diffdecor.core.kernelfield import KernelField
+from diffdecor.core.planes import ComputedPlane, Plane
+
+_LEAST_SHARE = 1e-6
+"""Share of a PSF's energy below which a source there would hardly be seen."""
 
 
 def significance(
-    image: NDArray[np.float64],
-    variance: NDArray[np.float64],
+    image: NDArray[np.floating],
+    variance: NDArray[np.floating],
     usable: NDArray[np.bool_],
     psf: KernelField,
 ) -> NDArray[np.float64]:
@@ -35,17 +40,65 @@ def significance(
     Returns
     -------
     array (ny, nx)
-        Signal-to-noise ratio, positive for sources that have brightened; NaN where no pixel under
-        the PSF is usable.
+        Signal-to-noise ratio, positive for sources that have brightened; NaN where the usable
+        pixels hold less than a millionth of the energy ``sum(psf^2)``.
     """
-    known = usable & np.isfinite(image) & np.isfinite(variance) & (variance > 0)
-    weight = np.divide(1.0, variance, out=np.zeros_like(image), where=known)
-    signal = np.where(known, image, 0.0) * weight
+    return significance_plane(image, variance, usable, psf)[0 : image.shape[0]]
+
+
+def significance_plane(
+    image: Plane, variance: Plane, usable: Plane, psf: KernelField
+) -> ComputedPlane:
+    """Return the significance of a point source as a plane, worked out as its rows are read.
+
+    Parameters
+    ----------
+    image, variance, usable : plane (ny, nx)
+        As for `significance`; a row of the result needs theirs as far away as the PSF reaches.
+    psf : KernelField
+        PSF of the image, of unit sum, centred on its origin.
+
+    Returns
+    -------
+    ComputedPlane
+        What `significance` returns, float64.
+    """
+    ny, nx = image.shape
+
+    def weight(rows: slice) -> NDArray[np.float64]:
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            weights = 1.0 / np.asarray(variance[rows], dtype=np.float64)
+        known = usable[rows] & np.isfinite(image[rows]) & np.isfinite(weights) & (weights > 0)
+        return np.where(known, weights, 0.0)
+
+    def signal(rows: slice) -> NDArray[np.float64]:
+        weights = weight(rows)
+        values = np.zeros_like(weights)
+        np.multiply(image[rows], weights, where=weights > 0, out=values)
+        return values
+
     stamps, origin = reflect(psf.stamps, psf.origin)
-    matched = convolved(signal, KernelField(psf.x, psf.y, stamps, origin), edges="zero")
-    information = convolved(weight, KernelField(psf.x, psf.y, stamps**2, origin), edges="zero")
-    # Rounding of the transforms leaves next to nothing where there is nothing.
-    there = information > 1e-9 * information.max(initial=0.0)
-    ratio = np.full(image.shape, np.nan)
-    np.divide(matched, np.sqrt(np.maximum(information, 0.0)), out=ratio, where=there)
-    return ratio
+    energy = stamps**2
+    shares = energy / energy.sum(axis=(-2, -1), keepdims=True)
+    matched, information, seen = (
+        Convolution(
+            (ComputedPlane((ny, nx), rows), KernelField(psf.x, psf.y, kernels, origin)),
+            edges="zero",
+            precision="double",
+        )
+        for rows, kernels in (
+            (signal, stamps),
+            (weight, energy),
+            (lambda rows: weight(rows) > 0, shares),
+        )
+    )
+
+    def ratio(rows: slice) -> NDArray[np.float64]:
+        known = information[rows]
+        # Rounding of the transforms leaves next to nothing where there is nothing.
+        there = (seen[rows] > _LEAST_SHARE) & (known > 0)
+        found = np.full(known.shape, np.nan)
+        np.divide(matched[rows], np.sqrt(known, where=there, out=known), where=there, out=found)
+        return found
+
+    return ComputedPlane((ny, nx), ratio)

@@ -7,7 +7,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import BSpline
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +50,8 @@ class Term:
         if self.family == "CHEB1":
             return np.asarray(np.polynomial.chebyshev.chebval(arguments, np.eye(index + 1)[index]))
         assert self.knots is not None  # noqa: S101  the readers give every B-spline its knots
+        from scipy.interpolate import BSpline  # slow to import, and seldom needed
+
         knots = self.knots[axis]
         coefficients = np.zeros(len(knots) - self.degree - 1)
         coefficients[index] = 1.0

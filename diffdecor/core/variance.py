@@ -8,15 +8,16 @@ independent once convolved.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
-from diffdecor.core.convolve import Edges, KernelField, convolve
+from diffdecor.core.convolve import Convolution, Edges, Precision
 from diffdecor.core.fourier import Origin, convolve_stamps
+from diffdecor.core.kernelfield import KernelField
 from diffdecor.core.noise import AnySide
-from diffdecor.core.planes import Plane, bands
+from diffdecor.core.planes import ComputedPlane, Plane
 
 _TAIL = 1e-8
 """Share of the sum of a squared kernel that may be cut off."""
@@ -66,35 +67,55 @@ def _support(profile: NDArray[np.float64]) -> tuple[int, int]:
     return min(start, len(profile) - 1), max(stop, 1)
 
 
-def full_variance(
-    plane: Plane, kernels: KernelField, *, edges: Edges = "extend"
-) -> Iterator[tuple[slice, NDArray[np.float64]]]:
-    """Convolve a variance plane with squared kernels, band of rows by band of rows.
+def single_holds(level: float | NDArray[np.float64]) -> bool:
+    """Say whether single precision has numbers far below and above a level.
+
+    Images in units like erg/s/cm2/Hz have variances of 1e-60: in single precision all would be 0.
 
     Parameters
     ----------
-    plane : plane (ny, nx)
-        Variances, finite and not negative.
-    kernels : KernelField
-        Squared kernels.
+    level : float or array
+        Positive numbers.
+
+    Returns
+    -------
+    bool
+        Whether all lie from 1e-30 to 1e30.
+    """
+    return bool(np.all((np.asarray(level) > 1e-30) & (np.asarray(level) < 1e30)))
+
+
+def full_variance(
+    *terms: tuple[Plane, KernelField], edges: Edges = "extend", precision: Precision = "single"
+) -> ComputedPlane:
+    """Convolve variance planes with squared kernels, and add them up.
+
+    Parameters
+    ----------
+    *terms : tuple of plane (ny, nx) and KernelField
+        Variances, finite and not negative, and the squared kernels of each.
     edges : {"extend", "zero"}
         What lies beyond the border.
+    precision : {"single", "double"}
+        Of the transforms.
 
-    Yields
-    ------
-    rows : slice
-        The rows of the band.
-    band : array (n, nx)
+    Returns
+    -------
+    ComputedPlane
         Variances, never negative: rounding of the transforms is cut off at zero.
     """
-    for rows, band in convolve(plane, kernels, edges=edges):
-        yield rows, np.maximum(band, 0.0)
+    total = Convolution(*terms, edges=edges, precision=precision)
+
+    def read(rows: slice) -> NDArray[Any]:
+        variance = total[rows]
+        return np.asarray(np.maximum(variance, 0, out=variance))
+
+    ny, nx = terms[0][0].shape
+    return ComputedPlane((ny, nx), read)
 
 
-def weighted_variance(
-    plane: Plane, weights: KernelField
-) -> Iterator[tuple[slice, NDArray[np.float64]]]:
-    """Scale a variance plane by the sums of the squared kernels, band of rows by band of rows.
+def weighted_variance(plane: Plane, weights: KernelField, dtype: DTypeLike) -> ComputedPlane:
+    """Scale a variance plane by the sums of the squared kernels.
 
     Parameters
     ----------
@@ -102,34 +123,40 @@ def weighted_variance(
         Variances; pixels without data stay what they are.
     weights : KernelField
         Squared kernels summed to one pixel, ``(ny, nx, 1, 1)``.
+    dtype : data type
+        Type of the result.
 
-    Yields
-    ------
-    rows : slice
-        The rows of the band.
-    band : array (n, nx)
+    Returns
+    -------
+    ComputedPlane
         Variances.
     """
-    nx = plane.shape[1]
-    across = np.array([_row_weights(weights, y, nx) for y in range(len(weights.y))])
-    for rows in bands(plane.shape):
+    ny, nx = plane.shape
+    pixels = np.arange(nx)
+    across = np.array(
+        [np.interp(pixels, weights.x, row) for row in weights.stamps[:, :, 0, 0]], dtype
+    )
+
+    def read(rows: slice) -> NDArray[Any]:
         along = np.arange(rows.start, rows.stop)
-        values = np.asarray(plane[rows], dtype=np.float64)
-        yield rows, values * _interpolate(weights.y, across, along)
+        weight = _interpolate(weights.y, across, along)
+        return np.asarray(np.multiply(plane[rows], weight, dtype=dtype))
 
-
-def _row_weights(weights: KernelField, y: int, nx: int) -> NDArray[np.float64]:
-    """Return the weights ``(nx,)`` of all pixels along a row of nodes."""
-    return np.interp(np.arange(nx), weights.x, weights.stamps[y, :, 0, 0])
+    return ComputedPlane((ny, nx), read)
 
 
 def _interpolate(
-    nodes: NDArray[np.float64], values: NDArray[np.float64], positions: NDArray[np.intp]
-) -> NDArray[np.float64]:
+    nodes: NDArray[np.float64], values: NDArray[Any], positions: NDArray[np.intp]
+) -> NDArray[Any]:
     """Interpolate rows of values ``(nnodes, nx)`` linearly to positions, constant beyond."""
     if len(nodes) == 1:
         return values
     second = np.clip(np.searchsorted(nodes, positions), 1, len(nodes) - 1)
     first = second - 1
     share = np.clip((positions - nodes[first]) / (nodes[second] - nodes[first]), 0, 1)
-    return (1 - share)[:, np.newaxis] * values[first] + share[:, np.newaxis] * values[second]
+    upper = share.astype(values.dtype)[:, np.newaxis]
+    mixed = values[second]
+    mixed -= values[first]
+    mixed *= upper
+    mixed += values[first]
+    return mixed

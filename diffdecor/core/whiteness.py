@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 
-from diffdecor.core.fourier import fast_shape
 from diffdecor.core.statistics import robust_sigma
 
 _CLIP = 4.0
 _SOURCE, _SOURCE_MARGIN = 5.0, 8
 _SMOOTH = 2
 _BLOCK = 48
+_HUGE = 1e30
+_SAMPLE = 1 << 15
+"""Values that tell a spread to better than a per cent."""
 
 
 def sky_pixels(
@@ -44,23 +47,23 @@ def sky_pixels(
     sky = usable & np.isfinite(image)
     if variance is not None:
         sky &= np.isfinite(variance) & (variance > 0)
-    values = np.where(sky, image, 0.0).astype(np.float64)
     # The level is taken off first: it goes on where the noise steps.
-    values = np.where(sky, values - local_level(values, sky), 0.0)
+    values = _less_level(image, sky)
     if variance is not None:
-        values /= np.sqrt(variance, where=sky, out=np.ones_like(values))
+        np.divide(values, np.sqrt(variance, where=sky, out=np.ones_like(values)), out=values)
     for _ in range(3):
         if not sky.any():
             break
-        smooth = _box_signal(values * sky, sky, _SMOOTH)
-        loud = sky & (
-            (np.abs(values) > _CLIP * robust_sigma(values[sky]))
-            | (np.abs(smooth) > _CLIP * robust_sigma(smooth[sky]))
-        )
+        single = _single(values)
+        smooth = _box_signal(single, sky, _SMOOTH)
+        loud = np.abs(single) > _CLIP * _spread(single, sky)
+        loud |= np.abs(smooth) > _CLIP * _spread(smooth, sky)
+        loud &= sky
         if not loud.any():
             break
         sky &= ~_grown(loud, _SMOOTH)
-    return np.where(sky, values, 0.0), sky
+        values *= sky
+    return values, sky
 
 
 def source_pixels(image: NDArray[np.floating], usable: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -82,16 +85,14 @@ def source_pixels(image: NDArray[np.floating], usable: NDArray[np.bool_]) -> NDA
     array (ny, nx)
         True near sources.
     """
-    known = usable & np.isfinite(image)
+    known: NDArray[np.bool_] = usable & np.isfinite(image)
     if not known.any():
-        return np.zeros(known.shape, dtype=bool)
-    values = np.where(known, image, 0.0).astype(np.float64)
-    values = np.where(known, values - local_level(values, known), 0.0)
-    smooth = _box_signal(values, known, _SMOOTH)
-    return _grown(known & (smooth > _SOURCE * robust_sigma(smooth[known])), _SOURCE_MARGIN)
+        return known
+    smooth = _box_signal(_single(_less_level(image, known)), known, _SMOOTH)
+    return _grown(known & (smooth > _SOURCE * _spread(smooth, known)), _SOURCE_MARGIN)
 
 
-def local_level(values: NDArray[np.float64], sky: NDArray[np.bool_]) -> NDArray[np.float64]:
+def local_level(values: NDArray[np.floating], sky: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return the local level of an image: the median of blocks of 48 pixels.
 
     Parameters
@@ -99,51 +100,75 @@ def local_level(values: NDArray[np.float64], sky: NDArray[np.bool_]) -> NDArray[
     values : array (ny, nx)
         Pixels.
     sky : array (ny, nx)
-        True where a pixel counts.
+        True where a pixel counts; it must be finite there.
 
     Returns
     -------
     array (ny, nx)
         The level of every pixel's block; 0 where hardly any pixel counts.
     """
-    level = np.zeros_like(values)
-    for y in range(0, values.shape[0], _BLOCK):
-        for x in range(0, values.shape[1], _BLOCK):
-            block = np.s_[y : y + _BLOCK, x : x + _BLOCK]
-            inside = values[block][sky[block]]
-            if inside.size > _BLOCK:
-                level[block] = np.median(inside)
-    return level
+    ny, nx = values.shape
+    across, down = -(-nx // _BLOCK), -(-ny // _BLOCK)
+    # Infinity sorts behind everything that counts.
+    whole = np.full((down * _BLOCK, across * _BLOCK), np.inf, dtype=values.dtype)
+    np.copyto(whole[:ny, :nx], values, where=sky)
+    blocks = whole.reshape(down, _BLOCK, across, _BLOCK).swapaxes(1, 2).reshape(down, across, -1)
+    blocks.sort(axis=-1)
+    count = np.count_nonzero(np.isfinite(blocks), axis=-1)[..., np.newaxis]
+    middle = [np.maximum(count - 1, 0) // 2, count // 2 * (count > 0)]
+    pair = [np.take_along_axis(blocks, at, axis=-1).astype(np.float64) for at in middle]
+    median = np.where(count > _BLOCK, 0.5 * pair[0] + 0.5 * pair[1], 0.0)[..., 0]
+    return median.repeat(_BLOCK, axis=0)[:ny].repeat(_BLOCK, axis=1)[:, :nx]
 
 
-def _box_sum(values: NDArray[np.float64], half_width: int) -> NDArray[np.float64]:
-    """Return the sum over a square window around every pixel, zeros beyond the border."""
-    width = 2 * half_width + 1
-    for axis in (0, 1):
-        padding = [(0, 0), (0, 0)]
-        padding[axis] = (half_width + 1, half_width)
-        running = np.pad(values, padding).cumsum(axis=axis)
-        upper, lower = np.s_[width:], np.s_[:-width]
-        values = (
-            running[upper] - running[lower] if axis == 0 else running[:, upper] - running[:, lower]
-        )
+def _less_level(image: NDArray[np.floating], sky: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return an image less its local level, 0 where a pixel is not sky."""
+    values = np.zeros(image.shape)
+    np.subtract(image, local_level(image, sky), where=sky, out=values)
     return values
 
 
+def _single(values: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return values in single precision, which is enough to find what stands out."""
+    return np.clip(values, -_HUGE, _HUGE).astype(np.float32)
+
+
+def _spread(values: NDArray[np.floating], sky: NDArray[np.bool_]) -> float:
+    """Return the robust sigma of the pixels that are sky, of a sample of them if there are many."""
+    inside = values[sky]
+    # An odd step goes through all columns of images, whose sizes are even.
+    return robust_sigma(inside[:: inside.size // _SAMPLE | 1])
+
+
 def _box_signal(
-    values: NDArray[np.float64], sky: NDArray[np.bool_], half_width: int
-) -> NDArray[np.float64]:
+    values: NDArray[np.float32], sky: NDArray[np.bool_], half_width: int
+) -> NDArray[np.float32]:
     """Return the sum of the sky pixels around every pixel over the root of their number.
 
-    White noise has the same scatter in it everywhere, however many pixels are sky.
+    White noise has the same scatter in it everywhere, however many pixels are sky. All others have
+    to be 0.
     """
-    count = _box_sum(sky.astype(np.float64), half_width)
-    return _box_sum(values, half_width) / np.sqrt(np.maximum(count, 1.0))
+    total = _around(values, half_width, np.add)
+    count = _around(sky.view(np.uint8), half_width, np.add)
+    roots = np.sqrt(np.maximum(np.arange((2 * half_width + 1) ** 2 + 1, dtype=np.float32), 1.0))
+    total /= roots[count]
+    return total
 
 
 def _grown(mask: NDArray[np.bool_], half_width: int) -> NDArray[np.bool_]:
     """Return a mask grown by a square window."""
-    return _box_sum(mask.astype(np.float64), half_width) > 0.5
+    return _around(mask, half_width, np.logical_or)
+
+
+def _around(values: NDArray[Any], half_width: int, combine: np.ufunc) -> NDArray[Any]:
+    """Combine every pixel with all others of a square window around it."""
+    for _ in range(2):  # along columns; then, transposed, along rows
+        total = values.copy(order="K")
+        for shift in range(1, half_width + 1):
+            combine(total[shift:], values[:-shift], out=total[shift:])
+            combine(total[:-shift], values[shift:], out=total[:-shift])
+        values = total.T
+    return values
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,24 +228,34 @@ def autocorrelation(
     Autocorrelation
         NaN at lags without pairs.
     """
-    ny, nx = values.shape
-    shape = fast_shape(ny + max_lag, nx + max_lag)
     mean = values[sky].mean() if sky.any() else 0.0
     pixels = np.where(sky, values - mean, 0.0)
-    products = _lag_sums(pixels, shape, max_lag)
-    pairs = np.round(_lag_sums(sky.astype(np.float64), shape, max_lag))
+    products, pairs = _lag_sums(pixels, sky, max_lag)
     with np.errstate(divide="ignore", invalid="ignore"):
         covariance = np.where(pairs > 0, products / pairs, np.nan)
         errors = np.where(pairs > 0, 1.0 / np.sqrt(pairs), np.nan)
         values_by_lag = covariance / covariance[max_lag, max_lag]
-    return Autocorrelation(values_by_lag, errors, int(sky.sum()))
+    return Autocorrelation(values_by_lag, errors, int(np.count_nonzero(sky)))
 
 
 def _lag_sums(
-    values: NDArray[np.float64], shape: tuple[int, int], max_lag: int
-) -> NDArray[np.float64]:
-    """Return the sum of products of pixels at every lag up to `max_lag`."""
-    transform = scipy.fft.rfft2(values, shape)
-    sums = scipy.fft.irfft2(np.abs(transform) ** 2, shape)
-    lags = np.arange(-max_lag, max_lag + 1)
-    return np.asarray(sums[lags[:, np.newaxis], lags])
+    pixels: NDArray[np.float64], sky: NDArray[np.bool_], max_lag: int
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return the sum of products of pixels, and the number of pairs, at every lag."""
+    # With blank columns at the end of every row, each lag in x and y is one lag in all pixels.
+    nx = pixels.shape[1] + max_lag
+    blank = ((0, 0), (0, max_lag))
+    flat, known = np.pad(pixels, blank).ravel(), np.pad(sky, blank).ravel()
+    products = np.zeros((2 * max_lag + 1,) * 2)
+    pairs = np.zeros(products.shape, dtype=np.int64)
+    for dy, dx in itertools.product(range(max_lag + 1), range(-max_lag, max_lag + 1)):
+        lag = dy * nx + dx
+        if not 0 <= lag < flat.size:
+            continue  # the opposite lag does, or there is no such pair
+        stop = flat.size - lag
+        # Not a product of BLAS, whose last digits depend on its threads.
+        product = np.einsum("i,i->", flat[:stop], flat[lag:])
+        count = np.count_nonzero(known[:stop] & known[lag:])
+        for row, column in ((max_lag + dy, max_lag + dx), (max_lag - dy, max_lag - dx)):
+            products[row, column], pairs[row, column] = product, count
+    return products, pairs

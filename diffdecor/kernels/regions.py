@@ -45,11 +45,16 @@ class Blocks:
 
     def position(self, x: float, y: float) -> tuple[float, float]:
         """Return the position whose kernel the pixel ``(x, y)`` uses."""
+        column, row = self.snapped(np.array(x, dtype=np.float64), np.array(y, dtype=np.float64))
+        return float(column), float(row)
 
-        def snap(value: float, start: float) -> float:
-            return float(start + self.step * np.floor((value - start) / self.step) + self.offset)
-
-        return snap(x, self.start_x), snap(y, self.start_y)
+    def snapped(
+        self, x: NDArray[np.float64], y: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the positions whose kernels pixels in the columns `x` and the rows `y` use."""
+        column = self.start_x + self.step * np.floor((x - self.start_x) / self.step) + self.offset
+        row = self.start_y + self.step * np.floor((y - self.start_y) / self.step) + self.offset
+        return column, row
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

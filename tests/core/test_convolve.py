@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from diffdecor.core import convolve as module
-from diffdecor.core.convolve import KernelField, convolve, convolved, tiles
+from diffdecor.core.convolve import convolve, convolved, spans
+from diffdecor.core.kernelfield import KernelField
 from diffdecor.core.planes import ComputedPlane
 
 EDGES = ["extend", "zero"]
@@ -102,14 +103,20 @@ def test_equal_kernels_everywhere_are_one_kernel(rng):
 @given(
     length=st.integers(1, 2000),
     nodes=st.lists(st.floats(-50, 2100), min_size=1, max_size=6, unique=True).map(sorted),
+    longest=st.integers(1, 300),
 )
-def test_tiles_partition_an_axis_at_the_nodes(length, nodes):
-    parts = tiles(np.array(nodes), length)
-    pixels = [pixel for start, stop in parts for pixel in range(start, stop)]
+def test_spans_partition_an_axis_at_the_nodes(length, nodes, longest):
+    parts = spans(np.array(nodes), length, longest)
+    pixels = [pixel for part in parts for pixel in range(part.start, part.stop)]
     assert pixels == list(range(length))
-    for start, stop in parts:
-        assert stop - start <= module.TILE
-        assert not any(start < node < stop - 1 for node in nodes)
+    for part in parts:
+        assert len(part) <= longest
+        if len(nodes) == 1:
+            assert len(part.corners) == 1
+        else:
+            assert not any(part.start < node < part.stop - 1 for node in nodes)
+            assert part.lower <= part.start
+            assert part.stop - 1 <= part.upper
 
 
 def test_planes_are_read_by_bands_of_rows(rng):
@@ -122,7 +129,7 @@ def test_planes_are_read_by_bands_of_rows(rng):
 
     field = KernelField.constant(oracle.gaussian(11, 2), (5, 5))
     bands = list(convolve(ComputedPlane(pixels.shape, rows), field))
-    assert max(read) <= module.TILE + 10
+    assert max(read) <= module.TILE
     assert [band.start for band, _ in bands] == [0, *(band.stop for band, _ in bands[:-1])]
     assert_array_equal(np.concatenate([part for _, part in bands]), convolved(pixels, field))
 

@@ -5,8 +5,9 @@ import oracle
 import pytest
 from numpy.testing import assert_allclose
 
-from diffdecor.core.convolve import KernelField, convolved
-from diffdecor.core.whiteness import autocorrelation, sky_pixels, source_pixels
+from diffdecor.core.convolve import convolved
+from diffdecor.core.kernelfield import KernelField
+from diffdecor.core.whiteness import autocorrelation, local_level, sky_pixels, source_pixels
 
 EVERYWHERE = np.ones((300, 320), dtype=bool)
 
@@ -126,3 +127,45 @@ def test_light_of_sources_is_found_with_its_margin(rng):
     assert not found[distance > 30].any()
     assert source_pixels(rng.normal(size=(300, 320)), EVERYWHERE).mean() < 0.01
     assert not source_pixels(image, ~EVERYWHERE).any()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (5, 200), (48, 48), (97, 150)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_level_is_the_median_of_blocks(rng, shape, dtype):
+    values, sky = rng.normal(9, 3, size=shape).astype(dtype), rng.random(shape) < 0.6
+    values[~sky] = np.nan
+    level = local_level(values, sky)
+    for y in range(0, shape[0], 48):
+        for x in range(0, shape[1], 48):
+            block = np.s_[y : y + 48, x : x + 48]
+            inside = values[block][sky[block]].astype(np.float64)
+            expected = np.median(inside) if inside.size > 48 else 0.0
+            assert (level[block] == expected).all()
+
+
+def test_huge_pixels_are_no_obstacle(rng):
+    image = rng.normal(size=(300, 320))
+    image[50, 60], image[50, 61], image[200, 10] = 1e200, -1e200, 1e300
+    values, sky = sky_pixels(image, EVERYWHERE, None)
+    assert not sky[50, 60:62].any()
+    assert not sky[200, 10]
+    assert sky.mean() > 0.98
+    assert values[sky].std() == pytest.approx(1, abs=0.02)
+    assert source_pixels(image, EVERYWHERE)[200, 10]
+
+
+def test_pixels_in_single_precision_give_the_same(rng):
+    image = rng.normal(size=(300, 320)).astype(np.float32)
+    double = sky_pixels(image.astype(np.float64), EVERYWHERE, None)
+    for one, other in zip(sky_pixels(image, EVERYWHERE, None), double, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_many_pixels_are_sampled(rng):
+    """The spread of a large image comes from some of its pixels, wherever they can be."""
+    image = rng.normal(size=(600, 600))
+    usable = np.zeros(image.shape, dtype=bool)
+    usable[:, ::2] = True
+    _, sky = sky_pixels(image, usable, None)
+    # A pixel goes, with 24 around it, for 4 sigma in its own value or in the mean around it.
+    assert sky[usable].mean() == pytest.approx(1 - 0.002, abs=0.002)

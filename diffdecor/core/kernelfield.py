@@ -1,0 +1,93 @@
+"""Kernels that vary smoothly over a plane: stamps on the nodes of a grid, bilinear between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffdecor.core.fourier import Origin
+
+
+@dataclass(frozen=True, eq=False)
+class KernelField:
+    """Kernels on the nodes of a rectilinear grid, bilinear between them.
+
+    Parameters
+    ----------
+    x, y : array (nx,), (ny,)
+        Rising 0-based pixel positions of the node columns and rows. One of each: a kernel that
+        does not vary. Beyond the outermost nodes the kernel stays that of the border.
+    stamps : array (ny, nx, ky, kx)
+        True-convolution kernels on the nodes.
+    origin : tuple of int
+        0-based origin ``(cx, cy)`` of the stamps. Stamps beside their origin are grown to it.
+    """
+
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    stamps: NDArray[np.float64]
+    origin: Origin
+
+    def __post_init__(self) -> None:
+        """Make sure that a tile's margins reach at least to its own pixels."""
+        (cx, cy), (ky, kx) = self.origin, self.stamps.shape[-2:]
+        left, right, below, above = (
+            max(0, -cx),
+            max(0, cx - kx + 1),
+            max(0, -cy),
+            max(0, cy - ky + 1),
+        )
+        if left or right or below or above:
+            grown = np.pad(self.stamps, ((0, 0), (0, 0), (below, above), (left, right)))
+            object.__setattr__(self, "stamps", grown)
+            object.__setattr__(self, "origin", (cx + left, cy + below))
+
+    @classmethod
+    def constant(cls, stamp: NDArray[np.float64], origin: Origin) -> KernelField:
+        """Return the field of one kernel ``(ky, kx)`` that holds everywhere."""
+        node = np.zeros(1)
+        return cls(node, node, stamp[np.newaxis, np.newaxis], origin)
+
+    @property
+    def margins(self) -> tuple[int, int, int, int]:
+        """Pixels the kernels reach to the left, right, bottom and top of the pixel they serve."""
+        ky, kx = self.stamps.shape[-2:]
+        cx, cy = self.origin
+        return kx - 1 - cx, cx, ky - 1 - cy, cy
+
+    def at(self, x: float, y: float) -> NDArray[np.float64]:
+        """Return the kernel ``(ky, kx)`` at a 0-based position."""
+        rows, upper = bracket(self.y, y)
+        columns, right = bracket(self.x, x)
+        below, above = (
+            (1 - right) * self.stamps[row, columns[0]] + right * self.stamps[row, columns[1]]
+            for row in rows
+        )
+        return np.asarray((1 - upper) * below + upper * above)
+
+
+def bracket(nodes: NDArray[np.float64], position: float) -> tuple[tuple[int, int], float]:
+    """Return the indices of the two nodes around a position, and the weight of the second.
+
+    Parameters
+    ----------
+    nodes : array (n,)
+        Rising positions.
+    position : float
+        Where; beyond the outermost nodes the nearer one has all the weight.
+
+    Returns
+    -------
+    tuple of int
+        Indices of the nodes.
+    float
+        Weight of the second, from 0 to 1.
+    """
+    second = int(np.clip(np.searchsorted(nodes, position), 1, max(1, len(nodes) - 1)))
+    if len(nodes) == 1:
+        return (0, 0), 0.0
+    first = second - 1
+    weight = (position - nodes[first]) / (nodes[second] - nodes[first])
+    return (first, second), float(np.clip(weight, 0.0, 1.0))
