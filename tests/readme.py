@@ -6,7 +6,10 @@ import click
 
 from diffdecor.cards import FIGURE_CARDS
 from diffdecor.cli import EXIT_CODES, main
-from diffdecor.cli.options import SECTIONS, help_text
+from diffdecor.cli.configs import SECTIONS, help_text
+from diffdecor.cli.kernel import convert, info, plot
+from diffdecor.cli.run import run
+from diffdecor.cli.verify import verify
 from diffdecor.job import SOURCE_CARDS, VERSION_CARD
 from diffdecor.options import options
 
@@ -64,13 +67,12 @@ def exit_table():
 
 def blocks():
     """The generated blocks by name."""
-    kernel = main.commands["kernel"]
     return {
-        "run": help_of(main.commands["run"], "diffdecor", "run"),
-        "kernel-info": help_of(kernel.commands["info"], "diffdecor", "kernel", "info"),
-        "kernel-convert": help_of(kernel.commands["convert"], "diffdecor", "kernel", "convert"),
-        "kernel-plot": help_of(kernel.commands["plot"], "diffdecor", "kernel", "plot"),
-        "verify": own_help_of(main.commands["verify"], "diffdecor", "verify"),
+        "run": help_of(run, "diffdecor", "run"),
+        "kernel-info": help_of(info, "diffdecor", "kernel", "info"),
+        "kernel-convert": help_of(convert, "diffdecor", "kernel", "convert"),
+        "kernel-plot": help_of(plot, "diffdecor", "kernel", "plot"),
+        "verify": own_help_of(verify, "diffdecor", "verify"),
         "options": option_table(),
         "cards": card_table(),
         "exit-codes": exit_table(),

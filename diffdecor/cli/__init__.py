@@ -6,18 +6,17 @@ Commands import what they need when they run, so that help and usage errors come
 from __future__ import annotations
 
 import os
-import signal
 import sys
+from importlib import import_module
 from typing import Any, NoReturn
 
 import click
 
 from diffdecor import __version__
-from diffdecor.cli.kernel import kernel
-from diffdecor.cli.run import run
-from diffdecor.cli.verify import verify
 from diffdecor.errors import DiffdecorError
 
+COMMANDS = ("kernel", "run", "verify")
+"""Every command is in the module of its name."""
 EXIT_CODES = {
     0: "done, or done already",
     1: "internal error",
@@ -28,7 +27,18 @@ EXIT_CODES = {
 
 
 class _Group(click.Group):
-    """Turns errors into one line on stderr and the right exit code."""
+    """Imports the command that is called; turns errors into one line and the right exit code."""
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        """Return the names of all commands."""
+        return list(COMMANDS)
+
+    def get_command(self, _ctx: click.Context, name: str) -> click.Command | None:
+        """Return a command; None if there is none of this name."""
+        if name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"diffdecor.cli.{name}"), name)
+        return command
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  as in click
         """Run the command; nothing gets out of it but an exit code."""
@@ -88,11 +98,8 @@ def _stop(signum: int, _frame: object) -> NoReturn:
 @click.version_option(__version__, prog_name="diffdecor")
 def main() -> None:
     """Whiten the noise of difference images, and state their true variance and PSF."""
+    import signal
+
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), _stop)
-
-
-main.add_command(run)
-main.add_command(kernel)
-main.add_command(verify)

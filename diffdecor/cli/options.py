@@ -1,21 +1,16 @@
-"""Options that commands share: made from their declarations, never written twice."""
+"""What commands share. Nothing is imported here that help and usage errors do not need."""
 
 from __future__ import annotations
 
-import json
-import logging
+import gc
 import sys
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any, TypeVar
 
 import click
 
-from diffdecor.config import DecorrelationConfig, FilesConfig, read_toml
-from diffdecor.errors import ConfigError
-from diffdecor.options import Declared, options
-
 Command = TypeVar("Command", bound=Callable[..., Any])
-Config = TypeVar("Config", DecorrelationConfig, FilesConfig)
 
 
 def file_name(text: str) -> str:
@@ -26,8 +21,21 @@ def file_name(text: str) -> str:
     return text
 
 
-class SectionedCommand(click.Command):
-    """A command whose help lists its options in sections."""
+class ConfiguredCommand(click.Command):
+    """A command with every option of both configs, in sections of their own.
+
+    There are many of them: they are made when the command is called or asked for its help.
+    """
+
+    @cached_property
+    def _config_options(self) -> list[click.Option]:
+        from diffdecor.cli.configs import config_options
+
+        return config_options()
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Return the command's own parameters and those of the configs."""
+        return [*super().get_params(ctx), *self._config_options]
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, those of every config under a heading of their own."""
@@ -42,69 +50,6 @@ class SectionedCommand(click.Command):
         for title, records in sections.items():
             with formatter.section(title):
                 formatter.write_dl(records)
-
-
-class _SectionOption(click.Option):
-    """An option that belongs to a section of the help."""
-
-    def __init__(self, *args: Any, section: str, **kwargs: Any) -> None:  # noqa: ANN401
-        super().__init__(*args, **kwargs)
-        self.section = section
-
-
-def _click_option(item: Declared, section: str) -> Callable[[Command], Command]:
-    about = item.option
-    kind: dict[str, Any]
-    if about.flag:
-        name, kind = f"{item.flag_name}/--no-{item.flag_name[2:]}", {"is_flag": True}
-    else:
-        name = item.flag_name
-        kind = {"type": click.Choice(about.choices) if about.choices else click.STRING}
-        if about.metavar:
-            kind["metavar"] = about.metavar
-    return click.option(
-        name,
-        item.name,
-        cls=_SectionOption,
-        section=section,
-        default=None,
-        help=help_text(item),
-        **kind,
-    )
-
-
-def help_text(item: Declared) -> str:
-    """Return the help of an option, with its unit and default."""
-    text = item.option.help
-    if item.option.unit:
-        text = text.rstrip(".") if text.endswith(".") and "[default" not in text else text
-        head, _, default = text.partition("  [default")
-        text = f"{head.rstrip('.')} ({item.option.unit})." + (
-            f"  [default{default}" if default else ""
-        )
-    if item.default is None or "[default" in text:
-        return text
-    return f"{text}  [default: {_shown(item)}]"
-
-
-def _shown(item: Declared) -> str:
-    if item.option.flag:
-        name = item.flag_name[2:]
-        return name if item.default else f"no-{name}"
-    if isinstance(item.default, tuple):
-        return ",".join(f"{part:g}" if isinstance(part, float) else part for part in item.default)
-    return str(item.default)
-
-
-SECTIONS = {"Decorrelation": DecorrelationConfig, "Files": FilesConfig}
-
-
-def config_options(command: Command) -> Command:
-    """Give a command every option of both configs."""
-    for section, config_type in reversed(SECTIONS.items()):
-        for item in reversed(options(config_type)):
-            command = _click_option(item, section)(command)
-    return command
 
 
 def verbosity_options(command: Command) -> Command:
@@ -123,6 +68,8 @@ def verbosity_options(command: Command) -> Command:
 
 def start_logging(verbose: int, *, quiet: bool) -> None:
     """Send the log to stderr: warnings only, unless a person is watching or asks for more."""
+    import logging
+
     # There is no stderr at all where it has been closed.
     level = logging.INFO if sys.stderr and sys.stderr.isatty() else logging.WARNING
     if verbose:
@@ -130,7 +77,7 @@ def start_logging(verbose: int, *, quiet: bool) -> None:
     if quiet:
         level = logging.ERROR
     handler = logging.StreamHandler()
-    handler.addFilter(_Once())
+    handler.addFilter(_only_once())
     handler.setFormatter(logging.Formatter("diffdecor: %(levelname)s: %(message)s"))
     logger = logging.getLogger("diffdecor")
     logger.handlers[:] = [handler]
@@ -138,60 +85,33 @@ def start_logging(verbose: int, *, quiet: bool) -> None:
     logger.propagate = False
 
 
-class _Once(logging.Filter):
-    """Lets a message through only once: files are opened several times."""
+def _only_once() -> Callable[[Any], bool]:
+    """Return a filter that lets a message through only once: files are opened several times."""
+    seen: set[str] = set()
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._seen: set[str] = set()
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Say whether the message is new."""
+    def is_new(record: Any) -> bool:  # noqa: ANN401  a LogRecord
         message = record.getMessage()
-        new = message not in self._seen
-        self._seen.add(message)
+        new = message not in seen
+        seen.add(message)
         return new
 
-
-def configs(given: Mapping[str, Any], toml: str | None) -> tuple[DecorrelationConfig, FilesConfig]:
-    """Return both configs: what the command line gives, then the TOML file, then the defaults."""
-    values = {} if toml is None else read_toml(toml)
-    try:
-        _both(values)
-    except ConfigError as error:
-        msg = f"{toml}: {error}"
-        raise ConfigError(msg) from None
-    return _both(values | {name: value for name, value in given.items() if value is not None})
+    return is_new
 
 
-def _both(values: Mapping[str, Any]) -> tuple[DecorrelationConfig, FilesConfig]:
-    return _made(DecorrelationConfig, values), _made(FilesConfig, values)
+def collect_garbage() -> None:
+    """Let the garbage collector work again, on what is made from now on.
 
-
-def _made(config_type: type[Config], values: Mapping[str, Any]) -> Config:
-    names = {item.name for item in options(config_type)}
-    return config_type(**{name: values[name] for name in names & values.keys()})
-
-
-def as_toml(*configs: object) -> str:
-    """Return configs as a TOML file that ``--config`` reads; options not set are comments."""
-    lines = []
-    for config in configs:
-        for item in options(type(config)):
-            value = getattr(config, item.name)
-            name = item.flag_name[2:]
-            lines.append(f"# {name} =" if value is None else f"{name} = {_toml_value(value)}")
-    return "\n".join(lines) + "\n"
-
-
-def _toml_value(value: object) -> str:
-    if isinstance(value, tuple):
-        return "[" + ", ".join(_toml_value(part) for part in value) + "]"
-    return json.dumps(value, ensure_ascii=False)
+    It is off while a process of our own imports what a command needs (`diffdecor.__main__`).
+    """
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
 
 
 def print_json(values: Mapping[str, Any]) -> None:
     """Print one JSON object on stdout; what is not finite becomes null."""
+    import json
+
     click.echo(json.dumps({name: _json_value(value) for name, value in values.items()}))
 
 

@@ -7,10 +7,8 @@ from typing import Any
 import click
 
 from diffdecor.cli.options import (
-    SectionedCommand,
-    as_toml,
-    config_options,
-    configs,
+    ConfiguredCommand,
+    collect_garbage,
     file_name,
     print_json,
     start_logging,
@@ -31,7 +29,7 @@ Examples:
 """
 
 
-@click.command(cls=SectionedCommand, epilog=_EXAMPLES)
+@click.command(cls=ConfiguredCommand, epilog=_EXAMPLES)
 @click.argument("science", type=file_name, required=False, metavar="SCIENCE")
 @click.argument("template", type=file_name, required=False, metavar="TEMPLATE")
 @click.argument("difference", type=file_name, required=False, metavar="DIFFERENCE")
@@ -53,7 +51,6 @@ Examples:
 @click.option("--print-config", is_flag=True, help="Print the options in effect as TOML, and stop.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures of the result as JSON.")
 @verbosity_options
-@config_options
 def run(  # noqa: PLR0913  arguments of the command line
     *,
     science: str | None,
@@ -74,7 +71,8 @@ def run(  # noqa: PLR0913  arguments of the command line
     Files may be plain, gzipped or tile-compressed FITS; FILE[EXT], FILE[EXT,VER] and FILE[N] name
     an HDU. Positions are 0-based pixels.
     """
-    start_logging(verbose, quiet=quiet)
+    from diffdecor.cli.configs import as_toml, configs
+
     decorrelation, files = configs(given, toml)
     if print_config:
         click.echo(as_toml(decorrelation, files), nl=False)
@@ -85,9 +83,11 @@ def run(  # noqa: PLR0913  arguments of the command line
     if output is None:
         msg = "Missing option '-o' / '--output'."
         raise click.UsageError(msg)
+    start_logging(verbose, quiet=quiet)
     from diffdecor.job import Job
     from diffdecor.pipeline import run_job
 
+    collect_garbage()
     outcome = run_job(
         Job(
             science=science,

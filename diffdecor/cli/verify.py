@@ -7,16 +7,15 @@ from typing import Any
 import click
 
 from diffdecor.cli.options import (
-    SectionedCommand,
-    config_options,
-    configs,
+    ConfiguredCommand,
+    collect_garbage,
     print_json,
     start_logging,
     verbosity_options,
 )
 
 
-@click.command(cls=SectionedCommand)
+@click.command(cls=ConfiguredCommand)
 @click.argument("science")
 @click.argument("template")
 @click.argument("difference")
@@ -28,7 +27,6 @@ from diffdecor.cli.options import (
 @click.option("--config", "toml", metavar="FILE", help="TOML file with options; these here win.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @verbosity_options
-@config_options
 @click.pass_context
 def verify(  # noqa: PLR0913  arguments of the command line
     context: click.Context,
@@ -51,12 +49,15 @@ def verify(  # noqa: PLR0913  arguments of the command line
     is named; the exit code is 3 then.
     """
     start_logging(verbose, quiet=quiet)
+    from diffdecor.cli.configs import configs
+
     decorrelation, files = configs(given, toml)
     from dataclasses import asdict
 
     from diffdecor.job import Job
     from diffdecor.pipeline import verify_job
 
+    collect_garbage()
     verdict = verify_job(
         Job(
             science=science,

@@ -6,7 +6,15 @@ from pathlib import Path
 
 import click
 import pytest
-from cli.workplace import OPTION, all_commands, call, check_failure, real_options
+from cli.workplace import (
+    OPTION,
+    all_commands,
+    call,
+    check_failure,
+    parameters,
+    real_options,
+    subcommands,
+)
 
 import diffdecor
 from diffdecor.cli import EXIT_CODES
@@ -27,13 +35,13 @@ def test_help_mentions_everything(path, command, flag):
     result = call(*path, flag)
     assert result.exit_code == 0
     assert result.stderr == ""
-    for param in command.params:
+    for param in parameters(command):
         for name in (*param.opts, *param.secondary_opts):
             if name.startswith("-"):
                 assert re.search(rf"(?<![\w-]){name}(?![\w-])", result.stdout), name
             else:
                 assert param.human_readable_name.upper() in result.stdout
-    for name in getattr(command, "commands", {}):
+    for name in subcommands(command):
         assert name in result.stdout
     assert max(map(len, result.stdout.splitlines())) <= 100
 
@@ -41,7 +49,7 @@ def test_help_mentions_everything(path, command, flag):
 def test_every_option_has_a_help_text():
     for path, command in all_commands():
         assert command.help, path
-        for param in command.params:
+        for param in parameters(command):
             if isinstance(param, click.Option):
                 assert param.help, (path, param.name)
                 assert param.help.rstrip("]")[0].isupper(), param.help

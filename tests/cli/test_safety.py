@@ -14,23 +14,19 @@ from cli.workplace import check_failure, described, json_object, opened, verify
 from diffdecor.errors import OutputExistsError
 from diffdecor.fits import atomic
 
-# Writes half of the output, says so, and goes on when it is told to.
+# Writes the planes of the output, says so, and goes on when it is told to.
 SLOW = """
 import sys, time
 from pathlib import Path
 from diffdecor.cli import main
-from diffdecor.fits import write
-real, folder = write._write, Path(sys.argv.pop(1))
-def halfway(file, hdus):
-    file.write(b"half" * 1000)
-    file.flush()
+from diffdecor.fits.result import ResultFile
+real, folder = ResultFile.finish, Path(sys.argv.pop(1))
+def halfway(file):
     (folder / "halfway").touch()
     while not (folder / "go on").exists():
         time.sleep(0.01)
-    file.seek(0)
-    file.truncate()
-    real(file, hdus)
-write._write = halfway
+    real(file)
+ResultFile.finish = halfway
 main(prog_name="diffdecor")
 """
 PART = ".out.fits.part"
@@ -227,7 +223,7 @@ def test_errors_inside_are_told_from_errors_of_the_user(work, monkeypatch):
         message = "something\nunheard of"
         raise LookupError(message)
 
-    monkeypatch.setattr("diffdecor.pipeline.decorrelate", broken)
+    monkeypatch.setattr("diffdecor.pipeline.prepare", broken)
     result = work.run()
     assert result.exit_code == 1
     assert len(result.stderr.splitlines()) == 1
@@ -241,7 +237,7 @@ def test_too_little_memory_is_named(work, monkeypatch):
     def greedy(*_arguments, **_options):
         raise MemoryError
 
-    monkeypatch.setattr("diffdecor.pipeline.decorrelate", greedy)
+    monkeypatch.setattr("diffdecor.pipeline.prepare", greedy)
     result = work.run()
     assert result.exit_code == 1
     assert result.stderr == "diffdecor: not enough memory for these images\n"

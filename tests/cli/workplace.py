@@ -67,13 +67,12 @@ def exposure(image, variance, mask=None, **cards):
 def real_options():
     """Return every option of every command."""
 
-    def of(command):
-        found = {name for param in command.params for name in (*param.opts, *param.secondary_opts)}
-        for sub in getattr(command, "commands", {}).values():
-            found |= of(sub)
-        return found
-
-    return of(main) | {"--help", "--version"}
+    return {
+        name
+        for _, command in all_commands()
+        for param in parameters(command)
+        for name in (*param.opts, *param.secondary_opts)
+    }
 
 
 def described(folder):
@@ -162,12 +161,25 @@ def json_object(text):
     return json.loads(text, parse_constant=refuse)
 
 
+def parameters(command):
+    """Return every option and argument of a command."""
+    return command.get_params(click.Context(command, help_option_names=["-h", "--help"]))
+
+
+def subcommands(command):
+    """Return the commands of a group by name."""
+    if not isinstance(command, click.Group):
+        return {}
+    context = click.Context(command)
+    names = command.list_commands(context)
+    return {name: command.get_command(context, name) for name in names}
+
+
 def all_commands(command=main, path=()):
     """Give every command with the words that call it."""
     yield path, command
-    if isinstance(command, click.Group):
-        for name, sub in command.commands.items():
-            yield from all_commands(sub, (*path, name))
+    for name, sub in subcommands(command).items():
+        yield from all_commands(sub, (*path, name))
 
 
 def verify(path):
