@@ -1,122 +1,288 @@
-"""`make bench`: whole processes side by side, medians and ratios, peak memory.
+"""Time the whole job, processes side by side, and print Markdown tables (`make bench`).
 
-The commands take turns, so that a machine whose speed drifts is fair to all of them.
+Every figure is of a fresh process, start included, files in to file out, with warm caches: median
+of the turns, ratio to a plain astropy script that reads and writes the same files, peak memory.
 """
 
 import argparse
+import datetime as dt
+import json
 import os
-import statistics
+import platform
+import shutil
 import subprocess
 import sys
-import tempfile
-import time
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
-from astropy.io import fits
-
-from diffdecor.core.convolve import KernelField, convolved
+from measure import Way, take_turns
 
 HERE = Path(__file__).parent
-SIZES = {"2048x4096": (2048, 4096), "4096x4096": (4096, 4096)}
+MIDDLE = "2048x4096"
+SIZES = [MIDDLE, "4096x4096", "10240x10240"]
+PIXELS = ["1024x1024", *SIZES]
+LARGE = "20000x20000"
+KERNELS = ["11", "21", "31", "41", "61"]
+STEPS = ["512", "256", "128", "64", "32"]
+PEERS = {  # name, and bytes a pixel that it needs
+    "plain": ("plain astropy script: read and write", 50),
+    "rfft2": ("astropy, scipy rfft2 in one go", 60),
+    "lsst": ("LSST's algorithm", 125),
+    "lsst-full": ("LSST's algorithm, full variance", 200),
+    "sfft": ("SFFT's kernel, astropy convolve_fft, image only", 140),
+}
+WHOLE = ["--mode", "whole"]
+FULL = ["--variance", "full"]
 
 
-def gaussian(size, sigma):
-    """A matching kernel of unit sum."""
-    x = np.arange(size) - size // 2
-    stamp = np.exp(-(x**2 + x[:, np.newaxis] ** 2) / (2 * sigma**2))
-    return stamp / stamp.sum()
+def say(*words):
+    print(*words, flush=True)  # noqa: T201
 
 
-def make_triple(folder, shape):
-    """Write a triple of noise, with a bad column and noise levels that vary."""
-    rng = np.random.default_rng(1)
-    kernel = gaussian(21, 1.5)
-    slope = np.linspace(0, 0.3, shape[0], dtype=np.float32)[:, np.newaxis] + np.zeros(shape, "f4")
-    science = rng.standard_normal(shape, dtype=np.float32) * np.sqrt(2 + slope)
-    template = rng.standard_normal(shape, dtype=np.float32) * np.sqrt(1 + slope)
-    difference = science - convolved(template, KernelField.constant(kernel, (10, 10)))
-    difference[:, shape[1] // 3] = np.nan
-    mask = np.zeros(shape, np.int32)
-    mask[:, shape[1] // 3] = 1
-    triple = {
-        "science": (science, 2 + slope),
-        "template": (template, 1 + slope),
-        "difference": (difference, 3 + slope),
-    }
-    for name, (image, variance) in triple.items():
-        hdus = fits.HDUList(
-            [
-                fits.PrimaryHDU(),
-                fits.ImageHDU(image.astype(np.float32), name="IMAGE"),
-                fits.ImageHDU(mask, name="MASK"),
-                fits.ImageHDU(variance.astype(np.float32), name="VARIANCE"),
-            ]
+class Bench:
+    """The files, and what is run over them."""
+
+    def __init__(self, arguments):
+        self.data, self.runs, self.patience = arguments.data, arguments.runs, arguments.patience
+        self.sizes, self.large = arguments.sizes, arguments.large
+        self.sfft = shutil.which(arguments.sfft_python)
+        self.output = self.data / "out.fits"
+        self.files = cache(self._files)
+
+    def _files(self, size, kernel, ending):
+        """Science, template, difference and kernel; made if they are not there."""
+        folder = self.data / size
+        make = [sys.executable, HERE / "data.py", folder, size, "--kernels", kernel]
+        subprocess.run([*make, *(["--compress"] if ending != ".fits" else [])], check=True)
+        images = [folder / f"{name}{ending}" for name in ("science", "template")]
+        return [*images, folder / f"difference-{kernel}{ending}", folder / f"kernel-{kernel}.fits"]
+
+    def ours(self, name, size, *options, kernel="21", ending=".fits"):
+        *images, kernel = self.files(size, kernel, ending)
+        command = [sys.executable, "-m", "diffdecor", "run", *images, "--kernel", kernel, *options]
+        command += ["--convolved", "template", "-o", self.output, "--json", "--quiet"]
+        return Way(name, command, self.output, inputs=images)
+
+    def whole(self, size, name="diffdecor whole", *options, **files):
+        return self.ours(name, size, *WHOLE, *options, **files)
+
+    def grid(self, size, name="diffdecor grid", *options, ending=".fits"):
+        return self.ours(name, size, *options, kernel="varying", ending=ending)
+
+    def peer(self, size, way, ending=".fits"):
+        name, memory = PEERS[way]
+        ny, nx = map(int, size.split("x"))
+        python = self.sfft if way == "sfft" else sys.executable
+        *images, kernel = self.files(size, "21", ending)
+        command = [python, HERE / "peers.py", way, *images, kernel, self.output]
+        failure = "" if python else "not installed"
+        return Way(name, command, self.output, images, memory * ny * nx, failure=failure)
+
+    def measure(self, *ways, runs=None):
+        return take_turns(ways, runs or self.runs, self.patience)
+
+
+def table(title, head, rows):
+    """Print one Markdown table."""
+    say(f"\n**{title}**\n")
+    for line in (head, ["---"] * len(head), *rows):
+        say(f"| {' | '.join(line)} |")
+
+
+def ratio(way, other):
+    found = way.ratio(other)
+    return "-" if found is None else f"{found:.2f}"
+
+
+def cell(way, other=None):
+    """Time, ratio if there is something to compare with, and memory."""
+    if way.failure:
+        return way.failure
+    time = f"{way.time():.2f} s" if way.time() < 20 else f"{way.time():.0f} s"
+    return ", ".join([time, *([f"**{ratio(way, other)}**"] if other else []), way.memory_used()])
+
+
+def ways(bench):
+    """Everything there is, at every size."""
+    columns = [
+        bench.measure(
+            bench.peer(size, "plain"),
+            bench.whole(size),
+            bench.whole(size, "diffdecor whole, one thread", "--threads", "1"),
+            bench.whole(size, "diffdecor whole, full variance", *FULL),
+            bench.whole(size, "diffdecor whole, double precision", "--precision", "double"),
+            bench.grid(size),
+            bench.grid(size, "diffdecor grid, full variance", *FULL),
+            *(bench.peer(size, way) for way in PEERS if way != "plain"),
         )
-        hdus["MASK"].header["MP_BAD"] = 0
-        hdus.writeto(folder / f"{name}.fits", overwrite=True)
-    fits.writeto(folder / "kernel.fits", kernel, overwrite=True)
-
-
-def commands(folder):
-    """What is compared."""
-    files = [str(folder / f"{name}.fits") for name in ("science", "template", "difference")]
-    ours = [
-        sys.executable,
-        "-m",
-        "diffdecor",
-        "run",
-        *files,
-        "--kernel",
-        str(folder / "kernel.fits"),
+        for size in bench.sizes
     ]
-    ours += ["--convolved", "template", "-o", str(folder / "out.fits"), "--overwrite", "-q"]
-    script = [sys.executable, str(HERE / "scripts.py")]
-    return {
-        "diffdecor whole": [*ours, "--mode", "whole"],
-        "diffdecor grid": ours,
-        "diffdecor full": [*ours, "--mode", "whole", "--variance", "full"],
-        "astropy read+write": [*script, "plain", str(folder)],
-        "LSST's algorithm": [*script, "lsst", str(folder)],
-    }
+    lines = list(zip(*columns, strict=True))
+    plain, whole = lines[:2]
+    table(
+        "The whole job: time, ratio to the plain script, peak memory",
+        ["way", *bench.sizes],
+        [[line[0].name, *map(cell, line, plain)] for line in lines],
+    )
+    table(
+        "The same, ratio to `diffdecor whole`",
+        ["way", *bench.sizes],
+        [[line[0].name, *map(ratio, line, whole)] for line in lines],
+    )
 
 
-def measure(command):
-    """Wall seconds and peak MB of a process."""
-    start = time.perf_counter()
-    process = subprocess.Popen(command)
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - start
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        sys.exit(f"failed: {' '.join(command)}")
-    return seconds, usage.ru_maxrss / 1024
+def pixels(bench):
+    """Time and memory with the size of the image."""
+    rows = []
+    for size in (*PIXELS, *([LARGE] if bench.large else [])):
+        whole, grid = bench.measure(bench.whole(size), bench.grid(size))
+        rows.append([size, cell(whole), cell(grid)])
+    table("With the number of pixels", ["image", "whole", "grid"], rows)
+
+
+def kernels(bench):
+    """Time with the size of the kernel."""
+    found = bench.measure(
+        *(
+            bench.whole(MIDDLE, kernel, *options, kernel=kernel)
+            for kernel in KERNELS
+            for options in ([], FULL)
+        )
+    )
+    rows = [
+        [f"{one.name} x {one.name}", half_width(one), cell(one), cell(full)]
+        for one, full in zip(found[::2], found[1::2], strict=True)
+    ]
+    head = ["kernel", "half width of the filter", "whole", "whole, full variance"]
+    table(f"With the size of the kernel, {MIDDLE}", head, rows)
+
+
+def nodes(bench):
+    """Time with the number of nodes of the grid."""
+    steps = (bench.grid(MIDDLE, step, "--grid-step", step, "--no-scale-by-fwhm") for step in STEPS)
+    whole, *grids = bench.measure(bench.whole(MIDDLE), *steps)
+    rows = [[way.name, figure(way, "filters"), cell(way, whole)] for way in grids]
+    head = ["`--grid-step` (pixels)", "filters", "grid, ratio to whole image"]
+    table(f"With the number of nodes, {MIDDLE}", head, rows)
+
+
+def threads(bench):
+    """Time with the number of threads."""
+    size = "4096x4096"
+    counts = [str(n) for n in sorted({1, 2, os.cpu_count()})]
+    found = bench.measure(
+        *(
+            way
+            for n in counts
+            for way in (
+                bench.whole(size, n, "--threads", n),
+                bench.grid(size, n, "--threads", n),
+            )
+        )
+    )
+    rows = [
+        [whole.name, cell(whole, found[0]), cell(grid, found[1])]
+        for whole, grid in zip(found[::2], found[1::2], strict=True)
+    ]
+    table(f"With the number of threads, {size}", ["threads", "whole", "grid"], rows)
+
+
+def compressed(bench):
+    """Rice-compressed input."""
+    found = bench.measure(
+        *(
+            way
+            for ending in (".fits", ".fits.fz")
+            for way in (
+                bench.peer(MIDDLE, "plain", ending),
+                bench.whole(MIDDLE, ending=ending),
+                bench.grid(MIDDLE, ending=ending),
+            )
+        )
+    )
+    plain, packed = found[:3], found[3:]
+    rows = [
+        [one.name, cell(one, plain[0]), cell(two, packed[0])]
+        for one, two in zip(plain, packed, strict=True)
+    ]
+    head = ["way", "`.fits`", "`.fits.fz`"]
+    table(f"Compressed input, {MIDDLE}, ratio to the plain script with the same files", head, rows)
+
+
+def startup(bench):
+    """What it costs to say something short."""
+    python, ours = [sys.executable], [sys.executable, "-m", "diffdecor"]
+    found = bench.measure(
+        Way('`python -c "import click"`', [*python, "-c", "import click"]),
+        Way('`python -c "pass"`', [*python, "-c", "pass"]),
+        Way("`diffdecor --help`", [*ours, "--help"]),
+        Way("`diffdecor run --help`", [*ours, "run", "--help"]),
+        Way("`diffdecor run` without files: usage error", [*ours, "run"], exit_code=2),
+        Way("`diffdecor run --mode no`: usage error", [*ours, "run", "--mode", "no"], exit_code=2),
+        runs=4 * bench.runs,
+    )
+    rows = [
+        [way.name, f"{1000 * way.time():.0f} ms", ratio(way, found[0]), way.memory_used()]
+        for way in found
+    ]
+    table("Start-up", ["command", "time", "ratio to click", "peak memory"], rows)
+
+
+def figure(way, name):
+    """Return one of the figures that `run --json` prints."""
+    return "-" if way.failure else str(json.loads(way.stdout)[name])
+
+
+def half_width(way):
+    return figure(way, "filter_half_width")
+
+
+SECTIONS = {f.__name__: f for f in (startup, ways, pixels, kernels, nodes, threads, compressed)}
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), help="tables to make"
+    )
+    parser.add_argument(
+        "--sizes", nargs="+", default=SIZES, metavar="NYxNX", help="images of the table of all ways"
+    )
+    parser.add_argument(
+        "--large", action="store_true", help=f"{LARGE} too, of which the files take 20 GB"
+    )
+    parser.add_argument("--runs", type=int, default=5, help="turns that count")
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=300,
+        help="seconds after which a slow way has enough turns",
+    )
+    parser.add_argument(
+        "--data", type=Path, default=Path("build/benchmarks"), help="where the files are kept"
+    )
+    parser.add_argument(
+        "--sfft-python",
+        default="build/sfft/bin/python",
+        help="Python of an environment with `pip install sfft`",
+    )
+    return parser.parse_args()
 
 
 def main():
-    """Print one table per size."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--size", choices=SIZES, action="append")
-    arguments = parser.parse_args()
-    for size in arguments.size or SIZES:
-        with tempfile.TemporaryDirectory() as temporary:
-            folder = Path(temporary)
-            make_triple(folder, SIZES[size])
-            table = commands(folder)
-            found = {name: [] for name in table}
-            for turn in range(arguments.runs + 1):
-                for name, command in table.items():
-                    measured = measure(command)
-                    if turn:  # the first turn warms the caches
-                        found[name].append(measured)
-        reference = statistics.median(seconds for seconds, _ in found["astropy read+write"])
-        print(f"\n{size}, median of {arguments.runs}")  # noqa: T201
-        for name, runs in found.items():
-            seconds = statistics.median(run[0] for run in runs)
-            memory = statistics.median(run[1] for run in runs)
-            ratio = f"{seconds / reference:6.2f} x read+write"
-            print(f"  {name:20} {seconds:7.2f} s {ratio} {memory:7.0f} MB")  # noqa: T201
+    """Print the tables, and what they were made with."""
+    arguments = parse_arguments()
+    arguments.data.mkdir(parents=True, exist_ok=True)
+    packages = ", ".join(f"{name} {version(name)}" for name in ("numpy", "scipy", "astropy"))
+    say(
+        f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, {os.cpu_count()} cores "
+        f"({platform.machine()}), Python {platform.python_version()}, {packages}; "
+        f"medians of {max(1, arguments.runs)}"
+    )
+    bench = Bench(arguments)
+    for section in arguments.only:
+        SECTIONS[section](bench)
 
 
 if __name__ == "__main__":

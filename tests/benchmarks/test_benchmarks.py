@@ -1,0 +1,79 @@
+"""What `make bench` compares does the same job, and the tables come out."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+HERE = Path(__file__).parent
+SHAPE = (160, 280)
+SIZE = "160x280"
+INNER = np.s_[50:-50, 150:210]  # away from border and holes
+
+
+def run(*command):
+    """What a Python process prints."""
+    command = [sys.executable, *command]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def files(folder, kernel="21"):
+    names = "science", "template", f"difference-{kernel}", f"kernel-{kernel}"
+    return [folder / f"{name}.fits" for name in names]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("benchmarks")
+    run(HERE / "data.py", folder / SIZE, SIZE)
+    return folder / SIZE
+
+
+@pytest.fixture(scope="module")
+def ours(folder):
+    return {variance: decorrelated(folder, variance) for variance in ("weighted", "full")}
+
+
+def decorrelated(folder, variance):
+    *images, kernel = files(folder)
+    output = folder / f"{variance}.fits"
+    options = "--convolved", "template", "--mode", "whole", "--variance", variance
+    run("-m", "diffdecor", "run", *images, "--kernel", kernel, *options, "-o", output)
+    return output
+
+
+@pytest.mark.parametrize(
+    ("way", "variance", "tolerance"),
+    [("lsst", "weighted", 1e-6), ("lsst-full", "full", 1e-6), ("rfft2", "weighted", 1e-5)],
+)
+def test_other_ways_have_the_same_result(folder, ours, way, variance, tolerance):
+    output = folder / f"{way}.fits"
+    run(HERE / "peers.py", way, *files(folder), output)
+    for plane in ("IMAGE", "VARIANCE"):
+        theirs, mine = (fits.getdata(path, plane)[INNER] for path in (output, ours[variance]))
+        assert np.abs(theirs - mine).max() < tolerance * np.abs(mine).max()
+
+
+@pytest.mark.parametrize("kernel", ["21", "varying"])
+def test_differences_belong_to_their_kernels(folder, kernel):
+    *images, kernel = files(folder, kernel)
+    run("-m", "diffdecor", "verify", *images, "--kernel", kernel, "--convolved", "template")
+
+
+def test_files_are_plain_fits(folder):
+    for path in files(folder)[:3]:
+        with fits.open(path) as hdus:
+            hdus.verify("exception")
+            assert [hdu.name for hdu in hdus[1:]] == ["IMAGE", "MASK", "VARIANCE"]
+            assert all(hdu.data.shape == SHAPE for hdu in hdus[1:])
+
+
+def test_tables(folder):
+    options = "--data", folder.parent, "--sizes", SIZE, "--runs", "0", "--sfft-python", "none"
+    printed = run(HERE / "run.py", *options, "--only", "ways", "startup")
+    assert "| diffdecor grid |" in printed
+    assert "| not installed |" in printed  # SFFT has an environment of its own
+    assert "failed" not in printed
