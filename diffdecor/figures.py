@@ -11,6 +11,7 @@ from diffdecor.config import DecorrelationConfig
 from diffdecor.core.grid import Window
 from diffdecor.core.kernelfield import KernelField
 from diffdecor.core.noise import AnySide
+from diffdecor.core.parallel import cores, ordered_map
 from diffdecor.core.planes import ComputedPlane, Plane
 from diffdecor.core.psf import (
     adaptive_fwhm,
@@ -23,7 +24,12 @@ from diffdecor.core.psf import (
 from diffdecor.core.significance import significance_plane
 from diffdecor.core.statistics import clipped_mean
 from diffdecor.core.variance import squared_kernels
-from diffdecor.core.whiteness import autocorrelation, sky_pixels, source_pixels
+from diffdecor.core.whiteness import (
+    Autocorrelation,
+    autocorrelation,
+    sky_pixels,
+    source_pixels,
+)
 from diffdecor.errors import ConfigError
 from diffdecor.filtering import Field, Triple
 from diffdecor.flagging import holes
@@ -31,8 +37,9 @@ from diffdecor.images import Exposure
 from diffdecor.psfs.model import PointSpreadFunction, StampPsf
 from diffdecor.ways import Way
 
-_MEASURED = 512
-"""Pixels a side of the part of an image whose correlation is measured."""
+_MEASURED = 1 << 18
+"""Pixels of the part of an image whose correlation is measured."""
+_WIDEST = 1024
 _LAGS = 3
 _UNITY = (np.ones((1, 1, 1)), (0, 0))
 
@@ -230,38 +237,48 @@ def figures_of(
         "filter_half_width": filters.filters.shape[-1] // 2,
         "filter_tail": filters.tail,
     }
-    bad = holes(triple, way.kernel.boxes, way.config)
-    return figures | _noise_figures(triple, result, bad) | _psf_figures(triple, result, x, y)
+    return figures | _noise_figures(triple, result, way) | _psf_figures(triple, result, x, y)
 
 
-def _noise_figures(triple: Triple, result: Exposure, holes_of: Plane) -> dict[str, object]:
-    """Return variance and correlation, before and after."""
-    figures: dict[str, object] = {}
+def _noise_figures(triple: Triple, result: Exposure, way: Way) -> dict[str, object]:
+    """Return variance and correlation, before and after, in the middle of the image."""
     window = _middle(triple.shape)
-    bad = holes_of[window.rows][:, window.columns]
-    middle, after = triple.cut(window), Triple(triple.science, triple.template, result).cut(window)
-    for when, exposure in (("before", middle.difference), ("after", after.difference)):
+
+    def inside(plane: Plane) -> NDArray[Any]:
+        return plane[window.rows][:, window.columns]
+
+    figures: dict[str, object] = {}
+    bad = inside(holes(triple, way.kernel.boxes, way.config))
+    exposures = {"before": triple.difference, "after": result}
+    for when, exposure in exposures.items():
         if exposure.variance is not None:
-            variance = np.asarray(exposure.variance)
-            figures[f"variance_{when}"] = clipped_mean(variance[~bad])
-    sigma2, mask = np.asarray(after.difference.variance), np.asarray(after.difference.mask)
-    usable = ~bad & (mask == 0)
-    usable &= ~source_pixels(np.asarray(middle.science.image), usable)
-    for when, image in (("before", middle.difference.image), ("after", after.difference.image)):
-        sky = sky_pixels(np.asarray(image), usable, sigma2)
-        measured = autocorrelation(*sky, max_lag=_LAGS)
-        figures[f"correlation_x_{when}"] = measured.at(1, 0)
-        figures[f"correlation_y_{when}"] = measured.at(0, 1)
-        figures[f"correlation_rms_{when}"] = measured.rms()
-        figures["correlation_error"] = measured.error_at(1, 0)
-        figures["sky_pixels"] = measured.pixels
+            figures[f"variance_{when}"] = clipped_mean(inside(exposure.variance)[~bad])
+    usable = ~bad
+    if result.mask is not None:
+        usable &= inside(result.mask) == 0
+    usable &= ~source_pixels(inside(triple.science.image), usable)
+    variance = None if result.variance is None else inside(result.variance)
+
+    def measured(exposure: Exposure) -> Autocorrelation:
+        return autocorrelation(*sky_pixels(inside(exposure.image), usable, variance), max_lag=_LAGS)
+
+    found = ordered_map(measured, exposures.values(), way.config.threads or cores())
+    for when, correlation in zip(exposures, found, strict=True):
+        figures[f"correlation_x_{when}"] = correlation.at(1, 0)
+        figures[f"correlation_y_{when}"] = correlation.at(0, 1)
+        figures[f"correlation_rms_{when}"] = correlation.rms()
+        figures["correlation_error"] = correlation.error_at(1, 0)
+        figures["sky_pixels"] = correlation.pixels
     return figures
 
 
 def _middle(shape: tuple[int, int]) -> Window:
-    """Return the middle of an image, large enough for good statistics."""
+    """Return the middle of an image, large enough for good statistics; rather wide than high."""
+    width = min(shape[1], _WIDEST)
+    sizes = min(shape[0], _MEASURED // width), width
     (y0, y1), (x0, x1) = (
-        (max(0, (size - _MEASURED) // 2), min(size, (size + _MEASURED) // 2)) for size in shape
+        ((length - size) // 2, (length + size) // 2)
+        for length, size in zip(shape, sizes, strict=True)
     )
     return Window(x0, x1, y0, y1)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -96,16 +95,6 @@ def _only_once() -> Callable[[Any], bool]:
         return new
 
     return is_new
-
-
-def collect_garbage() -> None:
-    """Let the garbage collector work again, on what is made from now on.
-
-    It is off while a process of our own imports what a command needs (`diffdecor.__main__`).
-    """
-    if not gc.isenabled():
-        gc.freeze()
-        gc.enable()
 
 
 def print_json(values: Mapping[str, Any]) -> None:

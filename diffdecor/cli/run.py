@@ -8,12 +8,12 @@ import click
 
 from diffdecor.cli.options import (
     ConfiguredCommand,
-    collect_garbage,
     file_name,
     print_json,
     start_logging,
     verbosity_options,
 )
+from diffdecor.cli.process import begin_work
 
 _EXAMPLES = """
 \b
@@ -87,7 +87,7 @@ def run(  # noqa: PLR0913  arguments of the command line
     from diffdecor.job import Job
     from diffdecor.pipeline import run_job
 
-    collect_garbage()
+    begin_work()
     outcome = run_job(
         Job(
             science=science,

@@ -8,11 +8,11 @@ import click
 
 from diffdecor.cli.options import (
     ConfiguredCommand,
-    collect_garbage,
     print_json,
     start_logging,
     verbosity_options,
 )
+from diffdecor.cli.process import begin_work
 
 
 @click.command(cls=ConfiguredCommand)
@@ -57,7 +57,7 @@ def verify(  # noqa: PLR0913  arguments of the command line
     from diffdecor.job import Job
     from diffdecor.pipeline import verify_job
 
-    collect_garbage()
+    begin_work()
     verdict = verify_job(
         Job(
             science=science,

@@ -34,6 +34,8 @@ TILE = 256
 _MARGINS = 5
 """Transforms are at least so many times as long as the margins: fewer pixels are read twice."""
 _STEP = 32
+_NORM: Literal["ortho"] = "ortho"
+"""Numpy transforms in single precision only where it scales: else the factor is a whole number."""
 _TYPES: dict[str, tuple[Any, Any]] = {
     "single": (np.float32, np.complex64),
     "double": (np.float64, np.complex128),
@@ -223,9 +225,9 @@ class Convolution:
             transform = self._scratch(
                 f"transform {number}", (shape[0], shape[1] // 2 + 1), self._complex
             )
-            np.fft.rfft(tile, shape[1], out=transform[: len(tile)])
+            np.fft.rfft(tile, shape[1], norm=_NORM, out=transform[: len(tile)])
             transform[len(tile) :] = 0
-            transforms.append(np.fft.fft(transform, axis=0, out=transform))
+            transforms.append(np.fft.fft(transform, axis=0, norm=_NORM, out=transform))
         return transforms
 
     def _tile(
@@ -251,10 +253,10 @@ class Convolution:
                 np.multiply(transforms[0], terms[0], out=product)
                 for transform, term in zip(transforms[1:], terms[1:], strict=True):
                     product += transform * term
-                products.append(np.fft.ifft(product, axis=0, out=product)[cropped])
+                products.append(np.fft.ifft(product, axis=0, norm=_NORM, out=product)[cropped])
             mixed = self._mixed(products, rows, np.s_[:, np.newaxis])
             piece = self._scratch(f"piece {number}", (len(rows), shape[1]), self._real)
-            np.fft.irfft(mixed, shape[1], out=piece)
+            np.fft.irfft(mixed, shape[1], norm=_NORM, out=piece)
             pieces.append(piece[:, self._left : self._left + len(columns)])
         out[:] = self._mixed(pieces, columns, np.s_[np.newaxis, :])
 

@@ -16,6 +16,9 @@ WINDOWS = (3, 12, 48)
 """Half widths of the windows in which the local level is looked for, pixels."""
 _ENOUGH = 8
 """Good pixels that make a local level."""
+_PART = 128
+Pixels = tuple[NDArray[np.intp], NDArray[np.intp]]
+"""Rows and columns of some pixels."""
 
 
 def local_fill(values: NDArray[Any], bad: NDArray[np.bool_], background: float) -> NDArray[Any]:
@@ -39,24 +42,33 @@ def local_fill(values: NDArray[Any], bad: NDArray[np.bool_], background: float) 
         A filled copy.
     """
     filled = np.array(values)
-    where = np.nonzero(bad)
-    levels = _local_levels(values, bad, where, WINDOWS)
-    filled[where] = np.where(np.isnan(levels), background, levels)
+    rows, columns = _set_pixels(bad)
+    levels = _local_levels(values, bad, (rows, columns), WINDOWS)
+    filled[rows, columns] = np.where(np.isnan(levels), background, levels)
     return filled
 
 
 def _local_levels(
-    values: NDArray[Any],
-    bad: NDArray[np.bool_],
-    where: tuple[NDArray[np.intp], ...],
-    windows: Sequence[int],
+    values: NDArray[Any], bad: NDArray[np.bool_], where: Pixels, windows: Sequence[int]
 ) -> NDArray[np.float64]:
-    """Return the level around pixels ``(rows, columns)``; NaN where no window has enough of it."""
+    """Return the level around pixels; NaN where no window has enough of it.
+
+    Only what lies near them is looked at, some columns at a time: often a column of bad pixels.
+    """
     rows, columns = where
-    level = np.full(rows.size, np.nan)
-    if not rows.size:
-        return level
-    # Only what lies under some window is looked at: often a column or two of bad pixels.
+    levels = np.full(rows.size, np.nan)
+    parts = columns // _PART
+    for part in np.unique(parts):
+        here = np.flatnonzero(parts == part)
+        levels[here] = _levels_near(values, bad, (rows[here], columns[here]), windows)
+    return levels
+
+
+def _levels_near(
+    values: NDArray[Any], bad: NDArray[np.bool_], where: Pixels, windows: Sequence[int]
+) -> NDArray[np.float64]:
+    """Return the level around pixels that lie close together; NaN where it is not known."""
+    rows, columns = where
     around = tuple(
         slice(max(0, int(places.min()) - windows[-1]), int(places.max()) + windows[-1] + 1)
         for places in (rows, columns)
@@ -68,6 +80,7 @@ def _local_levels(
     reference = float(some.mean(dtype=np.float64)) if some.size else 0.0
     totals = _window_sums(np.where(good, values[around] - reference, 0.0))
     counts = _window_sums(good)
+    level = np.full(rows.size, np.nan)
     for half_width in windows:
         number = counts(y, x, half_width)
         found = np.isnan(level) & (number >= _ENOUGH)
@@ -114,26 +127,40 @@ def locally_filled(plane: Plane, bad: Plane, background: Callable[[], float]) ->
     """
     ny, nx = plane.shape
 
+    def around(rows: slice, reach: int) -> tuple[NDArray[Any], NDArray[np.bool_], int]:
+        """Read rows and those within reach; say how many there are below."""
+        start = max(0, rows.start - reach)
+        wanted = slice(start, min(ny, rows.stop + reach))
+        holes = bad[wanted]
+        return plane[wanted], holes, rows.start - start
+
     def read(rows: slice) -> NDArray[Any]:
+        height = rows.stop - rows.start
+        pixels, holes, below = around(rows, WINDOWS[1])
+        filled = pixels[below : below + height]
+        y, x = _set_pixels(holes[below : below + height])
+        if not y.size:
+            return filled
+        filled = np.array(filled)
+        levels = _local_levels(pixels, holes, (y + below, x), WINDOWS[:2])
+        filled[y, x] = levels
         # Most holes are small: rows farther away are read only if one is not.
-        for number, reach in enumerate(WINDOWS[1:], start=2):
-            start, stop = max(0, rows.start - reach), min(ny, rows.stop + reach)
-            inner = slice(rows.start - start, rows.stop - start)
-            holes, pixels = bad[start:stop], plane[start:stop]
-            where = np.nonzero(holes[inner])
-            if not where[0].size:
-                return pixels[inner]
-            places = (where[0] + inner.start, where[1])
-            levels = _local_levels(pixels, holes, places, WINDOWS[:number])
-            if not np.isnan(levels).any():
-                break
-        else:
-            levels = np.where(np.isnan(levels), background(), levels)
-        filled = np.array(pixels[inner])
-        filled[where] = levels
+        far = np.isnan(levels)
+        if far.any():
+            y, x = y[far], x[far]
+            pixels, holes, below = around(rows, WINDOWS[2])
+            levels = _local_levels(pixels, holes, (y + below, x), WINDOWS[2:])
+            filled[y, x] = np.where(np.isnan(levels), background(), levels)
         return filled
 
     return ComputedPlane((ny, nx), read)
+
+
+def _set_pixels(mask: NDArray[np.bool_]) -> Pixels:
+    """Return the pixels that are True, looking only at columns that have any."""
+    columns = np.flatnonzero(mask.any(axis=0))
+    rows, number = np.nonzero(mask[:, columns])
+    return rows, columns[number]
 
 
 def constant_filled(plane: Plane, value: float) -> ComputedPlane:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from diffdecor.core.brackets import Brackets, MissedError
 from diffdecor.core.clipping import SHARES, Moments, Quartiles, moments_of_sums
 
-_PIECE = 1 << 17
+_PIECE = 1 << 18
 """Values at a time: they and their offsets stay in a processor's cache."""
 
 
