@@ -11,11 +11,12 @@ from diffdecor.config import DecorrelationConfig
 from diffdecor.core.grid import Window
 from diffdecor.core.kernelfield import KernelField
 from diffdecor.core.masks import energy_kernels, incomplete_border, near_filled
-from diffdecor.core.planes import ComputedPlane, Plane
+from diffdecor.core.planes import ComputedPlane, Plane, bands
 from diffdecor.filtering import Triple
 from diffdecor.images import Exposure, MaskPlanes
 from diffdecor.kernels.model import Box
 
+_PIECE = 1 << 17
 NEAR_FILLED, EDGE, NO_DATA, NOISE_FALLBACK = "NEAR_FILLED", "EDGE", "NO_DATA", "NOISE_FALLBACK"
 
 
@@ -40,25 +41,37 @@ def holes(triple: Triple, boxes: Sequence[Box], config: DecorrelationConfig) -> 
     ComputedPlane
         Of booleans.
     """
-    masked = _with_masks(triple)
+    masks, variances = [], []
+    if config.fill != "mean":
+        masks = [
+            (exposure.mask, exposure.mask_planes.value(config.fill_planes))
+            for exposure in _with_masks(triple)
+        ]
+        variances = [
+            exposure.variance
+            for exposure, stack in (
+                (triple.science, triple.science_stack),
+                (triple.template, triple.template_stack),
+            )
+            if exposure.variance is not None and not stack
+        ]
+        boxes = list(boxes)
+    else:
+        boxes = []
 
     def read(rows: slice) -> NDArray[np.bool_]:
-        bad = ~np.isfinite(triple.difference.image[rows])
-        if config.fill == "mean":
-            return np.asarray(bad)
-        for exposure in masked:
-            if exposure.mask is not None:
-                bits = exposure.mask_planes.value(config.fill_planes)
-                bad |= (exposure.mask[rows] & bits) != 0
-        for exposure, stack in (
-            (triple.science, triple.science_stack),
-            (triple.template, triple.template_stack),
-        ):
-            if exposure.variance is not None and not stack:
-                bad |= ~np.isfinite(exposure.variance[rows])
+        pixels = [plane[rows] for plane in (triple.difference.image, *variances)]
+        flags = [(mask[rows], bits) for mask, bits in masks]  # type: ignore[index]
+        bad = np.zeros(pixels[0].shape, dtype=bool)
+        # What is made on the way stays in the processor's cache.
+        for part in bands(bad.shape, max(1, _PIECE // triple.shape[1])):
+            for plane in pixels:
+                bad[part] |= ~np.isfinite(plane[part])
+            for mask, bits in flags:
+                bad[part] |= (mask[part] & bits) != 0
         if boxes:
             bad |= ~_covered(boxes, rows, triple.shape[1])
-        return np.asarray(bad)
+        return bad
 
     return ComputedPlane(triple.shape, read)
 

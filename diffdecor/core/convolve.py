@@ -146,7 +146,6 @@ class Convolution:
         ny, nx = self._shape
         self._rows = spans(field.y, ny, _longest(field.y, self._bottom + self._top))
         self._columns = spans(field.x, nx, _longest(field.x, self._left + self._right))
-        self._scratch = _Scratch()
         self._constant: dict[tuple[int, int], list[NDArray[Any]]] = {}
 
     @property
@@ -193,7 +192,7 @@ class Convolution:
         first = int(there.min())
         pixels = plane[first : int(there.max()) + 1]
         width = nx + self._left + self._right
-        block = self._scratch(f"block {number}", (len(wanted), width), self._real)
+        block = _scratch(f"block {number}", (len(wanted), width), self._real)
         inside = slice(self._left, self._left + nx)
         with np.errstate(over="ignore"):
             block[:, inside] = pixels if len(pixels) == len(wanted) else pixels[there - first]
@@ -222,7 +221,7 @@ class Convolution:
         """Return the transforms of tiles."""
         transforms = []
         for number, tile in enumerate(tiles):
-            transform = self._scratch(
+            transform = _scratch(
                 f"transform {number}", (shape[0], shape[1] // 2 + 1), self._complex
             )
             np.fft.rfft(tile, shape[1], norm=_NORM, out=transform[: len(tile)])
@@ -249,13 +248,13 @@ class Convolution:
         for number, column in enumerate(kernels):
             products = []
             for row, terms in enumerate(column):
-                product = self._scratch(f"product {row}", transforms[0].shape, self._complex)
+                product = _scratch(f"product {row}", transforms[0].shape, self._complex)
                 np.multiply(transforms[0], terms[0], out=product)
                 for transform, term in zip(transforms[1:], terms[1:], strict=True):
                     product += transform * term
                 products.append(np.fft.ifft(product, axis=0, norm=_NORM, out=product)[cropped])
             mixed = self._mixed(products, rows, np.s_[:, np.newaxis])
-            piece = self._scratch(f"piece {number}", (len(rows), shape[1]), self._real)
+            piece = _scratch(f"piece {number}", (len(rows), shape[1]), self._real)
             np.fft.irfft(mixed, shape[1], norm=_NORM, out=piece)
             pieces.append(piece[:, self._left : self._left + len(columns)])
         out[:] = self._mixed(pieces, columns, np.s_[np.newaxis, :])
@@ -351,12 +350,15 @@ class _Scratch(local):
     """Arrays that every thread uses again and again: new memory costs as much as the arithmetic."""
 
     def __init__(self) -> None:
-        self._arrays: dict[str, NDArray[Any]] = {}
+        self._arrays: dict[tuple[str, DTypeLike], NDArray[Any]] = {}
 
     def __call__(self, name: str, shape: tuple[int, int], dtype: DTypeLike) -> NDArray[Any]:
         """Return an array of this shape with anything in it."""
         size = shape[0] * shape[1]
-        there = self._arrays.get(name)
+        there = self._arrays.get((name, dtype))
         if there is None or there.size < size:
-            there = self._arrays[name] = np.empty(size, dtype)
+            there = self._arrays[name, dtype] = np.empty(size, dtype)
         return there[:size].reshape(shape)
+
+
+_scratch = _Scratch()

@@ -102,7 +102,13 @@ def transfer(
     array (..., ny, nx // 2 + 1)
         ``numpy.fft.rfft2`` of the wrapped stamps.
     """
-    return np.asarray(np.fft.rfft2(wrap(stamps, origin, shape)))
+    (ny, nx), (cx, cy) = shape, origin
+    ky = stamps.shape[-2]
+    # Along x only the rows of the stamps are transformed: all others are zero.
+    rows = np.fft.rfft(wrap(stamps, (cx, 0), (ky, nx)))
+    whole = np.zeros((*stamps.shape[:-2], ny, nx // 2 + 1), dtype=np.complex128)
+    whole[..., (np.arange(ky) - cy) % ny, :] = rows
+    return np.asarray(np.fft.fft(whole, axis=-2, out=whole))
 
 
 def centred(wrapped: NDArray[np.float64], half_width: int) -> NDArray[np.float64]:
