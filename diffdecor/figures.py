@@ -12,7 +12,7 @@ from diffdecor.core.grid import Window
 from diffdecor.core.kernelfield import KernelField
 from diffdecor.core.noise import AnySide
 from diffdecor.core.parallel import cores, ordered_map
-from diffdecor.core.planes import ComputedPlane, Plane
+from diffdecor.core.planes import ComputedPlane, Plane, part_of
 from diffdecor.core.psf import (
     adaptive_fwhm,
     corrected_psf,
@@ -23,7 +23,7 @@ from diffdecor.core.psf import (
 )
 from diffdecor.core.significance import significance_plane
 from diffdecor.core.statistics import clipped_mean
-from diffdecor.core.variance import squared_kernels
+from diffdecor.core.variance import squared_sums
 from diffdecor.core.whiteness import (
     Autocorrelation,
     autocorrelation,
@@ -231,8 +231,8 @@ def figures_of(
         "template_scale": float(template.scale[0]),
         "science_level": float(science.level[0]),
         "template_level": float(template.level[0]),
-        "science_weight": float(squared_kernels(filters.filters[at], science)[0].sum()),
-        "template_weight": float(squared_kernels(filters.filters[at], template)[0].sum()),
+        "science_weight": float(squared_sums(filters.filters[at], science)[0]),
+        "template_weight": float(squared_sums(filters.filters[at], template)[0]),
         "filters": len(filters.filters),
         "filter_half_width": filters.filters.shape[-1] // 2,
         "filter_tail": filters.tail,
@@ -245,7 +245,7 @@ def _noise_figures(triple: Triple, result: Exposure, way: Way) -> dict[str, obje
     window = _middle(triple.shape)
 
     def inside(plane: Plane) -> NDArray[Any]:
-        return plane[window.rows][:, window.columns]
+        return part_of(plane, window.rows, window.columns)
 
     figures: dict[str, object] = {}
     bad = inside(holes(triple, way.kernel.boxes, way.config))

@@ -16,9 +16,22 @@ from diffdecor.core.grid import Window
 from diffdecor.core.kernelfield import KernelField
 from diffdecor.core.masks import constant_filled, locally_filled
 from diffdecor.core.noise import AnySide, NoiseSide
-from diffdecor.core.planes import ComputedPlane, Plane, RememberedPlane, bands, constant_plane
+from diffdecor.core.planes import (
+    ComputedPlane,
+    Plane,
+    RememberedPlane,
+    bands,
+    constant_plane,
+    in_pieces,
+    part_of,
+)
 from diffdecor.core.statistics import clipped_mean
-from diffdecor.core.variance import full_variance, squared_kernels, weighted_variance
+from diffdecor.core.variance import (
+    full_variance,
+    squared_kernels,
+    squared_sums,
+    weighted_variance,
+)
 from diffdecor.images import Exposure
 
 
@@ -61,25 +74,30 @@ class Triple:
 
     def cut(self, window: Window) -> Triple:
         """Return the same exposures within a window, in memory."""
-        return self._with_planes(lambda plane: plane[window.rows][:, window.columns].copy())
+
+        def inside(plane: Plane) -> Plane:
+            return part_of(plane, window.rows, window.columns)
+
+        return self._with_planes(inside, inside)
 
     def remembered(self) -> Triple:
-        """Return the same exposures, whose planes remember the rows that they gave last."""
-        return self._with_planes(RememberedPlane)
+        """Return the same exposures, whose planes remember the rows that they gave last.
 
-    def _with_planes(self, change: Callable[[Plane], Plane]) -> Triple:
-        """Return the same exposures with other planes, of one plane always the same."""
-        changed: dict[int, Plane] = {}
+        Those of masks are not worth the memory.
+        """
+        return self._with_planes(RememberedPlane, lambda mask: mask)
 
-        def of(plane: Plane) -> Plane:
-            return changed.setdefault(id(plane), change(plane))
+    def _with_planes(
+        self, change: Callable[[Plane], Plane], change_mask: Callable[[Plane], Plane]
+    ) -> Triple:
+        """Return the same exposures with other planes."""
 
         def exposure(old: Exposure) -> Exposure:
             return replace(
                 old,
-                image=of(old.image),
-                variance=None if old.variance is None else of(old.variance),
-                mask=None if old.mask is None else of(old.mask),
+                image=change(old.image),
+                variance=None if old.variance is None else change(old.variance),
+                mask=None if old.mask is None else change_mask(old.mask),
             )
 
         return Triple(
@@ -220,7 +238,6 @@ class _Source:
     plane: Plane
     exposure: Exposure
     side: NoiseSide
-    squares: KernelField
     stacked: bool
 
 
@@ -232,7 +249,7 @@ def _sources(triple: Triple, field: Field) -> Iterator[_Source]:
                 if exposure.variance is None
                 else exposure.variance
             )
-            yield _Source(plane, exposure, member, field.squares(member), len(side.members) > 1)
+            yield _Source(plane, exposure, member, len(side.members) > 1)
 
 
 def result_variance(
@@ -257,14 +274,17 @@ def result_variance(
         Variances in the unit of the difference squared.
     """
     sources = list(_sources(triple, field))
-    if config.variance == "full":
-        # What one image of many lacks is left out of its part only; all others go in one.
-        alone = [[source] for source in sources if source.stacked]
-        together = [source for source in sources if not source.stacked]
-        groups = [*alone, together] if together else alone
-        parts = [_convolved(group, config, dtype) for group in groups]
-    else:
-        parts = [_weighted(source, field, dtype) for source in sources]
+    if config.variance == "weighted":
+        return in_pieces(_added([_weighted(source, field, dtype) for source in sources]))
+    # What one image of many lacks is left out of its part only; all others go in one.
+    alone = [[source] for source in sources if source.stacked]
+    together = [source for source in sources if not source.stacked]
+    groups = [*alone, together] if together else alone
+    return _added([_convolved(group, field, config, dtype) for group in groups])
+
+
+def _added(parts: Sequence[ComputedPlane]) -> ComputedPlane:
+    """Return the sum of planes."""
 
     def read(rows: slice) -> NDArray[Any]:
         total = parts[0][rows]
@@ -272,21 +292,21 @@ def result_variance(
             total += part[rows]
         return total
 
-    return ComputedPlane(triple.shape, read)
+    return ComputedPlane(parts[0].shape, read)
 
 
 def _weighted(source: _Source, field: Field, dtype: DTypeLike) -> ComputedPlane:
-    sums = source.squares.stamps.sum(axis=(2, 3), keepdims=True)
-    part = weighted_variance(source.plane, KernelField(field.x, field.y, sums, (0, 0)), dtype)
+    sums = squared_sums(field.filters, source.side)
+    part = weighted_variance(source.plane, field.kernels(sums[:, np.newaxis, np.newaxis]), dtype)
     return _with_missing(part, [source]) if source.stacked else part
 
 
 def _convolved(
-    sources: Sequence[_Source], config: DecorrelationConfig, dtype: DTypeLike
+    sources: Sequence[_Source], field: Field, config: DecorrelationConfig, dtype: DTypeLike
 ) -> ComputedPlane:
     double = np.dtype(dtype) == np.float64
     part = full_variance(
-        *((_filled_variance(source, config), source.squares) for source in sources),
+        *((_filled_variance(source, config), field.squares(source.side)) for source in sources),
         edges=config.edges,  # type: ignore[arg-type]
         precision="double" if double else "single",
     )

@@ -32,6 +32,8 @@ _ENOUGH = 20
 _PART = 256
 _STEP = 32
 _SAMPLE = 100_000
+_LOOKED_AT = 1 << 20
+"""Pixels among which the part with most light is looked for, in large images."""
 
 
 @dataclass(frozen=True)
@@ -319,7 +321,7 @@ def _brightest(image: Plane, bad: Plane, side: int) -> Window:
     Only a sample of rows is looked at.
     """
     ny, nx = image.shape
-    step = min(_STEP, max(1, ny // _STEP))
+    step = min(max(_STEP, ny * nx // _LOOKED_AT), side // 2, max(1, ny // _STEP))
     rows = np.arange(step // 2, ny, step)
     sample = np.concatenate([image[y : y + 1] for y in rows.tolist()])
     good = np.isfinite(sample)

@@ -41,7 +41,8 @@ def option_table():
     for config_type in SECTIONS.values():
         for item in options(config_type):
             text = help_text(item).replace("|", "\\|").replace("  [", " [")
-            lines.append(f"| `{item.flag_name}` | `{item.option.keyword}` | {text} |")
+            card = f"`{item.option.keyword}`" if item.option.keyword else "-"
+            lines.append(f"| `{item.flag_name}` | {card} | {text} |")
     return "\n".join(lines)
 
 

@@ -34,6 +34,8 @@ TILE = 256
 _MARGINS = 5
 """Transforms are at least so many times as long as the margins: fewer pixels are read twice."""
 _STEP = 32
+_BAND, _LOWEST = 1 << 22, 64
+"""Pixels of a band of rows at most, unless that is very low: they are held by every thread."""
 _NORM: Literal["ortho"] = "ortho"
 """Numpy transforms in single precision only where it scales: else the factor is a whole number."""
 _TYPES: dict[str, tuple[Any, Any]] = {
@@ -144,7 +146,8 @@ class Convolution:
         self._left, self._right, self._bottom, self._top = margins
         field = self._fields[0]
         ny, nx = self._shape
-        self._rows = spans(field.y, ny, _longest(field.y, self._bottom + self._top))
+        height = min(_longest(field.y, self._bottom + self._top), max(_LOWEST, _BAND // nx))
+        self._rows = spans(field.y, ny, height)
         self._columns = spans(field.x, nx, _longest(field.x, self._left + self._right))
         self._constant: dict[tuple[int, int], list[NDArray[Any]]] = {}
 

@@ -12,6 +12,9 @@ from numpy.typing import DTypeLike, NDArray
 
 from diffdecor.core.parallel import ordered_map
 
+_PIECE = 1 << 17
+"""Pixels that are made at a time."""
+
 
 class Plane(Protocol):
     """Two-dimensional pixels that can be sliced by rows.
@@ -138,6 +141,61 @@ def copy_planes(
 
     for _ in ordered_map(copy, parts, threads):
         pass
+
+
+def in_pieces(plane: Plane) -> ComputedPlane:
+    """Return the same plane, whose rows are made some at a time.
+
+    What is made on the way to them then stays in the processor's cache, and takes next to no
+    memory. That is not for planes whose rows are best made together.
+
+    Parameters
+    ----------
+    plane : plane (ny, nx)
+        The plane.
+
+    Returns
+    -------
+    ComputedPlane
+        Of the same rows.
+    """
+    ny, nx = plane.shape
+    height = max(1, _PIECE // nx)
+
+    def read(rows: slice) -> NDArray[Any]:
+        first = plane[rows.start : min(rows.start + height, rows.stop)]
+        whole = np.empty((rows.stop - rows.start, nx), first.dtype)
+        whole[: len(first)] = first
+        for start in range(rows.start + height, rows.stop, height):
+            stop = min(start + height, rows.stop)
+            whole[start - rows.start : stop - rows.start] = plane[start:stop]
+        return whole
+
+    return ComputedPlane((ny, nx), read)
+
+
+def part_of(plane: Plane, rows: slice, columns: slice) -> NDArray[Any]:
+    """Return a part of a plane, in memory of its own; no more than some whole rows are held.
+
+    Parameters
+    ----------
+    plane : plane (ny, nx)
+        The plane.
+    rows, columns : slice
+        Which part.
+
+    Returns
+    -------
+    array
+        Its pixels.
+    """
+    height = max(1, _PIECE // plane.shape[1])
+    return np.concatenate(
+        [
+            plane[start : min(start + height, rows.stop)][:, columns]
+            for start in range(rows.start, rows.stop, height)
+        ]
+    )
 
 
 def bands(shape: tuple[int, ...], height: int = 256) -> list[slice]:

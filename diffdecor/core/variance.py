@@ -8,6 +8,7 @@ independent once convolved.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from diffdecor.core.kernelfield import KernelField
 from diffdecor.core.noise import AnySide
 from diffdecor.core.planes import ComputedPlane, Plane
 
+_BATCH = 64
 _TAIL = 1e-8
 """Share of the sum of a squared kernel that may be cut off."""
 
@@ -42,10 +44,41 @@ def squared_kernels(
     tuple of int
         Their origin ``(cx, cy)``.
     """
+    batches, (origin, *_) = zip(*_squared_batches(filters, side), strict=True)
+    return _cut(np.concatenate(batches), origin)
+
+
+def squared_sums(filters: NDArray[np.float64], side: AnySide) -> NDArray[np.float64]:
+    """Return the sums of the squares of ``psi a K``, the weights of a side, at n places.
+
+    Parameters
+    ----------
+    filters : array (n, 2m + 1, 2m + 1)
+        Decorrelation kernels psi.
+    side : NoiseSide or StackedSide
+        The way of the image into the difference.
+
+    Returns
+    -------
+    array (n,)
+        What a constant variance plane is multiplied with.
+    """
+    return np.concatenate(
+        [squares.sum(axis=(1, 2)) for squares, _ in _squared_batches(filters, side)]
+    )
+
+
+def _squared_batches(
+    filters: NDArray[np.float64], side: AnySide
+) -> Iterator[tuple[NDArray[np.float64], Origin]]:
+    """Give the squared kernels whole, with their origin, some at a time."""
     half_width = filters.shape[-1] // 2
-    combined, origin = convolve_stamps(filters, (half_width, half_width), side.stamps, side.origin)
-    squares = (side.scale[:, np.newaxis, np.newaxis] * combined) ** 2
-    return _cut(squares, origin)
+    for start in range(0, len(filters), _BATCH):
+        part = slice(start, start + _BATCH)
+        combined, origin = convolve_stamps(
+            filters[part], (half_width, half_width), side.stamps[part], side.origin
+        )
+        yield (side.scale[part, np.newaxis, np.newaxis] * combined) ** 2, origin
 
 
 def _cut(squares: NDArray[np.float64], origin: Origin) -> tuple[NDArray[np.float64], Origin]:

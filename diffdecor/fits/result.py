@@ -88,8 +88,13 @@ class ResultFile:
         """Add HDUs to the end of the file."""
         self._further += hdus
 
-    def finish(self) -> None:
+    def finish(self, *hdus: Hdu) -> None:
         """Write headers, checksums and further HDUs.
+
+        Parameters
+        ----------
+        *hdus : HDU
+            What comes after the planes, before the HDUs that were appended.
 
         Raises
         ------
@@ -101,7 +106,7 @@ class ResultFile:
         for header, place, plane in self._parts:
             write_at(self._descriptor, header_with_sums(header, plane.finished_sum()), place)
         end = self._end
-        for hdu in self._further:
+        for hdu in (*hdus, *self._further):
             content = _alone(hdu)
             write_at(self._descriptor, content, end)
             end += len(content)

@@ -95,10 +95,9 @@ def result_file(  # noqa: PLR0913  all but two are optional and named
                 cards=cards,
                 cards_room=cards_room,
             )
-            result.append(*_stamps(exposure, psi, dtype))
         yield result
         with tolerant(path):
-            result.finish()
+            result.finish(*_stamps(exposure, psi, dtype))
 
 
 def write_result(  # noqa: PLR0913  all but two are optional and named

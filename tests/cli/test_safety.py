@@ -21,11 +21,11 @@ from pathlib import Path
 from diffdecor.cli import main
 from diffdecor.fits.result import ResultFile
 real, folder = ResultFile.finish, Path(sys.argv.pop(1))
-def halfway(file):
+def halfway(file, *hdus):
     (folder / "halfway").touch()
     while not (folder / "go on").exists():
         time.sleep(0.01)
-    real(file)
+    real(file, *hdus)
 ResultFile.finish = halfway
 main(prog_name="diffdecor")
 """

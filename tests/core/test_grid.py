@@ -158,7 +158,7 @@ def test_levels_full_of_steps_do_not_make_endless_nodes():
 
 
 @pytest.mark.parametrize(
-    ("shape", "spacing"), [((100, 2000), 64), ((1600, 1600), 200), ((9000, 9000), 256)]
+    ("shape", "spacing"), [((100, 2000), 64), ((1600, 1600), 200), ((9000, 9000), 216)]
 )
 def test_largest_spacing(shape, spacing):
     assert largest_spacing(shape) == spacing
