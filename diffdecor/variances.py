@@ -7,23 +7,28 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from diffdecor.core.clipping import with_infinity
 from diffdecor.core.grid import Window
 from diffdecor.core.parallel import ordered_map
 from diffdecor.core.planes import bands
-from diffdecor.core.statistics import clipped_mean, streamed_clipped_mean
+from diffdecor.core.statistics import clipped_means, streamed_clipped_mean
 from diffdecor.images import Exposure
 
 BLOCK = 16
 """Size of the blocks in which steps of the noise level are looked for, pixels."""
 _BAND_PIXELS = 1 << 19
-_MOST_HELD = 1 << 22
+_MOST_HELD = 1 << 23
 """Pixels of a row of windows that are held in memory, for each thread."""
 
 
 def usable_variances(
-    exposure: Exposure, rows: slice, ignore: Sequence[str], columns: slice = slice(None)
+    exposure: Exposure,
+    rows: slice,
+    ignore: Sequence[str],
+    columns: slice = slice(None),
+    step: int = 1,
 ) -> NDArray[np.floating]:
-    """Return rows of a variance plane, NaN where a pixel does not count for noise levels.
+    """Return rows of a variance plane, infinity where a pixel does not count for noise levels.
 
     Parameters
     ----------
@@ -35,28 +40,22 @@ def usable_variances(
         Mask planes whose pixels do not count.
     columns : slice
         Which columns.
+    step : int
+        Each so-manyth pixel along either axis.
 
     Returns
     -------
     array (n, nx)
         In the precision of the plane.
     """
-    values, usable = _variances(exposure, rows, columns, ignore)
-    return values if usable.all() else np.where(usable, values, np.nan)
-
-
-def _variances(
-    exposure: Exposure, rows: slice, columns: slice, ignore: Sequence[str], step: int = 1
-) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
-    """Return variances of some pixels, each `step`-th along either axis, and which count."""
     values = np.asarray(exposure.variance[rows])[::step, columns][:, ::step]  # type: ignore[index]
     if values.dtype.kind != "f":
         values = values.astype(np.float64)
-    usable = np.isfinite(values)
+    bad = ~np.isfinite(values)
     bits = exposure.mask_planes.value(ignore)
     if exposure.mask is not None and bits:
-        usable &= np.asarray(exposure.mask[rows])[::step, columns][:, ::step] & bits == 0
-    return values, usable
+        bad |= np.asarray(exposure.mask[rows])[::step, columns][:, ::step] & bits != 0
+    return with_infinity(values, bad) if bad.any() else values
 
 
 def window_levels(
@@ -86,7 +85,7 @@ def window_levels(
     parts = [part for numbers in by_rows.values() for part in _held(numbers, windows)]
     inside = threads if len(parts) == 1 else 1
 
-    def measured(numbers: Sequence[int]) -> list[float]:
+    def measured(numbers: Sequence[int]) -> Sequence[float] | NDArray[np.float64]:
         if len(numbers) == 1:
             return [streamed_level(exposure, windows[numbers[0]], ignore, inside)]
         return _levels_in_a_row(exposure, [windows[number] for number in numbers], ignore)
@@ -100,29 +99,33 @@ def window_levels(
 def _held(numbers: Sequence[int], windows: Sequence[Window]) -> list[list[int]]:
     """Split a row of windows into as many at a time as are held in memory."""
     numbers = sorted(numbers, key=lambda number: windows[number].x0)
-    parts: list[list[int]] = []
-    for number in numbers:
-        window = windows[number]
-        first = windows[parts[-1][0]].x0 if parts else 0
-        if not parts or (window.x1 - first) * (window.y1 - window.y0) > _MOST_HELD:
-            parts.append([])
-        parts[-1].append(number)
-    return parts
+    most = max(1, _MOST_HELD // max(_pixels(windows[number]) for number in numbers))
+    return [list(numbers[start : start + most]) for start in range(0, len(numbers), most)]
+
+
+def _pixels(window: Window) -> int:
+    return (window.x1 - window.x0) * (window.y1 - window.y0)
 
 
 def _levels_in_a_row(
     exposure: Exposure, windows: Sequence[Window], ignore: Sequence[str]
-) -> list[float]:
+) -> NDArray[np.float64]:
     """Return the levels in windows of the same rows, from left to right: rows are read once."""
-    left = windows[0].x0
+    left, top = windows[0].x0, windows[0].y0
     columns = slice(left, max(window.x1 for window in windows))
-    values = np.concatenate(
-        [
-            usable_variances(exposure, rows, ignore, columns)
-            for rows in _bands(windows[0], exposure.shape[1])
-        ]
-    )
-    return [clipped_mean(values[:, window.x0 - left : window.x1 - left]) for window in windows]
+    largest = max(_pixels(window) for window in windows)
+    # A window's pixels lie in one row, one after the other: what is done to all goes fast.
+    held: NDArray[np.floating] = np.empty((0, 0))
+    for rows in _bands(windows[0], exposure.shape[1]):
+        values = usable_variances(exposure, rows, ignore, columns)
+        if not held.size:
+            held = np.empty((len(windows), largest), dtype=values.dtype)
+        for row, window in zip(held, windows, strict=True):
+            part = values[:, window.x0 - left : window.x1 - left]
+            begin = (rows.start - top) * part.shape[1]
+            row[begin : begin + part.size].reshape(part.shape)[:] = part
+            row[_pixels(window) :] = np.inf
+    return clipped_means(held)
 
 
 def streamed_level(
@@ -148,8 +151,7 @@ def streamed_level(
     """
 
     def read(rows: slice) -> NDArray[np.floating]:
-        values, usable = _variances(exposure, rows, window.columns, ignore)
-        return values[usable]
+        return usable_variances(exposure, rows, ignore, window.columns)
 
     return streamed_clipped_mean(read, _bands(window, exposure.shape[1]), threads)
 
@@ -183,10 +185,10 @@ def block_medians(exposure: Exposure, ignore: Sequence[str], threads: int) -> ND
     across = -(-exposure.shape[1] // BLOCK)
 
     def medians(rows: slice) -> NDArray[np.floating]:
-        values, usable = _variances(exposure, rows, slice(None), ignore, step=2)
+        values = usable_variances(exposure, rows, ignore, step=2)
         along = -(-(rows.stop - rows.start) // BLOCK)
-        padded = np.full((along * BLOCK // 2, across * BLOCK // 2), np.nan, dtype=values.dtype)
-        np.copyto(padded[: values.shape[0], : values.shape[1]], values, where=usable)
+        padded = np.full((along * BLOCK // 2, across * BLOCK // 2), np.inf, dtype=values.dtype)
+        padded[: values.shape[0], : values.shape[1]] = values
         blocks = padded.reshape(along, BLOCK // 2, across, BLOCK // 2).swapaxes(1, 2)
         return _lower_medians(blocks.reshape(along, across, -1))
 
@@ -195,11 +197,13 @@ def block_medians(exposure: Exposure, ignore: Sequence[str], threads: int) -> ND
 
 
 def _lower_medians(values: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Return the (lower) median along the last axis of what is not NaN."""
+    """Return the (lower) median along the last axis of what is finite, NaN if nothing is."""
     count = np.isfinite(values).sum(axis=-1, keepdims=True)
     places = np.maximum(count - 1, 0) // 2
     if (places == places.flat[0]).all():
         ordered = np.partition(values, places.flat[0], axis=-1)
     else:
-        ordered = np.sort(values, axis=-1)  # NaN goes last
-    return np.take_along_axis(ordered, places, axis=-1)[..., 0]
+        ordered = np.sort(values, axis=-1)
+    medians = np.take_along_axis(ordered, places, axis=-1)[..., 0]
+    medians[np.isinf(medians)] = np.nan
+    return medians

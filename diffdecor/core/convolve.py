@@ -34,6 +34,7 @@ TILE = 256
 _MARGINS = 5
 """Transforms are at least so many times as long as the margins: fewer pixels are read twice."""
 _STEP = 32
+_BANDS_KEPT = 4
 _BAND, _LOWEST = 1 << 22, 64
 """Pixels of a band of rows at most, unless that is very low: they are held by every thread."""
 _NORM: Literal["ortho"] = "ortho"
@@ -149,7 +150,9 @@ class Convolution:
         height = min(_longest(field.y, self._bottom + self._top), max(_LOWEST, _BAND // nx))
         self._rows = spans(field.y, ny, height)
         self._columns = spans(field.x, nx, _longest(field.x, self._left + self._right))
-        self._constant: dict[tuple[int, int], list[NDArray[Any]]] = {}
+        self._varies = any(len(field.x) > 1 or len(field.y) > 1 for field in self._fields)
+        self._between = {rows.upper for rows in self._rows[:-1] if len(rows.corners) > 1}
+        self._kept: dict[tuple[float, float, tuple[int, int]], list[NDArray[Any]]] = {}
 
     @property
     def bands(self) -> list[slice]:
@@ -209,15 +212,18 @@ class Convolution:
 
     def _transfers(self, x: float, y: float, shape: tuple[int, int]) -> list[NDArray[Any]]:
         """Return the transforms of all terms' kernels at a position."""
-        varies = any(len(field.x) > 1 or len(field.y) > 1 for field in self._fields)
-        if not varies and shape in self._constant:
-            return self._constant[shape]
-        found = [
-            transfer(field.at(x, y), field.origin, shape).astype(self._complex)
-            for field in self._fields
-        ]
-        if not varies:
-            self._constant[shape] = found
+        key = x, y, shape
+        found = self._kept.get(key) if y not in self._between else self._kept.pop(key, None)
+        if found is None:
+            found = [
+                transfer(field.at(x, y), field.origin, shape).astype(self._complex)
+                for field in self._fields
+            ]
+            # One kernel serves all tiles; those between two bands of rows are wanted twice.
+            if y in self._between or not self._varies:
+                if len(self._kept) > _BANDS_KEPT * len(self._columns):
+                    self._kept.clear()
+                self._kept[key] = found
         return found
 
     def _forward(self, tiles: Sequence[NDArray[Any]], shape: tuple[int, int]) -> list[NDArray[Any]]:

@@ -8,7 +8,7 @@ from functools import reduce
 import numpy as np
 from numpy.typing import NDArray
 
-from diffdecor.core.clipping import SHARES, Moments, Quartiles, counting, moments_of_sums
+from diffdecor.core.clipping import SHARES, Moments, Values, counting, moments_of_sums
 from diffdecor.core.parallel import ordered_map
 
 _DIGIT = 16
@@ -19,7 +19,7 @@ _PIECE = 1 << 16
 Read = Callable[[slice], NDArray[np.floating]]
 
 
-def quartiles_by_passes(read: Read, bands: Sequence[slice], threads: int) -> Quartiles | None:
+def quartiles_by_passes(read: Read, bands: Sequence[slice], threads: int) -> Values | None:
     """Return exact quartiles, interpolated linearly.
 
     Values sort like whole numbers made of their bits. Each of four passes counts the next 16 bits
@@ -36,7 +36,7 @@ def quartiles_by_passes(read: Read, bands: Sequence[slice], threads: int) -> Qua
 
     Returns
     -------
-    tuple of float or None
+    array (3, 1), optional
         Lower quartile, median, upper quartile; None where no value counts.
     """
     found: dict[int, int] = {}  # rank: its leading bits
@@ -58,10 +58,7 @@ def quartiles_by_passes(read: Read, bands: Sequence[slice], threads: int) -> Qua
             digit = int(np.searchsorted(upto, left[rank], side="right"))
             left[rank] -= int(upto[digit - 1]) if digit else 0
             found[rank] = found[rank] << _DIGIT | digit
-    lower, centre, upper = (
-        float(np.interp(place, ranks, [_value(found[rank]) for rank in ranks])) for place in places
-    )
-    return lower, centre, upper
+    return np.interp(places, ranks, [_value(found[rank]) for rank in ranks])[:, np.newaxis]
 
 
 def _digit_counts(
@@ -70,7 +67,7 @@ def _digit_counts(
     """Count the values' digits above bit `shift`, of those that begin with each prefix."""
 
     def counted(rows: slice) -> NDArray[np.int64]:
-        values = counting(read(rows))
+        values = _finite(read(rows))
         counts = np.zeros((len(prefixes), 1 << _DIGIT), dtype=np.int64)
         for start in range(0, values.size, _PIECE):
             keys = _keys(values[start : start + _PIECE]) >> np.uint64(shift)
@@ -97,7 +94,7 @@ def _value(key: int) -> float:
 
 
 def moments_by_pass(
-    read: Read, bands: Sequence[slice], threads: int, low: float, high: float
+    read: Read, bands: Sequence[slice], threads: int, low: Values, high: Values
 ) -> Moments:
     """Return the moments of the values from `low` to `high`, in one pass.
 
@@ -109,7 +106,7 @@ def moments_by_pass(
         All rows.
     threads : int
         How many bands are read at a time.
-    low, high : float
+    low, high : array (1,)
         Smallest and largest value that counts.
 
     Returns
@@ -120,9 +117,15 @@ def moments_by_pass(
     centre = (low + high) / 2
 
     def summed(rows: slice) -> NDArray[np.float64]:
-        values = counting(read(rows)).astype(np.float64)
+        values = _finite(read(rows)).astype(np.float64)
         offsets = values[(values >= low) & (values <= high)] - centre
         return np.array([offsets.size, offsets.sum(), (offsets**2).sum()])
 
-    number, total, squares = reduce(np.add, ordered_map(summed, bands, threads))
-    return moments_of_sums(int(number), float(total), float(squares), centre)
+    sums = reduce(np.add, ordered_map(summed, bands, threads))
+    return moments_of_sums(sums[:, np.newaxis], centre)
+
+
+def _finite(values: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return the values that count ``(n,)``."""
+    known = counting(values)
+    return known[known < np.inf]

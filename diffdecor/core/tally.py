@@ -1,4 +1,4 @@
-"""What one pass over values finds out for their exact quartiles and clipped sums."""
+"""What one pass over sets of values finds out for their exact quartiles and clipped sums."""
 
 from __future__ import annotations
 
@@ -8,105 +8,113 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from diffdecor.core.brackets import Brackets, MissedError
-from diffdecor.core.clipping import SHARES, Moments, Quartiles, moments_of_sums
+from diffdecor.core.brackets import Brackets
+from diffdecor.core.clipping import SHARES, Moments, Values, moments_of_sums, ranks
 
-_PIECE = 1 << 18
+_PIECE = 1 << 19
 """Values at a time: they and their offsets stay in a processor's cache."""
+_ADDED = 64
+"""So many truth values, at most 255, are added up in a byte."""
 
 
 @dataclass(frozen=True, eq=False)
 class Tally:
-    """What is known of values after one pass.
+    """What is known of n sets of values after one pass.
 
     Parameters
     ----------
     brackets : Brackets
         What was looked for.
-    number : int
-        How many values there are.
-    counts : array (3, 3)
-        For every quartile, how many are below its bracket, below or at its lower end, and below or
-        at its upper end.
-    core : array (3,)
+    number : array (n,)
+        How many values every set has.
+    counts : array (3, 4, n)
+        For every quartile, how many are below its bracket; that and at the lower end, if this
+        does not count as inside; that and inside; and that and at the upper end.
+    core : array (3, n)
         Number, sum and sum of squares of the offsets of those that no pass clips.
-    between : array (n,)
-        Those inside the brackets of the quartiles, their ends apart.
-    outer : array (n,)
+    between : tuple of array
+        Those inside the bracket of each quartile, set by set.
+    outer : array (m,)
         Those inside the brackets of the limits, outside the core.
+    sets : array (m,)
+        To which set each of these belongs.
     """
 
     brackets: Brackets
-    number: int
+    number: NDArray[np.int64]
     counts: NDArray[np.int64]
-    core: NDArray[np.float64]
-    between: NDArray[np.floating]
-    outer: NDArray[np.floating]
+    core: Values
+    between: tuple[NDArray[np.floating], ...]
+    outer: Values
+    sets: NDArray[np.int64]
 
-    def quartiles(self) -> Quartiles:
+    @property
+    def taken(self) -> int:
+        """How many values were taken aside."""
+        return self.outer.size + sum(values.size for values in self.between)
+
+    def quartiles(self) -> Values:
         """Return the quartiles, interpolated linearly.
 
         Returns
         -------
-        tuple of float
-            Lower quartile, median, upper quartile.
-
-        Raises
-        ------
-        MissedError
-            If one is not in its bracket.
+        array (3, n)
+            Lower quartile, median, upper quartile; NaN where one is not in its bracket.
         """
-        lower, centre, upper = (self._quartile(which) for which in range(3))
-        return lower, centre, upper
+        return np.array([self._quartile(which) for which in range(3)])
 
-    def _quartile(self, which: int) -> float:
+    def _quartile(self, which: int) -> Values:
+        below, to_low, to_inside, to_high = self.counts[which]
+        first, beyond = ranks(SHARES[which], self.number)
+        known = (self.number > 0) & (below <= first) & (first + (beyond > 0) < to_high)
+        inside = np.maximum(to_inside - to_low, 0)
+        rank = np.clip(first - to_low, -2, inside)
+        filled, place = self._filled(which, rank, inside)
+        filled.partition(place, axis=1)
+        lower = filled[:, place].astype(np.float64)
+        upper = filled[:, place + 1 :].min(axis=1).astype(np.float64)
+        return np.where(known, lower + (upper - lower) * beyond, np.nan)
+
+    def _filled(
+        self, which: int, rank: NDArray[np.int64], inside: NDArray[np.int64]
+    ) -> tuple[NDArray[np.floating], int]:
+        """Return the values inside a bracket, one set to a row, and the column of all ranks.
+
+        Rows are filled up on both sides, with the ends of the bracket, so that it is the same.
+        """
+        place = max(0, int(rank.max()))
+        begins = place - rank
+        ends = begins + inside
+        rows = np.empty((len(rank), max(place + 2, int(ends.max()))), self.between[which].dtype)
         low, high = self.brackets.quartiles[which]
-        below, to_low, to_high = self.counts[which]
-        first, beyond = divmod(SHARES[which] * (self.number - 1), 1)
-        ranks = (int(first), int(first) + (beyond > 0))
-        if not below <= ranks[0] <= ranks[1] < to_high:
-            raise MissedError
-        inside = self.between[(self.between > low) & (self.between < high)]
-        places = [rank - to_low for rank in ranks if to_low <= rank < to_low + inside.size]
-        for place, begin in zip(places, [0, *places], strict=False):
-            # One after the other: several at once take longer.
-            inside[begin:].partition(place - begin)
+        first = 0
+        for row, begin, end, before, behind in zip(rows, begins, ends, low, high, strict=True):
+            row[:begin], row[end:] = before, behind
+            row[begin:end] = self.between[which][first : first + end - begin]
+            first += end - begin
+        return rows, place
 
-        def ranked(rank: int) -> float:
-            if rank < to_low:
-                return float(low)
-            return float(inside[rank - to_low] if rank < to_low + inside.size else high)
-
-        lower, upper = (ranked(rank) for rank in ranks)
-        return lower + (upper - lower) * beyond
-
-    def moments(self, low: float, high: float) -> Moments:
-        """Return the moments of the values from `low` to `high`.
+    def moments(self, low: Values, high: Values) -> Moments:
+        """Return the moments of the values from `low` to `high` in every set.
 
         Parameters
         ----------
-        low, high : float
+        low, high : array (n,)
             Limits of a pass.
 
         Returns
         -------
         Moments
-            All zero where there is no such value.
-
-        Raises
-        ------
-        MissedError
-            If a limit is not in its bracket.
+            All zero where there is no such value; NaN where a limit is not in its bracket.
         """
         (lowest, core_low), (core_high, highest) = self.brackets.limits
-        if not (lowest <= low <= core_low and core_high <= high <= highest):
-            raise MissedError
-        outer = self.outer.astype(np.float64)
-        offsets = outer[(outer >= low) & (outer <= high)] - self.brackets.centre
-        number, total, squares = self.core + np.array(
-            [offsets.size, offsets.sum(), (offsets**2).sum()]
-        )
-        return moments_of_sums(int(number), total, squares, self.brackets.centre)
+        known = (lowest <= low) & (low <= core_low) & (core_high <= high) & (high <= highest)
+        kept = (self.outer >= low[self.sets]) & (self.outer <= high[self.sets])
+        sets = self.sets[kept]
+        offsets = self.outer[kept] - self.brackets.centre[sets]
+        weights = (np.ones(offsets.size), offsets, offsets**2)
+        sums = [np.bincount(sets, weight, self.number.size) for weight in weights]
+        return moments_of_sums(np.where(known, self.core + sums, np.nan), self.brackets.centre)
 
 
 def tally(values: NDArray[np.floating], brackets: Brackets) -> Tally:
@@ -114,8 +122,8 @@ def tally(values: NDArray[np.floating], brackets: Brackets) -> Tally:
 
     Parameters
     ----------
-    values : array (n,)
-        Finite values.
+    values : array (n, m)
+        Sets of values; what does not count is infinite.
     brackets : Brackets
         What is looked for.
 
@@ -124,28 +132,54 @@ def tally(values: NDArray[np.floating], brackets: Brackets) -> Tally:
     Tally
         What is known of them.
     """
-    counts, core = np.zeros((3, 3), dtype=np.int64), np.zeros(3)
-    between, outer = [values[:0]], [values[:0]]
-    limits = _in_precision(brackets.limits, values.dtype)
-    # Used again for every piece: fresh memory costs as much as the arithmetic.
-    scratch = np.empty((3, min(_PIECE, values.size)), dtype=bool)
-    offsets = np.empty(scratch.shape[1])
-    for start in range(0, values.size, _PIECE):
-        piece = values[start : start + _PIECE]
-        masks = scratch[:, : piece.size]
-        counts += _counts(piece, brackets.quartiles, masks)
-        between.append(piece[masks[0]])
-        np.subtract(piece, brackets.centre, out=offsets[: piece.size], dtype=np.float64)
-        sums, clippable = _sums(piece, offsets[: piece.size], limits, masks)
-        core += sums
-        outer.append(clippable)
+    sets, width = values.shape
+    number, counts, core = np.zeros(sets, int), np.zeros((3, 4, sets), int), np.zeros((3, sets))
+    between: list[list[NDArray[np.floating]]] = [[], [], []]
+    outer, owners = [np.empty(0)], [np.empty(0, int)]
+    together, length = max(1, _PIECE // width), min(width, _PIECE)
+    for first in range(0, sets, together):
+        mine = slice(first, first + together)
+        about = brackets.of(mine)
+        for start in range(0, width, length):
+            piece = values[mine, start : start + length]
+            number[mine] += _sums_of(piece < np.inf)
+            for which, taken in enumerate(between):
+                found, inside = _counts(piece, about.quartiles[which], tied=about.tied.any())
+                counts[which][:, mine] += found
+                taken.append(inside)
+            sums, clippable, of = _clipped_sums(piece, about)
+            core[:, mine] += sums
+            outer.append(clippable)
+            owners.append(of + first)
     return Tally(
-        brackets, values.size, counts, core, np.concatenate(between), np.concatenate(outer)
+        brackets,
+        number,
+        counts,
+        core,
+        tuple(np.concatenate(taken) for taken in between),
+        np.concatenate(outer),
+        np.concatenate(owners),
     )
 
 
+def _counts(
+    values: NDArray[np.floating], bracket: NDArray[np.floating], *, tied: np.bool_
+) -> tuple[NDArray[np.int64], NDArray[np.floating]]:
+    """Return a quartile's counts ``(4, n)``, and the values inside its bracket, set by set."""
+    low, high = bracket[..., np.newaxis]
+    if tied:
+        masks = [values < low, values <= low, values < high, values <= high]
+    else:
+        # Values equal to the ends are few: they are taken aside too.
+        masks = [values < low, values <= high]
+    counts = np.repeat([_sums_of(mask) for mask in masks], 4 // len(masks), axis=0)
+    begun, ended = masks[len(masks) // 2], masks[len(masks) // 2 - 1]
+    inside = np.greater(begun, ended, out=begun)
+    return counts, values.reshape(-1)[np.flatnonzero(inside)]
+
+
 def joined(parts: Sequence[Tally]) -> Tally:
-    """Return the tally of all parts of the values.
+    """Return the tally of one set of values from those of its parts.
 
     Parameters
     ----------
@@ -159,59 +193,49 @@ def joined(parts: Sequence[Tally]) -> Tally:
     """
     return Tally(
         parts[0].brackets,
-        sum(part.number for part in parts),
+        np.sum([part.number for part in parts], axis=0),
         np.sum([part.counts for part in parts], axis=0),
         np.sum([part.core for part in parts], axis=0),
-        np.concatenate([part.between for part in parts]),
+        tuple(np.concatenate(each) for each in zip(*(part.between for part in parts), strict=True)),
         np.concatenate([part.outer for part in parts]),
+        np.concatenate([part.sets for part in parts]),
     )
 
 
-def _counts(
-    piece: NDArray[np.floating], quartiles: NDArray[np.floating], masks: NDArray[np.bool_]
-) -> NDArray[np.int64]:
-    """Return the counts ``(3, 3)`` of a tally; the first mask says what is inside the brackets."""
-    inside, left, right = masks
-    inside[:] = False
-    counts = np.empty((3, 3), dtype=np.int64)
-    for which, (low, high) in enumerate(quartiles):
-        below = np.count_nonzero(np.less(piece, low, out=left))
-        to_high = np.count_nonzero(np.less_equal(piece, high, out=left))
-        above = np.count_nonzero(np.greater(piece, low, out=left))
-        counts[which] = below, piece.size - above, to_high
-        np.less(piece, high, out=right)
-        np.logical_and(left, right, out=left)
-        np.logical_or(inside, left, out=inside)
-    return counts
+def _sums_of(masks: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return how many are true in every row: bytes are added up before they become numbers."""
+    bits = masks.view(np.uint8)
+    even = bits.shape[1] // _ADDED * _ADDED
+    parts = bits[:, :even].reshape(len(bits), _ADDED, -1)
+    added = np.add.reduce(parts, axis=1, dtype=np.uint8)
+    rest = bits[:, even:].sum(axis=1, dtype=np.int64)
+    return np.asarray(added.sum(axis=1, dtype=np.int64) + rest)
 
 
-def _sums(
-    piece: NDArray[np.floating],
-    offsets: NDArray[np.float64],
-    limits: NDArray[np.floating],
-    masks: NDArray[np.bool_],
-) -> tuple[tuple[int, float, float], NDArray[np.floating]]:
-    """Return the sums of a tally's core, and the values that only some passes clip.
+def _clipped_sums(
+    values: NDArray[np.floating], brackets: Brackets
+) -> tuple[Values, Values, NDArray[np.int64]]:
+    """Return the sums of a tally's core, the values that only some passes clip, and their sets."""
+    (lowest, low), (high, highest) = _in_precision(brackets.limits, values.dtype)
+    outside = np.less(values, low[:, np.newaxis])
+    outside |= values > high[:, np.newaxis]
+    places = np.flatnonzero(outside)
+    number, width = values.shape
+    ends = np.searchsorted(places, width * np.arange(1, number + 1))
+    sizes = np.diff(ends, prepend=0)
+    offsets = values.astype(np.float64)
+    offsets -= brackets.centre[:, np.newaxis]
+    offsets.reshape(-1)[places] = 0.0
+    total = np.add.reduce(offsets, axis=1)
+    offsets *= offsets
+    core = np.array([width - sizes, total, np.add.reduce(offsets, axis=1)])
+    outer, sets = values.reshape(-1)[places], np.repeat(np.arange(number), sizes)
+    clippable = (outer >= np.repeat(lowest, sizes)) & (outer <= np.repeat(highest, sizes))
+    return core, outer[clippable].astype(np.float64), sets[clippable]
 
-    The offsets are overwritten.
-    """
-    (lowest, low), (high, highest) = limits
-    _, left, right = masks
-    np.less(piece, low, out=left)
-    np.greater(piece, high, out=right)
-    outside = np.flatnonzero(np.logical_or(left, right, out=left))
-    offsets[outside] = 0.0
-    total = float(np.add.reduce(offsets))
-    squares = float(np.add.reduce(np.multiply(offsets, offsets, out=offsets)))
-    outer = piece[outside]
-    clippable = outer[(outer >= lowest) & (outer <= highest)]
-    return (piece.size - outer.size, total, squares), clippable
 
-
-def _in_precision(
-    limits: NDArray[np.float64], dtype: np.dtype[np.floating]
-) -> NDArray[np.floating]:
-    """Return the outermost values of a precision that lie within limits ``(2, 2)``.
+def _in_precision(limits: Values, dtype: np.dtype[np.floating]) -> NDArray[np.floating]:
+    """Return the outermost values of a precision that lie within limits ``(2, 2, n)``.
 
     Comparing with them is comparing with the limits, without converting the values.
     """

@@ -12,10 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from diffdecor.core import brackets, tally
 from diffdecor.core import statistics as ours
-from diffdecor.core import tally
 from diffdecor.core.planes import bands
-from diffdecor.core.statistics import clipped_mean, robust_sigma, streamed_clipped_mean
+from diffdecor.core.statistics import (
+    clipped_mean,
+    clipped_means,
+    robust_sigma,
+    streamed_clipped_mean,
+)
 
 SIGMA_OF_IQR = 0.741301109252802
 
@@ -169,6 +174,61 @@ def test_one_pass_does_for_ordinary_planes(name):
         streamed_clipped_mean(plane.__getitem__, bands(plane.shape, 64))
 
 
+@pytest.mark.parametrize("piece", [1 << 19, 1 << 17, 7000])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_sets_beside_each_other(monkeypatch, dtype, piece):
+    """Each has its own brackets, whether many or one or a part of one is looked at together."""
+    monkeypatch.setattr(tally, "_PIECE", piece)
+    sets = np.array([plane.ravel() for plane in PLANES.values()] + [PLANES["normal"].ravel()] * 3)
+    sets[-3, 20_000:] = np.nan
+    sets[-2, 300:] = np.nan
+    sets[-1] = np.nan
+    sets = sets.astype(dtype)
+    before = sets.copy()
+    means = clipped_means(sets)
+    for mean, values in zip(means[:-1], sets, strict=False):
+        close = {"rel": 1e-12, "abs": float(1e-12 * np.nanmedian(np.abs(values)))}
+        assert mean == pytest.approx(quick_clipped_mean(values), **close)
+    assert np.isnan(means[-1])
+    np.testing.assert_array_equal(sets, before)
+
+
+def test_only_the_set_with_a_missed_bracket_is_sorted():
+    """The sample of one set is of another level altogether."""
+    sets = np.random.default_rng(3).normal(5, 0.3, (5, 20_000)).astype(np.float32)
+    expected = [quick_clipped_mean(values) for values in sets]
+
+    def misled(samples):
+        return brackets.brackets_around(samples + 10 * (np.arange(5) == 2)[:, np.newaxis])
+
+    with (
+        mock.patch.object(ours, "brackets_around", misled),
+        mock.patch.object(ours, "quartiles_of", wraps=ours.quartiles_of) as sort,
+    ):
+        assert clipped_means(sets) == pytest.approx(expected, rel=1e-12)
+    sort.assert_called_once()
+    np.testing.assert_array_equal(sort.call_args.args[0], np.sort(sets[2:3]))
+
+
+@pytest.mark.parametrize("width", [100, 128, 144, 200, 216, 256])
+def test_brackets_of_windows_with_a_ramp_along_their_rows(width):
+    """The sample is not from some columns only, whatever it is that divides the width."""
+    ramps = np.linspace(2, 3, width)[np.newaxis, np.newaxis].repeat(width, axis=1)
+    sets = np.concatenate([ramps, ramps.swapaxes(1, 2)]).reshape(2, -1).astype(np.float32)
+    with mock.patch.object(ours, "quartiles_of", never):
+        means = clipped_means(sets)
+    assert means == pytest.approx([quick_clipped_mean(values) for values in sets], rel=1e-12)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 7, 40])
+def test_tiny_sets(number):
+    sets = np.round(np.random.default_rng(number).normal(5, 1, (30, number)), 1)
+    expected = [plain_clipped_mean(values) for values in sets]
+    assert clipped_means(sets) == pytest.approx(expected, rel=1e-12)
+    assert clipped_means(sets[:0]).shape == (0,)
+    assert np.isnan(clipped_means(sets[:, :0])).all()
+
+
 values = st.one_of(
     st.floats(-10, 10, width=32),
     st.integers(-3, 3).map(float),
@@ -188,11 +248,15 @@ def test_brackets_of_bad_samples_never_mislead(dtype, share):
         expected = plain_clipped_mean(plane)
         close = {"rel": 1e-9, "abs": 1e-9, "nan_ok": True}
         with (
-            mock.patch.multiple(ours, _FEW=5, _SPARSE=2, _SAMPLE=len(plane) // share),
+            mock.patch.multiple(ours, _FEW=5, _SAMPLE=len(plane) // share),
             mock.patch.object(ours, "_SAMPLE_ROWS", len(plane) // share),
-            mock.patch.object(tally, "_PIECE", 7),
+            mock.patch.multiple(brackets, _SPARSE=2, _THINNED=1),
+            mock.patch.multiple(tally, _ADDED=3, _PIECE=7),
         ):
             assert clipped_mean(plane) == pytest.approx(expected, **close)
+            sets = np.stack([plane, np.full_like(plane, np.nan), plane[::-1], plane + 1])
+            means = [expected, np.nan, expected, plain_clipped_mean(plane + 1)]
+            assert clipped_means(sets) == pytest.approx(means, **close)
             column = plane[:, np.newaxis]
             found = streamed_clipped_mean(column.__getitem__, bands(column.shape, 9))
             assert found == pytest.approx(expected, **close)
