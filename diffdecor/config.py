@@ -171,7 +171,8 @@ class DecorrelationConfig(Checked):
         metavar="N|NX,NY",
         unit="PSF FWHM or pixels",
         help="Distance of cells; with --blend interpolate, the largest distance of nodes.  "
-        "[default: 40; interpolate: an eighth of the image, 64 to 216 pixels]",
+        "[default: 40; interpolate: an eighth of the image, 64 to 216 pixels, in large images up "
+        "to a 25th]",
     )
     cell_border: tuple[float, float] = option(
         (8.0, 8.0),

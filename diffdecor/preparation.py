@@ -271,13 +271,16 @@ def _fwhm(triple: Triple, config: DecorrelationConfig) -> float | None:
 
 def _nodes(triple: Triple, way: Way, config: DecorrelationConfig) -> Nodes:
     """Return nodes that follow the noise levels, with both sides of every jump of the kernel."""
+    boxes = way.kernel.boxes
     if config.grid_step is None:
-        spacing = (float(largest_spacing(triple.shape)),) * 2
+        sides = [
+            side for box in boxes for side in (box.xmax - box.xmin + 1, box.ymax - box.ymin + 1)
+        ]
+        spacing = (float(largest_spacing(triple.shape, min(sides, default=None))),) * 2
     else:
         unit = fwhm_unit(config, _fwhm(triple, config))
         spacing = (in_pixels(config.grid_step[0], unit), in_pixels(config.grid_step[1], unit))
         check_number(triple.shape[1] / spacing[0] * triple.shape[0] / spacing[1])
-    boxes = way.kernel.boxes
     breaks = (
         tuple(float(edge) for box in boxes for edge in (box.xmin - 1, box.xmax)),
         tuple(float(edge) for box in boxes for edge in (box.ymin - 1, box.ymax)),

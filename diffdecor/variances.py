@@ -17,7 +17,7 @@ from diffdecor.images import Exposure
 BLOCK = 16
 """Size of the blocks in which steps of the noise level are looked for, pixels."""
 _BAND_PIXELS = 1 << 19
-_MOST_HELD = 1 << 23
+_MOST_HELD = 1 << 22
 """Pixels of a row of windows that are held in memory, for each thread."""
 
 
@@ -166,7 +166,7 @@ def _bands(window: Window, nx: int) -> list[slice]:
 
 
 def block_medians(exposure: Exposure, ignore: Sequence[str], threads: int) -> NDArray[np.floating]:
-    """Return the median variance in every block of pixels, from each second one along either axis.
+    """Return the median variance in every block, from each second pixel of its middle rows.
 
     Parameters
     ----------
@@ -185,15 +185,25 @@ def block_medians(exposure: Exposure, ignore: Sequence[str], threads: int) -> ND
     across = -(-exposure.shape[1] // BLOCK)
 
     def medians(rows: slice) -> NDArray[np.floating]:
-        values = usable_variances(exposure, rows, ignore, step=2)
-        along = -(-(rows.stop - rows.start) // BLOCK)
-        padded = np.full((along * BLOCK // 2, across * BLOCK // 2), np.inf, dtype=values.dtype)
-        padded[: values.shape[0], : values.shape[1]] = values
-        blocks = padded.reshape(along, BLOCK // 2, across, BLOCK // 2).swapaxes(1, 2)
-        return _lower_medians(blocks.reshape(along, across, -1))
+        found = [
+            usable_variances(exposure, _middle(start, rows.stop), ignore, step=2)
+            for start in range(rows.start, rows.stop, BLOCK)
+        ]
+        padded = np.full((len(found), BLOCK // 4, across * BLOCK // 2), np.inf, found[0].dtype)
+        for block_row, values in zip(padded, found, strict=True):
+            block_row[: values.shape[0], : values.shape[1]] = values
+        blocks = padded.reshape(len(found), BLOCK // 4, across, BLOCK // 2).swapaxes(1, 2)
+        return _lower_medians(blocks.reshape(len(found), across, -1))
 
     rows = bands(exposure.shape, BLOCK * max(1, _BAND_PIXELS // exposure.shape[1] // BLOCK))
     return np.concatenate(list(ordered_map(medians, rows, threads)))
+
+
+def _middle(start: int, stop: int) -> slice:
+    """Return the middle half of the rows of a block: reading is what blocks cost."""
+    height = min(BLOCK, stop - start)
+    first = start + height // 4
+    return slice(first, first + (height + 1) // 2)
 
 
 def _lower_medians(values: NDArray[np.floating]) -> NDArray[np.floating]:

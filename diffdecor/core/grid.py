@@ -199,21 +199,25 @@ def _nearest(nodes: NDArray[np.float64], length: int) -> list[tuple[int, int]]:
     return list(zip([0, *middles], [*middles, length], strict=True))
 
 
-def largest_spacing(shape: tuple[int, int]) -> int:
+def largest_spacing(shape: tuple[int, int], region: int | None = None) -> int:
     """Return the distance of nodes that follows any polynomial kernel of low order closely.
 
     Parameters
     ----------
     shape : tuple of int
         ``(ny, nx)`` of the image.
+    region : int, optional
+        Shortest side of a region in which the kernel is one polynomial; by default the image's.
 
     Returns
     -------
     int
         An eighth of the shorter axis, from 64 to 216 pixels: with what filters of half width 20
-        reach over that makes a transform of 256.
+        reach over that makes a transform of 256. In large images more, up to a 25th of the region.
     """
-    return int(np.clip(min(shape) // 8, 64, 216))
+    shortest = min(shape)
+    most = max(216, (shortest if region is None else region) // 25)
+    return int(np.clip(shortest // 8, 64, most))
 
 
 def nodes_for(

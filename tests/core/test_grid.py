@@ -158,10 +158,12 @@ def test_levels_full_of_steps_do_not_make_endless_nodes():
 
 
 @pytest.mark.parametrize(
-    ("shape", "spacing"), [((100, 2000), 64), ((1600, 1600), 200), ((9000, 9000), 216)]
+    ("shape", "spacing"),
+    [((100, 2000), 64), ((1600, 1600), 200), ((5000, 9000), 216), ((10000, 12000), 400)],
 )
 def test_largest_spacing(shape, spacing):
     assert largest_spacing(shape) == spacing
+    assert largest_spacing(shape, 500) == min(spacing, 216)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 500), (500, 1), (2, 2)])
