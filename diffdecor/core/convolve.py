@@ -171,7 +171,15 @@ class Convolution:
 
     def _fill(self, out: NDArray[Any], rows: Span) -> None:
         """Work out the convolution in the rows of one span."""
-        blocks = [self._padded(number, rows) for number in range(len(self._planes))]
+        wanted = np.arange(rows.start - self._bottom, rows.stop + self._top)
+        there = _reflected(wanted, self._shape[0])
+        read = slice(int(there.min()), int(there.max()) + 1)
+        # All is read first: a plane may be the result of a convolution itself.
+        pixels = [plane[read] for plane in self._planes]
+        blocks = [
+            self._padded(number, plane, there - read.start, there != wanted)
+            for number, plane in enumerate(pixels)
+        ]
         kernels: dict[float, list[list[NDArray[Any]]]] = {}
         for columns in self._columns:
             place = slice(columns.start, columns.stop + self._left + self._right)
@@ -190,21 +198,23 @@ class Convolution:
             }
             self._tile(into, [*kernels.values()], self._forward(tiles, shape), rows, columns, shape)
 
-    def _padded(self, number: int, rows: Span) -> NDArray[Any]:
-        """Read rows of a plane with the margins that kernels reach over."""
-        plane, (ny, nx) = self._planes[number], self._shape
-        wanted = np.arange(rows.start - self._bottom, rows.stop + self._top)
-        there = _reflected(wanted, ny)
-        first = int(there.min())
-        pixels = plane[first : int(there.max()) + 1]
+    def _padded(
+        self,
+        number: int,
+        pixels: NDArray[Any],
+        order: NDArray[np.intp],
+        outside: NDArray[np.bool_],
+    ) -> NDArray[Any]:
+        """Return rows of a plane, in their order, with the margins that kernels reach over."""
+        nx = self._shape[1]
         width = nx + self._left + self._right
-        block = _scratch(f"block {number}", (len(wanted), width), self._real)
+        block = _scratch(f"block {number}", (len(order), width), self._real)
         inside = slice(self._left, self._left + nx)
         with np.errstate(over="ignore"):
-            block[:, inside] = pixels if len(pixels) == len(wanted) else pixels[there - first]
+            block[:, inside] = pixels[order] if outside.any() else pixels
         beyond = np.r_[0 : self._left, self._left + nx : width]
         if self._edges == "zero":
-            block[there != wanted] = 0
+            block[outside] = 0
             block[:, beyond] = 0
         elif beyond.size:
             block[:, beyond] = block[:, self._left + _reflected(beyond - self._left, nx)]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from diffdecor.core import convolve as module
-from diffdecor.core.convolve import convolve, convolved, spans
+from diffdecor.core.convolve import Convolution, convolve, convolved, spans
 from diffdecor.core.kernelfield import KernelField
 from diffdecor.core.planes import ComputedPlane
 
@@ -132,6 +132,55 @@ def test_planes_are_read_by_bands_of_rows(rng):
     assert max(read) <= module.TILE
     assert [band.start for band, _ in bands] == [0, *(band.stop for band, _ in bands[:-1])]
     assert_array_equal(np.concatenate([part for _, part in bands]), convolved(pixels, field))
+
+
+@pytest.mark.parametrize("edges", EDGES)
+@pytest.mark.parametrize("origin", [(1, 0), (0, 1), (1, 1), (2, 3)])
+def test_any_rows_are_those_of_the_whole(rng, edges, origin):
+    """Also single rows at the border, where as many rows are read as lie in the band."""
+    plane, stamp = rng.normal(size=(9, 7)), rng.normal(size=(2, 2))
+    convolution = Convolution(
+        (plane, KernelField.constant(stamp, origin)), edges=edges, precision="double"
+    )
+    expected = oracle.convolved(plane, *_grown(stamp, origin), edges)
+    for start in range(9):
+        for stop in range(start + 1, 10):
+            assert_allclose(convolution[start:stop], expected[start:stop], atol=1e-12)
+
+
+def _grown(stamp, origin):
+    """The stamp in zeros, so that its origin lies in it."""
+    whole = np.zeros((5, 5))
+    whole[:2, :2] = stamp
+    return whole, origin
+
+
+def test_the_sum_of_planes_each_with_its_kernel(rng):
+    planes = [rng.normal(size=(80, 70)) for _ in range(2)]
+    stamps = [rng.normal(size=(3, 5)), rng.normal(size=(7, 4))]
+    origins = [(1, 0), (2, 6)]
+    total = Convolution(
+        *(
+            (plane, KernelField.constant(stamp, origin))
+            for plane, stamp, origin in zip(planes, stamps, origins, strict=True)
+        ),
+        precision="double",
+    )
+    expected = sum(
+        oracle.convolved(plane, stamp, origin, "extend")
+        for plane, stamp, origin in zip(planes, stamps, origins, strict=True)
+    )
+    assert_allclose(total[0:80], expected, atol=1e-12)
+
+
+def test_a_plane_may_be_a_convolution_itself(rng):
+    plane = rng.normal(size=(60, 50))
+    field = KernelField.constant(oracle.gaussian(5, 1.0), (2, 2))
+    once = Convolution((plane, field), precision="double")
+    inner = ComputedPlane((60, 50), lambda rows: once[rows])
+    twice = Convolution((plane, field), (inner, field), precision="double")
+    expected = convolved(plane, field) + convolved(convolved(plane, field), field)
+    assert_allclose(twice[0:60], expected, atol=1e-12)
 
 
 def test_margins_are_what_the_kernel_reaches_over():
