@@ -116,7 +116,11 @@ def _sources(job: Job, sums: Mapping[str, InputSum]) -> Iterator[Callable[[], di
         yield cache(work)
         return
     with ThreadPoolExecutor(1) as background:
-        yield background.submit(work).result
+        try:
+            yield background.submit(work).result
+        finally:  # nobody waits for them where something has gone wrong
+            for one in sums.values():
+                one.cancel()
 
 
 def verify_job(job: Job) -> Verdict:

@@ -19,7 +19,7 @@ from diffdecor.paths import split_extension
 from diffdecor.unpack import GZIP_MAGIC
 
 _FITS = b"SIMPLE"
-_PIECE = 1 << 18  # bytes that are added up while they are in the processor's cache
+_PIECE = 1 << 19  # bytes that are added up while they are in the processor's cache
 
 
 class InputSum:
@@ -45,6 +45,7 @@ class InputSum:
     def __init__(self, path: str | Path, stated: Collection[int] = ()) -> None:
         self._path = path
         self._descriptor: int | None = None
+        self._cancelled = False
         self._known = 0
         self._units: list[tuple[int, int]] = []
         file, _ = split_extension(path)
@@ -76,9 +77,24 @@ class InputSum:
         total = self._known
         try:
             for start, length in self._units:
-                total = _added(total, self._descriptor, start, length)  # type: ignore[arg-type]
+                total = self._added(total, start, length)
         except OSError as error:
             raise self._unreadable(error) from error
+        return total
+
+    def cancel(self) -> None:
+        """Let whoever is adding up stop soon: the sum is not wanted any more, and will be wrong."""
+        self._cancelled = True
+
+    def _added(self, total: int, start: int, length: int) -> int:
+        """Add a unit to a sum; what is missing at the end of the file counts as 0."""
+        piece = np.empty(min(_PIECE, length), dtype=np.uint8)
+        for place in range(start, start + length, _PIECE):
+            wanted = min(_PIECE, start + length - place)
+            count = _read(piece[:wanted], self._descriptor, place)  # type: ignore[arg-type]
+            total = datasum(piece[:count].data, total)
+            if count < wanted or self._cancelled:
+                break
         return total
 
     def _open_fits(self, file: Path, stated: Collection[int]) -> None:
@@ -111,18 +127,6 @@ def _stated_sum(hdu: Hdu) -> int | None:
     if isinstance(hdu, fits.CompImageHDU) or not text.isdecimal() or int(text) >= 1 << 32:
         return None
     return int(text)
-
-
-def _added(total: int, descriptor: int, start: int, length: int) -> int:
-    """Add a unit to a sum; what is missing at the end of the file counts as 0."""
-    piece = np.empty(min(_PIECE, length), dtype=np.uint8)
-    for place in range(start, start + length, _PIECE):
-        wanted = min(_PIECE, start + length - place)
-        count = _read(piece[:wanted], descriptor, place)
-        total = datasum(piece[:count].data, total)
-        if count < wanted:
-            break
-    return total
 
 
 def _read(piece: NDArray[np.uint8], descriptor: int, place: int) -> int:

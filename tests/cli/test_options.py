@@ -46,6 +46,30 @@ def test_a_number_that_cannot_be(work, name, value):
     work.fails(2, name.removeprefix("--").split("-")[0], value[-1], options=(name, value))
 
 
+@pytest.mark.parametrize("value", ["0", "-1", "1.5", "a", "", "nan", "inf", "1,2"])
+def test_no_number_of_threads(work, value):
+    work.fails(2, "--threads", options=("--threads", value))
+
+
+@pytest.mark.parametrize("value", ["0", "-1G", "1M", "63M", "a", "", "G", "1X", "nan", "infG"])
+def test_no_size_of_memory(work, value):
+    work.fails(2, "--max-memory", options=("--max-memory", value))
+
+
+@pytest.mark.parametrize(
+    ("given", "size"),
+    [("64M", 1 << 26), ("1.5g", 3 << 29), ("2GiB", 2 << 30), ("100000kB", 102400000), (1e9, 10**9)],
+)
+def test_sizes_of_memory(given, size):
+    assert DecorrelationConfig(max_memory=given).max_memory == size
+
+
+@pytest.mark.parametrize("options", [("--threads", "3"), ("--max-memory", "100M")])
+def test_what_leaves_the_result_as_it_is_makes_no_other_job(work, options):
+    work.succeeds("--threads", "1")
+    assert '"already done"' in work.run(*options, "--json").stdout
+
+
 @pytest.mark.parametrize(
     "item", [item for item in DECLARED if item.option.choices], ids=lambda item: item.flag_name
 )

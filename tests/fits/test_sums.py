@@ -94,6 +94,21 @@ def test_the_file_is_the_one_that_was_opened(tmp_path):
     assert opened() == before
 
 
+def test_a_sum_that_nobody_wants_is_not_finished(tmp_path, monkeypatch):
+    path = tmp_path / "a.fits"
+    fits.PrimaryHDU(np.ones((2000, 1000))).writeto(path)
+    read, opened = [], InputSum(path)
+
+    def spied(piece, *_where):
+        read.append(piece.size)
+        opened.cancel()
+        return piece.size
+
+    monkeypatch.setattr("diffdecor.fits.sums._read", spied)
+    opened()
+    assert len(read) == 1
+
+
 def test_missing_padding_counts_as_zeros(tmp_path):
     path = tmp_path / "a.fits"
     plane = np.arange(10.0)
