@@ -34,6 +34,8 @@ from diffdecor.pixels import scaling_of
 _TYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 
 # astropy is not made for several threads.
+_ROWS = 512
+"""Rows of a compressed plane that are unpacked at a time where they can be kept."""
 _one_at_a_time = Lock()
 
 
@@ -208,7 +210,11 @@ class PackedPlane:
                 return self._unpacked(rows)
             absent = rows.start + np.flatnonzero(self._missing[rows])
             if absent.size:
-                wanted = slice(int(absent[0]), int(absent[-1]) + 1)
+                # Astropy takes as long for a row as for some hundred.
+                first = int(absent[0]) // _ROWS * _ROWS
+                wanted = slice(
+                    first, min(self.shape[0], -(-(int(absent[-1]) + 1) // _ROWS) * _ROWS)
+                )
                 self._kept[wanted] = self._unpacked(wanted)
                 self._missing[wanted] = False
                 if not self._missing.any():
