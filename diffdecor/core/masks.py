@@ -21,33 +21,6 @@ Pixels = tuple[NDArray[np.intp], NDArray[np.intp]]
 """Rows and columns of some pixels."""
 
 
-def local_fill(values: NDArray[Any], bad: NDArray[np.bool_], background: float) -> NDArray[Any]:
-    """Replace bad pixels by the mean of the good ones around them.
-
-    The mean is that of the smallest of the square windows `WINDOWS` with at least 8 good pixels;
-    without any, `background`. A constant level stays that level, so nothing rings.
-
-    Parameters
-    ----------
-    values : array (ny, nx)
-        Pixels; bad ones may hold anything.
-    bad : array (ny, nx)
-        True where a pixel is to be replaced.
-    background : float
-        Level where there is no good pixel near.
-
-    Returns
-    -------
-    array (ny, nx)
-        A filled copy.
-    """
-    filled = np.array(values)
-    rows, columns = _set_pixels(bad)
-    levels = _local_levels(values, bad, (rows, columns), WINDOWS)
-    filled[rows, columns] = np.where(np.isnan(levels), background, levels)
-    return filled
-
-
 def _local_levels(
     values: NDArray[Any], bad: NDArray[np.bool_], where: Pixels, windows: Sequence[int]
 ) -> NDArray[np.float64]:
@@ -111,10 +84,13 @@ class _window_sums:  # noqa: N801  called like a function
 def locally_filled(plane: Plane, bad: Plane, background: Callable[[], float]) -> ComputedPlane:
     """Return a plane whose bad pixels are filled with the local level as its rows are read.
 
+    The level is the mean of the good pixels in the smallest of the square windows `WINDOWS` with at
+    least 8 of them. A constant level stays that level, so nothing rings.
+
     Parameters
     ----------
     plane : plane (ny, nx)
-        The pixels.
+        The pixels; bad ones may hold anything.
     bad : plane (ny, nx)
         True where a pixel is to be filled.
     background : callable

@@ -13,12 +13,14 @@ from diffdecor.core.masks import (
     constant_filled,
     energy_kernels,
     incomplete_border,
-    local_fill,
     locally_filled,
     near_filled,
 )
 
-FULL = slice(None)
+
+def local_fill(values, bad, background):
+    """All rows at once."""
+    return locally_filled(values, bad, lambda: background)[0 : len(values)]
 
 
 def plain_fill(values, bad, background):
