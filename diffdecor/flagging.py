@@ -11,12 +11,11 @@ from diffdecor.config import DecorrelationConfig
 from diffdecor.core.grid import Window
 from diffdecor.core.kernelfield import KernelField
 from diffdecor.core.masks import energy_kernels, incomplete_border, near_filled
-from diffdecor.core.planes import ComputedPlane, Plane, bands
+from diffdecor.core.planes import ComputedPlane, Plane, pieces
 from diffdecor.filtering import Triple
 from diffdecor.images import Exposure, MaskPlanes
 from diffdecor.kernels.model import Box
 
-_PIECE = 1 << 17
 NEAR_FILLED, EDGE, NO_DATA, NOISE_FALLBACK = "NEAR_FILLED", "EDGE", "NO_DATA", "NOISE_FALLBACK"
 
 
@@ -41,30 +40,27 @@ def holes(triple: Triple, boxes: Sequence[Box], config: DecorrelationConfig) -> 
     ComputedPlane
         Of booleans.
     """
-    masks, variances = [], []
-    if config.fill != "mean":
-        masks = [
-            (exposure.mask, exposure.mask_planes.value(config.fill_planes))
-            for exposure in _with_masks(triple)
-        ]
-        variances = [
-            exposure.variance
-            for exposure, stack in (
-                (triple.science, triple.science_stack),
-                (triple.template, triple.template_stack),
-            )
-            if exposure.variance is not None and not stack
-        ]
-        boxes = list(boxes)
-    else:
-        boxes = []
+    image = triple.difference.image
+    if config.fill == "mean":
+        return ComputedPlane(triple.shape, lambda rows: ~np.isfinite(image[rows]))
+    masks = [
+        (exposure.mask, exposure.mask_planes.value(config.fill_planes))
+        for exposure in _with_masks(triple)
+    ]
+    variances = [
+        exposure.variance
+        for exposure, stack in (
+            (triple.science, triple.science_stack),
+            (triple.template, triple.template_stack),
+        )
+        if exposure.variance is not None and not stack
+    ]
 
     def read(rows: slice) -> NDArray[np.bool_]:
-        pixels = [plane[rows] for plane in (triple.difference.image, *variances)]
+        pixels = [plane[rows] for plane in (image, *variances)]
         flags = [(mask[rows], bits) for mask, bits in masks]  # type: ignore[index]
         bad = np.zeros(pixels[0].shape, dtype=bool)
-        # What is made on the way stays in the processor's cache.
-        for part in bands(bad.shape, max(1, _PIECE // triple.shape[1])):
+        for part in pieces(slice(0, len(bad)), triple.shape[1]):
             for plane in pixels:
                 bad[part] |= ~np.isfinite(plane[part])
             for mask, bits in flags:

@@ -160,16 +160,15 @@ def in_pieces(plane: Plane) -> ComputedPlane:
         Of the same rows.
     """
     ny, nx = plane.shape
-    height = max(1, _PIECE // nx)
 
     def read(rows: slice) -> NDArray[Any]:
-        first = plane[rows.start : min(rows.start + height, rows.stop)]
-        whole = np.empty((rows.stop - rows.start, nx), first.dtype)
-        whole[: len(first)] = first
-        for start in range(rows.start + height, rows.stop, height):
-            stop = min(start + height, rows.stop)
-            whole[start - rows.start : stop - rows.start] = plane[start:stop]
-        return whole
+        whole = None
+        for piece in pieces(rows, nx):
+            part = plane[piece]
+            if whole is None:
+                whole = np.empty((rows.stop - rows.start, nx), part.dtype)
+            whole[piece.start - rows.start : piece.stop - rows.start] = part
+        return plane[rows] if whole is None else whole
 
     return ComputedPlane((ny, nx), read)
 
@@ -189,13 +188,29 @@ def part_of(plane: Plane, rows: slice, columns: slice) -> NDArray[Any]:
     array
         Its pixels.
     """
-    height = max(1, _PIECE // plane.shape[1])
-    return np.concatenate(
-        [
-            plane[start : min(start + height, rows.stop)][:, columns]
-            for start in range(rows.start, rows.stop, height)
-        ]
-    )
+    return np.concatenate([plane[piece][:, columns] for piece in pieces(rows, plane.shape[1])])
+
+
+def pieces(rows: slice, nx: int) -> list[slice]:
+    """Cut rows of a plane into some that stay in the processor's cache.
+
+    Parameters
+    ----------
+    rows : slice
+        The rows.
+    nx : int
+        Pixels in a row.
+
+    Returns
+    -------
+    list of slice
+        In rising order.
+    """
+    height = max(1, _PIECE // nx)
+    return [
+        slice(start, min(start + height, rows.stop))
+        for start in range(rows.start, rows.stop, height)
+    ]
 
 
 def bands(shape: tuple[int, ...], height: int = 256) -> list[slice]:

@@ -33,9 +33,9 @@ from diffdecor.pixels import scaling_of
 
 _TYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 
-# astropy is not made for several threads.
 _ROWS = 512
 """Rows of a compressed plane that are unpacked at a time where they can be kept."""
+# astropy is not made for several threads.
 _one_at_a_time = Lock()
 
 
