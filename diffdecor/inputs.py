@@ -17,9 +17,9 @@ from diffdecor.filtering import Triple
 from diffdecor.fits.exposure import OpenedExposure, open_exposure
 from diffdecor.fits.masks import MaskSource
 from diffdecor.fits.noise import NoiseSource
+from diffdecor.fits.reading import Reading
 from diffdecor.fits.recognise import companion_files
 from diffdecor.fits.sky import check_same_shape, check_same_sky
-from diffdecor.fits.stored import Allowance
 from diffdecor.fitsfile import (
     UNREADABLE,
     check_file,
@@ -67,6 +67,8 @@ class Inputs:
     unneeded : mapping of str to tuple of int
         0-based numbers of the HDUs that the result does not depend on, in the files of "science",
         "template" and "difference".
+    reading : Reading
+        What was read of the files.
     """
 
     triple: Triple
@@ -76,6 +78,7 @@ class Inputs:
     science_members: tuple[Member, ...] = ()
     template_members: tuple[Member, ...] = ()
     unneeded: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    reading: Reading = field(default_factory=Reading)
 
 
 def read_inputs(job: Job) -> Inputs:
@@ -97,19 +100,19 @@ def read_inputs(job: Job) -> Inputs:
         If the job is contradictory or an input cannot be used. Reading rows raises it too.
     """
     with each_opened_once():
-        return _read_inputs(job, Allowance(int(_KEPT * job.decorrelation.max_memory)))
+        return _read_inputs(job, Reading(int(_KEPT * job.decorrelation.max_memory)))
 
 
-def _read_inputs(job: Job, allowance: Allowance) -> Inputs:
+def _read_inputs(job: Job, reading: Reading) -> Inputs:
     config = _with_centroids(job.decorrelation)
-    opened = {role: _open(job, role, allowance) for role in ROLES}
+    opened = {role: _open(job, role, reading) for role in ROLES}
     science, template, difference = (opened[role].exposure for role in ROLES)
     _refuse_decorrelated(difference, force=job.files.force)
     for other in (template, difference):
         check_same_shape(science, other)
         check_same_sky(science, other)
     members = {
-        role: read_members(job, role, exposure, allowance)
+        role: read_members(job, role, exposure, reading)
         for role, exposure in (("science", science), ("template", template))
     }
     has_own = any(member.kernel for side in members.values() for member in side)
@@ -124,10 +127,11 @@ def _read_inputs(job: Job, allowance: Allowance) -> Inputs:
         science_members=members["science"],
         template_members=members["template"],
         unneeded={role: opened[role].unneeded for role in ROLES},
+        reading=reading,
     )
 
 
-def _open(job: Job, role: str, allowance: Allowance) -> OpenedExposure:
+def _open(job: Job, role: str, reading: Reading) -> OpenedExposure:
     """Open one of the three images with the options of its role."""
     files = job.files
 
@@ -157,7 +161,7 @@ def _open(job: Job, role: str, allowance: Allowance) -> OpenedExposure:
         psf=given("psf"),
         zero_borders=files.zero_borders,
         role=role,
-        allowance=allowance,
+        reading=reading,
     )
     exposure = opened.exposure
     if level is None and role != "difference" and exposure.variance is None:

@@ -13,6 +13,7 @@ from diffdecor.cards import FIGURE_CARDS, Card
 from diffdecor.config import DecorrelationConfig, FilesConfig
 from diffdecor.errors import InputError
 from diffdecor.fits.headers import cards_to_header
+from diffdecor.fits.reading import Reading
 from diffdecor.fits.sums import InputSum
 from diffdecor.fitsfile import Header, open_fits
 from diffdecor.options import Declared, options, recorded_options
@@ -129,7 +130,9 @@ def _recorded(value: object, item: Declared) -> object:
     return Path(str(value)).name if is_file else value
 
 
-def input_sums(job: Job, unneeded: Mapping[str, Collection[int]]) -> dict[str, InputSum]:
+def input_sums(
+    job: Job, unneeded: Mapping[str, Collection[int]], reading: Reading
+) -> dict[str, InputSum]:
     """Open the input files to add them up.
 
     Parameters
@@ -138,6 +141,8 @@ def input_sums(job: Job, unneeded: Mapping[str, Collection[int]]) -> dict[str, I
         The job.
     unneeded : mapping of str to collection of int
         HDUs of science image, template and difference that the result does not depend on.
+    reading : Reading
+        What is read of the files for another reason need not be read again.
 
     Returns
     -------
@@ -149,9 +154,9 @@ def input_sums(job: Job, unneeded: Mapping[str, Collection[int]]) -> dict[str, I
     InputError
         If a file cannot be read.
     """
-    sums = {file: InputSum(file) for file in job.other_inputs}
+    sums = {file: InputSum(file, reading=reading) for file in job.other_inputs}
     for role, file in _named(job).items():
-        sums[file] = InputSum(file, unneeded.get(role, ()))
+        sums[file] = InputSum(file, unneeded.get(role, ()), reading)
     return sums
 
 

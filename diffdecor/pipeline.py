@@ -5,9 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from typing import Any
@@ -17,7 +15,6 @@ from astropy.io import fits
 from diffdecor.cards import FIGURE_CARDS
 from diffdecor.cells import CellResult
 from diffdecor.core.grid import Window
-from diffdecor.core.parallel import cores
 from diffdecor.core.planes import copy_planes
 from diffdecor.core.variance import single_holds
 from diffdecor.decorrelation import result_of
@@ -29,7 +26,6 @@ from diffdecor.errors import (
 from diffdecor.fits.atomic import atomic_output, check_output
 from diffdecor.fits.headers import squared_unit, wcs_cards
 from diffdecor.fits.stamps import Stamps
-from diffdecor.fits.sums import InputSum
 from diffdecor.fits.variance import narrowed
 from diffdecor.fits.write import fitting_dtype, result_file
 from diffdecor.fitsfile import Header, each_opened_once
@@ -80,47 +76,29 @@ def run_job(job: Job) -> Outcome:
     with each_opened_once():
         job = with_companions(job)
         inputs = read_inputs(job)
-        sums = input_sums(job, inputs.unneeded)
+        sums = input_sums(job, inputs.unneeded, inputs.reading)
+    sources = cache(partial(source_values, job, sums))
     # A difference may name the file of its kernel: an input that nobody has named to us.
     never = [*job.inputs, inputs.kernel.name] if inputs.kernel else job.inputs
-    with _sources(job, sums) as sources:
-        try:
-            check_output(job.output, overwrite=job.overwrite, inputs=never)
-            figures = _verified(job, inputs)
-            prepared = prepare(
-                *inputs.triple.exposures,
-                inputs.kernel,
-                config=inputs.config,
-                preconvolution=inputs.preconvolution,
-                science_members=inputs.science_members,
-                template_members=inputs.template_members,
-            )
-            figures |= _write(job, prepared, figures, sources, never)
-        except OutputExistsError:  # now, or since another process has finished it
-            if job.overwrite or not is_done(job, sources):
-                raise
-            log.info("%s: done already", job.output)
-            return Outcome("already done", recorded_figures(job.output))
+    try:
+        check_output(job.output, overwrite=job.overwrite, inputs=never)
+        figures = _verified(job, inputs)
+        prepared = prepare(
+            *inputs.triple.exposures,
+            inputs.kernel,
+            config=inputs.config,
+            preconvolution=inputs.preconvolution,
+            science_members=inputs.science_members,
+            template_members=inputs.template_members,
+        )
+        figures |= _write(job, prepared, figures, sources, never)
+    except OutputExistsError:  # now, or since another process has finished it
+        if job.overwrite or not is_done(job, sources):
+            raise
+        log.info("%s: done already", job.output)
+        return Outcome("already done", recorded_figures(job.output))
     _report(job, figures)
     return Outcome("done", {card.name: figures.get(card.name) for card in FIGURE_CARDS})
-
-
-@contextmanager
-def _sources(job: Job, sums: Mapping[str, InputSum]) -> Iterator[Callable[[], dict[str, object]]]:
-    """Add up the input files in the background; gives what waits for it.
-
-    Where one thread is to do all work, the files are added up when the sums are wanted.
-    """
-    work = partial(source_values, job, sums)
-    if (job.decorrelation.threads or cores()) == 1:
-        yield cache(work)
-        return
-    with ThreadPoolExecutor(1) as background:
-        try:
-            yield background.submit(work).result
-        finally:  # nobody waits for them where something has gone wrong
-            for one in sums.values():
-                one.cancel()
 
 
 def verify_job(job: Job) -> Verdict:

@@ -13,17 +13,15 @@ from diffdecor.errors import ConfigError, InputError
 from diffdecor.fits.exposure import open_exposure
 from diffdecor.fits.masks import MaskSource
 from diffdecor.fits.noise import NoiseSource
+from diffdecor.fits.reading import Reading
 from diffdecor.fits.sky import check_same_shape
-from diffdecor.fits.stored import Allowance
 from diffdecor.images import Exposure
 from diffdecor.job import Job
 from diffdecor.kernels.registry import read_kernel
 from diffdecor.ways import Member
 
 
-def read_members(
-    job: Job, role: str, exposure: Exposure, allowance: Allowance
-) -> tuple[Member, ...]:
+def read_members(job: Job, role: str, exposure: Exposure, reading: Reading) -> tuple[Member, ...]:
     """Return the image with the kernel it was convolved with, or the images of a stack.
 
     Parameters
@@ -34,7 +32,7 @@ def read_members(
         "science" or "template".
     exposure : Exposure
         The image of this role.
-    allowance : Allowance
+    reading : Reading
         Memory in which unpacked planes may be kept.
 
     Returns
@@ -53,12 +51,10 @@ def read_members(
         raise ConfigError(msg)
     if kernel is not None:
         return (Member(exposure, read_kernel(kernel)),)
-    return () if stack is None else _read_stack(stack, role, exposure, allowance)
+    return () if stack is None else _read_stack(stack, role, exposure, reading)
 
 
-def _read_stack(
-    file: str, role: str, stacked: Exposure, allowance: Allowance
-) -> tuple[Member, ...]:
+def _read_stack(file: str, role: str, stacked: Exposure, reading: Reading) -> tuple[Member, ...]:
     """Read the list of images that an image is the weighted sum of; paths are relative to it."""
     path = Path(file)
     try:
@@ -73,7 +69,7 @@ def _read_stack(
         msg = f"{file}: no [[member]] tables; write one for every image of the stack"
         raise InputError(msg)
     return tuple(
-        _member(entry, f"{file}, member {number}", path.parent, role, stacked, allowance)
+        _member(entry, f"{file}, member {number}", path.parent, role, stacked, reading)
         for number, entry in enumerate(entries, start=1)
     )
 
@@ -84,7 +80,7 @@ def _member(
     folder: Path,
     role: str,
     stacked: Exposure,
-    allowance: Allowance,
+    reading: Reading,
 ) -> Member:
     """Read one image of a stack: its noise, its kernel, its weight."""
     unknown = set(entry) - {"noise", "noise-kind", "mask", "variance", "kernel", "weight"}
@@ -108,7 +104,7 @@ def _member(
             noise=NoiseSource(file=noise, kind=entry.get("noise-kind"), role=role),
             mask=MaskSource(file=None if mask is None else str(folder / mask), role=role),
             role=role,
-            allowance=allowance,
+            reading=reading,
         ).exposure
         check_same_shape(stacked, exposure)
     kernel = entry.get("kernel")

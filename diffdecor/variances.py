@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from diffdecor.core.clipping import with_infinity
 from diffdecor.core.grid import Window
 from diffdecor.core.parallel import ordered_map
-from diffdecor.core.planes import bands
+from diffdecor.core.planes import Plane, bands
 from diffdecor.core.statistics import clipped_means, streamed_clipped_mean
 from diffdecor.images import Exposure
 
@@ -23,7 +24,7 @@ _MOST_HELD = 1 << 22
 
 def usable_variances(
     exposure: Exposure,
-    rows: slice,
+    rows: Sequence[slice],
     ignore: Sequence[str],
     columns: slice = slice(None),
     step: int = 1,
@@ -34,27 +35,32 @@ def usable_variances(
     ----------
     exposure : Exposure
         With a variance plane.
-    rows : slice
-        Which rows.
+    rows : sequence of slice
+        Which rows, one strip after the other.
     ignore : sequence of str
         Mask planes whose pixels do not count.
     columns : slice
         Which columns.
     step : int
-        Each so-manyth pixel along either axis.
+        Each so-manyth pixel along either axis, in every strip.
 
     Returns
     -------
     array (n, nx)
         In the precision of the plane.
     """
-    values = np.asarray(exposure.variance[rows])[::step, columns][:, ::step]  # type: ignore[index]
+
+    def read(plane: Plane) -> NDArray[Any]:
+        strips = [np.asarray(plane[strip])[::step, columns][:, ::step] for strip in rows]
+        return np.concatenate(strips) if len(strips) > 1 else strips[0]
+
+    values = read(exposure.variance)  # type: ignore[arg-type]
     if values.dtype.kind != "f":
         values = values.astype(np.float64)
     bad = ~np.isfinite(values)
     bits = exposure.mask_planes.value(ignore)
     if exposure.mask is not None and bits:
-        bad |= np.asarray(exposure.mask[rows])[::step, columns][:, ::step] & bits != 0
+        bad |= read(exposure.mask) & bits != 0
     return with_infinity(values, bad) if bad.any() else values
 
 
@@ -117,7 +123,7 @@ def _levels_in_a_row(
     # A window's pixels lie in one row, one after the other: what is done to all goes fast.
     held: NDArray[np.floating] = np.empty((0, 0))
     for rows in _bands(windows[0], exposure.shape[1]):
-        values = usable_variances(exposure, rows, ignore, columns)
+        values = usable_variances(exposure, [rows], ignore, columns)
         if not held.size:
             held = np.empty((len(windows), largest), dtype=values.dtype)
         for row, window in zip(held, windows, strict=True):
@@ -151,7 +157,7 @@ def streamed_level(
     """
 
     def read(rows: slice) -> NDArray[np.floating]:
-        return usable_variances(exposure, rows, ignore, window.columns)
+        return usable_variances(exposure, [rows], ignore, window.columns)
 
     return streamed_clipped_mean(read, _bands(window, exposure.shape[1]), threads)
 
@@ -185,15 +191,14 @@ def block_medians(exposure: Exposure, ignore: Sequence[str], threads: int) -> ND
     across = -(-exposure.shape[1] // BLOCK)
 
     def medians(rows: slice) -> NDArray[np.floating]:
-        found = [
-            usable_variances(exposure, _middle(start, rows.stop), ignore, step=2)
-            for start in range(rows.start, rows.stop, BLOCK)
-        ]
-        padded = np.full((len(found), BLOCK // 4, across * BLOCK // 2), np.inf, found[0].dtype)
-        for block_row, values in zip(padded, found, strict=True):
-            block_row[: values.shape[0], : values.shape[1]] = values
-        blocks = padded.reshape(len(found), BLOCK // 4, across, BLOCK // 2).swapaxes(1, 2)
-        return _lower_medians(blocks.reshape(len(found), across, -1))
+        strips = [_middle(start, rows.stop) for start in range(rows.start, rows.stop, BLOCK)]
+        values = usable_variances(exposure, strips, ignore, step=2)
+        padded = np.full((len(strips), BLOCK // 4, across * BLOCK // 2), np.inf, values.dtype)
+        # Only the last strip of the image may be lower than the others.
+        flat = padded.reshape(-1, padded.shape[-1])
+        flat[: len(values), : values.shape[1]] = values
+        blocks = padded.reshape(len(strips), BLOCK // 4, across, BLOCK // 2).swapaxes(1, 2)
+        return _lower_medians(blocks.reshape(len(strips), across, -1))
 
     rows = bands(exposure.shape, BLOCK * max(1, _BAND_PIXELS // exposure.shape[1] // BLOCK))
     return np.concatenate(list(ordered_map(medians, rows, threads)))

@@ -41,7 +41,9 @@ def job(tmp_path):
 
 def known(job):
     """Whether the job knows its output again."""
-    return is_done(job, lambda: source_values(job, input_sums(job, read_inputs(job).unneeded)))
+    inputs = read_inputs(job)
+    sums = input_sums(job, inputs.unneeded, inputs.reading)
+    return is_done(job, lambda: source_values(job, sums))
 
 
 def test_done_and_done_already(job, capfd):

@@ -85,9 +85,9 @@ def bracket(nodes: NDArray[np.float64], position: float) -> tuple[tuple[int, int
     float
         Weight of the second, from 0 to 1.
     """
-    second = int(np.clip(np.searchsorted(nodes, position), 1, max(1, len(nodes) - 1)))
     if len(nodes) == 1:
         return (0, 0), 0.0
+    second = min(max(int(np.searchsorted(nodes, position)), 1), len(nodes) - 1)
     first = second - 1
-    weight = (position - nodes[first]) / (nodes[second] - nodes[first])
-    return (first, second), float(np.clip(weight, 0.0, 1.0))
+    weight = float((position - nodes[first]) / (nodes[second] - nodes[first]))
+    return (first, second), min(max(weight, 0.0), 1.0)

@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 
 from diffdecor.core.brackets import Brackets, brackets_around
 from diffdecor.core.clipping import (
+    SHARES,
     SIGMA_OF_IQR,
     Values,
     clipped,
     counting,
     moments_of,
     quartiles_of,
+    ranks,
 )
 from diffdecor.core.parallel import ordered_map
 from diffdecor.core.selection import moments_by_pass, quartiles_by_passes
@@ -28,6 +30,8 @@ from diffdecor.core.tally import Tally, joined, tally
 
 _FEW = 1 << 12
 """So many values are sorted as fast."""
+_FEW_OF_ONE = 1 << 17
+"""So many values of a single set are partitioned as fast."""
 _SAMPLE = 1 << 16
 _SAMPLE_ROWS = 256
 _SAMPLED = 3
@@ -140,11 +144,14 @@ def robust_sigma(values: NDArray[np.floating]) -> float:
 
 def _quartiles(values: NDArray[np.floating]) -> Values:
     """Return the quartiles ``(3, 1)`` of one set of finite values."""
-    if values.size > _FEW:
+    number = np.array([values.size])
+    if values.size > _FEW_OF_ONE:
         found = tally(values, brackets_around(_part(values))).quartiles()
         if np.isfinite(found).all():
             return found
-    return quartiles_of(np.sort(values, axis=1), np.array([values.size]))
+    firsts = [int(ranks(share, number)[0][0]) for share in SHARES]
+    places = sorted({min(first + one, values.size - 1) for first in firsts for one in (0, 1)})
+    return quartiles_of(np.partition(values, places, axis=1), number)
 
 
 def _one_pass(read: Read, bands: Sequence[slice], brackets: Brackets, threads: int) -> Tally | None:

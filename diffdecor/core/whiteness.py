@@ -135,9 +135,10 @@ def _single(values: NDArray[np.float64]) -> NDArray[np.float32]:
 
 def _spread(values: NDArray[np.floating], sky: NDArray[np.bool_]) -> float:
     """Return the robust sigma of the pixels that are sky, of a sample of them if there are many."""
-    inside = values[sky]
     # An odd step goes through all columns of images, whose sizes are even.
-    return robust_sigma(inside[:: inside.size // _SAMPLE | 1])
+    step = np.count_nonzero(sky) // _SAMPLE | 1
+    sample = values.reshape(-1)[::step][sky.reshape(-1)[::step]]
+    return robust_sigma(sample if sample.size else values[sky])
 
 
 def _box_signal(

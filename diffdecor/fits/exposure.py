@@ -17,7 +17,7 @@ from diffdecor.fits.nodata import (
 )
 from diffdecor.fits.noise import NoiseSource, Pixels
 from diffdecor.fits.opened import OpenedImage, opened_image
-from diffdecor.fits.stored import Allowance
+from diffdecor.fits.reading import Reading
 from diffdecor.fits.streaming import in_memory
 from diffdecor.fitsfile import Hdus, open_fits
 from diffdecor.images import Exposure
@@ -158,7 +158,7 @@ def open_exposure(  # noqa: PLR0913  all but the path are optional and named
     psf: str | Path | None = None,
     zero_borders: bool = True,
     role: str = "science",
-    allowance: Allowance | None = None,
+    reading: Reading | None = None,
 ) -> OpenedExposure:
     """Open an image with its noise, mask and PSF, whose rows are read when they are wanted.
 
@@ -180,7 +180,7 @@ def open_exposure(  # noqa: PLR0913  all but the path are optional and named
         A border of exact zeros has no data.
     role : {"science", "template", "difference"}
         Whose options the messages name.
-    allowance : Allowance, optional
+    reading : Reading, optional
         Memory in which unpacked planes may be kept.
 
     Returns
@@ -198,7 +198,7 @@ def open_exposure(  # noqa: PLR0913  all but the path are optional and named
         If the arguments contradict each other.
     """
     with open_fits(path) as (hdus, extension):
-        opened = opened_image(hdus, extension, path, layout, role, allowance)
+        opened = opened_image(hdus, extension, path, layout, role, reading)
         return _exposure(
             opened,
             noise or NoiseSource(role=role),

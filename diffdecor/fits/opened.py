@@ -17,9 +17,10 @@ from diffdecor.fits.layout import Layout
 from diffdecor.fits.locate import MASK_NAMES, NOISE_NAMES, companion, find_image, hdu_name
 from diffdecor.fits.masks import MaskSource, read_mask
 from diffdecor.fits.noise import Noise, NoiseSource, Pixels, read_variance
+from diffdecor.fits.reading import Reading
 from diffdecor.fits.recognise import bare_name, companions_of, is_companion, layout_of
 from diffdecor.fits.scaling import CARDS, linear
-from diffdecor.fits.stored import Allowance, stored_integers, stored_pixels
+from diffdecor.fits.stored import stored_integers, stored_pixels
 from diffdecor.fits.streaming import once, sampled
 from diffdecor.fits.variance import to_variance, variance_from_gain
 from diffdecor.fitsfile import Hdu, Hdus, Header, image_shape, open_fits
@@ -35,7 +36,7 @@ def opened_image(
     path: str | Path,
     told: str | None,
     role: str,
-    allowance: Allowance | None = None,
+    reading: Reading | None = None,
 ) -> OpenedImage:
     """Find the image in an opened file, by its layout.
 
@@ -51,7 +52,7 @@ def opened_image(
         Name of the layout, if the user says it.
     role : str
         "science", "template" or "difference".
-    allowance : Allowance, optional
+    reading : Reading, optional
         Memory to keep what was unpacked.
 
     Returns
@@ -78,7 +79,7 @@ def opened_image(
         told=told is not None,
         role=role,
         beside=companions_of(path, layout),
-        allowance=allowance,
+        reading=reading,
     )
 
 
@@ -104,7 +105,7 @@ class OpenedImage:
         "science", "template" or "difference".
     beside : mapping of str to str
         Files of noise and mask beside it.
-    allowance : Allowance, optional
+    reading : Reading, optional
         Memory to keep what was unpacked.
     """
 
@@ -116,7 +117,7 @@ class OpenedImage:
     told: bool
     role: str
     beside: Mapping[str, str]
-    allowance: Allowance | None = None
+    reading: Reading | None = None
 
     def pixels(self) -> ComputedPlane:
         """Return the pixels in a linear scale."""
@@ -129,7 +130,7 @@ class OpenedImage:
                 "scaled so, or with --difference-layout plain that it is not"
             )
             raise InputError(msg)
-        image = stored_pixels(self.hdu, path, self.allowance)
+        image = stored_pixels(self.hdu, path, self.reading)
         image = linear(image, self.header, path, asinh=asinh, role=self.role)
         for card in CARDS:
             self.header.remove(card, ignore_missing=True, remove_all=True)
@@ -145,7 +146,7 @@ class OpenedImage:
                 hdu = find_image(others, extension, MASK_NAMES, file=file, like=self.hdu)
                 self._check_shape(hdu, file)
                 return read_mask(
-                    stored_integers(hdu, file, self.allowance),
+                    stored_integers(hdu, file, self.reading),
                     hdu.header,
                     file,
                     source=source,
@@ -157,7 +158,7 @@ class OpenedImage:
             return None, MaskPlanes()
         self._check_shape(found, self.path)
         return read_mask(
-            stored_integers(found, self.path, self.allowance),
+            stored_integers(found, self.path, self.reading),
             found.header,
             self.path,
             image_header=self.header,
@@ -180,7 +181,7 @@ class OpenedImage:
             found = companion(self.hdus, self.hdu, (name,))
             if found is not None and not (kind == "weight" and parts):
                 self._check_shape(found, self.path)
-                stored = stored_pixels(found, self.path, self.allowance)
+                stored = stored_pixels(found, self.path, self.reading)
                 noise = read_variance(stored, found, self.path, source, pixels, kind=kind)
                 return replace(noise, numbers=self._numbers([found]))
         if source.kind is not None:
@@ -198,7 +199,7 @@ class OpenedImage:
         logger.info("%s: variance is the sum of %s", self.path, names)
         for hdu in parts:
             self._check_shape(hdu, self.path)
-        planes = [stored_pixels(hdu, self.path, self.allowance) for hdu in parts]
+        planes = [stored_pixels(hdu, self.path, self.reading) for hdu in parts]
         total = ComputedPlane(
             pixels.shape, lambda rows: np.sum([plane[rows] for plane in planes], axis=0)
         )
@@ -214,7 +215,7 @@ class OpenedImage:
             hdu = find_image(others, extension, NOISE_NAMES, file=file, like=self.hdu)
             if kind != "background":
                 self._check_shape(hdu, file)
-            stored = stored_pixels(hdu, file, self.allowance)
+            stored = stored_pixels(hdu, file, self.reading)
             return read_variance(
                 stored, hdu, file, source, pixels, kind=kind, asinh=self.layout.asinh and known
             )

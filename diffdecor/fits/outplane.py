@@ -95,17 +95,17 @@ class OutputPlane:
     def __getitem__(self, rows: slice) -> NDArray[Any]:
         """Return rows that were assigned, an array ``(n, nx)`` in native byte order."""
         start, stop, _ = rows.indices(self.shape[0])
-        pixels = np.empty((max(stop - start, 0), self.shape[1]), self._big_endian)
-        buffer = pixels.reshape(-1).view(np.uint8).data
+        pixels = np.empty(max(stop - start, 0) * self.shape[1], self.dtype)
+        buffer = pixels.view(np.uint8).data
         place = self._place(start)
         while buffer:
             count = os.preadv(self._descriptor, [buffer], place)
             if not count:
                 raise OSError(errno.EIO, os.strerror(errno.EIO))
             buffer, place = buffer[count:], place + count
-        if pixels.dtype.isnative:
-            return pixels
-        return pixels.byteswap(inplace=True).view(self.dtype)
+        if not self._big_endian.isnative:  # along one axis numpy does that in place
+            pixels[:] = pixels.view(self._big_endian)
+        return pixels.reshape(-1, self.shape[1])
 
     def finished_sum(self) -> int:
         """Return the DATASUM of the complete plane.

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from diffdecor.core.planes import ComputedPlane, Plane
 from diffdecor.errors import InputError
+from diffdecor.fits.reading import Reading
 from diffdecor.fitsfile import (
     UNREADABLE,
     Hdu,
@@ -39,29 +40,7 @@ _ROWS = 512
 _one_at_a_time = Lock()
 
 
-class Allowance:
-    """Memory for unpacked planes, which are read more than once; shared by the planes of a job.
-
-    Parameters
-    ----------
-    size : int
-        Bytes that there are.
-    """
-
-    def __init__(self, size: int = 0) -> None:
-        self._left = size
-        self._lock = Lock()
-
-    def take(self, size: int) -> bool:
-        """Say whether there is this much left, and take it."""
-        with self._lock:
-            if size > self._left:
-                return False
-            self._left -= size
-            return True
-
-
-def stored_pixels(hdu: Hdu, name: object, allowance: Allowance | None = None) -> ComputedPlane:
+def stored_pixels(hdu: Hdu, name: object, reading: Reading | None = None) -> ComputedPlane:
     """Return the pixels of an image HDU as a plane that is read row by row.
 
     Parameters
@@ -71,8 +50,8 @@ def stored_pixels(hdu: Hdu, name: object, allowance: Allowance | None = None) ->
         stay open.
     name : object
         The file, to open it again and for messages.
-    allowance : Allowance, optional
-        Memory to keep what was unpacked.
+    reading : Reading, optional
+        Memory to keep what was unpacked, and sums of what was read.
 
     Returns
     -------
@@ -85,11 +64,11 @@ def stored_pixels(hdu: Hdu, name: object, allowance: Allowance | None = None) ->
         If BSCALE or BZERO is no number; later, if rows cannot be read.
     """
     scaling = scaling_of(hdu.header, name)
-    stored = _stored(hdu, name, allowance)
+    stored = _stored(hdu, name, reading)
     return ComputedPlane(_shape(hdu), lambda rows: scaling.pixels(stored[rows]))
 
 
-def stored_integers(hdu: Hdu, name: object, allowance: Allowance | None = None) -> ComputedPlane:
+def stored_integers(hdu: Hdu, name: object, reading: Reading | None = None) -> ComputedPlane:
     """Return the whole numbers of an image HDU, a mask, as a plane that is read row by row.
 
     Parameters
@@ -99,8 +78,8 @@ def stored_integers(hdu: Hdu, name: object, allowance: Allowance | None = None) 
         stay open.
     name : object
         The file, to open it again and for messages.
-    allowance : Allowance, optional
-        Memory to keep what was unpacked.
+    reading : Reading, optional
+        Memory to keep what was unpacked, and sums of what was read.
 
     Returns
     -------
@@ -113,7 +92,7 @@ def stored_integers(hdu: Hdu, name: object, allowance: Allowance | None = None) 
         If BSCALE or BZERO is no number; later, if rows cannot be read or hold other numbers.
     """
     scaling = scaling_of(hdu.header, name)
-    stored = _stored(hdu, name, allowance)
+    stored = _stored(hdu, name, reading)
     return ComputedPlane(_shape(hdu), lambda rows: scaling.integers(stored[rows], name))
 
 
@@ -122,14 +101,14 @@ def _shape(hdu: Hdu) -> tuple[int, int]:
     return ny, nx
 
 
-def _stored(hdu: Hdu, name: object, allowance: Allowance | None) -> Plane:
+def _stored(hdu: Hdu, name: object, reading: Reading | None) -> Plane:
     """Return the numbers of an HDU as they are stored, from the file or in memory."""
     file = file_of(hdu)
     compressed = isinstance(hdu, fits.CompImageHDU)
     if file is not None and not compressed:
-        return StoredPlane(hdu, file, name)
+        return StoredPlane(hdu, file, name, reading)
     if compressed or hdu.fileinfo():
-        return PackedPlane(hdu, name, allowance or Allowance())
+        return PackedPlane(hdu, name, reading or Reading())
     return stored_numbers(hdu, name).reshape(image_shape(hdu))
 
 
@@ -144,23 +123,33 @@ class StoredPlane:
         The file that holds it, which need not stay open.
     name : object
         The file, for messages.
+    reading : Reading, optional
+        Where to add up what is read.
     """
 
-    def __init__(self, hdu: Hdu, file: BinaryIO, name: object) -> None:
+    def __init__(
+        self, hdu: Hdu, file: BinaryIO, name: object, reading: Reading | None = None
+    ) -> None:
         self.shape = _shape(hdu)
         self._name = name
         self._dtype = np.dtype(_TYPES[hdu.header["BITPIX"]])
         self._start: int = hdu.fileinfo()["datLoc"]
         self._descriptor = os.dup(file.fileno())
         finalize(self, os.close, self._descriptor)
+        ny, nx = self.shape
+        size = nx * self._dtype.itemsize
+        self._sums = reading.sums(self._descriptor, self._start, ny, size) if reading else None
 
     def __getitem__(self, rows: slice) -> NDArray[Any]:
         """Return the rows ``rows``, native byte order."""
         first, last, _ = rows.indices(self.shape[0])
-        native = np.empty((max(last - first, 0), self.shape[1]), self._dtype.newbyteorder("="))
-        self._fill(native.reshape(-1).view(np.uint8).data, first * self.shape[1])
-        if not self._dtype.isnative:
-            native[:] = native.view(self._dtype)
+        numbers = np.empty(max(last - first, 0) * self.shape[1], self._dtype.newbyteorder("="))
+        self._fill(numbers.view(np.uint8).data, first * self.shape[1])
+        if not self._dtype.isnative:  # along one axis numpy does that in place
+            numbers[:] = numbers.view(self._dtype)
+        native = numbers.reshape(-1, self.shape[1])
+        if self._sums is not None:
+            self._sums.add(first, native)
         return native
 
     def _fill(self, left: memoryview, index: int) -> None:
@@ -185,15 +174,15 @@ class PackedPlane:
         The image.
     name : object
         The file, to open it when the first rows are wanted, and for messages.
-    allowance : Allowance
+    reading : Reading
         Memory to keep what was unpacked.
     """
 
-    def __init__(self, hdu: Hdu, name: object, allowance: Allowance) -> None:
+    def __init__(self, hdu: Hdu, name: object, reading: Reading) -> None:
         self.shape = _shape(hdu)
         self._place: int = hdu.fileinfo()["hdrLoc"]
         self._name = name
-        self._allowance = allowance
+        self._reading = reading
         self._hdu: Hdu = None
         self._kept: NDArray[Any] | None = None
         self._missing = np.ones(self.shape[0], dtype=bool)
@@ -231,7 +220,7 @@ class PackedPlane:
             msg = f"{self._name}: the file has changed while it was read; wait until it is complete"
             raise InputError(msg)
         sample = self._unpacked(slice(0, 1))
-        if self._allowance.take(sample.itemsize * self.shape[0] * self.shape[1]):
+        if self._reading.take(sample.itemsize * self.shape[0] * self.shape[1]):
             self._kept = np.empty(self.shape, sample.dtype)
 
     def _unpacked(self, rows: slice) -> NDArray[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 from weakref import finalize
@@ -14,12 +15,34 @@ from numpy.typing import NDArray
 
 from diffdecor.errors import InputError
 from diffdecor.fits.checksum import datasum
+from diffdecor.fits.reading import Reading
 from diffdecor.fitsfile import Hdu, check_file, file_of, one_line, open_fits
 from diffdecor.paths import split_extension
 from diffdecor.unpack import GZIP_MAGIC
 
 _FITS = b"SIMPLE"
-_PIECE = 1 << 19  # bytes that are added up while they are in the processor's cache
+_PIECE = 1 << 19
+"""Bytes that are added up while they are in the processor's cache."""
+_SAMPLES = 16
+"""So many pieces tell whether data that the result does not depend on are still the same."""
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """Bytes of a file that are to be added up."""
+
+    start: int
+    length: int
+    needed: bool = True
+
+    def pieces(self, reading: Reading, descriptor: int) -> tuple[int, list[tuple[int, int]]]:
+        """Return the sum of what was read for another reason, and the ranges that were not."""
+        if not self.needed:
+            step = max(1, self.length // (_SAMPLES * _PIECE)) * _PIECE
+            starts = range(0, self.length, step)
+            return 0, [(start, min(start + _PIECE, self.length)) for start in starts]
+        rows = reading.sums(descriptor, self.start)
+        return (0, [(0, self.length)]) if rows is None else rows.left(self.length)
 
 
 class InputSum:
@@ -32,9 +55,11 @@ class InputSum:
     ----------
     path : str or Path
         The file; an extension in brackets is left out.
-    stated : collection of int
-        0-based numbers of HDUs that the result does not depend on. Where their header states a
-        DATASUM they are not read: that is taken for theirs.
+    unneeded : collection of int
+        0-based numbers of HDUs that the result does not depend on. The DATASUM that their header
+        states is taken for theirs; where it states none, only samples of large ones are read.
+    reading : Reading, optional
+        Rows that were read with it are not read again.
 
     Raises
     ------
@@ -42,22 +67,27 @@ class InputSum:
         If the file cannot be read.
     """
 
-    def __init__(self, path: str | Path, stated: Collection[int] = ()) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        unneeded: Collection[int] = (),
+        reading: Reading | None = None,
+    ) -> None:
         self._path = path
-        self._descriptor: int | None = None
-        self._cancelled = False
+        self._reading = reading or Reading()
+        self._descriptor = -1
         self._known = 0
-        self._units: list[tuple[int, int]] = []
+        self._units: list[_Unit] = []
         file, _ = split_extension(path)
         check_file(file)
         try:
             with file.open("rb") as stream:
                 # A gzipped file that is not FITS is refused by whoever reads it.
                 if stream.read(len(_FITS)).startswith((_FITS, GZIP_MAGIC)):
-                    self._open_fits(file, stated)
+                    self._open_fits(file, unneeded)
                 else:
                     self._open(stream)
-                    self._units.append((0, os.fstat(stream.fileno()).st_size))
+                    self._units.append(_Unit(0, os.fstat(stream.fileno()).st_size))
         except OSError as error:
             raise self._unreadable(error) from error
 
@@ -76,38 +106,38 @@ class InputSum:
         """
         total = self._known
         try:
-            for start, length in self._units:
-                total = self._added(total, start, length)
+            for unit in self._units:
+                known, ranges = unit.pieces(self._reading, self._descriptor)
+                total = datasum(b"", total + known)
+                for start, stop in ranges:
+                    total = self._added(total, unit.start + start, unit.start + stop)
         except OSError as error:
             raise self._unreadable(error) from error
         return total
 
-    def cancel(self) -> None:
-        """Let whoever is adding up stop soon: the sum is not wanted any more, and will be wrong."""
-        self._cancelled = True
-
-    def _added(self, total: int, start: int, length: int) -> int:
-        """Add a unit to a sum; what is missing at the end of the file counts as 0."""
-        piece = np.empty(min(_PIECE, length), dtype=np.uint8)
-        for place in range(start, start + length, _PIECE):
-            wanted = min(_PIECE, start + length - place)
-            count = _read(piece[:wanted], self._descriptor, place)  # type: ignore[arg-type]
+    def _added(self, total: int, start: int, stop: int) -> int:
+        """Add bytes of the file to a sum; what it lacks at its end counts as 0."""
+        piece = np.empty(min(_PIECE, stop - start), dtype=np.uint8)
+        for place in range(start, stop, _PIECE):
+            wanted = min(_PIECE, stop - place)
+            count = _read(piece[:wanted], self._descriptor, place)
             total = datasum(piece[:count].data, total)
-            if count < wanted or self._cancelled:
+            if count < wanted:
                 break
         return total
 
-    def _open_fits(self, file: Path, stated: Collection[int]) -> None:
+    def _open_fits(self, file: Path, unneeded: Collection[int]) -> None:
         with open_fits(file) as (hdus, _):
             for number, hdu in enumerate(hdus):
                 stream, place = file_of(hdu), hdu.fileinfo()
                 if stream is None:
                     continue
-                if self._descriptor is None:
+                if self._descriptor < 0:
                     self._open(stream)
-                word = _stated_sum(hdu) if number in stated else None
+                word = _stated_sum(hdu) if number in unneeded else None
                 if word is None:
-                    self._units.append((place["datLoc"], place["datSpan"]))
+                    needed = number not in unneeded
+                    self._units.append(_Unit(place["datLoc"], place["datSpan"], needed))
                 else:
                     self._known = datasum(word.to_bytes(4, "big"), self._known)
 

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from diffdecor.core.planes import bands
 from diffdecor.errors import InputError
 from diffdecor.fits.exposure import open_exposure
-from diffdecor.fits.stored import Allowance, stored_integers, stored_pixels
+from diffdecor.fits.reading import Reading
+from diffdecor.fits.stored import stored_integers, stored_pixels
 from diffdecor.fits.streaming import in_memory, once, sampled, streamed
 from diffdecor.fitsfile import each_opened_once, image_shape, open_fits, read_pixels
 
@@ -88,29 +89,22 @@ def test_axes_of_length_one(tmp_path, shape, kind):
     check_rows(plane, expected)
 
 
-@pytest.mark.parametrize("allowance", [None, Allowance(1), Allowance(1 << 20)])
+@pytest.mark.parametrize("reading", [None, Reading(1), Reading(1 << 20)])
 @pytest.mark.parametrize("how", [PACK, {}, {"tile_shape": (7, 5)}])
-def test_compressed_rows(packed, how, allowance):
+def test_compressed_rows(packed, how, reading):
     values = np.random.default_rng(1).normal(size=SHAPE).astype("f4")
     values[3, 4] = np.nan
-    plane, expected = opened(packed(values, **how), allowance=allowance)
+    plane, expected = opened(packed(values, **how), reading=reading)
     check_rows(plane, expected)
 
 
 def test_what_is_kept_is_unpacked_once(packed):
     path = packed(np.arange(40.0 * 8).reshape(40, 8), **PACK)
-    plane, expected = opened(path, allowance=Allowance(40 * 8 * 8))
+    plane, expected = opened(path, reading=Reading(40 * 8 * 8))
     np.testing.assert_array_equal(plane[10:20], expected[10:20])
     np.testing.assert_array_equal(plane[0:40], expected)
     path.unlink()
     np.testing.assert_array_equal(plane[5:35], expected[5:35])
-
-
-def test_an_allowance_is_shared():
-    allowance = Allowance(100)
-    assert allowance.take(60)
-    assert not allowance.take(41)
-    assert allowance.take(40)
 
 
 @pytest.mark.parametrize("kept", [0, 1 << 20])
@@ -120,7 +114,7 @@ def test_many_threads_read_the_same(tmp_path, packed, compressed, kept):
     path = packed(values, **PACK) if compressed else tmp_path / "a.fits"
     if not compressed:
         fits.PrimaryHDU(values).writeto(path)
-    plane, _ = opened(path, allowance=Allowance(kept))
+    plane, _ = opened(path, reading=Reading(kept))
     with ThreadPoolExecutor(8) as pool:
         for rows, part in zip(
             bands(plane.shape, 7), pool.map(plane.__getitem__, bands(plane.shape, 7)), strict=True

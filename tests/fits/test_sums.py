@@ -1,6 +1,7 @@
 """Sums of input files."""
 
 import gzip
+import os
 
 import numpy as np
 import pytest
@@ -9,8 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffdecor.errors import InputError
+from diffdecor.fits import reading, sums
 from diffdecor.fits.checksum import datasum
+from diffdecor.fits.reading import Reading
+from diffdecor.fits.stored import stored_pixels
 from diffdecor.fits.sums import InputSum
+from diffdecor.fitsfile import open_fits
 
 
 @settings(deadline=None)
@@ -94,19 +99,62 @@ def test_the_file_is_the_one_that_was_opened(tmp_path):
     assert opened() == before
 
 
-def test_a_sum_that_nobody_wants_is_not_finished(tmp_path, monkeypatch):
+@pytest.fixture
+def added(monkeypatch):
+    """Sizes of what sums read of files."""
+    sizes, read = [], os.preadv
+
+    def spied(descriptor, buffers, place):
+        sizes.append(len(buffers[0]))
+        return read(descriptor, buffers, place)
+
+    monkeypatch.setattr(sums.os, "preadv", spied)
+    return sizes
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i2", "u1"])
+def test_rows_that_were_read_are_not_read_again(tmp_path, monkeypatch, added, dtype):
+    monkeypatch.setattr(reading, "_FEW", 0)
     path = tmp_path / "a.fits"
-    fits.PrimaryHDU(np.ones((2000, 1000))).writeto(path)
-    read, opened = [], InputSum(path)
+    pixels = np.random.default_rng(1).integers(0, 200, (90, 52)).astype(dtype)
+    fits.PrimaryHDU(pixels).writeto(path)
+    expected = InputSum(path)()
+    seen = Reading()
+    with open_fits(path) as (hdus, _):
+        plane, again = (stored_pixels(hdus[0], path, seen) for _ in range(2))
+    for part in (plane[10:40], again[30:60], plane[85:90], plane[12:14]):
+        assert part.shape[1] == 52
+    added.clear()
+    assert InputSum(path, reading=seen)() == expected
+    rest = [10 * pixels[0].nbytes, 25 * pixels[0].nbytes, -pixels.nbytes % 2880]
+    assert added == [size for size in rest if size]
 
-    def spied(piece, *_where):
-        read.append(piece.size)
-        opened.cancel()
-        return piece.size
 
-    monkeypatch.setattr("diffdecor.fits.sums._read", spied)
-    opened()
-    assert len(read) == 1
+def test_rows_that_are_not_whole_words_are_read_again(tmp_path, added):
+    path = tmp_path / "a.fits"
+    pixels = np.arange(3003, dtype=np.uint8).reshape(1001, 3)
+    fits.PrimaryHDU(pixels).writeto(path)
+    seen = Reading()
+    with open_fits(path) as (hdus, _):
+        stored_pixels(hdus[0], path, seen)[0:1001]
+    added.clear()
+    assert InputSum(path, reading=seen)() == datasum(pixels)
+    assert added == [2 * 2880]
+
+
+def test_of_large_data_that_are_not_needed_samples_are_read(tmp_path, monkeypatch, added):
+    monkeypatch.setattr(sums, "_PIECE", 2880)
+    path = tmp_path / "a.fits"
+    pixels = np.random.default_rng(2).normal(size=(2, 40, 2880 // 8)).astype(np.float64)
+    fits.HDUList([fits.PrimaryHDU(pixels[0]), fits.ImageHDU(pixels[1])]).writeto(path)
+    before = InputSum(path, (1,))()
+    assert added == [2880] * (40 + 20)
+    pixels[1] += 1e-3  # noise that is different everywhere is noticed
+    fits.HDUList([fits.PrimaryHDU(pixels[0]), fits.ImageHDU(pixels[1])]).writeto(
+        path, overwrite=True
+    )
+    assert InputSum(path, (1,))() != before
+    assert InputSum(path)() == datasum(pixels)
 
 
 def test_missing_padding_counts_as_zeros(tmp_path):
