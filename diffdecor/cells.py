@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from diffdecor.config import DecorrelationConfig
 from diffdecor.core.grid import Cell, Window, cells_at, regular_cells
+from diffdecor.core.planes import ComputedPlane, Plane, RememberedPlane, windowed
 from diffdecor.errors import ConfigError
 from diffdecor.filtering import Field, Triple, filtered, result_variance
 from diffdecor.flagging import holes
@@ -142,16 +143,20 @@ class CellResult:
     ----------
     window : Window
         Its pixels.
-    image, variance : array (ny, nx)
+    image, variance : plane (ny, nx)
         Result and variance in them.
     """
 
     window: Window
-    image: NDArray[Any]
-    variance: NDArray[Any]
+    image: Plane
+    variance: Plane
+
+    def in_memory(self) -> CellResult:
+        """Return the same with arrays."""
+        return replace(self, image=np.asarray(self.image), variance=np.asarray(self.variance))
 
 
-def decorrelate_cells(
+def decorrelated_cells(
     triple: Triple,
     cells: Sequence[Cell],
     field: Field,
@@ -159,14 +164,14 @@ def decorrelate_cells(
     config: DecorrelationConfig,
     dtype: DTypeLike,
 ) -> list[CellResult]:
-    """Decorrelate every cell by itself, always from pristine input.
+    """Decorrelate every cell by itself, always from pristine input, as its rows are read.
 
     With zero edges a cell sees zeros beyond its border, as in LSST's code; else what lies there.
 
     Parameters
     ----------
     triple : Triple
-        The exposures.
+        The exposures; their planes had better remember rows, which cells side by side share.
     cells : sequence of Cell
         The cells.
     field : Field
@@ -183,26 +188,62 @@ def decorrelate_cells(
     list of CellResult
         In the order of the cells.
     """
-    results = []
     reach = field.filters.shape[-1] // 2 + max(
         max(member.stamps.shape[1:])
         for side in (field.science, field.template)
         for member in side.members
     )
+    results = []
     for number, cell in enumerate(cells):
         window = cell.outer if config.edges == "zero" else _grown(cell.inner, reach, triple.shape)
-        piece = triple.cut(window)
         at = slice(number, number + 1)
         one = Field(
             np.zeros(1), np.zeros(1), field.filters[at], field.science[at], field.template[at]
         )
-        shifted = [_shifted(box, window) for box in boxes]
-        image, _ = filtered(piece.difference, holes(piece, shifted, config), one.psi, config)
-        variance = result_variance(piece, one, config, dtype)
-        rows = slice(cell.inner.y0 - window.y0, cell.inner.y1 - window.y0)
-        columns = slice(cell.inner.x0 - window.x0, cell.inner.x1 - window.x0)
-        results.append(CellResult(cell.inner, image[rows][:, columns], variance[rows][:, columns]))
+        image, variance = _planes(triple.through(window), window, one, boxes, config, dtype)
+        results.append(
+            CellResult(
+                cell.inner,
+                _part(image, cell.inner, window),
+                _part(variance, cell.inner, window),
+            )
+        )
     return results
+
+
+def _planes(
+    piece: Triple,
+    window: Window,
+    one: Field,
+    boxes: Sequence[Box],
+    config: DecorrelationConfig,
+    dtype: DTypeLike,
+) -> tuple[ComputedPlane, ComputedPlane]:
+    """Return result and variance of a window.
+
+    They are prepared anew whenever rows are read: there may be thousands of cells.
+    """
+
+    def image(rows: slice) -> NDArray[Any]:
+        bad = RememberedPlane(holes(piece, [_shifted(box, window) for box in boxes], config))
+        return filtered(piece.difference, bad, one.psi, config)[0][rows]
+
+    def variance(rows: slice) -> NDArray[Any]:
+        return result_variance(piece, one, config, dtype)[rows]
+
+    return ComputedPlane(piece.shape, image), ComputedPlane(piece.shape, variance)
+
+
+def _part(plane: Plane, inner: Window, window: Window) -> ComputedPlane:
+    """Return the part of a window's plane that its cell has."""
+    rows, columns = (
+        slice(start - first, stop - first)
+        for start, stop, first in (
+            (inner.y0, inner.y1, window.y0),
+            (inner.x0, inner.x1, window.x0),
+        )
+    )
+    return windowed(plane, rows, columns)
 
 
 def _grown(window: Window, reach: int, shape: tuple[int, int]) -> Window:
@@ -222,14 +263,14 @@ def _shifted(box: Box, window: Window) -> Box:
     )
 
 
-def reduce_cells(
-    cells: Iterable[CellResult], shape: tuple[int, int], blend: str
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def reduced_cells(
+    cells: Sequence[CellResult], shape: tuple[int, int], blend: str
+) -> tuple[ComputedPlane, ComputedPlane]:
     """Make one image of the cells, as LSST's reducers do; NaN where there is no cell.
 
     Parameters
     ----------
-    cells : iterable of CellResult
+    cells : sequence of CellResult
         The cells.
     shape : tuple of int
         ``(ny, nx)`` of the image.
@@ -239,21 +280,48 @@ def reduce_cells(
 
     Returns
     -------
-    image, variance : array (ny, nx)
-        The planes.
+    image, variance : ComputedPlane
+        The planes; rows of either cost nothing once the other's have been read.
     """
-    image, variance = np.zeros(shape), np.zeros(shape)
-    count = np.zeros(shape, dtype=int)
-    for cell in cells:
-        place = cell.window.rows, cell.window.columns
+    both = RememberedPlane(
+        ComputedPlane(shape, lambda rows: _reduced(cells, rows, shape[1], blend))
+    )
+    return (
+        ComputedPlane(shape, lambda rows: both[rows][:, 0]),
+        ComputedPlane(shape, lambda rows: both[rows][:, 1]),
+    )
+
+
+def _reduced(cells: Sequence[CellResult], rows: slice, nx: int, blend: str) -> NDArray[np.float64]:
+    """Return rows of image and variance made of the cells, ``(n, 2, nx)``."""
+    total = np.zeros((rows.stop - rows.start, 2, nx))
+    count = np.zeros((len(total), nx), dtype=int)
+    for (lines, columns), pixels in _pixels(cells, rows):
         if blend == "copy":
-            image[place], variance[place], count[place] = cell.image, cell.variance, 1
+            total[lines, :, columns], count[lines, columns] = pixels, 1
             continue
-        known = ~(np.isnan(cell.image) | np.isnan(cell.variance))
+        known = ~np.isnan(pixels).any(axis=1)
         if blend == "sum":
             known[:] = True
-        image[place] += np.where(known, cell.image, 0.0)
-        variance[place] += np.where(known, cell.variance, 0.0)
-        count[place] += known
+        total[lines, :, columns] += np.where(known[:, np.newaxis], pixels, 0.0)
+        count[lines, columns] += known
     divisor = np.where(count > 0, count if blend in {"average", "none"} else 1, np.nan)
-    return image / divisor, variance / divisor
+    return np.asarray(total / divisor[:, np.newaxis])
+
+
+def _pixels(
+    cells: Sequence[CellResult], rows: slice
+) -> list[tuple[tuple[slice, slice], NDArray[Any]]]:
+    """Return where cells lie in some rows, and image and variance there, in the cells' order.
+
+    Cells side by side are worked out one after the other: they share the rows that are read.
+    """
+    here = [cell for cell in cells if cell.window.y0 < rows.stop and rows.start < cell.window.y1]
+    found = {}
+    for number in sorted(range(len(here)), key=lambda number: here[number].window.y0):
+        cell = here[number]
+        start, stop = max(rows.start, cell.window.y0), min(rows.stop, cell.window.y1)
+        inside = slice(start - cell.window.y0, stop - cell.window.y0)
+        place = slice(start - rows.start, stop - rows.start), cell.window.columns
+        found[number] = place, np.stack([cell.image[inside], cell.variance[inside]], axis=1)
+    return [found[number] for number in range(len(here))]

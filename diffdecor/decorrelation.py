@@ -121,6 +121,7 @@ def decorrelate(  # noqa: PLR0913  all but four are optional and named
     filled = prepared.into(image, mask, variance)
     planes = replace(exposure, image=image, mask=mask, variance=variance)
     result = result_of(prepared, planes, filled)
+    result = replace(result, cells=tuple(cell.in_memory() for cell in result.cells))
     if result.significance is None:
         return result
     ratio = np.empty(shape, np.float32)

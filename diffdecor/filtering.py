@@ -24,6 +24,7 @@ from diffdecor.core.planes import (
     constant_plane,
     in_pieces,
     part_of,
+    windowed,
 )
 from diffdecor.core.statistics import clipped_mean
 from diffdecor.core.variance import (
@@ -80,12 +81,20 @@ class Triple:
 
         return self._with_planes(inside, inside)
 
-    def remembered(self) -> Triple:
+    def through(self, window: Window) -> Triple:
+        """Return the same exposures within a window, whose rows are read when they are wanted."""
+
+        def inside(plane: Plane) -> Plane:
+            return windowed(plane, window.rows, window.columns)
+
+        return self._with_planes(inside, inside)
+
+    def remembered(self, *, masks: bool) -> Triple:
         """Return the same exposures, whose planes remember the rows that they gave last.
 
-        Those of masks are not worth the memory.
+        Those of masks are worth the memory only where the same rows are read many times.
         """
-        return self._with_planes(RememberedPlane, lambda mask: mask)
+        return self._with_planes(RememberedPlane, RememberedPlane if masks else lambda mask: mask)
 
     def _with_planes(
         self, change: Callable[[Plane], Plane], change_mask: Callable[[Plane], Plane]

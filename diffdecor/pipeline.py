@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from typing import Any
@@ -26,6 +26,7 @@ from diffdecor.errors import (
 from diffdecor.fits.atomic import atomic_output, check_output
 from diffdecor.fits.headers import squared_unit, wcs_cards
 from diffdecor.fits.stamps import Stamps
+from diffdecor.fits.streaming import in_memory
 from diffdecor.fits.variance import narrowed
 from diffdecor.fits.write import fitting_dtype, result_file
 from diffdecor.fitsfile import Header, each_opened_once
@@ -188,7 +189,7 @@ def _write(
         if result.significance is not None and file.significance is not None:
             ratio = (result.significance, file.significance)
             copy_planes([ratio], prepared.bands, prepared.threads)
-        file.append(*_cell_hdus(result.cells, exposure, dtype))
+        file.append(_cell_hdus(result.cells, exposure, dtype))
         found = {**figures, **result.figures}
         file.set_cards(record(job, sources(), found))
     return found
@@ -223,21 +224,19 @@ def _fresh(header: Header) -> Header:
 
 def _cell_hdus(
     cells: Sequence[CellResult], difference: Exposure, dtype: str
-) -> list[fits.ImageHDU]:
-    """Return the HDUs of separate cells: CELL_IMAGE and CELL_VARIANCE with one EXTVER each."""
-    hdus = []
+) -> Iterator[fits.ImageHDU]:
+    """Make the HDUs of separate cells: CELL_IMAGE and CELL_VARIANCE with one EXTVER each."""
     header = fits.Header() if difference.header is None else difference.header
     for number, cell in enumerate(cells, start=1):
-        for name, pixels in (("CELL_IMAGE", cell.image), ("CELL_VARIANCE", cell.variance)):
-            is_variance = name == "CELL_VARIANCE"
+        for name, plane in (("CELL_IMAGE", cell.image), ("CELL_VARIANCE", cell.variance)):
+            is_variance, pixels = name == "CELL_VARIANCE", in_memory(plane)
             values = narrowed(pixels, dtype) if is_variance else pixels.astype(dtype)
             hdu = fits.ImageHDU(values, name=name, ver=number)
             hdu.header.extend(_cell_wcs(wcs_cards(header), cell.window), unique=True)
             unit = str(header.get("BUNIT", "")).strip()
             if unit:
                 hdu.header["BUNIT"] = squared_unit(unit) if is_variance else unit
-            hdus.append(hdu)
-    return hdus
+            yield hdu
 
 
 def _cell_wcs(cards: Header, window: Window) -> Header:

@@ -13,11 +13,11 @@ from diffdecor.cells import (
     CellResult,
     cells_for,
     check_number,
-    decorrelate_cells,
+    decorrelated_cells,
     fwhm_unit,
     in_pixels,
     middle_of,
-    reduce_cells,
+    reduced_cells,
 )
 from diffdecor.checks import as_kernel, as_psf, check, empty_input, without_empty_variance
 from diffdecor.config import DecorrelationConfig
@@ -244,7 +244,7 @@ def _by_nodes(triple: Triple, way: Way, config: DecorrelationConfig) -> Prepared
     filters = compact_filters(*sides, score=config.score, threads=config.threads or cores())
     field = Field(nodes.x, nodes.y, filters.stamps, *sides, filters.tail)
     # From here on a band of rows of every input is wanted for several things, but read once.
-    triple = triple.remembered()
+    triple = triple.remembered(masks=False)
     bad = RememberedPlane(holes(triple, way.kernel.boxes, config))
     config, dtype = _with_precision(config, field)
     image, parts = filtered(triple.difference, bad, field.psi, config)
@@ -308,7 +308,7 @@ def _windows(nodes: Nodes, config: DecorrelationConfig, fwhm: float | None) -> l
 
 
 def _by_cells(triple: Triple, way: Way, config: DecorrelationConfig) -> Prepared:
-    """Decorrelate cell by cell, as LSST's spatial task does: at once, and in memory."""
+    """Prepare separate cells, as LSST's spatial task has them."""
     cells = cells_for(triple.shape, config, _fwhm(triple, config))
     positions = np.array([middle_of(cell.outer, config) for cell in cells])
     windows = [cell.outer for cell in cells]
@@ -320,8 +320,9 @@ def _by_cells(triple: Triple, way: Way, config: DecorrelationConfig) -> Prepared
     )
     boxes = way.kernel.boxes
     config, dtype = _with_precision(config, in_a_row)
-    results = decorrelate_cells(triple, cells, in_a_row, boxes, config, dtype)
-    planes = reduce_cells(results, triple.shape, config.blend)
+    remembered = triple.remembered(masks=True)
+    results = decorrelated_cells(remembered, cells, in_a_row, boxes, config, dtype)
+    planes = reduced_cells(results, triple.shape, config.blend)
     inner = [cell.inner for cell in cells]
     bad = holes(triple, boxes, config)
     prepared = _prepared(triple, way, in_a_row, positions, (levels, inner), bad, planes)

@@ -191,6 +191,27 @@ def part_of(plane: Plane, rows: slice, columns: slice) -> NDArray[Any]:
     return np.concatenate([plane[piece][:, columns] for piece in pieces(rows, plane.shape[1])])
 
 
+def windowed(plane: Plane, rows: slice, columns: slice) -> ComputedPlane:
+    """Return a part of a plane as a plane of its own, whose rows are read when they are wanted.
+
+    Parameters
+    ----------
+    plane : plane (ny, nx)
+        The plane.
+    rows, columns : slice
+        Which part.
+
+    Returns
+    -------
+    ComputedPlane
+        Of the shape of the part.
+    """
+    shape = rows.stop - rows.start, columns.stop - columns.start
+    return ComputedPlane(
+        shape, lambda part: plane[rows.start + part.start : rows.start + part.stop][:, columns]
+    )
+
+
 def pieces(rows: slice, nx: int) -> list[slice]:
     """Cut rows of a plane into some that stay in the processor's cache.
 

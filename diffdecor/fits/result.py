@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from astropy.io import fits
@@ -69,7 +70,7 @@ class ResultFile:
         self._descriptor = descriptor
         self._primary = primary
         self._cards = cards
-        self._further: list[Hdu] = []
+        self._further: Iterable[Hdu] = ()
         known = len(_extended(primary, cards).header.tostring(endcard=False, padding=False))
         self._room = padded(known + 80 * (cards_room + _OWN_CARDS))
         self._parts, self._end = _laid_out(descriptor, planes, self._room)
@@ -84,9 +85,9 @@ class ResultFile:
         """Set the cards for the primary header; they replace those of the same keyword."""
         self._cards = cards
 
-    def append(self, *hdus: Hdu) -> None:
-        """Add HDUs to the end of the file."""
-        self._further += hdus
+    def append(self, hdus: Iterable[Hdu]) -> None:
+        """Add HDUs to the end of the file; they may be made as they are written."""
+        self._further = chain(self._further, hdus)
 
     def finish(self, *hdus: Hdu) -> None:
         """Write headers, checksums and further HDUs.
@@ -106,7 +107,7 @@ class ResultFile:
         for header, place, plane in self._parts:
             write_at(self._descriptor, header_with_sums(header, plane.finished_sum()), place)
         end = self._end
-        for hdu in (*hdus, *self._further):
+        for hdu in chain(hdus, self._further):
             content = _alone(hdu)
             write_at(self._descriptor, content, end)
             end += len(content)

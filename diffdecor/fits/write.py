@@ -158,7 +158,7 @@ def write_result(  # noqa: PLR0913  all but two are optional and named
             if plane is not None and output is not None:
                 for rows in bands(plane.shape):
                     output[rows] = plane[rows]
-        result.append(*extra)
+        result.append(extra)
 
 
 def fitting_dtype(variance: Plane, dtype: str) -> str:

@@ -80,7 +80,7 @@ def test_types_of_the_planes(tmp_path):
     with result_file(path, exposure, **options) as result:
         _fill(result, exposure)
         result.significance[0:9] = exposure.image / 7
-        result.append(fits.ImageHDU(np.ones((3, 3)), name="CELL_IMAGE", ver=2))
+        result.append([fits.ImageHDU(np.ones((3, 3)), name="CELL_IMAGE", ver=2)])
     with fits.open(path, checksum=True) as hdus:
         bits = {hdu.name: hdu.header["BITPIX"] for hdu in hdus[1:]}
         assert bits == {"IMAGE": -64, "MASK": 32, "VARIANCE": -32, "SIGNIF": -32, "CELL_IMAGE": -64}
