@@ -226,7 +226,7 @@ def _planes(
 
     def image(rows: slice) -> NDArray[Any]:
         bad = RememberedPlane(holes(piece, [_shifted(box, window) for box in boxes], config))
-        return filtered(piece.difference, bad, one.psi, config)[0][rows]
+        return filtered(piece.difference, bad, one, config)[0][rows]
 
     def variance(rows: slice) -> NDArray[Any]:
         return result_variance(piece, one, config, dtype)[rows]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from diffdecor.core.grid import Window
 from diffdecor.core.kernelfield import KernelField
 from diffdecor.core.masks import constant_filled, locally_filled
 from diffdecor.core.noise import AnySide, NoiseSide
+from diffdecor.core.parallel import once
 from diffdecor.core.planes import (
     ComputedPlane,
     Plane,
@@ -34,6 +34,13 @@ from diffdecor.core.variance import (
     weighted_variance,
 )
 from diffdecor.images import Exposure
+
+_LOUD = 1e5
+"""Pixels so many sigma from zero make single precision too coarse for those around them."""
+_LOUD_VARIANCE = 1e3
+"""Variances so many times that of the sky do the same to those around them."""
+_IMPOSSIBLE = 1e15
+"""No pixel is so many sigma from zero: who wrote it means that there is none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +102,22 @@ class Triple:
         Those of masks are worth the memory only where the same rows are read many times.
         """
         return self._with_planes(RememberedPlane, RememberedPlane if masks else lambda mask: mask)
+
+    def with_possible_pixels(self, field: Field) -> Triple:
+        """Return the same exposures; pixels of the difference that cannot be pixels are NaN.
+
+        Numbers like 1e30, 1e15 sigma or more from zero, stand for missing data.
+        """
+        image, limit = self.difference.image, _IMPOSSIBLE * float(np.sqrt(field.power.max()))
+
+        def read(rows: slice) -> NDArray[Any]:
+            pixels = _floats(image[rows])
+            with np.errstate(over="ignore"):  # the limit may be beyond the pixels' precision
+                wrong = (np.abs(pixels) >= limit) & ~np.isinf(pixels)
+            return np.where(wrong, np.nan, pixels) if wrong.any() else pixels
+
+        possible = ComputedPlane(self.shape, read)
+        return replace(self, difference=replace(self.difference, image=possible))
 
     def _with_planes(
         self, change: Callable[[Plane], Plane], change_mask: Callable[[Plane], Plane]
@@ -165,7 +188,7 @@ class Field:
 
 
 def filtered(
-    difference: Exposure, bad: Plane, psi: KernelField, config: DecorrelationConfig
+    difference: Exposure, bad: Plane, field: Field, config: DecorrelationConfig
 ) -> tuple[ComputedPlane, list[slice]]:
     """Return the decorrelated pixels of a difference; its holes are as they were.
 
@@ -175,8 +198,8 @@ def filtered(
         The difference.
     bad : plane (ny, nx)
         Its holes.
-    psi : KernelField
-        Decorrelation kernels.
+    field : Field
+        Filters and noise.
     config : DecorrelationConfig
         How to fill, what lies beyond the border, and the precision.
 
@@ -188,9 +211,10 @@ def filtered(
         Rows that are best worked out together.
     """
     convolution = Convolution(
-        (_filled_difference(difference, bad, config), psi),
+        (_filled_difference(difference, bad, config), field.psi),
         edges=config.edges,  # type: ignore[arg-type]
         precision=config.precision,  # type: ignore[arg-type]
+        loud=_LOUD * float(np.sqrt(field.power.min())),
     )
 
     def read(rows: slice) -> NDArray[Any]:
@@ -210,7 +234,7 @@ def _filled_difference(
     pixels = ComputedPlane(difference.shape, lambda rows: _floats(difference.image[rows]))
     if config.fill == "mean":
         return constant_filled(pixels, _mean(pixels))
-    return locally_filled(pixels, bad, cache(lambda: _background(pixels, bad)))
+    return locally_filled(pixels, bad, once(lambda: _background(pixels, bad)))
 
 
 def _floats(pixels: NDArray[Any]) -> NDArray[Any]:
@@ -314,10 +338,12 @@ def _convolved(
     sources: Sequence[_Source], field: Field, config: DecorrelationConfig, dtype: DTypeLike
 ) -> ComputedPlane:
     double = np.dtype(dtype) == np.float64
+    levels = np.concatenate([source.side.level for source in sources])
     part = full_variance(
         *((_filled_variance(source, config), field.squares(source.side)) for source in sources),
         edges=config.edges,  # type: ignore[arg-type]
         precision="double" if double else "single",
+        loud=_LOUD_VARIANCE * float(levels.min()),
     )
     return _with_missing(part, sources)
 

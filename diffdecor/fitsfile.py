@@ -26,13 +26,19 @@ from numpy.typing import NDArray
 from diffdecor.errors import InputError
 from diffdecor.paths import Extension, split_extension
 from diffdecor.pixels import scaling_of
-from diffdecor.unpack import open_unpacked
+from diffdecor.unpack import Identity, Unpacked, identity_of, open_unpacked
 
 logger = logging.getLogger(__name__)
+
+try:  # it is no public name
+    from astropy.io.fits.hdu.compressed._compression import CfitsioException
+except ImportError:
+    CfitsioException = OSError
 
 # What astropy raises on bytes that are not the FITS they claim to be. (A name is unbound in it
 # where a table has a TDIM and a damaged TFORM.)
 UNREADABLE = (
+    CfitsioException,
     OSError,
     EOFError,
     ValueError,
@@ -117,7 +123,26 @@ def file_of(hdu: Hdu) -> BinaryIO | None:
         an HDU that is in no file.
     """
     found = (_fileinfo(hdu) or {}).get("file")
-    return None if found is None or found.compression else _files.get(found)
+    if found is None or found.compression or found not in _files:
+        return None
+    return _files[found].content
+
+
+def identity_of_file(hdu: Hdu) -> Identity | None:
+    """Return what tells the file of an HDU from one that has replaced it since.
+
+    Parameters
+    ----------
+    hdu : HDU
+        Of a file opened with `open_fits` that is still open.
+
+    Returns
+    -------
+    tuple of int or None
+        Of the file as it was when it was opened. None for an HDU that is in no file.
+    """
+    found = (_fileinfo(hdu) or {}).get("file")
+    return _files[found].identity if found in _files else None
 
 
 @contextmanager
@@ -295,8 +320,7 @@ class _Kept:
 
     def hdus(self, path: Path) -> Hdus:
         """Return the HDUs of a file."""
-        found = path.stat()
-        key = path.absolute(), found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+        key = path.absolute(), *identity_of(path.stat())
         if key not in self._hdus:
             self._hdus[key] = self._stack.enter_context(_opened(path))
         return self._hdus[key]
@@ -304,7 +328,7 @@ class _Kept:
 
 _kept: ContextVar[_Kept | None] = ContextVar("kept", default=None)
 # The files that are open, by astropy's name for them.
-_files: WeakKeyDictionary[Any, BinaryIO] = WeakKeyDictionary()
+_files: WeakKeyDictionary[Any, Unpacked] = WeakKeyDictionary()
 
 
 @contextmanager
@@ -319,9 +343,10 @@ def _opened(path: Path) -> Iterator[Hdus]:
 def _load(path: Path, stack: ExitStack) -> Hdus:
     """Open the file and read all headers: only then is it known to be complete."""
     try:
-        file = stack.enter_context(open_unpacked(path))
+        file = open_unpacked(path)
+        stack.enter_context(file.content)
         # Unscaled: astropy leaves pixels equal to BLANK = 0 as they are.
-        hdus = fits.open(file, memmap=False, do_not_scale_image_data=True)
+        hdus = fits.open(file.content, memmap=False, do_not_scale_image_data=True)
         stack.enter_context(hdus)
         for hdu in hdus:
             if hdu.size < 0:  # astropy would read the same header for ever

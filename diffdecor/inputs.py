@@ -30,7 +30,7 @@ from diffdecor.fitsfile import (
     tolerant,
 )
 from diffdecor.images import Exposure
-from diffdecor.job import VERSION_CARD, Job
+from diffdecor.job import VERSION_CARD, Job, found_file
 from diffdecor.kernels.model import MatchingKernel
 from diffdecor.kernels.registry import read_kernel
 from diffdecor.options import INVERSE_SUM
@@ -64,9 +64,12 @@ class Inputs:
         What the science image was correlated with, if that is not its PSF.
     science_members, template_members : tuple of Member
         Images that were convolved themselves, or added up.
+    files : mapping of str to str
+        Every file that is read, by its role: those that the job names, those that stacks list, and
+        those of kernels that were found through another file.
     unneeded : mapping of str to tuple of int
-        0-based numbers of the HDUs that the result does not depend on, in the files of "science",
-        "template" and "difference".
+        0-based numbers of the HDUs that the pixels of the result do not depend on, in the files of
+        "science", "template" and "difference".
     reading : Reading
         What was read of the files.
     """
@@ -77,6 +80,7 @@ class Inputs:
     preconvolution: PointSpreadFunction | None = None
     science_members: tuple[Member, ...] = ()
     template_members: tuple[Member, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
     unneeded: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     reading: Reading = field(default_factory=Reading)
 
@@ -111,11 +115,8 @@ def _read_inputs(job: Job, reading: Reading) -> Inputs:
     for other in (template, difference):
         check_same_shape(science, other)
         check_same_sky(science, other)
-    members = {
-        role: read_members(job, role, exposure, reading)
-        for role, exposure in (("science", science), ("template", template))
-    }
-    has_own = any(member.kernel for side in members.values() for member in side)
+    sides = [read_members(job, role, opened[role].exposure, reading) for role in ROLES[:2]]
+    has_own = any(member.kernel for side in sides for member in side.members)
     kernel = None if has_own and job.kernel is None else _kernel(job, difference)
     if kernel is not None:
         config = with_known_scales(config, kernel, difference.shape)
@@ -124,8 +125,9 @@ def _read_inputs(job: Job, reading: Reading) -> Inputs:
         kernel=kernel,
         config=config,
         preconvolution=_preconvolution(job),
-        science_members=members["science"],
-        template_members=members["template"],
+        science_members=sides[0].members,
+        template_members=sides[1].members,
+        files=job.inputs | sides[0].files | sides[1].files | _found(job, kernel),
         unneeded={role: opened[role].unneeded for role in ROLES},
         reading=reading,
     )
@@ -223,6 +225,15 @@ def _read_kernel(job: Job, config: DecorrelationConfig) -> MatchingKernel:
         center=job.files.kernel_center,
         **{name: None if value == INVERSE_SUM else value for name, value in given.items()},
     )
+
+
+def _found(job: Job, kernel: MatchingKernel | None) -> dict[str, str]:
+    """Return the file of the kernel, where one that the job names only leads to it."""
+    if kernel is None:
+        return {}
+    if job.kernel is None:
+        return found_file("kernel", kernel, job.difference)
+    return found_file("kernel_found", kernel, job.kernel)
 
 
 def _kernel(job: Job, difference: Exposure) -> MatchingKernel:

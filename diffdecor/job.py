@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from astropy.io import fits
@@ -16,20 +17,27 @@ from diffdecor.fits.headers import cards_to_header
 from diffdecor.fits.reading import Reading
 from diffdecor.fits.sums import InputSum
 from diffdecor.fitsfile import Header, open_fits
+from diffdecor.kernels.model import MatchingKernel
 from diffdecor.options import Declared, options, recorded_options
+from diffdecor.paths import split_extension
 
 VERSION_CARD = Card("version", "DDVERS", "", "version of diffdecor that made this")
+_SUM = "sum of its data, and of BSCALE, BZERO, BLANK"
 SOURCE_CARDS = (
     Card("science", "DDSCI", "", "science file"),
-    Card("science_sum", "DDSCISUM", "", "sum of its data units, as DATASUM"),
+    Card("science_sum", "DDSCISUM", "", _SUM),
     Card("template", "DDTMP", "", "template file"),
-    Card("template_sum", "DDTMPSUM", "", "sum of its data units, as DATASUM"),
+    Card("template_sum", "DDTMPSUM", "", _SUM),
     Card("difference", "DDDIF", "", "difference file"),
-    Card("difference_sum", "DDDIFSUM", "", "sum of its data units, as DATASUM"),
-    Card("kernel", "DDKER", "", "kernel file"),
-    Card("kernel_sum", "DDKERSUM", "", "sum of its data units, as DATASUM"),
-    Card("others_sum", "DDOTHSUM", "", "sums of the files of noise, masks, PSFs"),
+    Card("difference_sum", "DDDIFSUM", "", _SUM),
+    Card("kernel", "DDKER", "", "kernel file, if it is not the difference"),
+    Card("kernel_sum", "DDKERSUM", "", "sum of its data, and of its cards"),
+    Card("others_sum", "DDOTHSUM", "", "sums of noise, masks, PSFs, stacks, in order"),
 )
+_NAMED = ("science", "template", "difference", "kernel")
+"""Roles of the files that have cards of their own."""
+_CONFIGURATION = "configuration"
+"""Role of a file that is read, but does not count: the options in it do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,23 +73,15 @@ class Job:
     overwrite: bool = False
 
     @property
-    def other_inputs(self) -> list[str]:
-        """Files of noise, masks, PSFs and the like."""
-        names = [getattr(self.files, item.name) for item in options(FilesConfig)]
-        metavars = [item.option.metavar for item in options(FilesConfig)]
-        others = [name for name, kind in zip(names, metavars, strict=True) if kind == "FILE"]
-        return [*filter(None, others), *self._centroid_file]
-
-    @property
-    def _centroid_file(self) -> list[str]:
+    def inputs(self) -> dict[str, str]:
+        """Every file that is named, by its role: what the job or its options call it."""
+        files = {role: getattr(self, role) for role in (*_NAMED, _CONFIGURATION)}
+        for item in options(FilesConfig):
+            if item.option.metavar == "FILE":
+                files[item.name] = getattr(self.files, item.name)
         centroids = self.decorrelation.cell_centroids
-        return [centroids] if isinstance(centroids, str) else []
-
-    @property
-    def inputs(self) -> list[str]:
-        """Every file that is read."""
-        others = filter(None, [self.kernel, self.configuration])
-        return [self.science, self.template, self.difference, *others, *self.other_inputs]
+        files["cell_centroids"] = centroids if isinstance(centroids, str) else None
+        return {role: file for role, file in files.items() if file}
 
 
 @dataclass(frozen=True)
@@ -130,45 +130,86 @@ def _recorded(value: object, item: Declared) -> object:
     return Path(str(value)).name if is_file else value
 
 
+def found_file(role: str, kernel: MatchingKernel, named: str) -> dict[str, str]:
+    """Return the file that a kernel is really in, where the file that was named only leads to it.
+
+    Parameters
+    ----------
+    role : str
+        What the file is for.
+    kernel : MatchingKernel
+        The kernel.
+    named : str
+        The file that was to be read.
+
+    Returns
+    -------
+    dict of str to str
+        The file by its role; empty if it is the one that was named.
+    """
+    file = split_extension(kernel.name)[0]
+    # Formats of other packages may call their kernels anything.
+    is_other = file != split_extension(named)[0] and file.is_file()
+    return {role: kernel.name} if is_other else {}
+
+
 def input_sums(
-    job: Job, unneeded: Mapping[str, Collection[int]], reading: Reading
-) -> dict[str, InputSum]:
+    job: Job,
+    files: Mapping[str, str],
+    unneeded: Mapping[str, Collection[int]],
+    reading: Reading,
+) -> dict[str, Callable[[], int]]:
     """Open the input files to add them up.
 
     Parameters
     ----------
     job : Job
         The job.
+    files : mapping of str to str
+        Every file that is read, by its role.
     unneeded : mapping of str to collection of int
-        HDUs of science image, template and difference that the result does not depend on.
+        HDUs that the pixels of the result do not depend on, by role of the file.
     reading : Reading
         What is read of the files for another reason need not be read again.
 
     Returns
     -------
-    dict of str to InputSum
-        By file name.
+    dict of str to callable
+        What gives the sum of a file, by its role.
 
     Raises
     ------
     InputError
         If a file cannot be read.
     """
-    sums = {file: InputSum(file, reading=reading) for file in job.other_inputs}
-    for role, file in _named(job).items():
-        sums[file] = InputSum(file, unneeded.get(role, ()), reading)
-    return sums
+
+    @cache
+    def opened(file: Path, hdus: tuple[int, ...], *, all_cards: bool) -> Callable[[], int]:
+        return cache(InputSum(file, hdus, reading, all_cards=all_cards))
+
+    return {
+        role: opened(
+            split_extension(file)[0],
+            tuple(unneeded.get(role, ())),
+            # Without a file of its own the kernel is in the difference, or is found through it.
+            all_cards="kernel" in role or (role == "difference" and job.kernel is None),
+        )
+        for role, file in files.items()
+        if role != _CONFIGURATION
+    }
 
 
-def source_values(job: Job, sums: Mapping[str, Callable[[], int]]) -> dict[str, object]:
+def source_values(
+    files: Mapping[str, str], sums: Mapping[str, Callable[[], int]]
+) -> dict[str, object]:
     """Return names and sums of the input files by keyword.
 
     Parameters
     ----------
-    job : Job
-        The job.
+    files : mapping of str to str
+        Every file that is read, by its role.
     sums : mapping of str to callable
-        What gives the sum of a file, by its name.
+        What gives the sum of a file, by its role.
 
     Returns
     -------
@@ -177,19 +218,17 @@ def source_values(job: Job, sums: Mapping[str, Callable[[], int]]) -> dict[str, 
     """
     by_name = {card.name: card.keyword for card in SOURCE_CARDS}
     values: dict[str, object] = {}
-    for role, file in _named(job).items():
-        values[by_name[role]] = Path(file).name
-        values[by_name[f"{role}_sum"]] = str(sums[file]())
-    others = sorted(set(job.other_inputs))
+    others = []
+    for role, file in files.items():
+        if role in _NAMED:
+            values[by_name[role]] = Path(file).name
+            values[by_name[f"{role}_sum"]] = str(sums[role]())
+        elif role != _CONFIGURATION:
+            # In order of their roles: the same files in other roles are another job.
+            others.append(str(sums[role]()))
     if others:
-        values[by_name["others_sum"]] = " ".join(str(sums[file]()) for file in others)
+        values[by_name["others_sum"]] = " ".join(others)
     return values
-
-
-def _named(job: Job) -> dict[str, str]:
-    """Return the input files that have cards of their own, by role."""
-    named = {"science": job.science, "template": job.template, "difference": job.difference}
-    return named | ({"kernel": job.kernel} if job.kernel else {})
 
 
 def is_done(job: Job, sources: Callable[[], Mapping[str, object]]) -> bool:

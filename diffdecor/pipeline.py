@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
+import numpy as np
 from astropy.io import fits
 
 from diffdecor.cards import FIGURE_CARDS
@@ -77,12 +78,10 @@ def run_job(job: Job) -> Outcome:
     with each_opened_once():
         job = with_companions(job)
         inputs = read_inputs(job)
-        sums = input_sums(job, inputs.unneeded, inputs.reading)
-    sources = cache(partial(source_values, job, sums))
-    # A difference may name the file of its kernel: an input that nobody has named to us.
-    never = [*job.inputs, inputs.kernel.name] if inputs.kernel else job.inputs
+        sums = input_sums(job, inputs.files, inputs.unneeded, inputs.reading)
+    sources = cache(partial(source_values, inputs.files, sums))
     try:
-        check_output(job.output, overwrite=job.overwrite, inputs=never)
+        check_output(job.output, overwrite=job.overwrite, inputs=inputs.files.values())
         figures = _verified(job, inputs)
         prepared = prepare(
             *inputs.triple.exposures,
@@ -92,7 +91,7 @@ def run_job(job: Job) -> Outcome:
             science_members=inputs.science_members,
             template_members=inputs.template_members,
         )
-        figures |= _write(job, prepared, figures, sources, never)
+        figures |= _write(job, prepared, figures, sources, inputs.files)
     except OutputExistsError:  # now, or since another process has finished it
         if job.overwrite or not is_done(job, sources):
             raise
@@ -166,11 +165,12 @@ def _write(
     prepared: Prepared,
     figures: Mapping[str, object],
     sources: Callable[[], dict[str, object]],
-    never: Sequence[str],
+    inputs: Mapping[str, str],
 ) -> dict[str, object]:
     """Work the result out, band by band into the output file; return its figures."""
-    exposure, dtype = prepared.exposure, job.files.dtype
-    widest = source_values(job, defaultdict(lambda: lambda: 2**32 - 1))
+    exposure = prepared.exposure
+    dtype, variance_dtype = _dtypes(prepared, job.files.dtype)
+    widest = source_values(inputs, defaultdict(lambda: lambda: 2**32 - 1))
     with result_file(
         job.output,
         replace(exposure, header=_fresh(exposure.header)),
@@ -178,10 +178,10 @@ def _write(
         cards_room=len(FIGURE_CARDS),
         psi=_psi(prepared),
         dtype=dtype,
-        variance_dtype=_variance_dtype(prepared, dtype),
+        variance_dtype=variance_dtype,
         significance=prepared.config.significance and prepared.filtering is not None,
         overwrite=job.overwrite,
-        inputs=never,
+        inputs=inputs.values(),
     ) as file:
         filled = prepared.into(file.image, file.mask, file.variance)
         planes = replace(exposure, image=file.image, mask=file.mask, variance=file.variance)
@@ -204,14 +204,18 @@ def _psi(prepared: Prepared) -> Stamps | None:
     return Stamps(stamps=filters, positions=positions, origin=(middle, middle))
 
 
-def _variance_dtype(prepared: Prepared, dtype: str) -> str:
-    """Return the type of the variance: double where single precision has no such numbers."""
+def _dtypes(prepared: Prepared, dtype: str) -> tuple[str, str]:
+    """Return the types of image and variance: double where single has no such numbers."""
     variance, filtering = prepared.exposure.variance, prepared.filtering
-    if variance is None or dtype == "float64":
-        return dtype
+    if dtype == "float64":
+        return dtype, dtype
     if filtering is None:
-        return fitting_dtype(variance, dtype)
-    return dtype if single_holds(filtering.field.power) else "float64"
+        return dtype, dtype if variance is None else fitting_dtype(variance, dtype)
+    power = filtering.field.power
+    return (
+        dtype if single_holds(np.sqrt(power)) else "float64",
+        dtype if single_holds(power) else "float64",
+    )
 
 
 def _fresh(header: Header) -> Header:

@@ -244,10 +244,10 @@ def _by_nodes(triple: Triple, way: Way, config: DecorrelationConfig) -> Prepared
     filters = compact_filters(*sides, score=config.score, threads=config.threads or cores())
     field = Field(nodes.x, nodes.y, filters.stamps, *sides, filters.tail)
     # From here on a band of rows of every input is wanted for several things, but read once.
-    triple = triple.remembered(masks=False)
+    triple = triple.with_possible_pixels(field).remembered(masks=False)
     bad = RememberedPlane(holes(triple, way.kernel.boxes, config))
     config, dtype = _with_precision(config, field)
-    image, parts = filtered(triple.difference, bad, field.psi, config)
+    image, parts = filtered(triple.difference, bad, field, config)
     planes = image, result_variance(triple, field, config, dtype)
     prepared = _prepared(triple, way, field, positions, (levels, windows), bad, planes)
     return replace(prepared, bands=parts)
@@ -320,6 +320,7 @@ def _by_cells(triple: Triple, way: Way, config: DecorrelationConfig) -> Prepared
     )
     boxes = way.kernel.boxes
     config, dtype = _with_precision(config, in_a_row)
+    triple = triple.with_possible_pixels(in_a_row)
     remembered = triple.remembered(masks=True)
     results = decorrelated_cells(remembered, cells, in_a_row, boxes, config, dtype)
     planes = reduced_cells(results, triple.shape, config.blend)

@@ -6,17 +6,33 @@ import gzip
 import os
 import tempfile
 from collections.abc import Iterable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from diffdecor.errors import InputError
 
 GZIP_MAGIC = b"\x1f\x8b"
 _PIECE = 1 << 20
 
+Identity = tuple[int, ...]
+"""Tells a file from the one that takes its name later, and from itself once it is written to."""
 
-def open_unpacked(path: Path) -> BinaryIO:
+
+class Unpacked(NamedTuple):
+    """What can be read of a file, and which file it was."""
+
+    content: BinaryIO
+    identity: Identity
+
+
+def identity_of(found: os.stat_result) -> Identity:
+    """Return what tells a file from another one that has or had the same name."""
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def open_unpacked(path: Path) -> Unpacked:
     """Open a file for reading; of a gzipped one its content, complete and checked.
 
     Parameters
@@ -26,8 +42,10 @@ def open_unpacked(path: Path) -> BinaryIO:
 
     Returns
     -------
-    BinaryIO
+    content : BinaryIO
         At its start. What was unpacked is gone when it is closed.
+    identity : tuple of int
+        That of the file itself.
 
     Raises
     ------
@@ -36,11 +54,16 @@ def open_unpacked(path: Path) -> BinaryIO:
     OSError, EOFError, zlib.error
         If it cannot be read, or is damaged.
     """
-    with path.open("rb") as file:
-        if file.read(len(GZIP_MAGIC)) != GZIP_MAGIC:
-            return path.open("rb")
-    with gzip.open(path) as stream:
-        return _on_disk(iter(partial(stream.read, _PIECE), b""), path)
+    with ExitStack() as stack:
+        file = stack.enter_context(path.open("rb"))
+        identity = identity_of(os.fstat(file.fileno()))
+        packed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+        file.seek(0)
+        if packed:
+            stream = stack.enter_context(gzip.open(file))
+            return Unpacked(_on_disk(iter(partial(stream.read, _PIECE), b""), path), identity)
+        stack.pop_all()  # it stays open
+        return Unpacked(file, identity)
 
 
 def _on_disk(pieces: Iterable[bytes], path: Path) -> BinaryIO:

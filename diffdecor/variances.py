@@ -126,6 +126,8 @@ def _levels_in_a_row(
         values = usable_variances(exposure, [rows], ignore, columns)
         if not held.size:
             held = np.empty((len(windows), largest), dtype=values.dtype)
+        # Rows whose numbers do not fit single precision come in double precision.
+        held = held.astype(np.result_type(held, values), copy=False)
         for row, window in zip(held, windows, strict=True):
             part = values[:, window.x0 - left : window.x1 - left]
             begin = (rows.start - top) * part.shape[1]

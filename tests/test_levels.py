@@ -87,6 +87,24 @@ def test_levels_of_windows_are_the_clipped_means_in_them(monkeypatch, threads):
         np.testing.assert_allclose(levels, expected, rtol=1e-12)
 
 
+def test_rows_may_need_more_precision_than_those_before(monkeypatch):
+    """Numbers too small for single precision come in double precision, and NaN before them not."""
+    monkeypatch.setattr(variances, "_BAND_PIXELS", 1000)
+    tiny = np.full((40, 100), 1e-58)
+    tiny[:15] = np.nan
+
+    class Plane:
+        shape = tiny.shape
+
+        def __getitem__(self, rows):
+            pixels = tiny[rows]
+            return pixels.astype(np.float32) if np.isnan(pixels).all() else pixels
+
+    image = Exposure(image=tiny, variance=Plane())
+    windows = [Window(0, 50, 0, 40), Window(50, 100, 0, 40)]
+    np.testing.assert_allclose(window_levels(image, windows, ()), 1e-58)
+
+
 def test_rows_of_windows_beside_each_other_are_read_once():
     image = exposure()
     windows = [Window(x0, x0 + 40, y0, y0 + 50) for x0 in (0, 40, 80) for y0 in (0, 50, 100)]

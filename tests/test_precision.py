@@ -5,12 +5,17 @@ from dataclasses import replace
 import numpy as np
 import oracle
 import pytest
-from numpy.testing import assert_array_equal
+from astropy.io import fits
+from numpy.testing import assert_allclose, assert_array_equal
 
 from diffdecor import DecorrelationConfig, Exposure, decorrelate
+from diffdecor.core.convolve import convolved
+from diffdecor.core.kernelfield import KernelField
 from diffdecor.core.noise import NoiseSide, white_side
 from diffdecor.core.whitening import compact_filters
+from diffdecor.job import Job
 from diffdecor.kernels.model import StampKernel
+from diffdecor.pipeline import run_job
 
 S, T = 2.0, 1.0
 SHAPE = (700, 900)
@@ -71,6 +76,52 @@ def test_single_precision_away_from_stars(errors):
 def test_single_precision_near_stars_of_ten_million_counts(errors):
     found, _ = errors
     assert np.abs(found["single"]).max() < 5e-7 * PEAK
+
+
+def test_the_sky_beside_bright_stars_is_as_good_as_any(errors):
+    """Rounding is a share of the brightest pixel of a tile: such tiles are in double precision."""
+    found, _ = errors
+    assert_allclose(found["single"], found["double"], rtol=0, atol=1e-7 * PEAK)
+    y, x = np.indices(SHAPE)
+    beside = np.min([np.hypot(x - sx, y - sy) for sx, sy in STARS], axis=0) > 30
+    assert np.abs(found["single"][beside]).max() < 1e-3 * SIGMA
+
+
+@pytest.mark.parametrize("mode", ["whole", "grid"])
+@pytest.mark.parametrize("value", [1e30, -3.4028e38, -1.797e308, 1e39])
+def test_numbers_that_stand_for_no_data_spoil_nothing(mode, value):
+    image = np.random.default_rng(6).normal(3, SIGMA, (300, 400))
+    spoilt = image.copy()
+    spoilt[150, 200] = value
+    images = [image, spoilt] if abs(value) > 3.5e38 else [image.astype("f4"), spoilt.astype("f4")]
+    clean, result = (whitened(one, KERNEL, mode=mode) for one in images)
+    y, x = np.indices(image.shape)
+    far = np.hypot(x - 200, y - 150) > 40
+    assert np.abs(result.image - clean.image)[far].max() < 1e-4 * SIGMA
+    assert np.isnan(result.image[150, 200])
+    assert np.isnan(result.image).sum() == 1
+    assert result.mask[150, 200] & result.mask_planes.value(["NO_DATA"])
+
+
+def test_a_pixel_of_any_possible_brightness_spoils_only_what_is_near():
+    image = np.random.default_rng(7).normal(3, SIGMA, (300, 400)).astype(np.float32)
+    bright = image.copy()
+    bright[150, 200] = 1e9
+    clean, result = (whitened(one, KERNEL, mode="whole") for one in (image, bright))
+    y, x = np.indices(image.shape)
+    far = np.hypot(x - 200, y - 150) > 60
+    assert np.abs(result.image - clean.image)[far].max() < 1e-2 * SIGMA
+
+
+def test_the_full_variance_beside_bright_stars():
+    variance = np.random.default_rng(8).uniform(90, 110, (400, 500)).astype(np.float32)
+    variance[200, 250] = 1e9
+    full = {}
+    for precision in ("single", "double"):
+        planes = [Exposure(image=variance, variance=variance) for _ in range(3)]
+        config = DecorrelationConfig(mode="whole", variance="full", precision=precision)
+        full[precision] = decorrelate(*planes, KERNEL, config=config).exposure.variance
+    assert_allclose(full["single"], full["double"], rtol=1e-5)
 
 
 def test_double_precision_is_limited_by_the_length_of_the_filter(errors):
@@ -190,3 +241,34 @@ def test_a_kernel_of_a_stamp_file_is_like_the_array():
     assert_array_equal(
         whitened(image, kernel, mode="whole").image, whitened(image, KERNEL, mode="whole").image
     )
+
+
+@pytest.mark.parametrize("unit", [1e-50, 1e50])
+def test_units_beyond_single_precision_are_written_in_double(tmp_path, unit):
+    random = np.random.default_rng(9)
+    science, template = (random.normal(0, sigma, (120, 140)) for sigma in (2.0, 1.0))
+    difference = science - convolved(template, KernelField.constant(KERNEL, (10, 10)))
+    kernel = fits.PrimaryHDU(KERNEL, fits.Header({"CONVSIDE": "TEMPLATE"}))
+    kernel.writeto(tmp_path / "k.fits")
+    pixels = {}
+    for factor in (1.0, unit):
+        names = [str(tmp_path / f"{name}-{factor:g}.fits") for name in ("s", "t", "d", "o")]
+        for name, plane in zip(names, (science, template, difference), strict=False):
+            fits.PrimaryHDU(plane * factor).writeto(name)
+        levels = {"science_variance": 4 * factor**2, "template_variance": factor**2}
+        config = DecorrelationConfig(mode="whole", precision="double", **levels)
+        science_file, template_file, difference_file, output = names
+        run_job(
+            Job(
+                science=science_file,
+                template=template_file,
+                difference=difference_file,
+                kernel=str(tmp_path / "k.fits"),
+                output=output,
+                decorrelation=config,
+            )
+        )
+        with fits.open(output) as hdus:
+            assert hdus["IMAGE"].data.dtype.name == ("float32" if factor == 1 else "float64")
+            pixels[factor] = hdus["IMAGE"].data / factor
+    assert_allclose(pixels[unit], pixels[1.0], rtol=0, atol=1e-6)

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -23,7 +26,38 @@ EXIT_CODES = {
     2: "usage: an option is wrong, or the output exists already",
     3: "bad input, or the output cannot be written",
     75: "busy: somebody else is writing this output; try again later",
+    130: "interrupted; after other signals 128 + their number, 143 when terminated",
 }
+
+
+@contextmanager
+def _answered() -> Iterator[None]:
+    """Turn every error into one line and the right exit code: nothing else gets out."""
+    try:
+        yield
+    except DiffdecorError as error:
+        _fail(str(error), error.exit_code)
+    except (click.exceptions.Exit, click.ClickException, click.Abort):
+        raise
+    except KeyboardInterrupt:
+        _fail("interrupted", 130)
+    except BrokenPipeError:
+        # Who read our output has gone; nobody is left to tell.
+        _discard_stdout()
+        raise click.exceptions.Exit(1) from None
+    except MemoryError:
+        _fail("not enough memory for these images", 1)
+    except Exception as error:
+        if isinstance(error, OSError) and _is_of_stdout(error):
+            _discard_stdout()
+            _fail(f"standard output: cannot be written: {error.strerror}", 3)
+        if os.environ.get("DIFFDECOR_TRACEBACK"):
+            raise
+        _fail(
+            f"internal error: {type(error).__name__}: {error}; set DIFFDECOR_TRACEBACK=1 to "
+            "see where, and please report it",
+            1,
+        )
 
 
 class _Group(click.Group):
@@ -40,39 +74,24 @@ class _Group(click.Group):
         command: click.Command = getattr(import_module(f"diffdecor.cli.{name}"), name)
         return command
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:  # noqa: ANN401  as in click
+        """Read the options, of which some print: the help, the version."""
+        with _answered():
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  as in click
-        """Run the command; nothing gets out of it but an exit code."""
-        try:
+        """Run the command."""
+        with _answered():
             return super().invoke(ctx)
-        except DiffdecorError as error:
-            _fail(str(error), error.exit_code)
-        except (click.exceptions.Exit, click.ClickException, click.Abort):
-            raise
-        except BrokenPipeError:
-            # Who read our output has gone; nobody is left to tell.
-            _discard_stdout()
-            raise click.exceptions.Exit(1) from None
-        except MemoryError:
-            _fail("not enough memory for these images", 1)
-        except Exception as error:
-            if isinstance(error, OSError) and not _stdout_works():
-                _discard_stdout()
-                _fail(f"standard output: cannot be written: {error.strerror}", 3)
-            if os.environ.get("DIFFDECOR_TRACEBACK"):
-                raise
-            _fail(
-                f"internal error: {type(error).__name__}: {error}; set DIFFDECOR_TRACEBACK=1 to "
-                "see where, and please report it",
-                1,
-            )
 
 
-def _stdout_works() -> bool:
-    try:
-        sys.stdout.flush()
-    except OSError:
-        return False
-    return True
+def _is_of_stdout(error: OSError) -> bool:
+    """Say whether an error came up while something was printed: only `click.echo` does that.
+
+    Standard output itself would not tell: where it has no buffer, nothing is left to be written.
+    """
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(frame.f_code is click.echo.__code__ for frame, _ in frames)
 
 
 def _discard_stdout() -> None:
@@ -101,5 +120,7 @@ def main() -> None:
     import signal
 
     for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), _stop)
+        number = getattr(signal, name, None)
+        # What is ignored already is to stay so: `nohup` asks for it.
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _stop)

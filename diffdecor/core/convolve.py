@@ -14,7 +14,7 @@ rows do not depend on each other: several threads may each work on one.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import local
 from typing import Any, Literal
@@ -39,10 +39,7 @@ _BAND, _LOWEST = 1 << 22, 64
 """Pixels of a band of rows at most, unless that is very low: they are held by every thread."""
 _NORM: Literal["ortho"] = "ortho"
 """Numpy transforms in single precision only where it scales: else the factor is a whole number."""
-_TYPES: dict[str, tuple[Any, Any]] = {
-    "single": (np.float32, np.complex64),
-    "double": (np.float64, np.complex128),
-}
+_TYPES: dict[str, Any] = {"single": np.float32, "double": np.float64}
 
 
 @dataclass(frozen=True)
@@ -125,6 +122,9 @@ class Convolution:
         What lies beyond the border: the plane reflected about its outermost pixels, or zeros.
     precision : {"single", "double"}
         Of pixels and their transforms.
+    loud : float
+        Tiles with a pixel beyond it are transformed in double precision all the same: rounding is
+        a share of the brightest pixel, and goes to all of them.
 
     Attributes
     ----------
@@ -137,11 +137,13 @@ class Convolution:
         *terms: tuple[Plane, KernelField],
         edges: Edges = "extend",
         precision: Precision = "single",
+        loud: float = np.inf,
     ) -> None:
+        self._loud = np.inf if precision == "double" else loud
         self._planes = [plane for plane, _ in terms]
         self._fields = [field for _, field in terms]
         self._edges = edges
-        self._real, self._complex = _TYPES[precision]
+        self._real = _TYPES[precision]
         self._shape = self._planes[0].shape
         margins = [max(sides) for sides in zip(*(f.margins for f in self._fields), strict=True)]
         self._left, self._right, self._bottom, self._top = margins
@@ -152,7 +154,7 @@ class Convolution:
         self._columns = spans(field.x, nx, _longest(field.x, self._left + self._right))
         self._varies = any(len(field.x) > 1 or len(field.y) > 1 for field in self._fields)
         self._between = {rows.upper for rows in self._rows[:-1] if len(rows.corners) > 1}
-        self._kept: dict[tuple[float, float, tuple[int, int]], list[NDArray[Any]]] = {}
+        self._kept: dict[tuple[object, ...], list[NDArray[Any]]] = {}
 
     @property
     def bands(self) -> list[slice]:
@@ -185,18 +187,23 @@ class Convolution:
             place = slice(columns.start, columns.stop + self._left + self._right)
             tiles = [block[:, place] for block in blocks]
             into = out[:, columns.start : columns.stop]
-            if not any(tile.any() for tile in tiles):
+            loudest = max(float(max(tile.max(), -tile.min())) for tile in tiles)
+            if loudest == 0:
                 into[:] = 0
                 continue
             shape = _transform_shape(*tiles[0].shape)
+            if loudest > self._loud:
+                # The precision of a transform is that of what goes in.
+                tiles = [tile.astype(np.float64) for tile in tiles]
+            transforms = self._forward(tiles, shape)
             # Tiles side by side share the kernels of the nodes between them.
             kernels = {
                 x: kernels[x]
-                if x in kernels and kernels[x][0][0].shape[1] == shape[1] // 2 + 1
-                else [self._transfers(x, y, shape) for y in rows.corners]
+                if x in kernels and _alike(kernels[x][0][0], transforms[0])
+                else [self._transfers(x, y, shape, transforms[0].dtype) for y in rows.corners]
                 for x in columns.corners
             }
-            self._tile(into, [*kernels.values()], self._forward(tiles, shape), rows, columns, shape)
+            self._tile(into, [*kernels.values()], transforms, rows, columns, shape)
 
     def _padded(
         self,
@@ -220,13 +227,15 @@ class Convolution:
             block[:, beyond] = block[:, self._left + _reflected(beyond - self._left, nx)]
         return block
 
-    def _transfers(self, x: float, y: float, shape: tuple[int, int]) -> list[NDArray[Any]]:
+    def _transfers(
+        self, x: float, y: float, shape: tuple[int, int], dtype: np.dtype[Any]
+    ) -> list[NDArray[Any]]:
         """Return the transforms of all terms' kernels at a position."""
-        key = x, y, shape
+        key = x, y, shape, dtype
         found = self._kept.get(key) if y not in self._between else self._kept.pop(key, None)
         if found is None:
             found = [
-                transfer(field.at(x, y), field.origin, shape).astype(self._complex)
+                transfer(field.at(x, y), field.origin, shape).astype(dtype)
                 for field in self._fields
             ]
             # One kernel serves all tiles; those between two bands of rows are wanted twice.
@@ -240,9 +249,8 @@ class Convolution:
         """Return the transforms of tiles."""
         transforms = []
         for number, tile in enumerate(tiles):
-            transform = _scratch(
-                f"transform {number}", (shape[0], shape[1] // 2 + 1), self._complex
-            )
+            dtype = np.result_type(tile.dtype, np.complex64)
+            transform = _scratch(f"transform {number}", (shape[0], shape[1] // 2 + 1), dtype)
             np.fft.rfft(tile, shape[1], norm=_NORM, out=transform[: len(tile)])
             transform[len(tile) :] = 0
             transforms.append(np.fft.fft(transform, axis=0, norm=_NORM, out=transform))
@@ -262,63 +270,22 @@ class Convolution:
         Means are linear: along y they are taken before the transform along x, of the rows that
         are wanted only.
         """
+        dtype, real = transforms[0].dtype, transforms[0].real.dtype
         cropped = slice(self._bottom, self._bottom + len(rows))
         pieces = []
         for number, column in enumerate(kernels):
             products = []
             for row, terms in enumerate(column):
-                product = _scratch(f"product {row}", transforms[0].shape, self._complex)
+                product = _scratch(f"product {row}", transforms[0].shape, dtype)
                 np.multiply(transforms[0], terms[0], out=product)
                 for transform, term in zip(transforms[1:], terms[1:], strict=True):
                     product += transform * term
                 products.append(np.fft.ifft(product, axis=0, norm=_NORM, out=product)[cropped])
-            mixed = self._mixed(products, rows, np.s_[:, np.newaxis])
-            piece = _scratch(f"piece {number}", (len(rows), shape[1]), self._real)
+            mixed = _mixed(products, rows, np.s_[:, np.newaxis])
+            piece = _scratch(f"piece {number}", (len(rows), shape[1]), real)
             np.fft.irfft(mixed, shape[1], norm=_NORM, out=piece)
             pieces.append(piece[:, self._left : self._left + len(columns)])
-        out[:] = self._mixed(pieces, columns, np.s_[np.newaxis, :])
-
-    def _mixed(self, pieces: list[NDArray[Any]], span: Span, along: Any) -> NDArray[Any]:  # noqa: ANN401
-        """Return the one piece, or the mean of both, linear along a span; they are changed."""
-        first, *others = pieces
-        for second in others:
-            weights = span.weights(self._real)[along]
-            if np.iscomplexobj(first):  # real weights count for both parts alike
-                first_parts, second_parts = first.view(self._real), second.view(self._real)
-            else:
-                first_parts, second_parts = first, second
-            second_parts -= first_parts
-            second_parts *= weights
-            first_parts += second_parts
-        return first
-
-
-def convolve(
-    plane: Plane, kernels: KernelField, *, edges: Edges = "extend", precision: Precision = "double"
-) -> Iterator[tuple[slice, NDArray[Any]]]:
-    """Convolve a plane, band of rows by band of rows.
-
-    Parameters
-    ----------
-    plane : plane (ny, nx)
-        Finite pixels.
-    kernels : KernelField
-        The kernels.
-    edges : {"extend", "zero"}
-        What lies beyond the border: the plane reflected about its outermost pixels, or zeros.
-    precision : {"single", "double"}
-        Of pixels and their transforms.
-
-    Yields
-    ------
-    rows : slice
-        The rows of the band, from the first row of the plane to the last.
-    band : array (n, nx)
-        The convolution in these rows.
-    """
-    convolution = Convolution((plane, kernels), edges=edges, precision=precision)
-    for rows in convolution.bands:
-        yield rows, convolution[rows]
+        out[:] = _mixed(pieces, columns, np.s_[np.newaxis, :])
 
 
 def convolved(
@@ -342,8 +309,24 @@ def convolved(
     array (ny, nx)
         The convolution.
     """
-    bands = convolve(plane, kernels, edges=edges, precision=precision)
-    return np.concatenate([band for _, band in bands])
+    return Convolution((plane, kernels), edges=edges, precision=precision)[0 : plane.shape[0]]
+
+
+def _mixed(pieces: list[NDArray[Any]], span: Span, along: Any) -> NDArray[Any]:  # noqa: ANN401
+    """Return the one piece, or the mean of both, linear along a span; they are changed."""
+    first, *others = pieces
+    real = first.real.dtype
+    for second in others:
+        # Real weights count for both parts of complex numbers alike.
+        first_parts, second_parts = first.view(real), second.view(real)
+        second_parts -= first_parts
+        second_parts *= span.weights(real)[along]
+        first_parts += second_parts
+    return first
+
+
+def _alike(first: NDArray[Any], second: NDArray[Any]) -> bool:
+    return first.shape == second.shape and first.dtype == second.dtype
 
 
 def _longest(nodes: NDArray[np.float64], margins: int) -> int:

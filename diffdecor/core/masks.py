@@ -102,29 +102,34 @@ def locally_filled(plane: Plane, bad: Plane, background: Callable[[], float]) ->
         Rows that do not depend on how the plane is cut into bands, of the plane's type.
     """
     ny, nx = plane.shape
+    # Most holes are small: rows farther away are read only if one was not, but then at once.
+    reach = WINDOWS[1]
 
-    def around(rows: slice, reach: int) -> tuple[NDArray[Any], NDArray[np.bool_], int]:
-        """Read rows and those within reach; say how many there are below."""
-        start = max(0, rows.start - reach)
-        wanted = slice(start, min(ny, rows.stop + reach))
+    def around(rows: slice, margin: int) -> tuple[NDArray[Any], NDArray[np.bool_], int]:
+        """Read rows and those beside them; say how many there are below."""
+        start = max(0, rows.start - margin)
+        wanted = slice(start, min(ny, rows.stop + margin))
         holes = bad[wanted]
         return plane[wanted], holes, rows.start - start
 
     def read(rows: slice) -> NDArray[Any]:
-        height = rows.stop - rows.start
-        pixels, holes, below = around(rows, WINDOWS[1])
+        nonlocal reach
+        height, margin = rows.stop - rows.start, reach
+        pixels, holes, below = around(rows, margin)
         filled = pixels[below : below + height]
         y, x = _set_pixels(holes[below : below + height])
         if not y.size:
             return filled
         filled = np.array(filled)
+        # These look at what is near each pixel only, so more rows make no difference.
         levels = _local_levels(pixels, holes, (y + below, x), WINDOWS[:2])
         filled[y, x] = levels
-        # Most holes are small: rows farther away are read only if one is not.
         far = np.isnan(levels)
         if far.any():
             y, x = y[far], x[far]
-            pixels, holes, below = around(rows, WINDOWS[2])
+            reach = WINDOWS[2]
+            if margin < reach:
+                pixels, holes, below = around(rows, reach)
             levels = _local_levels(pixels, holes, (y + below, x), WINDOWS[2:])
             filled[y, x] = np.where(np.isnan(levels), background(), levels)
         return filled

@@ -6,10 +6,12 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Lock
 from typing import TypeVar
 
 Item = TypeVar("Item")
 Done = TypeVar("Done")
+Value = TypeVar("Value")
 
 
 def cores() -> int:
@@ -62,3 +64,28 @@ def ordered_map(
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def once(make: Callable[[], Value]) -> Callable[[], Value]:
+    """Return a function that makes a value when it is first called, whichever thread calls it.
+
+    Parameters
+    ----------
+    make : callable
+        Makes the value.
+
+    Returns
+    -------
+    callable
+        Returns the value.
+    """
+    lock = Lock()
+    made: list[Value] = []
+
+    def value() -> Value:
+        with lock:
+            if not made:
+                made.append(make())
+            return made[0]
+
+    return value

@@ -116,6 +116,7 @@ def noise_equivalent_area(stamp: NDArray[np.float64]) -> float:
     return float(1.0 / np.sum(stamp**2))
 
 
+@np.errstate(divide="ignore", over="ignore", invalid="ignore")
 def adaptive_fwhm(stamp: NDArray[np.float64]) -> float:
     """Return the FWHM of the Gaussian that fits a PSF best: adaptive moments.
 
@@ -130,20 +131,30 @@ def adaptive_fwhm(stamp: NDArray[np.float64]) -> float:
     Returns
     -------
     float
-        FWHM, pixels; NaN if the moments collapse, as those of a single pixel do.
+        FWHM, pixels; NaN if the moments collapse, as those of a single pixel do, or run away, as
+        those of noise do.
     """
     cy, cx = np.unravel_index(int(np.argmax(stamp)), stamp.shape)
     centre = np.array([cx, cy], dtype=np.float64)
     moments = np.eye(2) * max(0.5, noise_equivalent_area(stamp / stamp.sum()) / (4 * np.pi))
     for _ in range(_PASSES):
         shift, measured = _weighted_moments(stamp, centre, moments)
-        if not np.isfinite(measured).all() or np.linalg.det(measured) <= _SMALLEST:
+        if not _is_ellipse(measured):
             return float("nan")
         change = np.abs(measured - moments).max() / moments.max()
         centre, moments = centre + 2.0 * shift, measured
         if max(change, np.abs(shift).max()) < 1e-10:
             break
     return float(_SIGMA_TO_FWHM * np.linalg.det(moments) ** 0.25)
+
+
+def _is_ellipse(moments: NDArray[np.float64]) -> bool:
+    """Say whether moments are those of a Gaussian: of negative ones the weight would grow."""
+    return bool(
+        np.isfinite(moments).all()
+        and np.linalg.det(moments) > _SMALLEST
+        and np.trace(moments) > 0.0
+    )
 
 
 def _weighted_moments(

@@ -119,7 +119,10 @@ def single_holds(level: float | NDArray[np.float64]) -> bool:
 
 
 def full_variance(
-    *terms: tuple[Plane, KernelField], edges: Edges = "extend", precision: Precision = "single"
+    *terms: tuple[Plane, KernelField],
+    edges: Edges = "extend",
+    precision: Precision = "single",
+    loud: float = np.inf,
 ) -> ComputedPlane:
     """Convolve variance planes with squared kernels, and add them up.
 
@@ -131,13 +134,15 @@ def full_variance(
         What lies beyond the border.
     precision : {"single", "double"}
         Of the transforms.
+    loud : float
+        Near larger variances than that they are in double precision all the same.
 
     Returns
     -------
     ComputedPlane
         Variances, never negative: rounding of the transforms is cut off at zero.
     """
-    total = Convolution(*terms, edges=edges, precision=precision)
+    total = Convolution(*terms, edges=edges, precision=precision, loud=loud)
 
     def read(rows: slice) -> NDArray[Any]:
         variance = total[rows]

@@ -110,7 +110,8 @@ def local_level(values: NDArray[np.floating], sky: NDArray[np.bool_]) -> NDArray
     ny, nx = values.shape
     across, down = -(-nx // _BLOCK), -(-ny // _BLOCK)
     # Infinity sorts behind everything that counts.
-    whole = np.full((down * _BLOCK, across * _BLOCK), np.inf, dtype=values.dtype)
+    dtype = np.result_type(values.dtype, np.float32)
+    whole = np.full((down * _BLOCK, across * _BLOCK), np.inf, dtype=dtype)
     np.copyto(whole[:ny, :nx], values, where=sky)
     blocks = whole.reshape(down, _BLOCK, across, _BLOCK).swapaxes(1, 2).reshape(down, across, -1)
     blocks.sort(axis=-1)

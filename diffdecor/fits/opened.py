@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from diffdecor.core.parallel import once
 from diffdecor.core.planes import ComputedPlane, Plane
 from diffdecor.errors import InputError
 from diffdecor.fits.headers import merged_header
@@ -21,7 +22,7 @@ from diffdecor.fits.reading import Reading
 from diffdecor.fits.recognise import bare_name, companions_of, is_companion, layout_of
 from diffdecor.fits.scaling import CARDS, linear
 from diffdecor.fits.stored import stored_integers, stored_pixels
-from diffdecor.fits.streaming import once, sampled
+from diffdecor.fits.streaming import sampled
 from diffdecor.fits.variance import to_variance, variance_from_gain
 from diffdecor.fitsfile import Hdu, Hdus, Header, image_shape, open_fits
 from diffdecor.images import MaskPlanes

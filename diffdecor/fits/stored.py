@@ -23,8 +23,10 @@ from diffdecor.fits.reading import Reading
 from diffdecor.fitsfile import (
     UNREADABLE,
     Hdu,
+    Hdus,
     damaged_pixels,
     file_of,
+    identity_of_file,
     image_shape,
     open_fits,
     stored_numbers,
@@ -181,6 +183,7 @@ class PackedPlane:
     def __init__(self, hdu: Hdu, name: object, reading: Reading) -> None:
         self.shape = _shape(hdu)
         self._place: int = hdu.fileinfo()["hdrLoc"]
+        self._identity = identity_of_file(hdu)
         self._name = name
         self._reading = reading
         self._hdu: Hdu = None
@@ -214,14 +217,23 @@ class PackedPlane:
         """Open the file, if it is not open, and see whether what is unpacked can be kept."""
         if self._hdu is not None:
             return
-        hdus, _ = self._file.enter_context(open_fits(str(self._name), anew=True))
-        self._hdu = next((hdu for hdu in hdus if hdu.fileinfo()["hdrLoc"] == self._place), None)
-        if image_shape(self._hdu) != self.shape:
-            msg = f"{self._name}: the file has changed while it was read; wait until it is complete"
-            raise InputError(msg)
+        with ExitStack() as stack:
+            hdus, _ = stack.enter_context(open_fits(str(self._name), anew=True))
+            hdu = self._found(hdus)
+            self._file.enter_context(stack.pop_all())
+        self._hdu = hdu
         sample = self._unpacked(slice(0, 1))
         if self._reading.take(sample.itemsize * self.shape[0] * self.shape[1]):
             self._kept = np.empty(self.shape, sample.dtype)
+
+    def _found(self, hdus: Hdus) -> Hdu:
+        """Return the HDU in the file that was opened anew, which must be the same one still."""
+        if identity_of_file(hdus[0]) == self._identity:
+            hdu = next((hdu for hdu in hdus if hdu.fileinfo()["hdrLoc"] == self._place), None)
+            if image_shape(hdu) == self.shape:
+                return hdu
+        msg = f"{self._name}: the file has changed while it was read; wait until it is complete"
+        raise InputError(msg)
 
     def _unpacked(self, rows: slice) -> NDArray[Any]:
         """Unpack rows."""

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from threading import Lock
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diffdecor.core.planes import Plane, bands
-
-Value = TypeVar("Value")
 
 _PIXELS = 1 << 20
 
@@ -54,31 +51,6 @@ def sampled(plane: Plane) -> NDArray[Any]:
         return plane[0:ny]
     rows = np.linspace(0, ny - 1, count).round().astype(int)
     return np.concatenate([plane[row : row + 1] for row in rows.tolist()])
-
-
-def once(make: Callable[[], Value]) -> Callable[[], Value]:
-    """Return a function that makes a value when it is first called, whichever thread calls it.
-
-    Parameters
-    ----------
-    make : callable
-        Makes the value.
-
-    Returns
-    -------
-    callable
-        Returns the value.
-    """
-    lock = Lock()
-    made: list[Value] = []
-
-    def value() -> Value:
-        with lock:
-            if not made:
-                made.append(make())
-            return made[0]
-
-    return value
 
 
 def in_memory(plane: Plane) -> NDArray[Any]:

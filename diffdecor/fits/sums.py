@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+import zlib
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -24,7 +25,14 @@ _FITS = b"SIMPLE"
 _PIECE = 1 << 19
 """Bytes that are added up while they are in the processor's cache."""
 _SAMPLES = 16
-"""So many pieces tell whether data that the result does not depend on are still the same."""
+"""So many pieces at most tell whether data that do not matter much are still the same."""
+_CARD = 80
+_SCALES = {b"BSCALE", b"BZERO", b"BLANK", b"ZSCALE", b"ZZERO", b"ZBLANK"}
+"""Cards without which the numbers of an image mean something else."""
+_WITHOUT_MEANING = {
+    *(b"", b"COMMENT", b"HISTORY", b"DATE"),
+    *(b"CHECKSUM", b"DATASUM", b"ZHECKSUM", b"ZDATASUM"),
+}
 
 
 @dataclass(frozen=True)
@@ -38,7 +46,7 @@ class _Unit:
     def pieces(self, reading: Reading, descriptor: int) -> tuple[int, list[tuple[int, int]]]:
         """Return the sum of what was read for another reason, and the ranges that were not."""
         if not self.needed:
-            step = max(1, self.length // (_SAMPLES * _PIECE)) * _PIECE
+            step = max(1, -(-self.length // (_SAMPLES * _PIECE))) * _PIECE
             starts = range(0, self.length, step)
             return 0, [(start, min(start + _PIECE, self.length)) for start in starts]
         rows = reading.sums(descriptor, self.start)
@@ -48,18 +56,22 @@ class _Unit:
 class InputSum:
     """One number for the data of an input file, which is opened now and read when it is called.
 
-    Of FITS files, gzipped or not, it is the DATASUM over the data of all HDUs: a changed header
-    leaves it as it was. Of any other file, the same sum over all its bytes.
+    Of FITS files, gzipped or not, it is the DATASUM over the data of all HDUs. Of their headers,
+    BSCALE, BZERO and BLANK count where they are there, or all cards: a CRC-32 of those is added.
+    Of any other file, it is the same sum over all its bytes.
 
     Parameters
     ----------
     path : str or Path
         The file; an extension in brackets is left out.
     unneeded : collection of int
-        0-based numbers of HDUs that the result does not depend on. The DATASUM that their header
-        states is taken for theirs; where it states none, only samples of large ones are read.
+        0-based numbers of HDUs that the pixels of the result do not depend on. The DATASUM that
+        their header states is taken for theirs; where it states none, of large ones only samples
+        are read, 8 MB at most.
     reading : Reading, optional
         Rows that were read with it are not read again.
+    all_cards : bool
+        Count all cards but DATE, CHECKSUM, DATASUM, HISTORY, COMMENT and blank ones.
 
     Raises
     ------
@@ -72,6 +84,8 @@ class InputSum:
         path: str | Path,
         unneeded: Collection[int] = (),
         reading: Reading | None = None,
+        *,
+        all_cards: bool = False,
     ) -> None:
         self._path = path
         self._reading = reading or Reading()
@@ -84,7 +98,7 @@ class InputSum:
             with file.open("rb") as stream:
                 # A gzipped file that is not FITS is refused by whoever reads it.
                 if stream.read(len(_FITS)).startswith((_FITS, GZIP_MAGIC)):
-                    self._open_fits(file, unneeded)
+                    self._open_fits(file, unneeded, all_cards=all_cards)
                 else:
                     self._open(stream)
                     self._units.append(_Unit(0, os.fstat(stream.fileno()).st_size))
@@ -126,7 +140,8 @@ class InputSum:
                 break
         return total
 
-    def _open_fits(self, file: Path, unneeded: Collection[int]) -> None:
+    def _open_fits(self, file: Path, unneeded: Collection[int], *, all_cards: bool) -> None:
+        cards: list[bytes] = []
         with open_fits(file) as (hdus, _):
             for number, hdu in enumerate(hdus):
                 stream, place = file_of(hdu), hdu.fileinfo()
@@ -134,12 +149,20 @@ class InputSum:
                     continue
                 if self._descriptor < 0:
                     self._open(stream)
+                length = place["datLoc"] - place["hdrLoc"]
+                header = os.pread(self._descriptor, length, place["hdrLoc"])
+                counted = _counted_cards(header, all_cards=all_cards)
+                cards += (b"%d %s" % (number, card) for card in counted)
                 word = _stated_sum(hdu) if number in unneeded else None
                 if word is None:
                     needed = number not in unneeded
                     self._units.append(_Unit(place["datLoc"], place["datSpan"], needed))
                 else:
                     self._known = datasum(word.to_bytes(4, "big"), self._known)
+        if cards:
+            # Unlike a DATASUM, it tells cards that have changed places.
+            word = zlib.crc32(b"\n".join(cards))
+            self._known = datasum(word.to_bytes(4, "big"), self._known)
 
     def _open(self, stream: BinaryIO) -> None:
         """Keep the file open, whoever closes it."""
@@ -149,6 +172,15 @@ class InputSum:
     def _unreadable(self, error: OSError) -> InputError:
         reason = one_line(error)
         return InputError(f"{self._path}: cannot be read ({reason}); check it or fetch it again")
+
+
+def _counted_cards(header: bytes, *, all_cards: bool) -> Iterator[bytes]:
+    """Give the cards of a header that count, as they are in the file."""
+    for place in range(0, len(header), _CARD):
+        card = header[place : place + _CARD].rstrip()
+        keyword = card[:8].rstrip()
+        if keyword in _SCALES or (all_cards and keyword not in _WITHOUT_MEANING):
+            yield card
 
 
 def _stated_sum(hdu: Hdu) -> int | None:

@@ -20,11 +20,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from diffdecor.core.parallel import once
 from diffdecor.core.planes import ComputedPlane, Plane
 from diffdecor.core.statistics import robust_sigma
 from diffdecor.core.whiteness import sky_pixels
 from diffdecor.errors import InputError
-from diffdecor.fits.streaming import once, sampled, streamed
+from diffdecor.fits.streaming import sampled, streamed
 
 logger = logging.getLogger(__name__)
 

@@ -22,6 +22,7 @@ from diffdecor.psfs.sampling import LARGEST_SIDE, center_of, grid_positions, sam
 PSF_HDU = "PSF"
 POSITIONS_HDU = "PSFPOS"
 _OF_EXPOSURES = {"IMAGE", "SCI", "MASK", "DQ", "VARIANCE", "ERR", "WHT"}
+_LEAST_SUM = 0.02  # of the sum of absolute values: noise cancels, wings and rings never do so much
 
 
 @register("psf-hdu", description="an image HDU named PSF, with a table PSFPOS if it is a cube")
@@ -80,11 +81,21 @@ def _stamps(hdu: Hdu, hdus: Hdus, name: str) -> StampPsf:
     positions = _positions(hdu, hdus, name) if len(shape) == 3 else None
     sampling = sampling_of(hdu.header, shape, name)
     stamps = read_pixels(hdu, name).astype(np.float64)
+    _refuse_noise(stamps, name)
     center = center_of(hdu.header, stamps, sampling, name)
     cx, cy = int(center[0]), int(center[1])
     if sampling.step != 1.0 or (cx, cy) != center:
         stamps, (cx, cy) = rendered(stamps, center, *sampling)
     return StampPsf(stamps, positions=positions, origin=(cx, cy), name=name)
+
+
+def _refuse_noise(stamps: NDArray[np.float64], name: str) -> None:
+    """Refuse an image of noise, as of a difference."""
+    total = stamps.sum(axis=(-2, -1))
+    whole = np.abs(stamps).sum(axis=(-2, -1))
+    if ((total > 0.0) & (total < _LEAST_SUM * whole)).any():
+        msg = f"{name}: its pixels cancel, as noise does: an image, not a PSF; give its own file"
+        raise InputError(msg)
 
 
 def _positions(hdu: Hdu, hdus: Hdus, name: str) -> NDArray[np.float64] | None:

@@ -1,5 +1,6 @@
 """Processes that are killed, run at the same time, or run out of disk or of somebody to talk to."""
 
+import errno
 import os
 import resource
 import shutil
@@ -67,11 +68,27 @@ def test_a_signal_leaves_nothing_behind(work, halfway, name):
     before = described(work.folder)
     running = halfway()
     running.send_signal(getattr(signal, name))
-    code, out, _ = finish(running)
-    assert code == {"SIGTERM": 143, "SIGINT": 1}[name]
+    code, out, err = finish(running)
+    expected = {"SIGTERM": (143, ""), "SIGINT": (130, "diffdecor: interrupted\n")}
+    assert (code, err) == expected[name]
     assert out == ""
     assert described(work.folder) == before
     work.succeeds()
+
+
+def test_signals_that_are_ignored_stay_so(work, halfway):
+    names = ("SIGTERM", "SIGHUP", "SIGINT")
+
+    def ignore():
+        for name in names:
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+
+    running = halfway(preexec_fn=ignore)
+    for name in names:
+        running.send_signal(getattr(signal, name))
+    (work / "go on").touch()
+    assert finish(running)[0] == 0
+    verify(work.output)
 
 
 def test_a_killed_run_leaves_no_output_and_does_not_stand_in_the_way(work, halfway):
@@ -180,14 +197,26 @@ def test_a_reader_that_has_gone(work, process, arguments):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
-def test_a_full_stdout(work, process):
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("option", ["--json", "--print-config", "--help", "--version"])
+def test_a_full_stdout(work, process, option, unbuffered):
+    arguments = [option] if option == "--version" else work.arguments(option)
     with open("/dev/full", "w") as full:  # noqa: PTH123
-        code, _, err = finish(process(*work.arguments("--json"), stdout=full))
+        running = process(*arguments, stdout=full, env={"PYTHONUNBUFFERED": unbuffered})
+        code, _, err = finish(running)
     assert code == 3
-    assert err.startswith("diffdecor: ")
-    assert "standard output" in err
-    assert len(err.splitlines()) == 1
-    verify(work.output)
+    assert err == "diffdecor: standard output: cannot be written: No space left on device\n"
+    assert work.output.exists() == (option == "--json")
+
+
+def test_an_error_of_the_system_elsewhere_is_not_of_stdout(work, monkeypatch):
+    def failing(*_arguments, **_options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("diffdecor.pipeline.prepare", failing)
+    result = work.run("--json")
+    assert result.exit_code == 1
+    assert "internal error: OSError" in result.stderr
 
 
 def test_odd_names_where_the_locale_has_no_such_characters(work, process):

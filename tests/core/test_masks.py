@@ -16,6 +16,8 @@ from diffdecor.core.masks import (
     locally_filled,
     near_filled,
 )
+from diffdecor.core.parallel import ordered_map
+from diffdecor.core.planes import ComputedPlane, bands
 
 
 def local_fill(values, bad, background):
@@ -97,6 +99,67 @@ def test_filled_planes_do_not_depend_on_bands(ny, height, seed):
     assert_allclose(np.concatenate(parts), local_fill(values, bad, 0.3), atol=1e-12)
 
 
+class Counted:
+    """A plane that counts how often it is read."""
+
+    def __init__(self, pixels):
+        self.pixels, self.shape, self.times = pixels, pixels.shape, 0
+
+    def __getitem__(self, rows):
+        self.times += 1
+        return self.pixels[rows]
+
+
+def with_gap(gap):
+    """Noise about a level with scattered holes, small ones, and a gap between two chips."""
+    rng = np.random.default_rng(4)
+    values = rng.normal(50, 5, (320, 150)).astype(np.float32)
+    bad = rng.random(values.shape) < 0.01
+    bad[180:190, 100:110] = bad[gap] = True
+    return values, bad
+
+
+GAPS = [np.s_[90:150], np.s_[:, 20:80]]
+PARTS = bands((320, 150), 64)
+
+
+@pytest.mark.parametrize("gap", GAPS)
+@pytest.mark.parametrize("order", [[*range(5)], [*range(5)][::-1], [2, 4, 1, 3, 0], [1, 0, 1, 4]])
+def test_filled_pixels_do_not_depend_on_what_was_read_before(gap, order):
+    """A large hole makes later bands read more rows around them, not other levels."""
+    values, bad = with_gap(gap)
+    plane = locally_filled(values, bad, lambda: 0.3)
+    for number in order:
+        fresh = locally_filled(values, bad, lambda: 0.3)
+        assert_array_equal(plane[PARTS[number]], fresh[PARTS[number]])
+
+
+@pytest.mark.parametrize("gap", GAPS)
+def test_filled_pixels_do_not_depend_on_threads(gap):
+    values, bad = with_gap(gap)
+    alone = [locally_filled(values, bad, lambda: 0.3)[rows] for rows in PARTS]
+    for _ in range(5):
+        together = ordered_map(locally_filled(values, bad, lambda: 0.3).__getitem__, PARTS, 4)
+        assert_array_equal(np.concatenate([*together]), np.concatenate(alone))
+
+
+@pytest.mark.parametrize("gap", GAPS)
+def test_a_large_hole_is_a_reason_to_read_again_once_only(gap):
+    values, bad = map(Counted, with_gap(gap))
+    plane = locally_filled(values, bad, lambda: 0.3)
+    for rows in PARTS:
+        plane[rows]
+    assert values.times == bad.times == len(PARTS) + 1
+
+
+def test_small_holes_are_filled_from_near_rows():
+    values, bad = with_gap(np.s_[3:20, 5:9])
+    asked = []
+    watched = ComputedPlane(values.shape, lambda rows: asked.append(rows) or values[rows])
+    locally_filled(watched, bad, lambda: 0.3)[64:128]
+    assert asked == [slice(64 - 12, 128 + 12)]
+
+
 def test_constant_fill_touches_what_is_not_finite_only():
     values = np.array([[1.0, np.nan], [np.inf, -np.inf]])
     assert_array_equal(constant_filled(values, 9.0)[0:2], [[1, 9], [9, 9]])
@@ -122,6 +185,17 @@ def test_flagged_neighbours_take_more_than_the_share(share):
     near = near_filled(filled, energy, share)[0:50]
     assert_array_equal(near, (taken > share) & ~filled)
     assert near.any()
+
+
+@pytest.mark.parametrize("hole", [15, 16])
+def test_flagged_neighbours_may_be_in_another_band(hole):
+    filled = np.zeros((48, 30), dtype=bool)
+    filled[hole, 11] = True
+    near = near_filled(filled, energy_kernels(KernelField.constant(filter_stamp(), (4, 3))), 0.005)
+    by_bands = [near[rows] for rows in bands(filled.shape, 16)]
+    assert all(by_bands[number].any() for number in (0, 1))
+    assert not by_bands[2].any()
+    assert_array_equal(np.concatenate(by_bands), near[0:48])
 
 
 @pytest.mark.parametrize("origin", [(4, 3), (0, 0), (8, 6), (2, 5)])

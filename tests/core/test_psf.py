@@ -31,6 +31,15 @@ def test_adaptive_fwhm_of_elliptical_gaussians_is_the_geometric_mean(angle):
     assert adaptive_fwhm(stamp) == pytest.approx(FWHM * 3.0 * np.sqrt(0.6), rel=1e-6)
 
 
+def test_adaptive_fwhm_of_noise_is_nothing_or_a_number_and_no_warning():
+    found = []
+    for seed in range(60):
+        noise = np.random.default_rng(seed).normal(size=(61, 51))
+        found.append(adaptive_fwhm(noise / noise.sum()))
+    assert np.isnan(found).any()
+    assert not np.isinf(found).any()
+
+
 def test_adaptive_fwhm_hardly_sees_a_flux_factor_or_faint_wings():
     stamp = oracle.gaussian(41, 1.5)
     winged = 0.97 * stamp + 0.03 * oracle.gaussian(41, 6.0)

@@ -3,7 +3,7 @@
 import numpy as np
 import oracle
 import pytest
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 
 from diffdecor.core.convolve import convolved
 from diffdecor.core.kernelfield import KernelField
@@ -169,3 +169,9 @@ def test_many_pixels_are_sampled(rng):
     _, sky = sky_pixels(image, usable, None)
     # A pixel goes, with 24 around it, for 4 sigma in its own value or in the mean around it.
     assert sky[usable].mean() == pytest.approx(1 - 0.002, abs=0.002)
+
+
+def test_the_level_of_whole_numbers_is_that_of_the_same_floats(rng):
+    pixels = rng.integers(900, 1100, (60, 130))
+    sky = rng.random(pixels.shape) < 0.9
+    assert_array_equal(local_level(pixels, sky), local_level(pixels.astype(float), sky))

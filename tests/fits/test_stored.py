@@ -13,12 +13,13 @@ from astropy.io import fits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from diffdecor.core.parallel import once
 from diffdecor.core.planes import bands
 from diffdecor.errors import InputError
 from diffdecor.fits.exposure import open_exposure
 from diffdecor.fits.reading import Reading
 from diffdecor.fits.stored import stored_integers, stored_pixels
-from diffdecor.fits.streaming import in_memory, once, sampled, streamed
+from diffdecor.fits.streaming import in_memory, sampled, streamed
 from diffdecor.fitsfile import each_opened_once, image_shape, open_fits, read_pixels
 
 SHAPE = (23, 17)
@@ -152,13 +153,44 @@ def test_a_file_that_becomes_shorter(tmp_path, size):
         plane[0:23]
 
 
-def test_a_compressed_file_that_is_replaced(packed):
+@pytest.mark.parametrize("shape", [SHAPE, (4, 5)])
+def test_a_compressed_file_that_is_replaced(packed, shape):
     path = packed(np.ones(SHAPE, "f4"), **PACK)
     plane, _ = opened(path)
     path.unlink()
-    packed(np.ones((4, 5), "f4"), **PACK)
-    with pytest.raises(InputError, match=r"p\.fits\.fz: the file has changed"):
-        plane[0:1]
+    packed(np.full(shape, 2.0, "f4"), **PACK)
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"p\.fits\.fz: the file has changed"):
+            plane[0:1]
+
+
+@pytest.mark.parametrize("suffix", ["gz", "bz2"])
+def test_a_file_that_is_unpacked_twice_is_one(packed, suffix):
+    values = np.arange(23.0 * 17, dtype="f4").reshape(SHAPE)
+    path = packed(values, f"p.fits.{suffix}", **PACK)
+    plane, _ = opened(path)
+    np.testing.assert_array_equal(plane[0:23], values)
+    other, _ = opened(path)
+    path.unlink()
+    packed(values, path.name, **PACK)
+    with pytest.raises(InputError, match="the file has changed"):
+        other[0:23]
+
+
+@pytest.mark.parametrize("kind", ["RICE_1", "HCOMPRESS_1"])
+def test_overwritten_tiles_are_named(packed, kind):
+    values = np.random.default_rng(1).normal(100, 9, size=(200, 100)).astype("f4")
+    path = packed(values, compression_type=kind)
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 200] = bytes(range(200))
+    path.write_bytes(content)
+    with open_fits(path) as (hdus, _):
+        plane = stored_pixels(hdus[1], path)
+        with pytest.raises(InputError, match=r"p\.fits\.fz: the pixels cannot be read"):
+            read_pixels(hdus[1], path)
+    with pytest.raises(InputError, match=r"p\.fits\.fz: the pixels cannot be read"):
+        in_memory(plane)
 
 
 def test_damaged_tiles_are_named(packed):

@@ -57,6 +57,40 @@ def test_headers_do_not_count_and_pixels_do(tmp_path):
     assert InputSum(path)() != before
 
 
+@pytest.mark.parametrize("keyword", ["BSCALE", "BZERO", "BLANK"])
+def test_cards_that_scale_the_numbers_count(tmp_path, keyword):
+    """What is stored is the same; what it means is not."""
+    path, packed = tmp_path / "a.fits", tmp_path / "a.fits.gz"
+    numbers = np.arange(40, dtype=np.int16).reshape(4, 10)
+    fits.PrimaryHDU(numbers).writeto(path)
+    content, found = path.read_bytes(), {InputSum(path)()}
+    assert found == {datasum(numbers.astype(">i2"))}
+    for value in (2, 3):
+        card = str(fits.Card(keyword, value)).encode()
+        path.write_bytes(content.replace(b"END".ljust(160), card + b"END".ljust(80), 1))
+        packed.write_bytes(gzip.compress(path.read_bytes()))
+        assert InputSum(packed)() == InputSum(path)()
+        found.add(InputSum(path)())
+    assert len(found) == 3
+
+
+def test_all_cards_of_a_kernel_count_but_those_without_meaning(tmp_path):
+    path, kernel = tmp_path / "k.fits", np.ones((5, 5))
+    cards = {"CONVSIDE": "TEMPLATE", "SCALE1": 1.5, "SCALE2": 2.5}
+    hdu = fits.PrimaryHDU(kernel, fits.Header(cards))
+    hdu.writeto(path)
+    before, plain = InputSum(path, all_cards=True)(), InputSum(path)()
+    for keyword in ("DATE", "HISTORY", "COMMENT", "CHECKSUM", "DATASUM", ""):
+        hdu.header[keyword] = "something"
+    hdu.writeto(path, overwrite=True)
+    assert InputSum(path, all_cards=True)() == before
+    for changes in ({"CONVSIDE": "SCIENCE"}, {"SCALE1": 2.5, "SCALE2": 1.5}, {"NEW": 1}):
+        hdu.header.update(cards | changes)
+        hdu.writeto(path, overwrite=True)
+        assert InputSum(path, all_cards=True)() != before
+        assert InputSum(path)() == plain == datasum(kernel)
+
+
 def test_compressed_tiles_and_other_files(tmp_path):
     path = tmp_path / "a.fits.fz"
     hdus = [fits.PrimaryHDU(), fits.CompImageHDU(np.arange(400, dtype="i2").reshape(20, 20))]
@@ -148,7 +182,7 @@ def test_of_large_data_that_are_not_needed_samples_are_read(tmp_path, monkeypatc
     pixels = np.random.default_rng(2).normal(size=(2, 40, 2880 // 8)).astype(np.float64)
     fits.HDUList([fits.PrimaryHDU(pixels[0]), fits.ImageHDU(pixels[1])]).writeto(path)
     before = InputSum(path, (1,))()
-    assert added == [2880] * (40 + 20)
+    assert added == [2880] * (40 + 14)
     pixels[1] += 1e-3  # noise that is different everywhere is noticed
     fits.HDUList([fits.PrimaryHDU(pixels[0]), fits.ImageHDU(pixels[1])]).writeto(
         path, overwrite=True

@@ -125,6 +125,19 @@ def test_an_exposure_is_not_taken_for_a_stamp(path, extname):
         read_psf(_write(path, exposure))
 
 
+def test_noise_is_not_taken_for_a_stamp(path):
+    noise = np.random.default_rng(1).normal(size=(321, 301))
+    noise += 0.003 - noise.mean()
+    with pytest.raises(InputError, match=r"psf\.fits: PSF: .* an image, not a PSF"):
+        read_psf(_write(path, fits.PrimaryHDU(noise)))
+
+
+def test_a_noisy_stamp_with_wide_wings_is_one(path):
+    y, x = np.indices((321, 301)) - np.array([160, 150])[:, np.newaxis, np.newaxis]
+    stamp = np.exp(-(x**2 + y**2) / 8) + np.random.default_rng(1).normal(0, 1e-3, x.shape)
+    assert read_psf(_write(path, fits.PrimaryHDU(stamp))).origin == (150, 160)
+
+
 def test_a_stamp_as_ztf_has_it(path):
     """A file diffimgpsf.fits is nothing but 25 x 25 pixels."""
     y, x = np.indices((25, 25)) - 12
