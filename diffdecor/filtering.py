@@ -112,9 +112,13 @@ class Triple:
 
         def read(rows: slice) -> NDArray[Any]:
             pixels = _floats(image[rows])
+            if (
+                max(float(np.fmax.reduce(pixels, None)), -float(np.fmin.reduce(pixels, None)))
+                < limit
+            ):
+                return pixels
             with np.errstate(over="ignore"):  # the limit may be beyond the pixels' precision
-                wrong = (np.abs(pixels) >= limit) & ~np.isinf(pixels)
-            return np.where(wrong, np.nan, pixels) if wrong.any() else pixels
+                return np.where((np.abs(pixels) >= limit) & ~np.isinf(pixels), np.nan, pixels)
 
         possible = ComputedPlane(self.shape, read)
         return replace(self, difference=replace(self.difference, image=possible))

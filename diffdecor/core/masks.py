@@ -102,7 +102,7 @@ def locally_filled(plane: Plane, bad: Plane, background: Callable[[], float]) ->
         Rows that do not depend on how the plane is cut into bands, of the plane's type.
     """
     ny, nx = plane.shape
-    # Most holes are small: rows farther away are read only if one was not, but then at once.
+    # Most holes are small: rows farther away are read at once only if the last holes were not.
     reach = WINDOWS[1]
 
     def around(rows: slice, margin: int) -> tuple[NDArray[Any], NDArray[np.bool_], int]:
@@ -119,17 +119,18 @@ def locally_filled(plane: Plane, bad: Plane, background: Callable[[], float]) ->
         filled = pixels[below : below + height]
         y, x = _set_pixels(holes[below : below + height])
         if not y.size:
+            reach = WINDOWS[1]
             return filled
         filled = np.array(filled)
         # These look at what is near each pixel only, so more rows make no difference.
         levels = _local_levels(pixels, holes, (y + below, x), WINDOWS[:2])
         filled[y, x] = levels
         far = np.isnan(levels)
+        reach = WINDOWS[2] if far.any() else WINDOWS[1]
         if far.any():
             y, x = y[far], x[far]
-            reach = WINDOWS[2]
-            if margin < reach:
-                pixels, holes, below = around(rows, reach)
+            if margin < WINDOWS[2]:
+                pixels, holes, below = around(rows, WINDOWS[2])
             levels = _local_levels(pixels, holes, (y + below, x), WINDOWS[2:])
             filled[y, x] = np.where(np.isnan(levels), background(), levels)
         return filled
