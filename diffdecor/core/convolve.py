@@ -7,8 +7,9 @@ four corners of a tile: the pixel takes the bilinear mean of the four convolutio
 convolution with the bilinear mean of the four kernels. That is continuous everywhere: there are no
 seams.
 
-Kernels are transformed in double precision, pixels in the precision that is asked for. Bands of
-rows do not depend on each other: several threads may each work on one.
+Kernels are transformed in double precision, pixels in the precision that is asked for, or in double
+precision where one of a tile is so bright that its rounding would show in the others. Bands of rows
+do not depend on each other: several threads may each work on one.
 """
 
 from __future__ import annotations
