@@ -37,7 +37,7 @@ from diffdecor.images import Exposure
 
 _LOUD = 1e5
 """Pixels so many sigma from zero make single precision too coarse for those around them."""
-_LOUD_VARIANCE = 1e3
+_LOUD_VARIANCE = 1e4
 """Variances so many times that of the sky do the same to those around them."""
 _IMPOSSIBLE = 1e15
 """No pixel is so many sigma from zero: who wrote it means that there is none."""
