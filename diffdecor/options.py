@@ -174,7 +174,7 @@ border = _pair_of(not_negative)
 
 def path(value: object) -> str:
     """Parse a file name."""
-    if not isinstance(value, str | PathLike) or not str(value):
+    if not isinstance(value, str | PathLike) or not str(value) or "\0" in str(value):
         msg = "expected a file name"
         raise ValueError(msg)
     return str(value)

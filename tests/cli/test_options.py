@@ -195,6 +195,7 @@ TOML = {
     "table for a pair": (b"cell-size = {x = 1}", "--cell-size"),
     "number for a file": (b"science-noise = 3", "--science-noise"),
     "list for a file": (b"science-noise = ['a']", "--science-noise"),
+    "zero byte in a file": (rb'science-noise = "a\u0000b"', "--science-noise"),
     "number for names": (b"fill-planes = 3", "--fill-planes"),
     "number among names": (b"fill-planes = ['BAD', 3]", "--fill-planes"),
     "number for centroids": (b"cell-centroids = 3", "--cell-centroids"),
