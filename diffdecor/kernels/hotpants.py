@@ -180,6 +180,12 @@ def _region(
     """Return the kernel of one region; the polynomials live on the buffered region."""
     side = _side(source, number, options)
     kernel_sum = solution[1]
+    if not np.isfinite(solution[1:]).all():
+        msg = (
+            f"{source.name}: a coefficient of region {number} is NaN or infinite; make the kernel "
+            "anew"
+        )
+        raise KernelError(msg)
     if kernel_sum == 0:
         msg = f"{source.name}: the kernel of region {number} sums to zero; make it anew"
         raise KernelError(msg)

@@ -322,6 +322,7 @@ HURT = {
     "rows too many": (set_card(1, "CKORDER", 1), "298 rows in column Region0.*151"),
     "NaN": (new_column("Region0", put(7, np.nan)), "NaN or infinite"),
     "NaN background": (new_column("Region0", put(292, np.nan)), "NaN or infinite"),
+    "infinite sum": (new_column("Region0", put(1, np.inf)), "region 0 is NaN or infinite"),
     "zero sum": (new_column("Region0", put(1, 0.0)), "region 0 sums to zero"),
     "no CKORDER": (set_card(1, "CKORDER", None), "CKORDER is missing"),
     "no BGORDER": (set_card(1, "BGORDER", None), "BGORDER is missing"),
