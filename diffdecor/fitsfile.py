@@ -36,8 +36,9 @@ except ImportError:
     CfitsioException = OSError
 
 # What astropy raises on bytes that are not the FITS they claim to be. (A name is unbound in it
-# where a table has a TDIM and a damaged TFORM.)
+# where a table has a TDIM and a damaged TFORM; files of `compress` need a package of their own.)
 UNREADABLE = (
+    ModuleNotFoundError,
     CfitsioException,
     OSError,
     EOFError,

@@ -310,3 +310,10 @@ def test_no_room_to_unpack_is_named(tmp_path, limit):
     )
     assert done.stdout.startswith(f"{path}: cannot be unpacked into the folder of temporary files")
     assert "TMPDIR" in done.stdout
+
+
+def test_a_file_of_compress_is_refused(tmp_path):
+    path = tmp_path / "a.fits.Z"
+    path.write_bytes(b"\x1f\x9d\x90" + bytes(3000))
+    with pytest.raises(InputError, match=r"a\.fits\.Z: not a readable FITS file"), open_fits(path):
+        pass
