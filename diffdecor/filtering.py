@@ -112,10 +112,8 @@ class Triple:
 
         def read(rows: slice) -> NDArray[Any]:
             pixels = _floats(image[rows])
-            if (
-                max(float(np.fmax.reduce(pixels, None)), -float(np.fmin.reduce(pixels, None)))
-                < limit
-            ):
+            highest, lowest = np.fmax.reduce(pixels, None), np.fmin.reduce(pixels, None)
+            if max(float(highest), -float(lowest)) < limit:
                 return pixels
             with np.errstate(over="ignore"):  # the limit may be beyond the pixels' precision
                 return np.where((np.abs(pixels) >= limit) & ~np.isinf(pixels), np.nan, pixels)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -90,6 +89,8 @@ def _is_of_stdout(error: OSError) -> bool:
 
     Standard output itself would not tell: where it has no buffer, nothing is left to be written.
     """
+    import traceback
+
     frames = traceback.walk_tb(error.__traceback__)
     return any(frame.f_code is click.echo.__code__ for frame, _ in frames)
 
