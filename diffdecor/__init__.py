@@ -5,16 +5,17 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from diffdecor._version import __version__ as __version__
+
 if TYPE_CHECKING:
     from diffdecor.config import DecorrelationConfig
-    from diffdecor.decorrelation import Result, decorrelate
-    from diffdecor.fits.exposure import read_exposure
-    from diffdecor.images import Exposure, MaskPlanes
+    from diffdecor.decorrelation.decorrelate import Result, decorrelate
+    from diffdecor.decorrelation.subtraction import Member
+    from diffdecor.images.model import Exposure, MaskPlanes
+    from diffdecor.images.read import read_exposure
     from diffdecor.kernels.registry import read_kernel
     from diffdecor.psfs.registry import read_psf
-    from diffdecor.ways import Member
 
-__version__ = "0.1.0"
 __all__ = [
     "DecorrelationConfig",
     "Exposure",
@@ -30,12 +31,12 @@ __all__ = [
 # Public names are imported when they are first asked for: `diffdecor --help` needs none of them.
 _HOMES = {
     "DecorrelationConfig": "diffdecor.config",
-    "Exposure": "diffdecor.images",
-    "MaskPlanes": "diffdecor.images",
-    "Member": "diffdecor.ways",
-    "Result": "diffdecor.decorrelation",
-    "decorrelate": "diffdecor.decorrelation",
-    "read_exposure": "diffdecor.fits.exposure",
+    "Exposure": "diffdecor.images.model",
+    "MaskPlanes": "diffdecor.images.model",
+    "Member": "diffdecor.decorrelation.subtraction",
+    "Result": "diffdecor.decorrelation.decorrelate",
+    "decorrelate": "diffdecor.decorrelation.decorrelate",
+    "read_exposure": "diffdecor.images.read",
     "read_kernel": "diffdecor.kernels.registry",
     "read_psf": "diffdecor.psfs.registry",
 }

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import click
 
-from diffdecor.cards import FIGURE_CARDS
 from diffdecor.cli import EXIT_CODES, main
 from diffdecor.cli.configs import SECTIONS, help_text
 from diffdecor.cli.kernel import convert, info, plot
 from diffdecor.cli.run import run
 from diffdecor.cli.verify import verify
-from diffdecor.job import SOURCE_CARDS, VERSION_CARD
-from diffdecor.options import options
+from diffdecor.config.options import options
+from diffdecor.pipeline.cards import FIGURE_CARDS
+from diffdecor.pipeline.job import SOURCE_CARDS, VERSION_CARD
 
 README = Path(__file__).parents[1] / "README.md"
 WIDTH = 100

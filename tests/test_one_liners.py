@@ -1,7 +1,6 @@
 """The one-liners of the README, on real output of each tool: verified, white, with no fault."""
 
 import json
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -89,11 +88,8 @@ def test_a_plain_stamp(tmp_path):
 
 @pytest.mark.reference
 @pytest.mark.parametrize("name", ["hotpants", "sfft_ref", "sfft_sci"])
-def test_real_nircam_images_verify(name, tmp_path):
-    root = os.environ.get("DIFFDECOR_REFERENCE")
-    if not root:
-        pytest.skip("DIFFDECOR_REFERENCE is not set")
-    folder = Path(root) / "real-nircam"
+def test_real_nircam_images_verify(reference, name, tmp_path):
+    folder = reference / "real-nircam"
     kernel = [] if name == "hotpants" else ["--kernel", folder / f"{name}_solution.fits"]
     figures = run(
         [

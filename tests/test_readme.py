@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from cli.workplace import all_commands, parameters, subcommands
+from helpers.workplace import all_commands, parameters, subcommands
 from readme import README, generated
 
 

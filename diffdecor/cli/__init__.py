@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import click
 
-from diffdecor import __version__
+from diffdecor._version import __version__
 from diffdecor.errors import DiffdecorError
 
 COMMANDS = ("kernel", "run", "verify")

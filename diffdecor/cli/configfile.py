@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from diffdecor.config import DecorrelationConfig, FilesConfig
+from diffdecor.config.options import options
 from diffdecor.errors import ConfigError
-from diffdecor.options import options
 
 
 def read_toml(file: str | Path) -> dict[str, Any]:

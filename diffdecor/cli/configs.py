@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 import click
 
 from diffdecor.config import DecorrelationConfig, FilesConfig
+from diffdecor.config.options import Declared, options
 from diffdecor.errors import ConfigError
-from diffdecor.options import Declared, options
 
 Config = TypeVar("Config", DecorrelationConfig, FilesConfig)
 

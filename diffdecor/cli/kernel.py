@@ -63,7 +63,7 @@ def convert(
 ) -> None:
     """Write KERNEL to the file OUT in the native format, losslessly."""
     start_logging(verbose, quiet=quiet)
-    from diffdecor.pipeline import convert_kernel
+    from diffdecor.pipeline.run import convert_kernel
 
     convert_kernel(kernel, out, difference=difference, overwrite=overwrite)
 

@@ -84,8 +84,8 @@ def run(  # noqa: PLR0913  arguments of the command line
         msg = "Missing option '-o' / '--output'."
         raise click.UsageError(msg)
     start_logging(verbose, quiet=quiet)
-    from diffdecor.job import Job
-    from diffdecor.pipeline import run_job
+    from diffdecor.pipeline.job import Job
+    from diffdecor.pipeline.run import run_job
 
     begin_work()
     outcome = run_job(

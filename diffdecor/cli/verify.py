@@ -54,8 +54,8 @@ def verify(  # noqa: PLR0913  arguments of the command line
     decorrelation, files = configs(given, toml)
     from dataclasses import asdict
 
-    from diffdecor.job import Job
-    from diffdecor.pipeline import verify_job
+    from diffdecor.pipeline.job import Job
+    from diffdecor.pipeline.run import verify_job
 
     begin_work()
     verdict = verify_job(

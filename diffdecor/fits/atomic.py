@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from diffdecor.errors import BusyError, OutputError, OutputExistsError
-from diffdecor.paths import split_extension
+from diffdecor.fits.paths import split_extension
 
 logger = logging.getLogger(__name__)
 

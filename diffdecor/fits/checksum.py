@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diffdecor.fitsfile import Header
+from diffdecor.fits.open import Header
 
 BLOCK = 2880
 """Bytes; every header and every data unit is a number of whole blocks."""

@@ -12,7 +12,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.io.fits.verify import VerifyError
 
-from diffdecor.fitsfile import one_line, tolerant
+from diffdecor.fits.open import one_line, tolerant
 
 logger = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from typing import NamedTuple
 from astropy.io import fits
 
 from diffdecor.fits.checksum import BLOCK, header_with_sums, padded
-from diffdecor.fits.outplane import OutputPlane, write_at
-from diffdecor.fitsfile import Hdu, Header
+from diffdecor.fits.open import Hdu, Header
+from diffdecor.fits.write_rows import OutputPlane, write_at
 
 _CANNOT_RESERVE = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}
 _LENIENT = "silentfix+ignore"

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from diffdecor.errors import InputError
 from diffdecor.fits.checksum import datasum
+from diffdecor.fits.open import Hdu, check_file, file_of, one_line, open_fits
+from diffdecor.fits.paths import split_extension
 from diffdecor.fits.reading import Reading
-from diffdecor.fitsfile import Hdu, check_file, file_of, one_line, open_fits
-from diffdecor.paths import split_extension
-from diffdecor.unpack import GZIP_MAGIC
+from diffdecor.fits.unpack import GZIP_MAGIC
 
 _FITS = b"SIMPLE"
 _PIECE = 1 << 19

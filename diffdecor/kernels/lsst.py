@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from diffdecor.afw.archive import Record, open_archive
-from diffdecor.afw.headers import has_archive, is_exposure, parent_origin
-from diffdecor.afw.kernels import KERNELS, Domain, StoredKernel, stored_kernel
 from diffdecor.core.fourier import reflect
 from diffdecor.errors import KernelError
+from diffdecor.fits.lsst_archive import Record, open_archive
+from diffdecor.fits.lsst_headers import has_archive, is_exposure, parent_origin
+from diffdecor.fits.lsst_kernels import KERNELS, Domain, StoredKernel, stored_kernel
 from diffdecor.kernels.model import BasisKernel, Box, MatchingKernel, Region, Side, StampKernel
 from diffdecor.kernels.registry import KernelOptions, register
 from diffdecor.kernels.source import Source, side_of

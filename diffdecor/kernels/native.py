@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from diffdecor.errors import KernelError
-from diffdecor.fitsfile import read_pixels
+from diffdecor.fits.open import read_pixels
 from diffdecor.kernels.model import (
     BasisKernel,
     Blocks,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from diffdecor.errors import KernelError
-from diffdecor.fitsfile import image_shape
+from diffdecor.fits.open import image_shape
 from diffdecor.kernels.source import Source
 from diffdecor.kernels.textfile import TextFile
 

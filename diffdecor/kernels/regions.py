@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from diffdecor.core.terms import Term
+from diffdecor.core.spatial import Term
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

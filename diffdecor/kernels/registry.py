@@ -18,11 +18,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from diffdecor.errors import ConfigError, DiffdecorError, InputError, KernelError
-from diffdecor.fitsfile import UNREADABLE, one_line, tolerant
+from diffdecor.fits.formats import Format, Registry
+from diffdecor.fits.open import UNREADABLE, one_line, tolerant
 from diffdecor.kernels.model import BasisKernel, MatchingKernel, Side, StampKernel
 from diffdecor.kernels.refused import refuse_exposure, refuse_known
 from diffdecor.kernels.source import SLIPS, Source, open_source
-from diffdecor.registry import Format, Registry
 
 logger = logging.getLogger(__name__)
 

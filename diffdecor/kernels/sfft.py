@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diffdecor.errors import KernelError
-from diffdecor.fitsfile import image_shape, read_pixels
+from diffdecor.fits.open import image_shape, read_pixels
 from diffdecor.kernels.model import BasisKernel, Box, Region, Side, Term
 from diffdecor.kernels.registry import KernelOptions, register
 from diffdecor.kernels.sfft_terms import background_terms, kernel_terms, scaling_terms, whole

@@ -12,10 +12,10 @@ import numpy as np
 from astropy.io import fits
 
 from diffdecor.errors import InputError, KernelError
-from diffdecor.fitsfile import find_extension, image_shape, one_line, open_fits
+from diffdecor.fits.open import find_extension, image_shape, one_line, open_fits
+from diffdecor.fits.paths import Extension, split_extension
 from diffdecor.kernels.model import Side
 from diffdecor.kernels.textfile import TextFile, read_text
-from diffdecor.paths import Extension, split_extension
 
 SIDES: dict[str, Side] = {"TEMPLATE": "template", "SCIENCE": "science", "IMAGE": "science"}
 # What else astropy raises on headers that are not what it expects.

@@ -9,7 +9,7 @@ import numpy as np
 from astropy.io import fits
 
 from diffdecor.errors import KernelError
-from diffdecor.fitsfile import image_shape, read_pixels
+from diffdecor.fits.open import image_shape, read_pixels
 from diffdecor.kernels.model import Side, StampKernel
 from diffdecor.kernels.registry import KernelOptions, register
 from diffdecor.kernels.source import Source, scale_card, side_of

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from diffdecor.errors import KernelError
-from diffdecor.fitsfile import image_shape, read_pixels
+from diffdecor.fits.open import image_shape, read_pixels
 from diffdecor.kernels.model import StampKernel
 from diffdecor.kernels.registry import KernelOptions, register
 from diffdecor.kernels.source import Source, scale_card, side_of

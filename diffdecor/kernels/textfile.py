@@ -8,9 +8,9 @@ from pathlib import Path
 from astropy.io import fits
 
 from diffdecor.errors import KernelError
-from diffdecor.fitsfile import check_file
-from diffdecor.paths import split_extension
-from diffdecor.unpack import GZIP_MAGIC
+from diffdecor.fits.open import check_file
+from diffdecor.fits.paths import split_extension
+from diffdecor.fits.unpack import GZIP_MAGIC
 
 LONGEST_TEXT = 8 * 2**20  # bytes; the list of a kernel takes less than one MiB
 

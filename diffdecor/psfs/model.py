@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from diffdecor.core.interpolate import bilinear_weights
-from diffdecor.core.terms import Term
+from diffdecor.core.spatial import Term
 from diffdecor.errors import InputError
 
 if TYPE_CHECKING:

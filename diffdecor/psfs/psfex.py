@@ -13,9 +13,9 @@ import numpy as np
 from astropy.io import fits
 
 from diffdecor.core.resample import rendered
-from diffdecor.core.terms import Term
+from diffdecor.core.spatial import Term
 from diffdecor.errors import InputError
-from diffdecor.fitsfile import Hdu, Hdus, Header
+from diffdecor.fits.open import Hdu, Hdus, Header
 from diffdecor.psfs.model import BasisPsf
 from diffdecor.psfs.registry import register
 from diffdecor.psfs.sampling import check_sampling, is_number

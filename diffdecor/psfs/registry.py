@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Protocol
 
 from diffdecor.errors import DiffdecorError, InputError
-from diffdecor.fitsfile import UNREADABLE, Hdu, Hdus, find_extension, one_line, open_fits, tolerant
+from diffdecor.fits.formats import Format, Registry
+from diffdecor.fits.open import UNREADABLE, Hdu, Hdus, find_extension, one_line, open_fits, tolerant
 from diffdecor.psfs.model import PointSpreadFunction
-from diffdecor.registry import Format, Registry
 
 
 class PsfReader(Protocol):

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from diffdecor.core.resample import Method
 from diffdecor.errors import InputError
-from diffdecor.fitsfile import Header
+from diffdecor.fits.open import Header
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from diffdecor.core.resample import rendered
 from diffdecor.errors import InputError
-from diffdecor.fitsfile import Hdu, Hdus, image_shape, read_pixels
+from diffdecor.fits.open import Hdu, Hdus, image_shape, read_pixels
 from diffdecor.psfs.model import StampPsf
 from diffdecor.psfs.registry import register
 from diffdecor.psfs.sampling import LARGEST_SIDE, center_of, grid_positions, sampling_of

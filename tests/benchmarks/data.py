@@ -15,7 +15,7 @@ import numpy as np
 from astropy.io import fits
 from scipy.ndimage import convolve1d
 
-from diffdecor.core.terms import Term
+from diffdecor.core.spatial import Term
 from diffdecor.kernels.model import BasisKernel, Box, Region
 from diffdecor.kernels.native_write import native_hdus
 

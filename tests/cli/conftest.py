@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
-from cli.workplace import SHAPE, WCS, Workplace, convolved, exposure, gaussian
+from helpers.workplace import SHAPE, WCS, Workplace, convolved, exposure, gaussian
 
 import diffdecor
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from astropy.io import fits
-from cli.workplace import SHAPE, Workplace, exposure, opened, verify
+from helpers.workplace import SHAPE, Workplace, exposure, opened, verify
 
 BLOCK, CARD = 2880, 80
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 import pytest
-from cli.workplace import (
+from helpers.workplace import (
     OPTION,
     all_commands,
     call,

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
-from cli.workplace import NX, NY, SHAPE, call, described, exposure, opened
+from helpers.workplace import NX, NY, SHAPE, call, described, exposure, opened
 
 INPUTS = {
     "science": "science.fits",

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
-from cli.workplace import call, check_failure, described, json_object, verify
+from helpers.workplace import call, check_failure, described, json_object, verify
 
 from diffdecor.kernels.registry import read_kernel
 

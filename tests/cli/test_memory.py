@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
-from cli.workplace import gaussian
+from helpers.workplace import gaussian
 
 WIDTH = 1200
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from astropy.io import fits
-from cli.workplace import (
+from helpers.workplace import (
     SHAPE,
     call,
     convolved,

@@ -5,10 +5,10 @@ import tomllib
 import numpy as np
 import pytest
 from astropy.io import fits
-from cli.workplace import call, opened, real_options
+from helpers.workplace import call, opened, real_options
 
 from diffdecor.config import DecorrelationConfig, FilesConfig
-from diffdecor.options import options
+from diffdecor.config.options import options
 
 DECLARED = [*options(DecorrelationConfig), *options(FilesConfig)]
 NUMBERS = [

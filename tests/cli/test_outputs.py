@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 from astropy.io import fits
-from cli.workplace import call, check_failure, described, json_object, opened, verify
+from helpers.workplace import call, check_failure, described, json_object, opened, verify
 
 from diffdecor.fits import atomic
 

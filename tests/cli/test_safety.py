@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from cli.workplace import check_failure, described, json_object, opened, verify
+from helpers.workplace import check_failure, described, json_object, opened, verify
 
 from diffdecor.errors import OutputExistsError
 from diffdecor.fits import atomic
@@ -213,7 +213,7 @@ def test_an_error_of_the_system_elsewhere_is_not_of_stdout(work, monkeypatch):
     def failing(*_arguments, **_options):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("diffdecor.pipeline.prepare", failing)
+    monkeypatch.setattr("diffdecor.pipeline.run.prepare", failing)
     result = work.run("--json")
     assert result.exit_code == 1
     assert "internal error: OSError" in result.stderr
@@ -252,7 +252,7 @@ def test_errors_inside_are_told_from_errors_of_the_user(work, monkeypatch):
         message = "something\nunheard of"
         raise LookupError(message)
 
-    monkeypatch.setattr("diffdecor.pipeline.prepare", broken)
+    monkeypatch.setattr("diffdecor.pipeline.run.prepare", broken)
     result = work.run()
     assert result.exit_code == 1
     assert len(result.stderr.splitlines()) == 1
@@ -266,7 +266,7 @@ def test_too_little_memory_is_named(work, monkeypatch):
     def greedy(*_arguments, **_options):
         raise MemoryError
 
-    monkeypatch.setattr("diffdecor.pipeline.prepare", greedy)
+    monkeypatch.setattr("diffdecor.pipeline.run.prepare", greedy)
     result = work.run()
     assert result.exit_code == 1
     assert result.stderr == "diffdecor: not enough memory for these images\n"

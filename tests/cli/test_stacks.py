@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from astropy.io import fits
-from cli.workplace import SHAPE, gaussian
+from helpers.workplace import SHAPE, gaussian
 
 FILES = ("noise", "mask", "kernel")
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from astropy.io import fits
-from cli.workplace import SHAPE, exposure, json_object, verify
+from helpers.workplace import SHAPE, exposure, json_object, verify
 
 MODES = {
     "whole": ("--mode", "whole"),

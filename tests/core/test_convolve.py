@@ -1,8 +1,8 @@
 """Block convolution against direct sums."""
 
 import numpy as np
-import oracle
 import pytest
+from helpers import oracle
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal

@@ -1,7 +1,7 @@
 """The noise of both sides against the covariance of convolved white noise."""
 
 import numpy as np
-import oracle
+from helpers import oracle
 from numpy.testing import assert_allclose
 
 from diffdecor.core.noise import NoiseSide, white_side

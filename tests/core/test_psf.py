@@ -1,8 +1,8 @@
 """The PSF of the result, and its figures, on profiles of which all is known."""
 
 import numpy as np
-import oracle
 import pytest
+from helpers import oracle
 from numpy.testing import assert_allclose, assert_array_equal
 
 from diffdecor.core.psf import (

@@ -6,8 +6,8 @@ import tracemalloc
 from unittest import mock
 
 import numpy as np
-import oracle
 import pytest
+from helpers import oracle
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays

@@ -1,8 +1,8 @@
 """Both variances of the result against the diagonal of its dense covariance matrix."""
 
 import numpy as np
-import oracle
 import pytest
+from helpers import oracle
 from numpy.testing import assert_allclose
 
 from diffdecor.core.kernelfield import KernelField

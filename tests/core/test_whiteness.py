@@ -1,8 +1,8 @@
 """Correlation coefficients against direct sums and known noise; sky and sources."""
 
 import numpy as np
-import oracle
 import pytest
+from helpers import oracle
 from numpy.testing import assert_allclose, assert_array_equal
 
 from diffdecor.core.convolve import convolved

@@ -7,8 +7,8 @@ inverse square root of the noise covariance, times the root of its largest-scale
 import logging
 
 import numpy as np
-import oracle
 import pytest
+from helpers import oracle
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal

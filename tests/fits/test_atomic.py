@@ -293,8 +293,8 @@ def test_a_full_disk_leaves_no_file(tmp_path):
         import resource, signal, sys
         import numpy as np
         from diffdecor.errors import OutputError
-        from diffdecor.fits.write import write_result
-        from diffdecor.images import Exposure
+        from diffdecor.images.write import write_result
+        from diffdecor.images.model import Exposure
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
         try:

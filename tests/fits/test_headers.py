@@ -5,7 +5,6 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from diffdecor.cards import Card
 from diffdecor.fits.headers import (
     ascii_text,
     cards_to_header,
@@ -14,6 +13,7 @@ from diffdecor.fits.headers import (
     wcs_cards,
     without_wcs,
 )
+from diffdecor.pipeline.cards import Card
 
 DROPPED = [
     "SIMPLE",

@@ -13,8 +13,8 @@ from astropy.io import fits
 
 from diffdecor.core.parallel import ordered_map
 from diffdecor.errors import OutputError
-from diffdecor.fits.write import result_file, write_result
-from diffdecor.images import Exposure, MaskPlanes
+from diffdecor.images.model import Exposure, MaskPlanes
+from diffdecor.images.write import result_file, write_result
 
 RNG = np.random.default_rng(11)
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from diffdecor.errors import InputError
 from diffdecor.fits import reading, sums
 from diffdecor.fits.checksum import datasum
+from diffdecor.fits.open import open_fits
+from diffdecor.fits.read_rows import stored_pixels
 from diffdecor.fits.reading import Reading
-from diffdecor.fits.stored import stored_pixels
 from diffdecor.fits.sums import InputSum
-from diffdecor.fitsfile import open_fits
 
 
 @settings(deadline=None)

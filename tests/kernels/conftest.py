@@ -1,7 +1,6 @@
 """Folders of real files, and hurt copies of them."""
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -9,15 +8,6 @@ import pytest
 from astropy.io import fits
 
 DATA = Path(__file__).parents[1] / "data"
-
-
-@pytest.fixture(scope="session")
-def reference():
-    """Folder with the full reference sets."""
-    folder = os.environ.get("DIFFDECOR_REFERENCE")
-    if not folder:
-        pytest.skip("DIFFDECOR_REFERENCE is not set")
-    return Path(folder)
 
 
 @pytest.fixture(

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from afw_archive import archive, chebyshev, combination, delta, fixed, polynomial
 from astropy.io import fits
+from helpers.afw_archive import archive, chebyshev, combination, delta, fixed, polynomial
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.signal import convolve

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from afw_archive import archive, chebyshev, combination, fixed, polynomial
 from astropy.io import fits
+from helpers.afw_archive import archive, chebyshev, combination, fixed, polynomial
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from diffdecor.errors import DiffdecorError, InputError
-from diffdecor.fits.exposure import read_exposure
+from diffdecor.images.read import read_exposure
 from diffdecor.psfs.registry import carried_psf, read_psf
 
 FOLDER = Path(__file__).parents[1] / "data" / "lsst-persistence"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from diffdecor.core.interpolate import bilinear_weights
-from diffdecor.core.terms import Term
+from diffdecor.core.spatial import Term
 from diffdecor.errors import InputError
 from diffdecor.psfs.model import BasisPsf, StampPsf
 

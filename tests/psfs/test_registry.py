@@ -6,8 +6,8 @@ from astropy.io import fits
 
 import diffdecor
 from diffdecor.errors import InputError
+from diffdecor.fits.formats import Registry
 from diffdecor.psfs.registry import carried_psf, psf_formats, read_psf, register
-from diffdecor.registry import Registry
 
 RNG = np.random.default_rng(3)
 STAMP = RNG.random((5, 7))

@@ -1,1 +1,0 @@
-"""What the LSST stack (afw) stores in FITS files: archives of objects, and the kernels in them."""

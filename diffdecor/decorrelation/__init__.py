@@ -1,0 +1,1 @@
+"""The method: exposures in, exposure out. No files, no command line."""

@@ -1,0 +1,210 @@
+"""Kernels of the LSST stack, as they are stored: matching kernels, and the kernels of PSFs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isqrt
+from typing import Literal, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffdecor.core.spatial import Term
+from diffdecor.fits.lsst_archive import Record
+
+FIXED = ("FixedKernel", "DeltaFunctionKernel")
+KERNELS = (*FIXED, "LinearCombinationKernel")
+LARGEST_SIDE = 1001
+
+Family = Literal["POLY", "CHEB1"]
+_FAMILIES: dict[str, Family] = {"PolynomialFunction2D": "POLY", "Chebyshev1Function2D": "CHEB1"}
+
+
+class Scaling(TypedDict):
+    """Scaling of 0-based array positions: ``u = (x - x0) / xs``, ``v = (y - y0) / ys``."""
+
+    x0: float
+    xs: float
+    y0: float
+    ys: float
+
+
+@dataclass(frozen=True)
+class Domain:
+    """The rectangle of parent positions on which Chebyshev polynomials are defined."""
+
+    min_x: float
+    min_y: float
+    max_x: float
+    max_y: float
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class StoredKernel:
+    """A kernel as the stack has it: images, applied without a flip, times functions of position.
+
+    Parameters
+    ----------
+    images : array (n, ky, kx)
+        Basis images.
+    center : tuple of int
+        0-based ``(cx, cy)`` of the pixel that sits on the pixel it is applied to.
+    terms : tuple of Term
+        Functions of the parent position, scaled if there is a domain.
+    coefficients : array (n, nterm)
+        Coefficient of every image for every term.
+    domain : Domain, optional
+        Of Chebyshev polynomials.
+    """
+
+    images: NDArray[np.float64]
+    center: tuple[int, int]
+    terms: tuple[Term, ...] = (Term("POLY", 0, 0),)
+    coefficients: NDArray[np.float64]
+    domain: Domain | None = None
+
+    @property
+    def varies(self) -> bool:
+        """Whether it depends on position."""
+        return bool(self.coefficients[:, 1:].any())
+
+    @property
+    def constant(self) -> NDArray[np.float64]:
+        """The image ``(ky, kx)`` of a kernel that does not depend on position."""
+        return np.asarray(np.tensordot(self.coefficients[:, 0], self.images, axes=1))
+
+    def scaling(self, origin: tuple[float, float]) -> Scaling:
+        """Return the scaling of positions in an array.
+
+        Parameters
+        ----------
+        origin : tuple of float
+            Parent position of the first pixel of the array.
+
+        Returns
+        -------
+        Scaling
+            For a `Region` or a PSF.
+        """
+        box = self.domain or Domain(-1.0, -1.0, 1.0, 1.0)
+        return {
+            "x0": (box.min_x + box.max_x) / 2 - origin[0],
+            "xs": (box.max_x - box.min_x) / 2,
+            "y0": (box.min_y + box.max_y) / 2 - origin[1],
+            "ys": (box.max_y - box.min_y) / 2,
+        }
+
+
+def stored_kernel(record: Record) -> StoredKernel:
+    """Read a kernel from an archive.
+
+    Parameters
+    ----------
+    record : Record
+        One of the classes `KERNELS`.
+
+    Returns
+    -------
+    StoredKernel
+        With the pixels and functions of all its parts.
+
+    Raises
+    ------
+    InputError
+        If a part is missing, of another class, or contradicts another.
+    """
+    if record.kind in FIXED:
+        image, center = _fixed(record)
+        return StoredKernel(images=image[np.newaxis], center=center, coefficients=np.ones((1, 1)))
+    parts = [_component(record, part) for part in record.parts("components")]
+    centers = {center for _, center in parts} | {record.pixel("center")}
+    shapes = {image.shape for image, _ in parts}
+    if len(centers) != 1 or len(shapes) != 1:
+        record.archive.refuse(f"the components of {record.kind} differ in size or centre")
+    images, center = np.array([image for image, _ in parts]), centers.pop()
+    if record.has("spatialfunctions"):
+        functions = record.parts("spatialfunctions")
+        terms, coefficients, domain = _functions(record, functions)
+    else:
+        terms, coefficients, domain = _constant(), record.numbers("amplitudes")[:, np.newaxis], None
+    if len(coefficients) != len(images):
+        found = f"{len(images)} components but {len(coefficients)} functions or amplitudes"
+        record.archive.refuse(found)
+    return StoredKernel(
+        images=images, center=center, terms=terms, coefficients=coefficients, domain=domain
+    )
+
+
+def _constant() -> tuple[Term, ...]:
+    return (Term("POLY", 0, 0),)
+
+
+def _component(record: Record, part: Record) -> tuple[NDArray[np.float64], tuple[int, int]]:
+    if part.kind not in FIXED:
+        advice = "evaluate the kernel with the stack and give its stamps"
+        part.refuse_kind(f"component of a {record.kind}", advice)
+    return _fixed(part)
+
+
+def _fixed(record: Record) -> tuple[NDArray[np.float64], tuple[int, int]]:
+    """Return image and centre of a kernel that is one image."""
+    (nx, ny), (cx, cy) = record.pixel("dimensions"), record.pixel("center")
+    if not (0 < nx <= LARGEST_SIDE and 0 < ny <= LARGEST_SIDE and 0 <= cx < nx and 0 <= cy < ny):
+        found = f"{record.kind} of {nx} x {ny} pixels with the centre {(cx, cy)}"
+        record.archive.refuse(found)
+    if record.kind == "FixedKernel":
+        image = record.numbers("image")
+        if image.size != nx * ny:
+            record.archive.refuse(f"{image.size} pixels in a {record.kind} of {nx} x {ny}")
+        return image.reshape(ny, nx), (cx, cy)
+    x, y = record.pixel("pixel")
+    if not (0 <= x < nx and 0 <= y < ny):
+        record.archive.refuse(f"{record.kind} of {nx} x {ny} pixels with the pixel {(x, y)} set")
+    image = np.zeros((ny, nx))
+    image[y, x] = 1.0
+    return image, (cx, cy)
+
+
+def _functions(
+    record: Record, functions: list[Record]
+) -> tuple[tuple[Term, ...], NDArray[np.float64], Domain | None]:
+    """Return terms, coefficients and domain that the functions of all components have in common."""
+    kinds = {function.kind for function in functions}
+    unknown = [function for function in functions if function.kind not in _FAMILIES]
+    if unknown:
+        advice = f"{' and '.join(_FAMILIES)} are; evaluate the kernel with the stack"
+        unknown[0].refuse_kind("function of position", advice)
+    domains = {_domain(function) for function in functions}
+    if len(kinds) != 1 or len(domains) != 1:
+        record.archive.refuse(f"the functions of {record.kind} differ in class or domain")
+    all_coefficients = [function.numbers("coefficients") for function in functions]
+    degree = max(
+        _degree(function, values)
+        for function, values in zip(functions, all_coefficients, strict=True)
+    )
+    family = _FAMILIES[kinds.pop()]
+    # By total degree, the power of y rising: 1, x, y, x^2, xy, y^2.
+    terms = tuple(Term(family, n - j, j) for n in range(degree + 1) for j in range(n + 1))
+    table = np.zeros((len(functions), len(terms)))
+    for row, values in zip(table, all_coefficients, strict=True):
+        row[: len(values)] = values
+    return terms, table, domains.pop()
+
+
+def _degree(function: Record, coefficients: NDArray[np.float64]) -> int:
+    degree = (isqrt(8 * len(coefficients) + 1) - 3) // 2
+    if (degree + 1) * (degree + 2) != 2 * len(coefficients) or degree < 0:
+        function.archive.refuse(
+            f"{len(coefficients)} coefficients of {function.kind} {function.number} are no "
+            "polynomial of two variables"
+        )
+    return degree
+
+
+def _domain(function: Record) -> Domain | None:
+    if _FAMILIES[function.kind] == "POLY":
+        return None
+    domain = Domain(*function.pair("min"), *function.pair("max"))
+    if not (domain.min_x < domain.max_x and domain.min_y < domain.max_y):
+        function.archive.refuse(f"{function.kind} {function.number} has an empty {domain}")
+    return domain

@@ -1,0 +1,399 @@
+"""Opening FITS files and reading their pixels: what goes wrong comes out as one clear line.
+
+Used by everything that reads FITS. Which HDU means what is not known here.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any, BinaryIO
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from astropy.io import fits
+from astropy.io.fits.verify import VerifyError
+from astropy.utils.exceptions import AstropyWarning
+from numpy.typing import NDArray
+
+from diffdecor.errors import InputError
+from diffdecor.fits.paths import Extension, split_extension
+from diffdecor.fits.pixels import scaling_of
+from diffdecor.fits.unpack import Identity, Unpacked, identity_of, open_unpacked
+
+logger = logging.getLogger(__name__)
+
+try:  # it is no public name
+    from astropy.io.fits.hdu.compressed._compression import CfitsioException
+except ImportError:
+    CfitsioException = OSError
+
+# What astropy raises on bytes that are not the FITS they claim to be. (A name is unbound in it
+# where a table has a TDIM and a damaged TFORM; files of `compress` need a package of their own.)
+UNREADABLE = (
+    ModuleNotFoundError,
+    CfitsioException,
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    UnboundLocalError,
+    zlib.error,
+    VerifyError,
+)
+
+# astropy has no types; these names say what is meant.
+Hdu = Any
+Hdus = Any
+Header = Any
+
+
+@contextmanager
+def open_fits(
+    argument: str | Path, *, anew: bool = False
+) -> Iterator[tuple[Hdus, Extension | None]]:
+    """Open a FITS file, whole or ``file.fits[EXT]``, and close it afterwards.
+
+    Parameters
+    ----------
+    argument : str or Path
+        The file, plain, gzipped or tile-compressed, with an extension in brackets or not.
+    anew : bool
+        Open it even where `each_opened_once` has it open: it is to stay open for longer.
+
+    Yields
+    ------
+    hdus : astropy.io.fits.HDUList
+        All HDUs, headers read. Pixels must be read before it is closed, with `read_pixels`.
+    extension : str, int, tuple of str and int, or None
+        What the brackets hold.
+
+    Raises
+    ------
+    InputError
+        If it is missing, a directory, empty, not FITS, damaged, truncated or not allowed to be
+        read.
+    """
+    path, extension = split_extension(argument)
+    check_file(path)
+    kept = _kept.get()
+    if kept is not None and not anew:
+        yield kept.hdus(path), extension
+        return
+    with _opened(path) as hdus:
+        yield hdus, extension
+
+
+@contextmanager
+def each_opened_once() -> Iterator[None]:
+    """Open every FITS file once while this block lasts, however often it is asked for.
+
+    A file that has been replaced meanwhile is another one. Files are closed when the block ends.
+    """
+    if _kept.get() is not None:
+        yield
+        return
+    with ExitStack() as stack:
+        token = _kept.set(_Kept(stack))
+        try:
+            yield
+        finally:
+            _kept.reset(token)
+
+
+def file_of(hdu: Hdu) -> BinaryIO | None:
+    """Return the file that holds an HDU byte by byte, at the places that astropy gives.
+
+    Parameters
+    ----------
+    hdu : HDU
+        Of a file opened with `open_fits` that is still open.
+
+    Returns
+    -------
+    BinaryIO or None
+        What a gzipped file was unpacked into. None where astropy unpacks the file itself, and for
+        an HDU that is in no file.
+    """
+    found = (_fileinfo(hdu) or {}).get("file")
+    if found is None or found.compression or found not in _files:
+        return None
+    return _files[found].content
+
+
+def identity_of_file(hdu: Hdu) -> Identity | None:
+    """Return what tells the file of an HDU from one that has replaced it since.
+
+    Parameters
+    ----------
+    hdu : HDU
+        Of a file opened with `open_fits` that is still open.
+
+    Returns
+    -------
+    tuple of int or None
+        Of the file as it was when it was opened. None for an HDU that is in no file.
+    """
+    found = (_fileinfo(hdu) or {}).get("file")
+    return _files[found].identity if found in _files else None
+
+
+@contextmanager
+def tolerant(name: object) -> Iterator[list[str]]:
+    """Keep astropy's warnings off the screen and log them: old tools bend the standard.
+
+    Parameters
+    ----------
+    name : object
+        The file, for the log.
+
+    Yields
+    ------
+    list of str
+        The warnings; it is filled when the block ends.
+    """
+    complaints: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", AstropyWarning)
+        yield complaints
+    for warning in caught:
+        complaints.append(one_line(warning.message))
+        logger.debug("%s: %s", name, complaints[-1])
+
+
+def find_extension(hdus: Hdus, extension: Extension, name: object) -> Hdu:
+    """Return the HDU that the user named in brackets.
+
+    Parameters
+    ----------
+    hdus : astropy.io.fits.HDUList
+        All HDUs of the file.
+    extension : str, int, or tuple of str and int
+        EXTNAME, 0-based number, or EXTNAME and EXTVER.
+    name : object
+        The file, for the message.
+
+    Returns
+    -------
+    HDU
+        The one that is meant.
+
+    Raises
+    ------
+    InputError
+        If there is no such HDU; the message lists those that there are.
+    """
+    try:
+        return hdus[extension]
+    except LookupError:
+        there = ", ".join(f"{n} {hdu.name}".strip() for n, hdu in enumerate(hdus))
+        msg = f"{name}: there is no extension {extension}; the file has {there}"
+        raise InputError(msg) from None
+
+
+def image_shape(hdu: Hdu) -> tuple[int, ...]:
+    """Return the shape of an image HDU without its axes of length 1; empty if it is no image.
+
+    Axes of length 1 are taken away, slowest first, while there are more than two.
+    """
+    if not isinstance(hdu, (fits.PrimaryHDU, fits.ImageHDU, fits.CompImageHDU)):
+        return ()
+    shape = [int(length) for length in hdu.shape]
+    while len(shape) > 2 and 1 in shape:
+        shape.remove(1)
+    return tuple(shape)
+
+
+def read_pixels(hdu: Hdu, name: object) -> NDArray[Any]:
+    """Read the pixels of an image HDU: scaled, in native byte order, not mapped to the file.
+
+    Parameters
+    ----------
+    hdu : HDU
+        An image, compressed or not, of a file opened with `open_fits` that is still open.
+    name : object
+        The file, for messages.
+
+    Returns
+    -------
+    array of float32 or float64
+        Shape of `image_shape`. Floats as they are on disk; integers of up to 16 bits as float32,
+        longer ones as float64. BSCALE and BZERO are applied, and BLANK is NaN.
+
+    Raises
+    ------
+    InputError
+        If the data are damaged, or neither integers nor floats.
+    """
+    stored = stored_numbers(hdu, name)
+    return scaling_of(hdu.header, name).pixels(stored).reshape(image_shape(hdu))
+
+
+def stored_numbers(hdu: Hdu, name: object) -> NDArray[Any]:
+    """Read the numbers of an image HDU as they are stored, without BSCALE and BZERO.
+
+    Parameters
+    ----------
+    hdu : HDU
+        An image, compressed or not, of a file opened with `open_fits` that is still open.
+    name : object
+        The file, for messages.
+
+    Returns
+    -------
+    array
+        Integers or floats in any byte order, with all axes.
+
+    Raises
+    ------
+    InputError
+        If the data are damaged, or neither integers nor floats.
+    """
+    try:
+        with tolerant(name):
+            stored = hdu.data
+    except UNREADABLE as error:
+        raise damaged_pixels(name, error) from error
+    if stored is None or stored.dtype.kind not in "iuf":
+        kind = "nothing" if stored is None else f"{stored.dtype} numbers"
+        msg = f"{name}: the image holds {kind}; give an image of integers or floats"
+        raise InputError(msg)
+    return np.asarray(stored)
+
+
+def damaged_pixels(name: object, error: object) -> InputError:
+    """Return what is to be raised where the pixels of a file cannot be read."""
+    return InputError(
+        f"{name}: the pixels cannot be read ({one_line(error)}); fetch the file again"
+    )
+
+
+def one_line(error: object) -> str:
+    """Return an error or a warning as one line of text."""
+    return " ".join(str(error).split())
+
+
+def check_file(path: Path) -> None:
+    """Refuse what is no regular file, cannot be seen, or is empty.
+
+    Raises
+    ------
+    InputError
+        Naming the path and what to do.
+    """
+    try:
+        found = path.stat()
+        if stat.S_ISDIR(found.st_mode):
+            problem = "is a directory; name a file in it"
+        elif not stat.S_ISREG(found.st_mode):
+            problem = "is not a regular file; write it to disk first"
+        elif found.st_size == 0:
+            problem = "the file is empty; fetch it again"
+        else:
+            return
+    except FileNotFoundError:
+        problem = "no such file; check the name"
+    except OSError as error:
+        problem = f"cannot be read ({error.strerror or one_line(error)})"
+    msg = f"{path}: {problem}"
+    raise InputError(msg)
+
+
+def _fileinfo(hdu: Hdu) -> dict[str, Any] | None:
+    """Return where an HDU is in its file; astropy cannot tell it of damaged ones."""
+    return hdu.fileinfo() if hasattr(hdu, "fileinfo") else None
+
+
+class _Kept:
+    """The files that are open while `each_opened_once` lasts."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._hdus: dict[tuple[object, ...], Hdus] = {}
+
+    def hdus(self, path: Path) -> Hdus:
+        """Return the HDUs of a file."""
+        key = path.absolute(), *identity_of(path.stat())
+        if key not in self._hdus:
+            self._hdus[key] = self._stack.enter_context(_opened(path))
+        return self._hdus[key]
+
+
+_kept: ContextVar[_Kept | None] = ContextVar("kept", default=None)
+# The files that are open, by astropy's name for them.
+_files: WeakKeyDictionary[Any, Unpacked] = WeakKeyDictionary()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Hdus]:
+    with ExitStack() as stack:
+        with tolerant(path) as complaints:
+            hdus = _load(path, stack)
+        _check_complete(hdus, path, complaints)
+        yield hdus
+
+
+def _load(path: Path, stack: ExitStack) -> Hdus:
+    """Open the file and read all headers: only then is it known to be complete."""
+    try:
+        file = open_unpacked(path)
+        stack.enter_context(file.content)
+        # Unscaled: astropy leaves pixels equal to BLANK = 0 as they are.
+        hdus = fits.open(file.content, memmap=False, do_not_scale_image_data=True)
+        stack.enter_context(hdus)
+        for hdu in hdus:
+            if hdu.size < 0:  # astropy would read the same header for ever
+                msg = f"HDU {hdu.name} is {hdu.size} bytes long"
+                raise OSError(msg)
+            _drop_unparsable(hdu.header, path)
+        for found in filter(None, map(_fileinfo, hdus)):
+            _files[found["file"]] = file
+    except InputError:
+        raise
+    except UNREADABLE as error:
+        reason = getattr(error, "strerror", None) or one_line(error)
+        msg = f"{path}: not a readable FITS file ({reason}); check it or fetch it again"
+        raise InputError(msg) from error
+    return hdus
+
+
+def _drop_unparsable(header: Header, path: Path) -> None:
+    """Remove the cards whose value astropy cannot tell: whoever came across one would fail."""
+    wrong = []
+    for number, card in enumerate(header.cards):
+        try:
+            _ = card.value, card.comment
+        except (VerifyError, ValueError):
+            wrong.append(number)
+    for number in reversed(wrong):
+        logger.warning(
+            "%s: the card %s is no FITS and is left out", path, header.cards[number].keyword
+        )
+        del header[number]
+
+
+def _check_complete(hdus: Hdus, path: Path, complaints: list[str]) -> None:
+    """Refuse a file that ends too early; other complaints about the standard do not matter."""
+    for complaint in complaints:
+        if "Error validating header" in complaint:
+            msg = f"{path}: damaged after HDU {len(hdus) - 1} ({complaint}); fetch it again"
+            raise InputError(msg)
+        if "truncated" in complaint and not _has_all_data(hdus[-1]):
+            msg = f"{path}: the file is truncated ({complaint}); fetch it again"
+            raise InputError(msg)
+
+
+def _has_all_data(hdu: Hdu) -> bool:
+    """Say whether the data of the last HDU are there, though some tools leave out the padding."""
+    file = file_of(hdu)
+    if isinstance(hdu, fits.CompImageHDU) or file is None:
+        return False
+    return bool(hdu.fileinfo()["datLoc"] + hdu.size <= os.fstat(file.fileno()).st_size)

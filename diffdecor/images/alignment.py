@@ -1,0 +1,128 @@
+"""Do two exposures show the same pixels of the same sky? Shapes and WCS are compared."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffdecor.errors import InputError
+from diffdecor.fits.headers import wcs_cards
+from diffdecor.fits.open import one_line, tolerant
+from diffdecor.images.model import Exposure
+
+# What wcslib says when it replaces a broken card by a default, which is no WCS of this image.
+_MENDED = ("cdfix", "value was expected")
+
+logger = logging.getLogger(__name__)
+
+
+def check_same_shape(a: Exposure, b: Exposure) -> None:
+    """Check that two exposures have the same shape.
+
+    Parameters
+    ----------
+    a, b : Exposure
+        The exposures.
+
+    Raises
+    ------
+    InputError
+        If they have not; it names both.
+    """
+    if a.shape != b.shape:
+        msg = (
+            f"{a.name} has shape {a.shape} (ny, nx), but {b.name} {b.shape}; "
+            "give images of the same pixels, warped onto one grid"
+        )
+        raise InputError(msg)
+
+
+def check_same_sky(a: Exposure, b: Exposure, tolerance: float = 0.1) -> None:
+    """Check that the pixels of two exposures show the same sky, as far as their headers say.
+
+    Where a header has no celestial WCS, or one that cannot be used, nothing is checked.
+
+    Parameters
+    ----------
+    a, b : Exposure
+        The exposures.
+    tolerance : float
+        How far the corners of `a` may be from where they are in `b`, in pixels.
+
+    Raises
+    ------
+    InputError
+        If a corner is farther off; it names both files and the offset.
+    """
+    if a.header is None or b.header is None:
+        return
+    cards = [[(c.keyword, c.value) for c in wcs_cards(x.header).cards] for x in (a, b)]
+    if sorted(map(str, cards[0])) == sorted(map(str, cards[1])):
+        logger.debug("%s and %s have the same WCS cards, %d of them", a.name, b.name, len(cards[0]))
+        return
+    corners = _corners(a.shape)
+    mapped = _mapped(a, b, corners)
+    if mapped is None:
+        return
+    offset = np.hypot(*(mapped - corners).T)
+    if not (offset <= tolerance).all():  # True for NaN: no place in b shows that sky
+        worst = float(np.max(offset)) if np.isfinite(offset).all() else np.inf
+        msg = (
+            f"{a.name} and {b.name} do not show the same sky: their WCS put the corners "
+            f"{worst:.3g} pixels apart, {tolerance:g} are allowed; warp them onto one grid"
+        )
+        raise InputError(msg)
+
+
+def _corners(shape: tuple[int, int]) -> NDArray[np.float64]:
+    """Return the 0-based centres ``(x, y)`` of the corner pixels."""
+    ny, nx = shape
+    return np.array([(x, y) for x in (0.0, nx - 1.0) for y in (0.0, ny - 1.0)])
+
+
+def _mapped(a: Exposure, b: Exposure, pixels: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """Return where pixels of `a` are in `b`; NaN beyond its sky, None if that cannot be told."""
+    wcs_a, wcs_b = _celestial(a), _celestial(b)
+    if wcs_a is None or wcs_b is None:
+        return None
+    try:
+        with tolerant(f"{a.name}, {b.name}"), np.errstate(all="ignore"):
+            if _frame(wcs_a) == _frame(wcs_b):
+                world = wcs_a.all_pix2world(pixels, 0)
+                mapped = wcs_b.all_world2pix(world, 0)
+            else:
+                from astropy.wcs.utils import pixel_to_pixel  # imports all of the coordinates
+
+                mapped = np.column_stack(pixel_to_pixel(wcs_a, wcs_b, *pixels.T))
+    except Exception as error:  # noqa: BLE001  wcslib raises a dozen kinds; none is our subject
+        logger.warning("%s and %s: WCS not compared (%s)", a.name, b.name, one_line(error))
+        return None
+    return np.asarray(mapped, dtype=np.float64)
+
+
+def _celestial(exposure: Exposure) -> Any:  # noqa: ANN401  astropy has no types
+    """Return the celestial WCS of an exposure, None if it has none that works."""
+    from astropy.wcs import WCS  # not needed where cards are equal, and slow to import
+
+    try:
+        with tolerant(exposure.name) as complaints:
+            wcs = WCS(wcs_cards(exposure.header)).celestial
+        problem = next((text for text in complaints if any(c in text for c in _MENDED)), "")
+    except Exception as error:  # noqa: BLE001
+        problem = one_line(error)
+    if problem:
+        logger.warning("%s: WCS cannot be used (%s)", exposure.name, problem)
+        return None
+    if not wcs.has_celestial:
+        logger.debug("%s: no celestial WCS", exposure.name)
+        return None
+    return wcs
+
+
+def _frame(wcs: Any) -> tuple[str, ...]:  # noqa: ANN401
+    """Return what the world coordinates are: two WCS in one frame can be compared directly."""
+    axes = [str(axis)[:4] for axis in wcs.wcs.ctype]
+    return (*axes, wcs.wcs.radesys, str(wcs.wcs.equinox))

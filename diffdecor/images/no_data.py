@@ -1,0 +1,223 @@
+"""Pixels without data: what subtraction tools fill with one value, and borders of exact zeros."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffdecor.core.planes import ComputedPlane, Plane
+from diffdecor.fits.open import Header
+from diffdecor.fits.streaming import streamed
+from diffdecor.images.model import MaskPlanes
+
+logger = logging.getLogger(__name__)
+
+
+def is_fill(pixels: NDArray[Any], fill: float) -> NDArray[np.bool_]:
+    """Return where pixels have a fill value, in single precision as tools write it."""
+    with np.errstate(over="ignore"):
+        return np.asarray(pixels.astype(np.float32, copy=False) == np.float32(fill))
+
+
+def fill_value(header: Header) -> float | None:
+    """Return the number of the card MASKVAL, None if there is none."""
+    fill = header.get("MASKVAL")
+    return None if isinstance(fill, bool) or not isinstance(fill, int | float) else fill
+
+
+def filled_pixels(image: Plane, header: Header, file: object) -> ComputedPlane | None:
+    """Return the pixels that a subtraction tool filled with the value of its card MASKVAL.
+
+    Parameters
+    ----------
+    image : plane (ny, nx)
+        Pixels.
+    header : Header
+        Of the image.
+    file : object
+        The file, for the log.
+
+    Returns
+    -------
+    plane (ny, nx) of bool, or None
+        None if there is no such card.
+    """
+    fill = fill_value(header)
+    if fill is None:
+        return None
+    logger.info("%s: pixels of fill value %g are NO_DATA", file, fill)
+    return ComputedPlane(_shape(image), lambda rows: is_fill(image[rows], fill))
+
+
+def zero_border(image: Plane, file: object) -> ComputedPlane | None:
+    """Return the border of an image that is exactly 0: what warping and ZOGY leave without data.
+
+    There is one if a whole outermost row or column is 0. It is then all pixels of 0 that are
+    connected with such a row or column. An image of nothing but zeros has none. Of most images
+    hardly more than the first row and the last is read.
+
+    Parameters
+    ----------
+    image : plane (ny, nx)
+        Pixels.
+    file : object
+        The file, for the log.
+
+    Returns
+    -------
+    plane (ny, nx) of bool, or None
+        None if there is none. It takes one bit a pixel.
+    """
+    edges = _zero_edges(image)
+    if not edges:
+        return None
+    zero = np.concatenate([np.packbits(pixels == 0, axis=1) for _, pixels in streamed(image)])
+    ny, nx = _shape(image)
+    everywhere = int(np.bitwise_count(zero).sum(dtype=np.int64)) == ny * nx
+    if everywhere:
+        return None
+    border = _Border(zero, nx, edges)
+    while any([border.grow(downwards=True), border.grow(downwards=False)]):
+        pass
+    logger.info(
+        "%s: a border of %d pixels of exactly 0 is NO_DATA (--no-zero-borders: it is data)",
+        file,
+        np.bitwise_count(border.reached).sum(dtype=np.int64),
+    )
+    return ComputedPlane((ny, nx), lambda rows: _unpacked(border.reached[rows], nx))
+
+
+def united(*parts: Plane | None) -> ComputedPlane | None:
+    """Return where any of several planes is True, None if there are none."""
+    there = [part for part in parts if part is not None]
+    if not there:
+        return None
+    return ComputedPlane(
+        _shape(there[0]),
+        lambda rows: np.asarray(np.logical_or.reduce([part[rows] for part in there])),
+    )
+
+
+def flag_no_data(
+    missing: Plane, mask: Plane | None, planes: MaskPlanes
+) -> tuple[ComputedPlane, MaskPlanes]:
+    """Return a mask with the plane NO_DATA set where data are missing.
+
+    Parameters
+    ----------
+    missing : plane (ny, nx) of bool
+        Where.
+    mask : plane (ny, nx) of int32, optional
+        The mask; it is not changed.
+    planes : MaskPlanes
+        Names of its bits.
+
+    Returns
+    -------
+    mask : plane (ny, nx) of int32
+        A new one.
+    planes : MaskPlanes
+        With NO_DATA.
+    """
+    planes = planes.adding("NO_DATA")
+    value = np.int32(planes.value(["NO_DATA"]))
+
+    def rows_of(rows: slice) -> NDArray[np.int32]:
+        flags = missing[rows] * value
+        return flags if mask is None else mask[rows] | flags
+
+    return ComputedPlane(_shape(missing), rows_of), planes
+
+
+def without_variance(missing: Plane, variance: Plane) -> ComputedPlane:
+    """Return a variance plane that is infinite where data are missing."""
+
+    def rows_of(rows: slice) -> NDArray[Any]:
+        values = variance[rows]
+        return np.where(missing[rows], values.dtype.type(np.inf), values)
+
+    return ComputedPlane(_shape(variance), rows_of)
+
+
+def _shape(plane: Plane) -> tuple[int, int]:
+    ny, nx = plane.shape
+    return ny, nx
+
+
+def _zero_edges(image: Plane) -> list[tuple[int | slice, int | slice]]:
+    """Return the outermost rows and columns that are 0, as indices, reading as little as it can."""
+    ny, _ = image.shape
+    first, last = image[0:1], image[ny - 1 : ny]
+    found: list[tuple[int | slice, int | slice]] = [
+        (row, slice(None)) for row, pixels in ((0, first), (-1, last)) if not pixels.any()
+    ]
+    sides = [side for side in (0, -1) if not (first[0, side] or last[0, side])]
+    for _, pixels in streamed(image) if sides else ():
+        sides = [side for side in sides if not pixels[:, side].any()]
+        if not sides:
+            break
+    return found + [(slice(None), side) for side in sides]
+
+
+class _Border:
+    """Zeros that are connected with some edges of an image, found band by band.
+
+    Parameters
+    ----------
+    zero : array (ny, n) of uint8
+        Bits of the pixels that are 0.
+    width : int
+        Pixels in a row.
+    edges : list of index
+        Outermost rows and columns that belong to it.
+    """
+
+    _ROWS = 256
+
+    def __init__(
+        self, zero: NDArray[np.uint8], width: int, edges: list[tuple[int | slice, int | slice]]
+    ) -> None:
+        self.zero = zero
+        self.width = width
+        self.reached = np.zeros_like(zero)
+        for row, column in edges:
+            if isinstance(row, int):
+                self.reached[row] = zero[row]
+            else:
+                byte, bit = divmod(width - 1 if column == -1 else 0, 8)
+                self.reached[:, byte] |= np.uint8(128 >> bit)
+
+    def grow(self, *, downwards: bool) -> bool:
+        """Go through all bands once, and say whether more was reached."""
+        ny = len(self.zero)
+        starts = range(0, ny, self._ROWS)
+        changed = False
+        for start in starts if downwards else reversed(starts):
+            rows = slice(start, start + self._ROWS)
+            seeds = self.reached[rows].copy()
+            if downwards and start:
+                seeds[0] |= self.reached[start - 1]
+            if not downwards and rows.stop < ny:
+                seeds[-1] |= self.reached[rows.stop]
+            grown = np.packbits(self._connected(rows, seeds), axis=1)
+            changed |= not np.array_equal(grown, self.reached[rows])
+            self.reached[rows] = grown
+        return changed
+
+    def _connected(self, rows: slice, seeds: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """Return the zeros of a band that are connected with some of them, inside the band."""
+        from scipy import ndimage
+
+        zero = _unpacked(self.zero[rows], self.width)
+        labels, count = ndimage.label(zero)
+        wanted = np.zeros(count + 1, dtype=bool)
+        wanted[labels[_unpacked(seeds, self.width)]] = True
+        wanted[0] = False
+        return np.asarray(wanted[labels])
+
+
+def _unpacked(bits: NDArray[np.uint8], width: int) -> NDArray[np.bool_]:
+    return np.unpackbits(bits, axis=1, count=width).view(bool)

@@ -1,0 +1,260 @@
+"""Images in: an exposure with its noise, mask and PSF, from every survey's layout."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from diffdecor.errors import InputError
+from diffdecor.fits.open import Hdus, open_fits
+from diffdecor.fits.reading import Reading
+from diffdecor.fits.streaming import in_memory
+from diffdecor.images.masks import MaskSource
+from diffdecor.images.model import Exposure
+from diffdecor.images.no_data import (
+    filled_pixels,
+    flag_no_data,
+    united,
+    without_variance,
+    zero_border,
+)
+from diffdecor.images.noise import NoiseSource, Pixels
+from diffdecor.images.planes import OpenedImage, opened_image
+from diffdecor.psfs.model import PointSpreadFunction
+from diffdecor.psfs.registry import carried_psf, read_psf
+
+logger = logging.getLogger(__name__)
+
+
+def read_exposure(  # noqa: PLR0913  all but the path are optional and named
+    path: str | Path,
+    *,
+    layout: str | None = None,
+    noise: str | Path | None = None,
+    noise_kind: str | None = None,
+    mask: str | Path | None = None,
+    mask_preset: str | None = None,
+    bad_bits: tuple[int, ...] | None = None,
+    ignore_bits: tuple[int, ...] | None = None,
+    mask_codes: bool = False,
+    gain: float | None = None,
+    read_noise: float | None = None,
+    sky: float | None = None,
+    zero_borders: bool = True,
+    psf: str | Path | None = None,
+    role: str = "science",
+    pixels: bool = True,
+) -> Exposure:
+    """Read an image with its noise, mask and PSF into memory.
+
+    The planes are found where the layout of the image's survey puts them: in HDUs of certain names
+    (of the same EXTVER), or in files beside it. ``file.fits[EXT]`` names an HDU.
+
+    Parameters
+    ----------
+    path : str or Path
+        File of the image, plain, gzipped or tile-compressed.
+    layout : str, optional
+        Name of the layout; by default it is recognised.
+    noise : str or Path, optional
+        File of the noise plane; by default the one of the layout.
+    noise_kind : {"variance", "sigma", "ivar", "weight", "background"}, optional
+        What the noise plane holds; needed if neither its name nor the layout says it.
+    mask : str or Path, optional
+        File of the mask; by default the one of the layout.
+    mask_preset : str, optional
+        Meaning of the mask's bits, unless it names its planes itself.
+    bad_bits : tuple of int, optional
+        Bits, or codes, of the mask that are BAD; without a preset all others are harmless.
+    ignore_bits : tuple of int, optional
+        Bits, or codes, of the mask that are harmless.
+    mask_codes : bool
+        Pixels of the mask hold codes, not bits.
+    gain : float, optional
+        Electrons per image unit, to make the variance from the pixels.
+    read_noise : float, optional
+        Read noise in electrons, with the gain; 0 by default.
+    sky : float, optional
+        Level that was subtracted from the pixels, with the gain; 0 by default.
+    zero_borders : bool
+        A border of exact zeros has no data. It is looked for only where `pixels` are read.
+    psf : str or Path, optional
+        File of the PSF; by default the one in the file of the image.
+    role : {"science", "template", "difference"}
+        Whose options the messages name.
+    pixels : bool
+        Read the image itself. Otherwise its rows are read from the file when they are wanted.
+
+    Returns
+    -------
+    Exposure
+        float32 or float64 pixels in native byte order and a linear scale, variance in the image's
+        unit squared, an int32 mask, and a header of the image's cards and those of its file.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read, a plane is not found or has another shape, or its values cannot
+        be what it is said to hold.
+    ConfigError
+        If the arguments contradict each other.
+    """
+    exposure = open_exposure(
+        path,
+        layout=layout,
+        noise=NoiseSource(
+            file=str(noise) if noise else None,
+            kind=noise_kind,
+            gain=gain,
+            read_noise=read_noise,
+            sky=sky,
+            role=role,
+        ),
+        mask=MaskSource(
+            file=str(mask) if mask else None,
+            preset=mask_preset,
+            bad=bad_bits,
+            ignored=ignore_bits or (),
+            codes=mask_codes,
+            role=role,
+        ),
+        psf=psf,
+        zero_borders=zero_borders and pixels,
+        role=role,
+    ).exposure
+    return replace(
+        exposure,
+        image=in_memory(exposure.image) if pixels else exposure.image,
+        variance=None if exposure.variance is None else in_memory(exposure.variance),
+        mask=None if exposure.mask is None else in_memory(exposure.mask),
+    )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class OpenedExposure:
+    """An exposure whose planes are in their files.
+
+    Parameters
+    ----------
+    exposure : Exposure
+        The image with its noise, mask and PSF.
+    unneeded : tuple of int
+        0-based numbers of the HDUs of its file that a decorrelated difference does not depend on:
+        the image of the science image and the template, unless their variance or mask is made of
+        its pixels; the variance of the difference.
+    """
+
+    exposure: Exposure
+    unneeded: tuple[int, ...] = ()
+
+
+def open_exposure(  # noqa: PLR0913  all but the path are optional and named
+    path: str | Path,
+    *,
+    layout: str | None = None,
+    noise: NoiseSource | None = None,
+    mask: MaskSource | None = None,
+    psf: str | Path | None = None,
+    zero_borders: bool = True,
+    role: str = "science",
+    reading: Reading | None = None,
+) -> OpenedExposure:
+    """Open an image with its noise, mask and PSF, whose rows are read when they are wanted.
+
+    The planes are found where the layout of the image's survey puts them, as by `read_exposure`.
+
+    Parameters
+    ----------
+    path : str or Path
+        File of the image, plain, gzipped or tile-compressed.
+    layout : str, optional
+        Name of the layout; by default it is recognised.
+    noise : NoiseSource, optional
+        What the user says of its noise.
+    mask : MaskSource, optional
+        What the user says of its mask.
+    psf : str or Path, optional
+        File of the PSF; by default the one in the file of the image.
+    zero_borders : bool
+        A border of exact zeros has no data.
+    role : {"science", "template", "difference"}
+        Whose options the messages name.
+    reading : Reading, optional
+        Memory in which unpacked planes may be kept.
+
+    Returns
+    -------
+    OpenedExposure
+        Planes of float32 or float64 pixels in a linear scale, variance in the image's unit squared
+        and an int32 mask, and a header of the image's cards and those of its file. Reading rows
+        of them raises an InputError where their values cannot be what they are said to be.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read, or a plane is not found or has another shape.
+    ConfigError
+        If the arguments contradict each other.
+    """
+    with open_fits(path) as (hdus, extension):
+        opened = opened_image(hdus, extension, path, layout, role, reading)
+        return _exposure(
+            opened,
+            noise or NoiseSource(role=role),
+            mask or MaskSource(role=role),
+            _psf(hdus, psf, str(path)),
+            borders=zero_borders,
+        )
+
+
+def _exposure(
+    opened: OpenedImage,
+    noise_source: NoiseSource,
+    mask_source: MaskSource,
+    psf: PointSpreadFunction | None,
+    *,
+    borders: bool,
+) -> OpenedExposure:
+    """Open the planes of an image."""
+    path = opened.path
+    mask, planes = opened.mask(mask_source)
+    image = opened.pixels()
+    missing = united(
+        filled_pixels(image, opened.header, path),
+        zero_border(image, path) if borders else None,
+    )
+    if missing is not None:
+        mask, planes = flag_no_data(missing, mask, planes)
+    gain, sky = opened.light(noise_source, image)
+    pixels = Pixels(image=image, mask=mask, planes=planes, gain=gain, sky=sky)
+    noise = opened.noise(noise_source, pixels)
+    variance = None if noise is None else noise.variance
+    if missing is not None and variance is not None:
+        variance = without_variance(missing, variance)
+    exposure = Exposure(
+        image=image,
+        variance=variance,
+        mask=mask,
+        mask_planes=planes,
+        psf=psf,
+        header=opened.header,
+        name=str(path),
+    )
+    if opened.role == "difference":
+        unneeded = () if noise is None else noise.numbers
+    else:
+        of_image = missing is not None or (noise is not None and noise.of_image)
+        unneeded = () if of_image else (opened.hdus.index(opened.hdu),)
+    return OpenedExposure(exposure=exposure, unneeded=unneeded)
+
+
+def _psf(hdus: Hdus, file: str | Path | None, path: str) -> PointSpreadFunction | None:
+    """Read the PSF that was asked for, or the one beside the image if it can be used."""
+    if file is not None:
+        return read_psf(file)
+    try:
+        return carried_psf(hdus, path)
+    except InputError as error:
+        logger.warning("%s; going on without it", error)
+        return None

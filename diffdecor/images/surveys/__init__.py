@@ -1,0 +1,1 @@
+"""How the surveys lay out their images, and what the bits of their masks mean."""

@@ -1,0 +1,169 @@
+"""Which layout a file has, and which files beside it belong to it.
+
+A file is recognised in three steps, and the first that finds a row of the table ends the search:
+by the planes that it holds; by the tool that made it; by the cards and the name that its survey
+gives. Two rows of one step must never both claim a file.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+
+from diffdecor.errors import ConfigError, InputError
+from diffdecor.fits.open import Hdus, Header, find_extension, image_shape, open_fits
+from diffdecor.fits.paths import Extension, split_extension
+from diffdecor.images.locate import hdu_name
+from diffdecor.images.surveys.layout import Companion, Layout, Sign
+from diffdecor.images.surveys.layouts import LAYOUTS
+
+logger = logging.getLogger(__name__)
+
+_PACKED = ("", ".fz", ".gz")
+
+
+def layout_of(
+    hdus: Hdus, extension: Extension | None, path: str | Path, told: str | None, role: str
+) -> Layout:
+    """Return the layout of a file, and log it.
+
+    Parameters
+    ----------
+    hdus : astropy.io.fits.HDUList
+        All HDUs of the file.
+    extension : str, int, tuple of str and int, or None
+        What the user wrote in brackets.
+    path : str or Path
+        The file.
+    told : str, optional
+        Name of the layout, if the user says it.
+    role : str
+        "science", "template" or "difference".
+
+    Returns
+    -------
+    Layout
+        A row of the table; that of plain images if no other claims the file.
+
+    Raises
+    ------
+    ConfigError
+        If there is no layout of this name.
+    InputError
+        If two layouts claim the file.
+    """
+    if told is not None:
+        if told not in LAYOUTS:
+            msg = f"--{role}-layout is {told!r}: expected one of {', '.join(LAYOUTS)}"
+            raise ConfigError(msg)
+        logger.info("%s: layout of the %s image: %s, as told", path, role, told)
+        return LAYOUTS[told]
+    claims = _claims(hdus, _headers(hdus, extension, path), bare_name(path))
+    if len(claims) > 1:
+        msg = (
+            f"{path}: looks like {' and like '.join(row.title for row, _ in claims)}; say which "
+            f"with --{role}-layout {'|'.join(row.name for row, _ in claims)}"
+        )
+        raise InputError(msg)
+    layout, reason = claims[0] if claims else (LAYOUTS["plain"], "nothing says another")
+    logger.info(
+        "%s: layout of the %s image: %s (%s): %s", path, role, layout.name, layout.title, reason
+    )
+    if role == "difference" and layout.white and re.fullmatch(layout.white, bare_name(path)):
+        logger.warning(
+            "%s: this looks like a ZOGY difference, whose noise is white by construction", path
+        )
+    return layout
+
+
+def companion_files(path: str | Path, told: str | None, role: str) -> dict[str, str]:
+    """Return the files of noise and mask that lie beside an image under its survey's names.
+
+    Parameters
+    ----------
+    path : str or Path
+        The image, with its extension in brackets or not.
+    told : str, optional
+        Name of its layout, if the user says it.
+    role : str
+        "science", "template" or "difference".
+
+    Returns
+    -------
+    dict of str to str
+        Those of ``noise`` and ``mask`` that are there.
+    """
+    with open_fits(path) as (hdus, extension):
+        return companions_of(path, layout_of(hdus, extension, path, told, role))
+
+
+def companions_of(path: str | Path, layout: Layout) -> dict[str, str]:
+    """Return the files of noise and mask of a layout that lie beside an image."""
+    found = {}
+    for what, companion in (("noise", layout.noise_file), ("mask", layout.mask_file)):
+        file = None if companion is None else _beside(Path(split_extension(path)[0]), companion)
+        if file is not None:
+            logger.info("%s: %s beside it: %s", path, what, file)
+            found[what] = str(file)
+    return found
+
+
+def is_companion(file: str | Path, companion: Companion | None) -> bool:
+    """Say whether a file has the name that its survey gives to such files."""
+    return companion is not None and re.fullmatch(companion.looks, bare_name(file)) is not None
+
+
+def _beside(path: Path, companion: Companion) -> Path | None:
+    match = re.fullmatch(companion.image, bare_name(path))
+    for name in companion.names if match else ():
+        for packed in _PACKED:
+            file = path.with_name(match.expand(name) + packed)  # type: ignore[union-attr]
+            if file != path and file.is_file():
+                return file
+    return None
+
+
+def bare_name(path: str | Path) -> str:
+    """Return the name of a file without folder, extension in brackets, .fz and .gz."""
+    name = split_extension(path)[0].name
+    return name[:-3] if name.endswith(_PACKED[1:]) else name
+
+
+def _headers(hdus: Hdus, extension: Extension | None, path: str | Path) -> list[Header]:
+    """Return the headers that may name the survey: of the file, and of the image."""
+    if extension is not None:
+        return [hdus[0].header, find_extension(hdus, extension, path).header]
+    return [hdus[0].header, *[hdu.header for hdu in hdus[1:] if image_shape(hdu)][:1]]
+
+
+def _claims(hdus: Hdus, headers: list[Header], name: str) -> list[tuple[Layout, str]]:
+    """Return the layouts of the first step that claim a file, and why."""
+    there = {hdu_name(hdu) for hdu in hdus if image_shape(hdu)}
+    for step in (1, 2, 3):
+        claims = []
+        for layout in LAYOUTS.values():
+            shown = [sign for sign in layout.signs if _shows(sign, headers, there, name)]
+            if layout.step == step and shown:
+                claims.append((layout, _reason(shown[0])))
+        if claims:
+            return claims
+    return []
+
+
+def _shows(sign: Sign, headers: list[Header], hdus: set[str], name: str) -> bool:
+    """Say whether a file shows a sign."""
+    if sign.file and not re.fullmatch(sign.file, name):
+        return False
+    for keyword, pattern in sign.cards.items():
+        values = [str(header[keyword]).strip() for header in headers if keyword in header]
+        if not any(re.fullmatch(pattern, value, re.DOTALL) for value in values):
+            return False
+    return all(hdus & set(one.split("|")) for one in sign.hdus)
+
+
+def _reason(sign: Sign) -> str:
+    parts = ["its name"] if sign.file else []
+    parts += [f"card {keyword}" for keyword in sign.cards]
+    parts += [f"HDU {name}" for name in sign.hdus]
+    return ", ".join(parts)

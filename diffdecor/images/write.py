@@ -1,0 +1,223 @@
+"""The result out: one FITS file, complete or not there, that `read_exposure` reads back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+
+from diffdecor.core.planes import Plane, bands
+from diffdecor.fits.atomic import atomic_output
+from diffdecor.fits.headers import carry_over, squared_unit, wcs_cards, without_wcs
+from diffdecor.fits.open import Hdu, Header, tolerant
+from diffdecor.fits.result import ResultFile
+from diffdecor.images.masks import plane_cards
+from diffdecor.images.model import Exposure
+from diffdecor.images.variance import narrowed
+from diffdecor.psfs.stamps import Stamps, psf_stamps, stamp_hdus
+
+
+@contextmanager
+def result_file(  # noqa: PLR0913  all but two are optional and named
+    path: str | Path,
+    exposure: Exposure,
+    *,
+    cards: Header = None,
+    cards_room: int = 0,
+    psi: Stamps | None = None,
+    dtype: str = "float32",
+    variance_dtype: str = "float32",
+    significance: bool = False,
+    overwrite: bool = False,
+    inputs: Iterable[str | Path] = (),
+) -> Iterator[ResultFile]:
+    """Write an exposure whose pixels are still to come, and what it was made with.
+
+    Every row of every plane must be assigned once before the block ends; the file appears then.
+
+    Parameters
+    ----------
+    path : str or Path
+        The output.
+    exposure : Exposure
+        Which planes there are, their shape, the names of the mask's and the PSF; no pixel of it is
+        read. Of its header, what still holds is kept.
+    cards : Header, optional
+        Cards for the primary header, as far as they are known; they replace those of the same
+        keyword.
+    cards_room : int
+        How many cards more there may be in the end.
+    psi : Stamps, optional
+        The decorrelation kernel, or kernels.
+    dtype : {"float32", "float64"}
+        Type of image and decorrelation kernels.
+    variance_dtype : {"float32", "float64"}
+        Type of the variance.
+    significance : bool
+        There is a plane of detection significance.
+    overwrite : bool
+        Replace a file that is there already.
+    inputs : iterable of str or Path
+        Files that must never be replaced.
+
+    Yields
+    ------
+    ResultFile
+        Planes to assign, cards and further HDUs to add.
+
+    Raises
+    ------
+    OutputExistsError
+        If the output is there already, or is one of the inputs.
+    BusyError
+        If another process is writing it now.
+    OutputError
+        If it cannot be written.
+    """
+    header = fits.Header() if exposure.header is None else exposure.header
+    dtypes = {"IMAGE": dtype}
+    if exposure.mask is not None:
+        dtypes["MASK"] = "int32"
+    if exposure.variance is not None:
+        dtypes["VARIANCE"] = variance_dtype
+    if significance:
+        dtypes["SIGNIF"] = "float32"
+    with atomic_output(path, overwrite=overwrite, inputs=inputs) as file:
+        with tolerant(path):
+            result = ResultFile(
+                file.fileno(),
+                _primary(header),
+                _planes(exposure, header, dtypes),
+                cards=cards,
+                cards_room=cards_room,
+            )
+        yield result
+        with tolerant(path):
+            result.finish(*_stamps(exposure, psi, dtype))
+
+
+def write_result(  # noqa: PLR0913  all but two are optional and named
+    path: str | Path,
+    exposure: Exposure,
+    *,
+    cards: Header = None,
+    psi: Stamps | None = None,
+    extra: Sequence[Hdu] = (),
+    dtype: str = "float32",
+    overwrite: bool = False,
+    inputs: Iterable[str | Path] = (),
+) -> None:
+    """Write an exposure and what it was made with.
+
+    Parameters
+    ----------
+    path : str or Path
+        The output.
+    exposure : Exposure
+        Image, variance, mask and PSF. Of its header, what still holds is kept.
+    cards : Header, optional
+        Cards for the primary header; they replace those of the same keyword.
+    psi : Stamps, optional
+        The decorrelation kernel, or kernels.
+    extra : sequence of HDU
+        Further HDUs for the end of the file.
+    dtype : {"float32", "float64"}
+        Type of image, variance and decorrelation kernels. A variance that does not fit single
+        precision is written in double precision.
+    overwrite : bool
+        Replace a file that is there already.
+    inputs : iterable of str or Path
+        Files that must never be replaced.
+
+    Raises
+    ------
+    OutputExistsError
+        If the output is there already, or is one of the inputs.
+    BusyError
+        If another process is writing it now.
+    OutputError
+        If it cannot be written.
+    """
+    variance = exposure.variance
+    with result_file(
+        path,
+        exposure,
+        cards=cards,
+        psi=psi,
+        dtype=dtype,
+        variance_dtype=dtype if variance is None else fitting_dtype(variance, dtype),
+        overwrite=overwrite,
+        inputs=inputs,
+    ) as result:
+        planes = (exposure.image, exposure.mask, variance)
+        for plane, output in zip(planes, (result.image, result.mask, result.variance), strict=True):
+            if plane is not None and output is not None:
+                for rows in bands(plane.shape):
+                    output[rows] = plane[rows]
+        result.append(extra)
+
+
+def fitting_dtype(variance: Plane, dtype: str) -> str:
+    """Return the type that a variance is written in.
+
+    Parameters
+    ----------
+    variance : plane (ny, nx)
+        The variance; it is read by bands of rows.
+    dtype : {"float32", "float64"}
+        The type that is wanted.
+
+    Returns
+    -------
+    str
+        This type; ``float64`` where single precision would make a variance 0 or infinite.
+    """
+    if dtype == "float64":
+        return dtype
+    fits_it = all(
+        narrowed(np.asarray(variance[rows]), dtype).dtype == dtype for rows in bands(variance.shape)
+    )
+    return dtype if fits_it else "float64"
+
+
+def _primary(header: Header) -> Header:
+    """Return the primary header: no data, what is known of the observation."""
+    primary = fits.PrimaryHDU().header
+    primary.extend(without_wcs(carry_over(header, drop=("BUNIT", "DATE"))), unique=True)
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    primary["DATE"] = (now, "[UTC] when this file was written")
+    return primary
+
+
+def _planes(exposure: Exposure, header: Header, dtypes: dict[str, str]) -> list[Hdu]:
+    """Return the HDUs of the planes, each with the WCS and without pixels that take memory."""
+    wcs = wcs_cards(header)
+    unit = str(header.get("BUNIT", "")).strip()
+    units = {"IMAGE": unit, "VARIANCE": squared_unit(unit)}
+    hdus = []
+    for name, dtype in dtypes.items():
+        pixel = np.zeros((), np.dtype(dtype).newbyteorder(">"))
+        hdu = fits.ImageHDU(np.broadcast_to(pixel, exposure.shape), header=wcs)
+        hdu.header["EXTNAME"] = name
+        hdu.header["INHERIT"] = (True, "the primary header holds for this image, too")
+        if units.get(name):
+            hdu.header["BUNIT"] = (units[name], f"unit of {name}")
+        if name == "MASK":
+            hdu.header.extend(plane_cards(exposure.mask_planes))
+        hdus.append(hdu)
+    return hdus
+
+
+def _stamps(exposure: Exposure, psi: Stamps | None, dtype: str) -> list[Hdu]:
+    """Return the HDUs of the PSF and of the decorrelation kernels."""
+    hdus = []
+    if exposure.psf is not None:
+        psf = psf_stamps(exposure.psf, exposure.shape)
+        hdus += stamp_hdus("PSF", psf, "point-spread function of IMAGE")
+    if psi is not None:
+        hdus += stamp_hdus("PSI", psi, "decorrelation kernel: IMAGE is PSI * input", dtype)
+    return hdus

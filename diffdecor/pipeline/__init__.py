@@ -1,0 +1,1 @@
+"""One job: files in, one file out."""

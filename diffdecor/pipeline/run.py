@@ -1,0 +1,299 @@
+"""One job, files in and file out: what `diffdecor run` and every batch job call."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+
+from diffdecor.core.planes import copy_planes
+from diffdecor.core.variance import single_holds
+from diffdecor.decorrelation.cells import CellResult
+from diffdecor.decorrelation.decorrelate import result_of
+from diffdecor.decorrelation.nodes import Window
+from diffdecor.decorrelation.preparation import Prepared, prepare
+from diffdecor.decorrelation.verification import Verdict, verify, verify_quickly
+from diffdecor.errors import (
+    ConfigError,
+    InputError,
+    OutputExistsError,
+)
+from diffdecor.fits.atomic import atomic_output, check_output
+from diffdecor.fits.headers import squared_unit, wcs_cards
+from diffdecor.fits.open import Header, each_opened_once
+from diffdecor.fits.streaming import in_memory
+from diffdecor.images.model import Exposure
+from diffdecor.images.variance import narrowed
+from diffdecor.images.write import fitting_dtype, result_file
+from diffdecor.kernels.native_write import native_hdus
+from diffdecor.kernels.registry import read_kernel
+from diffdecor.pipeline.cards import FIGURE_CARDS
+from diffdecor.pipeline.inputs import Inputs, read_inputs, with_companions
+from diffdecor.pipeline.job import (
+    Job,
+    Outcome,
+    input_sums,
+    is_done,
+    output_cards,
+    record,
+    recorded_figures,
+    source_values,
+)
+from diffdecor.psfs.stamps import Stamps
+
+log = logging.getLogger(__name__)
+
+_IMPOSSIBLE = 5.0
+"""Residual of a rebuilt difference, in sigma, that no honest difference has."""
+
+
+def run_job(job: Job) -> Outcome:
+    """Decorrelate one triple of files.
+
+    Planes pass through in bands of rows. Nothing is written unless all goes well. An output that
+    the same version made of the same inputs with the same options is left as it is.
+
+    Parameters
+    ----------
+    job : Job
+        The job.
+
+    Returns
+    -------
+    Outcome
+        Its status and figures.
+
+    Raises
+    ------
+    DiffdecorError
+        If the job is contradictory, an input cannot be used or the output cannot be written.
+    """
+    with each_opened_once():
+        job = with_companions(job)
+        inputs = read_inputs(job)
+        sums = input_sums(job, inputs.files, inputs.unneeded, inputs.reading)
+    sources = cache(partial(source_values, inputs.files, sums))
+    try:
+        check_output(job.output, overwrite=job.overwrite, inputs=inputs.files.values())
+        figures = _verified(job, inputs)
+        prepared = prepare(
+            *inputs.triple.exposures,
+            inputs.kernel,
+            config=inputs.config,
+            preconvolution=inputs.preconvolution,
+            science_members=inputs.science_members,
+            template_members=inputs.template_members,
+        )
+        figures |= _write(job, prepared, figures, sources, inputs.files)
+    except OutputExistsError:  # now, or since another process has finished it
+        if job.overwrite or not is_done(job, sources):
+            raise
+        log.info("%s: done already", job.output)
+        return Outcome("already done", recorded_figures(job.output))
+    _report(job, figures)
+    return Outcome("done", {card.name: figures.get(card.name) for card in FIGURE_CARDS})
+
+
+def verify_job(job: Job) -> Verdict:
+    """Say whether the files of a job belong together, by rebuilding the difference.
+
+    Parameters
+    ----------
+    job : Job
+        The job; its output is not written.
+
+    Returns
+    -------
+    Verdict
+        Residuals, and the cause where they do not.
+
+    Raises
+    ------
+    DiffdecorError
+        If an input cannot be used.
+    """
+    with each_opened_once():
+        inputs = read_inputs(with_companions(job))
+    if inputs.kernel is None or not _can_verify(inputs):
+        msg = (
+            f"{job.difference}: score images, and images that were convolved themselves, cannot be "
+            "verified"
+        )
+        raise ConfigError(msg)
+    return verify(inputs.triple, inputs.kernel, inputs.config)
+
+
+def _can_verify(inputs: Inputs) -> bool:
+    return not (inputs.config.score or inputs.science_members or inputs.template_members)
+
+
+def _verified(job: Job, inputs: Inputs) -> dict[str, object]:
+    """Rebuild a part of the difference; refuse what cannot belong together, and say how well."""
+    if not job.files.verify or inputs.kernel is None or not _can_verify(inputs):
+        return {}
+    verdict = verify_quickly(inputs.triple, inputs.kernel, inputs.config)
+    if not verdict.fit.pixels:
+        return {}
+    other = verdict.alternative
+    if other is not None and other.good and verdict.fit.worst > _IMPOSSIBLE:
+        msg = (
+            f"{job.difference}: not the difference that {inputs.kernel.name} makes of "
+            f"{job.science} and {job.template}: it is off by {verdict.fit.worst:.3g} sigma, but by "
+            f"{other.worst:.2g} if {verdict.cause} (--no-verify goes on all the same)"
+        )
+        raise InputError(msg)
+    if not verdict.belongs:
+        log.warning(
+            "%s: rebuilt from its parts it is off by %.2g sigma, %.2g on bright pixels: %s",
+            job.difference,
+            verdict.fit.residual,
+            verdict.fit.bright,
+            verdict.cause,
+        )
+    return {"residual": verdict.fit.residual, "residual_bright": verdict.fit.bright}
+
+
+def _write(
+    job: Job,
+    prepared: Prepared,
+    figures: Mapping[str, object],
+    sources: Callable[[], dict[str, object]],
+    inputs: Mapping[str, str],
+) -> dict[str, object]:
+    """Work the result out, band by band into the output file; return its figures."""
+    exposure = prepared.exposure
+    dtype, variance_dtype = _dtypes(prepared, job.files.dtype)
+    widest = source_values(inputs, defaultdict(lambda: lambda: 2**32 - 1))
+    with result_file(
+        job.output,
+        replace(exposure, header=_fresh(exposure.header)),
+        cards=record(job, widest, {}),
+        cards_room=len(FIGURE_CARDS),
+        psi=_psi(prepared),
+        dtype=dtype,
+        variance_dtype=variance_dtype,
+        significance=prepared.config.significance and prepared.filtering is not None,
+        overwrite=job.overwrite,
+        inputs=inputs.values(),
+    ) as file:
+        filled = prepared.into(file.image, file.mask, file.variance)
+        planes = replace(exposure, image=file.image, mask=file.mask, variance=file.variance)
+        result = result_of(prepared, planes, filled)
+        if result.significance is not None and file.significance is not None:
+            ratio = (result.significance, file.significance)
+            copy_planes([ratio], prepared.bands, prepared.threads)
+        file.append(_cell_hdus(result.cells, exposure, dtype))
+        found = {**figures, **result.figures}
+        file.set_cards(record(job, sources(), found))
+    return found
+
+
+def _psi(prepared: Prepared) -> Stamps | None:
+    if prepared.filtering is None:
+        return None
+    filters = prepared.filtering.field.filters
+    middle = filters.shape[-1] // 2
+    positions = prepared.filtering.positions
+    return Stamps(stamps=filters, positions=positions, origin=(middle, middle))
+
+
+def _dtypes(prepared: Prepared, dtype: str) -> tuple[str, str]:
+    """Return the types of image and variance: double where single has no such numbers."""
+    variance, filtering = prepared.exposure.variance, prepared.filtering
+    if dtype == "float64":
+        return dtype, dtype
+    if filtering is None:
+        return dtype, dtype if variance is None else fitting_dtype(variance, dtype)
+    power = filtering.field.power
+    return (
+        dtype if single_holds(np.sqrt(power)) else "float64",
+        dtype if single_holds(power) else "float64",
+    )
+
+
+def _fresh(header: Header) -> Header:
+    """Return a header without the cards that an earlier run has left."""
+    kept = fits.Header() if header is None else header.copy()
+    for card in output_cards():
+        kept.remove(card.keyword, ignore_missing=True, remove_all=True)
+    return kept
+
+
+def _cell_hdus(
+    cells: Sequence[CellResult], difference: Exposure, dtype: str
+) -> Iterator[fits.ImageHDU]:
+    """Make the HDUs of separate cells: CELL_IMAGE and CELL_VARIANCE with one EXTVER each."""
+    header = fits.Header() if difference.header is None else difference.header
+    for number, cell in enumerate(cells, start=1):
+        for name, plane in (("CELL_IMAGE", cell.image), ("CELL_VARIANCE", cell.variance)):
+            is_variance, pixels = name == "CELL_VARIANCE", in_memory(plane)
+            values = narrowed(pixels, dtype) if is_variance else pixels.astype(dtype)
+            hdu = fits.ImageHDU(values, name=name, ver=number)
+            hdu.header.extend(_cell_wcs(wcs_cards(header), cell.window), unique=True)
+            unit = str(header.get("BUNIT", "")).strip()
+            if unit:
+                hdu.header["BUNIT"] = squared_unit(unit) if is_variance else unit
+            yield hdu
+
+
+def _cell_wcs(cards: Header, window: Window) -> Header:
+    """Move the cards of world coordinate systems, alternate ones too, to a part of the image."""
+    for axis, first in ((1, window.x0), (2, window.y0)):
+        cards.setdefault(f"LTV{axis}", 0)
+        for keyword, value in cards.items():
+            if re.fullmatch(rf"(LTV{axis}|CRPIX{axis}[A-Z]?)", keyword):
+                cards[keyword] = value - first if isinstance(value, int | float) else -first
+    return cards
+
+
+def _report(job: Job, figures: Mapping[str, Any]) -> None:
+    """Log the result in one line, for whoever is watching."""
+    if figures.get("skipped"):
+        return
+    log.info(
+        "%s: neighbour correlation x %.4f -> %.4f, y %.4f -> %.4f (+- %.4f, %d sky pixels)",
+        job.output,
+        figures["correlation_x_before"],
+        figures["correlation_x_after"],
+        figures["correlation_y_before"],
+        figures["correlation_y_after"],
+        figures["correlation_error"],
+        figures["sky_pixels"],
+    )
+
+
+def convert_kernel(
+    kernel: str, output: str, *, difference: str | None = None, overwrite: bool = False
+) -> None:
+    """Write a kernel file in the native format, losslessly.
+
+    Parameters
+    ----------
+    kernel : str
+        The kernel file.
+    output : str
+        File to write.
+    difference : str, optional
+        The difference that the kernel belongs to.
+    overwrite : bool
+        Replace the output if it is there.
+
+    Raises
+    ------
+    DiffdecorError
+        If the kernel cannot be read or the output not be written.
+    """
+    inputs = [kernel, *filter(None, [difference])]
+    check_output(output, overwrite=overwrite, inputs=inputs)
+    read = read_kernel(kernel, difference)
+    hdus = native_hdus(read)
+    # The file it was read from may be one that the difference names.
+    with atomic_output(output, overwrite=overwrite, inputs=[*inputs, read.name]) as file:
+        hdus.writeto(file, checksum=True)

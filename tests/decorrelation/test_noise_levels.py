@@ -1,0 +1,199 @@
+"""Noise levels in windows and blocks: which pixels count, in what precision, read how often."""
+
+import logging
+import threading
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from diffdecor.config import DecorrelationConfig
+from diffdecor.core.statistics import clipped_mean
+from diffdecor.decorrelation import variances
+from diffdecor.decorrelation.nodes import Window
+from diffdecor.decorrelation.noise_levels import block_log_ratios, noise_levels, whole_level
+from diffdecor.decorrelation.variances import (
+    block_medians,
+    streamed_level,
+    usable_variances,
+    window_levels,
+)
+from diffdecor.errors import InputError
+from diffdecor.images.model import Exposure, MaskPlanes
+
+SHAPE = (150, 221)
+IGNORED = ("BAD",)
+PLANES = MaskPlanes({"BAD": 3, "DETECTED": 5})
+EVERYTHING = Window(0, SHAPE[1], 0, SHAPE[0])
+
+
+class Recorded:
+    """A plane that remembers how often each row was read."""
+
+    def __init__(self, pixels):
+        self.pixels, self.shape = pixels, pixels.shape
+        self.read = np.zeros(len(pixels), dtype=int)
+        self.pixels.flags.writeable = False
+        self.lock = threading.Lock()
+
+    def __getitem__(self, rows):
+        with self.lock:
+            self.read[rows] += 1
+        return self.pixels[rows]
+
+
+def exposure(dtype=np.float32, seed=1, name="image"):
+    rng = np.random.default_rng(seed)
+    variance = rng.normal(4, 0.5, SHAPE).astype(dtype)
+    variance[rng.random(SHAPE) < 0.02] = np.nan
+    variance[rng.random(SHAPE) < 0.01] = np.inf
+    mask = np.where(rng.random(SHAPE) < 0.05, 1 << 3, 0) | np.where(
+        rng.random(SHAPE) < 0.05, 1 << 5, 0
+    )
+    variance[mask & 8 != 0] *= 10
+    return Exposure(
+        image=np.zeros(SHAPE),
+        variance=Recorded(variance),
+        mask=Recorded(mask.astype(np.int32)),
+        mask_planes=PLANES,
+        name=name,
+    )
+
+
+def counting_pixels(image):
+    good = np.isfinite(image.variance.pixels) & (image.mask.pixels & 8 == 0)
+    return np.where(good, image.variance.pixels.astype(np.float64), np.nan)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_usable_variances_keep_their_precision(dtype):
+    image = exposure(dtype)
+    rows, columns = slice(20, 90), slice(3, 77)
+    strips = [slice(20, 35), slice(35, 36), slice(36, 90)]
+    usable = usable_variances(image, strips, IGNORED, columns)
+    assert usable.dtype == dtype
+    expected = counting_pixels(image)[rows, columns]
+    assert_array_equal(usable, np.where(np.isnan(expected), np.inf, expected))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_levels_of_windows_are_the_clipped_means_in_them(monkeypatch, threads):
+    """Whether they are held in memory, some at a time, or streamed."""
+    windows = [
+        Window(x0, x0 + 60, y0, y0 + 50) for y0 in (0, 50, 100) for x0 in (120, 0, 60, 30, 161)
+    ]
+    windows.append(Window(5, 6, 7, 8))
+    pixels = counting_pixels(exposure())
+    expected = [clipped_mean(pixels[window.rows, window.columns]) for window in windows]
+    for held, band in ((1 << 22, 1 << 19), (1 << 22, 1000), (6000, 1000), (1, 700)):
+        monkeypatch.setattr(variances, "_MOST_HELD", held)
+        monkeypatch.setattr(variances, "_BAND_PIXELS", band)
+        levels = window_levels(exposure(), windows, IGNORED, threads)
+        np.testing.assert_allclose(levels, expected, rtol=1e-12)
+
+
+def test_rows_may_need_more_precision_than_those_before(monkeypatch):
+    """Numbers too small for single precision come in double precision, and NaN before them not."""
+    monkeypatch.setattr(variances, "_BAND_PIXELS", 1000)
+    tiny = np.full((40, 100), 1e-58)
+    tiny[:15] = np.nan
+
+    class Plane:
+        shape = tiny.shape
+
+        def __getitem__(self, rows):
+            pixels = tiny[rows]
+            return pixels.astype(np.float32) if np.isnan(pixels).all() else pixels
+
+    image = Exposure(image=tiny, variance=Plane())
+    windows = [Window(0, 50, 0, 40), Window(50, 100, 0, 40)]
+    np.testing.assert_allclose(window_levels(image, windows, ()), 1e-58)
+
+
+def test_rows_of_windows_beside_each_other_are_read_once():
+    image = exposure()
+    windows = [Window(x0, x0 + 40, y0, y0 + 50) for x0 in (0, 40, 80) for y0 in (0, 50, 100)]
+    window_levels(image, windows, IGNORED, 2)
+    for plane in (image.variance, image.mask):
+        assert (plane.read == 1).all()
+
+
+@pytest.mark.parametrize("band", [1 << 19, 5000])
+def test_whole_images_are_read_once(monkeypatch, band):
+    """But for the rows of the sample, where there are more rows than one band."""
+    monkeypatch.setattr(variances, "_BAND_PIXELS", band)
+    image = exposure()
+    level = streamed_level(image, EVERYTHING, IGNORED, 2)
+    assert level == pytest.approx(clipped_mean(counting_pixels(image)), rel=1e-12)
+    for plane in (image.variance, image.mask):
+        assert plane.read.max() <= (1 if band > 5000 else 2)
+
+
+def test_a_window_without_usable_pixels_is_unknown():
+    image = Exposure(image=np.zeros((4, 4)), variance=np.full((4, 4), np.inf))
+    windows = [Window(0, 2, 0, 2), Window(2, 4, 0, 2)]
+    assert np.isnan(window_levels(image, windows, ())).all()
+    with pytest.raises(InputError, match="no finite pixel"):
+        whole_level(image, DecorrelationConfig())
+
+
+def test_masked_pixels_give_the_level_if_there_are_no_others(caplog):
+    image = Exposure(
+        image=np.zeros((4, 4)),
+        variance=np.full((4, 4), 2.5),
+        mask=np.full((4, 4), 8),
+        mask_planes=PLANES,
+    )
+    assert whole_level(image, DecorrelationConfig()) == 2.5
+    assert "every pixel is masked" in caplog.text
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_levels_of_both_images_and_of_stacks(caplog, threads):
+    caplog.set_level(logging.WARNING)
+    science, template = exposure(seed=2), [exposure(seed=3), exposure(seed=4, name="other")]
+    windows = [Window(0, 100, 0, 70), Window(100, 221, 0, 70), Window(0, 221, 70, 150)]
+    config = DecorrelationConfig(ignore_planes=IGNORED, threads=threads)
+    levels = noise_levels(science, template, windows, config)
+    assert_array_equal(levels.science, window_levels(science, windows, IGNORED))
+    assert_array_equal(levels.template, [window_levels(one, windows, IGNORED) for one in template])
+    assert not levels.fallback.any()
+    given = noise_levels(science, template, windows, DecorrelationConfig(template_variance=3.0))
+    assert_array_equal(given.template, np.full((2, 3), 3.0))
+    assert not caplog.records
+
+
+def plain_medians(pixels):
+    """Lower median of each second pixel of the middle half of the rows of blocks of 16 x 16."""
+    ny, nx = pixels.shape
+    medians = np.full((-(-ny // 16), -(-nx // 16)), np.nan)
+    for j, i in np.ndindex(medians.shape):
+        height = min(16, ny - 16 * j)
+        first = 16 * j + height // 4
+        rows = slice(first, first + (height + 1) // 2, 2)
+        block = pixels[rows, 16 * i : 16 * i + 16 : 2].ravel()
+        block = np.sort(block[np.isfinite(block)])
+        if block.size:
+            medians[j, i] = block[(block.size - 1) // 2]
+    return medians
+
+
+@pytest.mark.parametrize("band", [1 << 19, 4000, 1])
+@pytest.mark.parametrize("with_holes", [True, False])
+def test_medians_of_blocks(monkeypatch, band, with_holes):
+    monkeypatch.setattr(variances, "_BAND_PIXELS", band)
+    image = exposure()
+    if not with_holes:
+        image = Exposure(image=image.image, variance=np.random.default_rng(3).random(SHAPE))
+    pixels = counting_pixels(image) if with_holes else image.variance
+    assert_array_equal(block_medians(image, IGNORED, 2), plain_medians(pixels))
+
+
+def test_ratios_of_blocks_are_logarithms_to_the_first():
+    science, template = exposure(seed=5), exposure(seed=6)
+    config = DecorrelationConfig(ignore_planes=IGNORED)
+    ratios = block_log_ratios([science], [template, science], config)
+    assert ratios.shape == (2, 10, 14)
+    first, second = (np.log(plain_medians(counting_pixels(one))) for one in (science, template))
+    np.testing.assert_allclose(ratios[0], second - first, rtol=1e-12)
+    assert not ratios[1].any()

@@ -1,0 +1,64 @@
+"""What is known before the pixels are worked out: how many threads may work on them."""
+
+import numpy as np
+import pytest
+
+from diffdecor.config import DecorrelationConfig
+from diffdecor.core.parallel import cores
+from diffdecor.core.planes import bands, constant_plane
+from diffdecor.decorrelation import preparation
+from diffdecor.decorrelation.filtering import Triple
+from diffdecor.decorrelation.preparation import Prepared
+from diffdecor.images.model import Exposure
+
+SHAPE = NY, NX = 300, 10_000
+BAND = 256 * NX * 64
+"""Memory that a thread takes, bytes."""
+
+
+def prepared(**options):
+    """A result that is there already: ones, of which no pixel was filled."""
+    exposure = Exposure(image=constant_plane(1, SHAPE))
+    return Prepared(
+        triple=Triple(exposure, exposure, exposure),
+        exposure=exposure,
+        filled=constant_plane(0, SHAPE),
+        bands=bands(SHAPE, 256),
+        config=DecorrelationConfig(**options),
+    )
+
+
+@pytest.mark.parametrize(
+    ("threads", "memory", "expected"),
+    [
+        (8, 100 * BAND, 8),
+        (8, 3 * BAND, 3),
+        (8, 3 * BAND - 1, 2),
+        (2, 3 * BAND, 2),
+        (8, BAND // 2, 1),
+        (1, 100 * BAND, 1),
+    ],
+)
+def test_memory_limits_the_threads(threads, memory, expected):
+    assert prepared(threads=threads, max_memory=memory).threads == expected
+
+
+def test_all_cores_work_where_memory_allows(monkeypatch):
+    assert prepared(max_memory=1000 * BAND).threads == cores()
+    monkeypatch.setattr(preparation, "cores", lambda: 40)
+    assert prepared(max_memory=30 * BAND).threads == 30
+
+
+def test_so_many_threads_work_out_the_pixels(monkeypatch):
+    used = []
+    copy = preparation.copy_planes
+
+    def watched(pairs, parts, threads):
+        used.append(threads)
+        copy(pairs, parts, threads)
+
+    monkeypatch.setattr(preparation, "copy_planes", watched)
+    pixels = np.zeros(SHAPE, np.float32)
+    assert prepared(threads=8, max_memory=2 * BAND).into(pixels, None, None) == 0
+    assert used == [2]
+    assert (pixels == 1).all()

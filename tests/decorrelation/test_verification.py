@@ -1,0 +1,333 @@
+"""Files that belong together are recognised, and what is wrong with others is named."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from click.testing import CliRunner
+from helpers import oracle
+
+from diffdecor import DecorrelationConfig, Exposure, MaskPlanes, read_exposure, read_kernel
+from diffdecor.cli import main
+from diffdecor.core.convolve import convolved
+from diffdecor.core.kernelfield import KernelField
+from diffdecor.decorrelation.filtering import Triple
+from diffdecor.decorrelation.rebuild import rebuilt
+from diffdecor.decorrelation.verification import verify, verify_quickly
+from diffdecor.kernels.misreadings import moved, turned, variants
+from diffdecor.kernels.model import BasisKernel, Box, Region, StampKernel, Term
+
+SAMPLE = Path(__file__).parents[2] / "sample_data"
+CONFIG = DecorrelationConfig()
+
+
+@pytest.fixture(scope="module")
+def sample():
+    """The real triple of the sample, and its kernel."""
+    exposures = [
+        read_exposure(
+            SAMPLE / f"{role}.fits", role=role, gain=None if role == "difference" else 2.0
+        )
+        for role in ("science", "template", "difference")
+    ]
+    return Triple(*exposures), read_kernel(SAMPLE / "difference.fits")
+
+
+def test_a_real_difference_belongs_to_its_images(sample):
+    verdict = verify(*sample, CONFIG)
+    assert verdict.belongs
+    assert verdict.fit.worst < 1e-5
+    assert verdict.fit.bright_pixels > 1000
+    assert verify_quickly(*sample, CONFIG).fit.worst < 1e-5
+
+
+@pytest.mark.parametrize("number", range(5))
+@pytest.mark.parametrize("check", [verify, verify_quickly])
+def test_a_misread_kernel_is_named(sample, number, check):
+    triple, kernel = sample
+    name, misread = list(variants(kernel))[number]
+    verdict = check(triple, misread, CONFIG)
+    assert not verdict.belongs
+    assert verdict.alternative.worst < 1e-5
+    if number < 3:  # what undoes a turn is the same turn
+        assert verdict.cause == name
+
+
+def test_wrong_scales_are_named(sample):
+    triple, kernel = sample
+    assert kernel.scales(10, 10)[0] == pytest.approx(1 / kernel.sum(10, 10))
+    unscaled = next(one for name, one in variants(kernel) if "--science-scale 1 " in name)
+    verdict = verify(triple, unscaled, CONFIG)
+    assert not verdict.belongs
+    assert "--science-scale 1/k --template-scale 1/k" in verdict.cause
+
+
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [
+        (lambda s, t, d: (t, s, d), "exchanged"),
+        (lambda s, t, d: (s, t, -d), "other sign"),
+    ],
+)
+def test_wrong_images_are_named(sample, change, cause):
+    triple, kernel = sample
+    images = change(*(np.asarray(one.image) for one in triple.exposures))
+    changed = [
+        replace(one, image=image) for one, image in zip(triple.exposures, images, strict=True)
+    ]
+    verdict = verify(Triple(*changed), kernel, CONFIG)
+    assert not verdict.belongs
+    assert cause in verdict.cause
+
+
+def test_a_matched_template_is_named(sample):
+    triple, kernel = sample
+    science, template = (np.asarray(one.image, dtype=np.float64) for one in triple.exposures[:2])
+    scale = kernel.scales(10, 10)[0]
+    matched = science - rebuilt(kernel, science, template) / scale
+    wrong = replace(triple.template, image=np.where(np.isfinite(matched), matched, 0.0))
+    verdict = verify(replace(triple, template=wrong), kernel, CONFIG)
+    assert not verdict.belongs
+    assert "matched already" in verdict.cause
+
+
+def test_a_cut_out_is_found(sample):
+    triple, kernel = sample
+    from diffdecor.decorrelation.nodes import Window
+
+    cut = triple.cut(Window(83, 360, 40, 333))
+    verdict = verify(cut, kernel, CONFIG)
+    assert not verdict.belongs
+    assert "(84, 41)" in verdict.cause
+    assert verify(cut, moved(kernel, 83, 40), CONFIG).fit.worst < 1e-5
+
+
+def test_unrelated_images_do_not_belong(sample):
+    triple, kernel = sample
+    turned_image = replace(triple.science, image=np.asarray(triple.science.image)[::-1])
+    verdict = verify(replace(triple, science=turned_image), kernel, CONFIG)
+    assert not verdict.belongs
+    assert verdict.alternative is None
+
+
+def test_symmetric_kernels_have_no_wrong_side_up():
+    rng = np.random.default_rng(8)
+    science, template = rng.normal(size=(2, 90, 100))
+    stamp = oracle.gaussian(11, 1.5)
+    field = KernelField.constant(stamp, (5, 5))
+    difference = science - convolved(template, field) + rng.normal(size=science.shape) * 0.05
+    exposures = [
+        Exposure(image=image, variance=np.ones(image.shape))
+        for image in (science, template, difference)
+    ]
+    kernel = StampKernel(stamps=stamp[np.newaxis], origin=(5, 5))
+    verdict = verify(Triple(*exposures), kernel, CONFIG)
+    assert verdict.belongs
+    assert 0.01 < verdict.fit.residual < 0.1
+
+
+def test_source_and_output_evaluation_differ_as_they_should():
+    """Against the sums they are defined by, at one pixel."""
+    rng = np.random.default_rng(9)
+    science, template = rng.normal(size=(2, 40, 50))
+    basis = rng.normal(size=(2, 5, 3))
+    terms = (Term("POLY", 0, 0), Term("POLY", 1, 0), Term("POLY", 0, 2))
+    coefficients = rng.normal(size=(2, 3))
+    region = Region(
+        box=Box(0, 49, 0, 39), side="template", xs=50.0, ys=40.0, coefficients=coefficients
+    )
+    y, x = 17, 23
+    for evaluated_at in ("OUTPUT", "SOURCE"):
+        kernel = BasisKernel(
+            basis=basis, origin=(0, 3), terms=terms, regions=(region,), evaluated_at=evaluated_at
+        )
+        expected = science[y, x]
+        for j in range(5):
+            for i in range(3):
+                sy, sx = y - (j - 3), x - (i - 0)
+                at = (sx, sy) if evaluated_at == "SOURCE" else (x, y)
+                expected -= kernel.stamp(*at)[j, i] * template[sy, sx]
+        model = rebuilt(kernel, science, template)
+        assert model[y, x] == pytest.approx(expected, rel=1e-10)
+        assert np.isnan(model[0, 0])
+        assert np.isfinite(model[5:-5, 5:-5]).all()
+
+
+def arguments(*more):
+    files = [str(SAMPLE / f"{role}.fits") for role in ("science", "template", "difference")]
+    return [*files, "--science-gain", "1.6", "--template-gain", "6.6", *more]
+
+
+def test_command_says_yes():
+    done = CliRunner().invoke(main, ["verify", *arguments("--json")])
+    assert done.exit_code == 0, done.output
+    facts = json.loads(done.stdout)
+    assert facts["belongs"]
+    assert facts["fit"]["residual"] < 1e-5
+
+
+def test_command_says_no_and_run_refuses(tmp_path):
+    kernel = read_kernel(SAMPLE / "difference.fits")
+    flipped = turned(kernel, lambda stamps, origin: (stamps[..., ::-1, ::-1], origin))
+    from diffdecor.kernels.native_write import native_hdus
+
+    native_hdus(flipped).writeto(tmp_path / "flipped.fits")
+    more = arguments("--kernel", str(tmp_path / "flipped.fits"))
+    done = CliRunner().invoke(main, ["verify", *more])
+    assert done.exit_code == 3
+    assert "flipped" in done.stdout
+    out = tmp_path / "out.fits"
+    refused = CliRunner().invoke(main, ["run", *more, "-o", str(out)])
+    assert refused.exit_code == 3
+    assert "flipped" in refused.stderr
+    assert not out.exists()
+    forced = CliRunner().invoke(main, ["run", *more, "-o", str(out), "--no-verify"])
+    assert forced.exit_code == 0, forced.stderr
+    assert "DDRESID" not in fits.getheader(out)
+
+
+def test_run_records_the_residual(tmp_path):
+    out = tmp_path / "out.fits"
+    done = CliRunner().invoke(main, ["run", *arguments("-o", str(out))])
+    assert done.exit_code == 0, done.stderr
+    assert fits.getheader(out)["DDRESID"] < 1e-5
+
+
+def write(path, pixels):
+    fits.writeto(path, np.asarray(pixels, dtype=np.float32))
+    return str(path)
+
+
+def test_cross_convolution_and_stacks_on_the_command_line(tmp_path):
+    rng = np.random.default_rng(31)
+    shape = (200, 210)
+    stamp = oracle.gaussian(9, 0.8)
+    field = KernelField.constant(stamp, (4, 4))
+    first, second = rng.normal(size=(2, *shape)) * 2
+    coadd = 0.5 * first + 0.5 * convolved(second, field)
+    science = rng.normal(size=shape)
+    names = [
+        write(tmp_path / f"{name}.fits", image)
+        for name, image in (("s", science), ("t", coadd), ("d", science - coadd))
+    ]
+    kernel = write(tmp_path / "k.fits", stamp)
+    write(tmp_path / "sigma.fits", np.full(shape, 2.0))
+    write(tmp_path / "delta.fits", np.ones((1, 1)))
+    (tmp_path / "stack.toml").write_text(
+        '[[member]]\nnoise = "sigma.fits"\nnoise-kind = "sigma"\nweight = 0.5\n'
+        '[[member]]\nvariance = 4.0\nkernel = "k.fits"\nweight = 0.5\n'
+    )
+    base = ["run", *names, "--science-variance", "1", "--mode", "whole", "--json"]
+    out = str(tmp_path / "out.fits")
+    more = ["--template-stack", str(tmp_path / "stack.toml"), "-o", out]
+    more += ["--kernel", str(tmp_path / "delta.fits"), "--template-variance", "4"]
+    done = CliRunner().invoke(main, [*base, *more, "--convolved", "template"])
+    assert done.exit_code == 0, done.stderr
+    figures = json.loads(done.stdout)
+    assert figures["template_level"] == pytest.approx(2.0)
+    expected = 1 + 0.25 * 4 * (1 + 1)  # white sum of both at zero frequency
+    assert fits.getdata(out, "VARIANCE").mean() == pytest.approx(expected, rel=1e-3)
+    crossed = ["--science-kernel", kernel, "--template-variance", "2", "-o", out, "--overwrite"]
+    done = CliRunner().invoke(main, [*base, *crossed])
+    assert done.exit_code == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "no [[member]] tables"),
+        ("member = 3", "no [[member]] tables"),
+        ("[[member]]\nweight = 1", "give either noise"),
+        ("[[member]]\nvariance = 1\ncolour = 3", "nothing else"),
+        ('[[member]]\nvariance = "x"', "expected a finite number"),
+        ("[[member]\n", "not valid TOML"),
+        ('[[member]]\nnoise = "gone.fits"', "gone.fits"),
+    ],
+)
+def test_broken_stacks_are_refused(tmp_path, text, says):
+    (tmp_path / "stack.toml").write_text(text)
+    out = tmp_path / "out.fits"
+    more = arguments("--template-stack", str(tmp_path / "stack.toml"), "-o", str(out))
+    done = CliRunner().invoke(main, ["run", *more])
+    assert done.exit_code == 3
+    assert says in done.stderr
+    assert not out.exists()
+
+
+def test_without_a_pixel_nothing_is_said(sample):
+    triple, kernel = sample
+    empty = replace(triple.science, image=np.full(triple.shape, np.nan))
+    verdict = verify(replace(triple, science=empty), kernel, CONFIG)
+    assert not verdict.belongs
+    assert verdict.cause == "there is no pixel to compare"
+
+
+def test_one_over_the_kernel_sum_as_a_scale(tmp_path):
+    """The sample is of PHOTNORM t: both sides are divided by the kernel sum."""
+    kernel = read_kernel(SAMPLE / "difference.fits")
+    unscaled = next(one for name, one in variants(kernel) if "--science-scale 1 " in name)
+    from diffdecor.kernels.native_write import native_hdus
+
+    native_hdus(unscaled).writeto(tmp_path / "unscaled.fits")
+    more = arguments("--kernel", str(tmp_path / "unscaled.fits"), "--json")
+    scales = ["--science-scale", "1/k", "--template-scale", "1/k"]
+    assert CliRunner().invoke(main, ["verify", *more]).exit_code == 3
+    out = tmp_path / "out.fits"
+    done = CliRunner().invoke(main, ["run", *more, *scales, "-o", str(out)])
+    assert done.exit_code == 0, done.stderr
+    figures = json.loads(done.stdout)
+    assert figures["science_scale"] == pytest.approx(1 / kernel.sum(10, 10))
+    assert fits.getheader(out)["DDSCISCA"] == "1/k"
+
+
+class Counted:
+    """A plane that counts the rows that are read."""
+
+    def __init__(self, pixels):
+        self.pixels, self.shape, self.read = pixels, pixels.shape, 0
+
+    def __getitem__(self, rows):
+        self.read += rows.stop - rows.start
+        return self.pixels[rows]
+
+
+@pytest.mark.parametrize("where", [(300, 700), (30, 10), (1190, 890)])
+def test_the_quick_check_reads_little_and_looks_at_the_light(where):
+    rng = np.random.default_rng(12)
+    shape = (1200, 900)
+    template = rng.normal(size=shape)
+    y, x = (slice(max(0, at - 40), at + 40) for at in where)
+    template[y, x] += 500.0
+    template[500:520] += 1e6  # not sky: a stripe of the mask lies over it
+    stamp = oracle.gaussian(11, 1.5)
+    field = KernelField.constant(stamp, (5, 5))
+    science = convolved(template, field) + rng.normal(size=shape)
+    mask = np.zeros(shape, dtype=np.int32)
+    mask[490:530] = 1
+    planes = [Counted(plane) for plane in (science, template, science - convolved(template, field))]
+    variance = [Counted(np.ones(shape)) for _ in range(3)]
+    exposures = [
+        Exposure(image=image, variance=plane, mask=mask, mask_planes=MaskPlanes({"SAT": 0}))
+        for image, plane in zip(planes, variance, strict=True)
+    ]
+    kernel = StampKernel(stamps=stamp[np.newaxis], origin=(5, 5), convolved="template")
+    verdict = verify_quickly(Triple(*exposures), kernel, CONFIG)
+    assert verdict.fit.residual < 1e-6
+    assert verdict.fit.bright_pixels > 500
+    assert verdict.fit.pixels > 200**2
+    assert max(plane.read for plane in planes + variance) < 700
+    assert variance[2].read == 0
+
+
+@pytest.mark.parametrize("shape", [(1, 900), (60, 40), (257, 3)])
+def test_the_quick_check_takes_images_of_all_shapes(shape):
+    science, template = np.random.default_rng(13).normal(size=(2, *shape))
+    exposures = [
+        Exposure(image=image, variance=np.ones(shape))
+        for image in (science, template, science - template)
+    ]
+    kernel = StampKernel(stamps=np.ones((1, 1, 1)), origin=(0, 0), convolved="template")
+    assert verify_quickly(Triple(*exposures), kernel, CONFIG).belongs
