@@ -10,7 +10,7 @@ from diffdecor.cli.kernel import convert, info, plot
 from diffdecor.cli.run import run
 from diffdecor.cli.verify import verify
 from diffdecor.config.options import options
-from diffdecor.pipeline.cards import FIGURE_CARDS
+from diffdecor.pipeline.cards import METRIC_CARDS
 from diffdecor.pipeline.job import SOURCE_CARDS, VERSION_CARD
 
 README = Path(__file__).parents[1] / "README.md"
@@ -55,7 +55,7 @@ def card_table():
     ]
     lines += [
         f"| `{card.keyword}` | `{card.name}` | {card.unit} | {card.comment} |"
-        for card in FIGURE_CARDS
+        for card in METRIC_CARDS
     ]
     return "\n".join(lines)
 

@@ -54,9 +54,9 @@ def run(arguments, out):
 @pytest.mark.parametrize("tool", CASES)
 def test_one_line_does_it(tool, tmp_path):
     out = tmp_path / "out.fits"
-    figures = run(CASES[tool], out)
-    assert figures["residual"] < 0.05
-    assert figures["correlation_rms_after"] < 1.6 * figures["correlation_error"]
+    metrics = run(CASES[tool], out)
+    assert metrics["residual"] < 0.05
+    assert metrics["correlation_rms_after"] < 1.6 * metrics["correlation_error"]
     with fits.open(out) as hdus:
         assert {"IMAGE", "MASK", "VARIANCE", "PSI"} <= {hdu.name for hdu in hdus}
     if shutil.which("fitsverify"):
@@ -72,7 +72,7 @@ def test_a_plain_stamp(tmp_path):
     fits.writeto(
         tmp_path / "stamp.fits", __import__("diffdecor").read_kernel(images[2]).stamp(179.5, 179.5)
     )
-    figures = run(
+    metrics = run(
         [
             *images,
             *("--kernel", tmp_path / "stamp.fits", "--convolved", "template"),
@@ -82,8 +82,8 @@ def test_a_plain_stamp(tmp_path):
         ],
         tmp_path / "out.fits",
     )
-    assert figures["kernel_sum"] == pytest.approx(0.84579852)
-    assert figures["filters"] > 1
+    assert metrics["kernel_sum"] == pytest.approx(0.84579852)
+    assert metrics["filters"] > 1
 
 
 @pytest.mark.reference
@@ -91,7 +91,7 @@ def test_a_plain_stamp(tmp_path):
 def test_real_nircam_images_verify(reference, name, tmp_path):
     folder = reference / "real-nircam"
     kernel = [] if name == "hotpants" else ["--kernel", folder / f"{name}_solution.fits"]
-    figures = run(
+    metrics = run(
         [
             *(folder / file for file in ("science.fits", "template.fits", f"{name}_diff.fits")),
             *kernel,
@@ -99,6 +99,6 @@ def test_real_nircam_images_verify(reference, name, tmp_path):
         ],
         tmp_path / "out.fits",
     )
-    assert figures["residual"] < 1e-5
+    assert metrics["residual"] < 1e-5
     # Drizzled images: their own noise is correlated, which a model of white noise leaves as it is.
-    assert figures["correlation_x_after"] < figures["correlation_x_before"]
+    assert metrics["correlation_x_after"] < metrics["correlation_x_before"]

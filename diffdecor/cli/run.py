@@ -49,7 +49,7 @@ Examples:
     help="TOML file with options; these here win.",
 )
 @click.option("--print-config", is_flag=True, help="Print the options in effect as TOML, and stop.")
-@click.option("--json", "as_json", is_flag=True, help="Print the figures of the result as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the metrics of the result as JSON.")
 @verbosity_options
 def run(  # noqa: PLR0913  arguments of the command line
     *,
@@ -102,4 +102,4 @@ def run(  # noqa: PLR0913  arguments of the command line
         )
     )
     if as_json:
-        print_json({"output": output, "status": outcome.status, **outcome.figures})
+        print_json({"output": output, "status": outcome.status, **outcome.metrics})

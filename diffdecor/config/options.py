@@ -218,7 +218,7 @@ def flag(default: bool, keyword: str, **about: Any) -> Any:  # noqa: ANN401, FBT
 _IMAGES = {
     "science": "the science image",
     "template": "the template",
-    "difference": "the difference (for figures only)",
+    "difference": "the difference (for metrics only)",
 }
 
 

@@ -123,7 +123,7 @@ class Convolution:
         What lies beyond the border: the plane reflected about its outermost pixels, or zeros.
     precision : {"single", "double"}
         Of pixels and their transforms.
-    loud : float
+    bright_limit : float
         Tiles with a pixel beyond it are transformed in double precision all the same: rounding is
         a share of the brightest pixel, and goes to all of them.
 
@@ -138,9 +138,9 @@ class Convolution:
         *terms: tuple[Plane, KernelField],
         edges: Edges = "extend",
         precision: Precision = "single",
-        loud: float = np.inf,
+        bright_limit: float = np.inf,
     ) -> None:
-        self._loud = np.inf if precision == "double" else loud
+        self._bright_limit = np.inf if precision == "double" else bright_limit
         self._planes = [plane for plane, _ in terms]
         self._fields = [field for _, field in terms]
         self._edges = edges
@@ -193,7 +193,7 @@ class Convolution:
                 into[:] = 0
                 continue
             shape = _transform_shape(*tiles[0].shape)
-            if loudest > self._loud:
+            if loudest > self._bright_limit:
                 # The precision of a transform is that of what goes in.
                 tiles = [tile.astype(np.float64) for tile in tiles]
             transforms = self._forward(tiles, shape)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from diffdecor.core.convolve import Convolution
 from diffdecor.core.kernelfield import KernelField
-from diffdecor.core.planes import ComputedPlane, Plane
+from diffdecor.core.planes import LazyPlane, Plane
 
 WINDOWS = (3, 12, 48)
 """Half widths of the windows in which the local level is looked for, pixels."""
@@ -81,7 +81,7 @@ class _window_sums:  # noqa: N801  called like a function
         return np.asarray(table[y1, x1] - table[y0, x1] - table[y1, x0] + table[y0, x0])
 
 
-def locally_filled(plane: Plane, bad: Plane, background: Callable[[], float]) -> ComputedPlane:
+def locally_filled(plane: Plane, bad: Plane, background: Callable[[], float]) -> LazyPlane:
     """Return a plane whose bad pixels are filled with the local level as its rows are read.
 
     The level is the mean of the good pixels in the smallest of the square windows `WINDOWS` with at
@@ -98,7 +98,7 @@ def locally_filled(plane: Plane, bad: Plane, background: Callable[[], float]) ->
 
     Returns
     -------
-    ComputedPlane
+    LazyPlane
         Rows that do not depend on how the plane is cut into bands, of the plane's type.
     """
     ny, nx = plane.shape
@@ -135,7 +135,7 @@ def locally_filled(plane: Plane, bad: Plane, background: Callable[[], float]) ->
             filled[y, x] = np.where(np.isnan(levels), background(), levels)
         return filled
 
-    return ComputedPlane((ny, nx), read)
+    return LazyPlane((ny, nx), read)
 
 
 def _set_pixels(mask: NDArray[np.bool_]) -> Pixels:
@@ -145,7 +145,7 @@ def _set_pixels(mask: NDArray[np.bool_]) -> Pixels:
     return rows, columns[number]
 
 
-def constant_filled(plane: Plane, value: float) -> ComputedPlane:
+def constant_filled(plane: Plane, value: float) -> LazyPlane:
     """Return a plane whose non-finite pixels are replaced by one value as its rows are read.
 
     Parameters
@@ -157,7 +157,7 @@ def constant_filled(plane: Plane, value: float) -> ComputedPlane:
 
     Returns
     -------
-    ComputedPlane
+    LazyPlane
         Rows of the plane's type.
     """
     ny, nx = plane.shape
@@ -166,7 +166,7 @@ def constant_filled(plane: Plane, value: float) -> ComputedPlane:
         values = plane[rows]
         return np.where(np.isfinite(values), values, values.dtype.type(value))
 
-    return ComputedPlane((ny, nx), read)
+    return LazyPlane((ny, nx), read)
 
 
 def energy_kernels(filters: KernelField) -> KernelField:
@@ -187,7 +187,7 @@ def energy_kernels(filters: KernelField) -> KernelField:
     return KernelField.constant(energy / energy.sum(), filters.origin)
 
 
-def near_filled(filled: Plane, energy: KernelField, share: float) -> ComputedPlane:
+def near_filled(filled: Plane, energy: KernelField, share: float) -> LazyPlane:
     """Return the pixels that take more than a share of their filter's energy from filled ones.
 
     Parameters
@@ -201,7 +201,7 @@ def near_filled(filled: Plane, energy: KernelField, share: float) -> ComputedPla
 
     Returns
     -------
-    ComputedPlane
+    LazyPlane
         True near filled pixels; these themselves are not counted.
     """
     taken = Convolution((filled, energy), edges="zero")
@@ -213,7 +213,7 @@ def near_filled(filled: Plane, energy: KernelField, share: float) -> ComputedPla
             return np.zeros((rows.stop - rows.start, nx), dtype=bool)
         return np.asarray((taken[rows] > share) & ~filled[rows])
 
-    return ComputedPlane((ny, nx), read)
+    return LazyPlane((ny, nx), read)
 
 
 def incomplete_border(energy: KernelField, share: float) -> tuple[int, int, int, int]:

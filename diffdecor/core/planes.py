@@ -33,7 +33,7 @@ class Plane(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class ComputedPlane:
+class LazyPlane:
     """A plane whose rows are computed when they are read.
 
     Parameters
@@ -56,7 +56,7 @@ class ComputedPlane:
         return np.array(self.rows(slice(0, self.shape[0])), dtype=dtype, copy=copy)
 
 
-class RememberedPlane:
+class CachedPlane:
     """A plane that keeps the rows it gave last, for every thread, so that none is made twice.
 
     Parameters
@@ -79,7 +79,7 @@ class RememberedPlane:
         return np.asarray(pixels[rows.start - first : rows.stop - first])
 
 
-def constant_plane(value: float, shape: tuple[int, int]) -> ComputedPlane:
+def constant_plane(value: float, shape: tuple[int, int]) -> LazyPlane:
     """Return a plane ``(ny, nx)`` of one value.
 
     Parameters
@@ -91,10 +91,10 @@ def constant_plane(value: float, shape: tuple[int, int]) -> ComputedPlane:
 
     Returns
     -------
-    ComputedPlane
+    LazyPlane
         Takes no memory.
     """
-    return ComputedPlane(
+    return LazyPlane(
         shape, lambda rows: np.full((rows.stop - rows.start, shape[1]), value, dtype=np.float64)
     )
 
@@ -143,7 +143,7 @@ def copy_planes(
         pass
 
 
-def in_pieces(plane: Plane) -> ComputedPlane:
+def in_pieces(plane: Plane) -> LazyPlane:
     """Return the same plane, whose rows are made some at a time.
 
     What is made on the way to them then stays in the processor's cache, and takes next to no
@@ -156,7 +156,7 @@ def in_pieces(plane: Plane) -> ComputedPlane:
 
     Returns
     -------
-    ComputedPlane
+    LazyPlane
         Of the same rows.
     """
     ny, nx = plane.shape
@@ -170,7 +170,7 @@ def in_pieces(plane: Plane) -> ComputedPlane:
             whole[piece.start - rows.start : piece.stop - rows.start] = part
         return plane[rows] if whole is None else whole
 
-    return ComputedPlane((ny, nx), read)
+    return LazyPlane((ny, nx), read)
 
 
 def part_of(plane: Plane, rows: slice, columns: slice) -> NDArray[Any]:
@@ -191,7 +191,7 @@ def part_of(plane: Plane, rows: slice, columns: slice) -> NDArray[Any]:
     return np.concatenate([plane[piece][:, columns] for piece in pieces(rows, plane.shape[1])])
 
 
-def windowed(plane: Plane, rows: slice, columns: slice) -> ComputedPlane:
+def windowed(plane: Plane, rows: slice, columns: slice) -> LazyPlane:
     """Return a part of a plane as a plane of its own, whose rows are read when they are wanted.
 
     Parameters
@@ -203,11 +203,11 @@ def windowed(plane: Plane, rows: slice, columns: slice) -> ComputedPlane:
 
     Returns
     -------
-    ComputedPlane
+    LazyPlane
         Of the shape of the part.
     """
     shape = rows.stop - rows.start, columns.stop - columns.start
-    return ComputedPlane(
+    return LazyPlane(
         shape, lambda part: plane[rows.start + part.start : rows.start + part.stop][:, columns]
     )
 

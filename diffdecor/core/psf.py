@@ -1,4 +1,4 @@
-"""The PSF of a decorrelated difference, and the figures that describe a PSF."""
+"""The PSF of a decorrelated difference, and the metrics that describe a PSF."""
 
 from __future__ import annotations
 

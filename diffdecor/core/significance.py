@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from diffdecor.core.convolve import Convolution
 from diffdecor.core.fourier import reflect
 from diffdecor.core.kernelfield import KernelField
-from diffdecor.core.planes import ComputedPlane, Plane
+from diffdecor.core.planes import LazyPlane, Plane
 
 _LEAST_SHARE = 1e-6
 """Share of a PSF's energy below which a source there would hardly be seen."""
@@ -46,9 +46,7 @@ def significance(
     return significance_plane(image, variance, usable, psf)[0 : image.shape[0]]
 
 
-def significance_plane(
-    image: Plane, variance: Plane, usable: Plane, psf: KernelField
-) -> ComputedPlane:
+def significance_plane(image: Plane, variance: Plane, usable: Plane, psf: KernelField) -> LazyPlane:
     """Return the significance of a point source as a plane, worked out as its rows are read.
 
     Parameters
@@ -60,7 +58,7 @@ def significance_plane(
 
     Returns
     -------
-    ComputedPlane
+    LazyPlane
         What `significance` returns, float64.
     """
     ny, nx = image.shape
@@ -82,7 +80,7 @@ def significance_plane(
     shares = energy / energy.sum(axis=(-2, -1), keepdims=True)
     matched, information, seen = (
         Convolution(
-            (ComputedPlane((ny, nx), rows), KernelField(psf.x, psf.y, kernels, origin)),
+            (LazyPlane((ny, nx), rows), KernelField(psf.x, psf.y, kernels, origin)),
             edges="zero",
             precision="double",
         )
@@ -101,4 +99,4 @@ def significance_plane(
         np.divide(matched[rows], np.sqrt(known, where=there, out=known), where=there, out=found)
         return found
 
-    return ComputedPlane((ny, nx), ratio)
+    return LazyPlane((ny, nx), ratio)

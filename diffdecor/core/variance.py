@@ -18,7 +18,7 @@ from diffdecor.core.convolve import Convolution, Edges, Precision
 from diffdecor.core.fourier import Origin, convolve_stamps
 from diffdecor.core.kernelfield import KernelField
 from diffdecor.core.noise import AnySide
-from diffdecor.core.planes import ComputedPlane, Plane
+from diffdecor.core.planes import LazyPlane, Plane
 
 _BATCH = 64
 _TAIL = 1e-8
@@ -122,8 +122,8 @@ def full_variance(
     *terms: tuple[Plane, KernelField],
     edges: Edges = "extend",
     precision: Precision = "single",
-    loud: float = np.inf,
-) -> ComputedPlane:
+    bright_limit: float = np.inf,
+) -> LazyPlane:
     """Convolve variance planes with squared kernels, and add them up.
 
     Parameters
@@ -134,25 +134,25 @@ def full_variance(
         What lies beyond the border.
     precision : {"single", "double"}
         Of the transforms.
-    loud : float
+    bright_limit : float
         Near larger variances than that they are in double precision all the same.
 
     Returns
     -------
-    ComputedPlane
+    LazyPlane
         Variances, never negative: rounding of the transforms is cut off at zero.
     """
-    total = Convolution(*terms, edges=edges, precision=precision, loud=loud)
+    total = Convolution(*terms, edges=edges, precision=precision, bright_limit=bright_limit)
 
     def read(rows: slice) -> NDArray[Any]:
         variance = total[rows]
         return np.asarray(np.maximum(variance, 0, out=variance))
 
     ny, nx = terms[0][0].shape
-    return ComputedPlane((ny, nx), read)
+    return LazyPlane((ny, nx), read)
 
 
-def weighted_variance(plane: Plane, weights: KernelField, dtype: DTypeLike) -> ComputedPlane:
+def weighted_variance(plane: Plane, weights: KernelField, dtype: DTypeLike) -> LazyPlane:
     """Scale a variance plane by the sums of the squared kernels.
 
     Parameters
@@ -166,7 +166,7 @@ def weighted_variance(plane: Plane, weights: KernelField, dtype: DTypeLike) -> C
 
     Returns
     -------
-    ComputedPlane
+    LazyPlane
         Variances.
     """
     ny, nx = plane.shape
@@ -180,7 +180,7 @@ def weighted_variance(plane: Plane, weights: KernelField, dtype: DTypeLike) -> C
         weight = _interpolate(weights.y, across, along)
         return np.asarray(np.multiply(plane[rows], weight, dtype=dtype))
 
-    return ComputedPlane((ny, nx), read)
+    return LazyPlane((ny, nx), read)
 
 
 def _interpolate(

@@ -56,12 +56,12 @@ def sky_pixels(
             break
         single = _single(values)
         smooth = _box_signal(single, sky, _SMOOTH)
-        loud = np.abs(single) > _CLIP * _spread(single, sky)
-        loud |= np.abs(smooth) > _CLIP * _spread(smooth, sky)
-        loud &= sky
-        if not loud.any():
+        bright = np.abs(single) > _CLIP * _spread(single, sky)
+        bright |= np.abs(smooth) > _CLIP * _spread(smooth, sky)
+        bright &= sky
+        if not bright.any():
             break
-        sky &= ~_grown(loud, _SMOOTH)
+        sky &= ~_grown(bright, _SMOOTH)
         values *= sky
     return values, sky
 

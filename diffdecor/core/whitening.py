@@ -269,6 +269,6 @@ def _tail_half_width(wrapped: NDArray[np.float64], tail: float) -> int:
     for one in wrapped:
         energy = np.bincount(ring, weights=one.ravel() ** 2)
         beyond = np.cumsum(energy[::-1])[::-1]  # beyond[r]: energy at distance r and farther
-        loud = np.flatnonzero(beyond > tail**2 * beyond[0])
-        width = max(width, int(loud[-1]))
+        kept = np.flatnonzero(beyond > tail**2 * beyond[0])
+        width = max(width, int(kept[-1]))
     return width

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from diffdecor.config import DecorrelationConfig
-from diffdecor.core.planes import ComputedPlane, Plane, RememberedPlane, windowed
+from diffdecor.core.planes import CachedPlane, LazyPlane, Plane, windowed
 from diffdecor.decorrelation.filtering import Field, Triple, filtered, result_variance
-from diffdecor.decorrelation.mask import holes
+from diffdecor.decorrelation.mask import unusable_pixels
 from diffdecor.decorrelation.nodes import Cell, Window, cells_at, regular_cells
 from diffdecor.errors import ConfigError
 from diffdecor.kernels.model import Box
@@ -218,23 +218,23 @@ def _planes(
     boxes: Sequence[Box],
     config: DecorrelationConfig,
     dtype: DTypeLike,
-) -> tuple[ComputedPlane, ComputedPlane]:
+) -> tuple[LazyPlane, LazyPlane]:
     """Return result and variance of a window.
 
     They are prepared anew whenever rows are read: there may be thousands of cells.
     """
 
     def image(rows: slice) -> NDArray[Any]:
-        bad = RememberedPlane(holes(piece, [_shifted(box, window) for box in boxes], config))
+        bad = CachedPlane(unusable_pixels(piece, [_shifted(box, window) for box in boxes], config))
         return filtered(piece.difference, bad, one, config)[0][rows]
 
     def variance(rows: slice) -> NDArray[Any]:
         return result_variance(piece, one, config, dtype)[rows]
 
-    return ComputedPlane(piece.shape, image), ComputedPlane(piece.shape, variance)
+    return LazyPlane(piece.shape, image), LazyPlane(piece.shape, variance)
 
 
-def _part(plane: Plane, inner: Window, window: Window) -> ComputedPlane:
+def _part(plane: Plane, inner: Window, window: Window) -> LazyPlane:
     """Return the part of a window's plane that its cell has."""
     rows, columns = (
         slice(start - first, stop - first)
@@ -265,7 +265,7 @@ def _shifted(box: Box, window: Window) -> Box:
 
 def reduced_cells(
     cells: Sequence[CellResult], shape: tuple[int, int], blend: str
-) -> tuple[ComputedPlane, ComputedPlane]:
+) -> tuple[LazyPlane, LazyPlane]:
     """Make one image of the cells, as LSST's reducers do; NaN where there is no cell.
 
     Parameters
@@ -280,15 +280,13 @@ def reduced_cells(
 
     Returns
     -------
-    image, variance : ComputedPlane
+    image, variance : LazyPlane
         The planes; rows of either cost nothing once the other's have been read.
     """
-    both = RememberedPlane(
-        ComputedPlane(shape, lambda rows: _reduced(cells, rows, shape[1], blend))
-    )
+    both = CachedPlane(LazyPlane(shape, lambda rows: _reduced(cells, rows, shape[1], blend)))
     return (
-        ComputedPlane(shape, lambda rows: both[rows][:, 0]),
-        ComputedPlane(shape, lambda rows: both[rows][:, 1]),
+        LazyPlane(shape, lambda rows: both[rows][:, 0]),
+        LazyPlane(shape, lambda rows: both[rows][:, 1]),
     )
 
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from diffdecor.config import DecorrelationConfig
 from diffdecor.core.planes import Plane, copy_planes
 from diffdecor.decorrelation.cells import CellResult
-from diffdecor.decorrelation.metrics import figures_of, result_significance
+from diffdecor.decorrelation.metrics import result_metrics, result_significance
 from diffdecor.decorrelation.preparation import Prepared, centre_of, prepare
 from diffdecor.decorrelation.subtraction import Member
 from diffdecor.images.model import Exposure
@@ -38,8 +38,8 @@ class Result:
         0-based ``(x, y)`` of every filter.
     science_level, template_level : array (n,)
         Noise variance of both images at these positions.
-    figures : mapping of str to value
-        What goes into the header; `diffdecor.pipeline.cards.FIGURE_CARDS` says what each is.
+    metrics : mapping of str to value
+        What goes into the header; `diffdecor.pipeline.cards.METRIC_CARDS` says what each is.
     significance : plane (ny, nx), optional
         Significance of a point source at every pixel, where it was asked for.
     cells : tuple of CellResult
@@ -51,7 +51,7 @@ class Result:
     positions: NDArray[np.float64]
     science_level: NDArray[np.float64]
     template_level: NDArray[np.float64]
-    figures: Mapping[str, object]
+    metrics: Mapping[str, object]
     significance: Plane | None = None
     cells: tuple[CellResult, ...] = ()
 
@@ -79,7 +79,7 @@ def decorrelate(  # noqa: PLR0913  all but four are optional and named
     science, template : Exposure
         The images that were subtracted, with their variance planes. Their pixels are not used.
     difference : Exposure
-        Their difference. Its variance plane is used for figures only.
+        Their difference. Its variance plane is used for metrics only.
     kernel : MatchingKernel, array (ky, kx) or None
         The matching kernel; an array is a true-convolution stamp with its origin at
         ``(kx // 2, ky // 2)``. None if neither image was convolved but with the members' kernels.
@@ -144,17 +144,17 @@ def result_of(prepared: Prepared, exposure: Exposure, filled: int) -> Result:
     Returns
     -------
     Result
-        With all figures; the significance is worked out when its rows are read.
+        With all metrics; the significance is worked out when its rows are read.
     """
     filtering = prepared.filtering
     if filtering is None:
         return _unchanged(exposure)
     field, config = filtering.field, prepared.config
     centre = centre_of(exposure.shape, config)
-    figures = figures_of(
+    metrics = result_metrics(
         prepared.triple, exposure, filtering.way, field, filtering.positions, centre
     )
-    figures |= {"fallbacks": filtering.fallbacks, "filled_pixels": filled}
+    metrics |= {"fallbacks": filtering.fallbacks, "filled_pixels": filled}
     if filled == exposure.shape[0] * exposure.shape[1]:
         log.warning(
             "%s: every pixel is masked or without data, so none is changed; --fill-planes says "
@@ -167,7 +167,7 @@ def result_of(prepared: Prepared, exposure: Exposure, filled: int) -> Result:
         positions=filtering.positions,
         science_level=field.science.level,
         template_level=field.template.level,
-        figures=figures,
+        metrics=metrics,
         significance=result_significance(exposure, prepared.filled, filtering.detection, config),
         cells=prepared.cells,
     )
@@ -181,5 +181,5 @@ def _unchanged(exposure: Exposure) -> Result:
         positions=np.zeros((0, 2)),
         science_level=nowhere,
         template_level=nowhere,
-        figures={"skipped": True},
+        metrics={"skipped": True},
     )

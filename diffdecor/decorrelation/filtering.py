@@ -16,9 +16,9 @@ from diffdecor.core.kernelfield import KernelField
 from diffdecor.core.noise import AnySide, NoiseSide
 from diffdecor.core.parallel import once
 from diffdecor.core.planes import (
-    ComputedPlane,
+    CachedPlane,
+    LazyPlane,
     Plane,
-    RememberedPlane,
     bands,
     constant_plane,
     in_pieces,
@@ -35,9 +35,9 @@ from diffdecor.core.variance import (
 from diffdecor.decorrelation.nodes import Window
 from diffdecor.images.model import Exposure
 
-_LOUD = 1e5
+_BRIGHT_LIMIT = 1e5
 """Pixels so many sigma from zero make single precision too coarse for those around them."""
-_LOUD_VARIANCE = 1e4
+_BRIGHT_VARIANCE_LIMIT = 1e4
 """Variances so many times that of the sky do the same to those around them."""
 _IMPOSSIBLE = 1e15
 """No pixel is so many sigma from zero: who wrote it means that there is none."""
@@ -101,7 +101,7 @@ class Triple:
 
         Those of masks are worth the memory only where the same rows are read many times.
         """
-        return self._with_planes(RememberedPlane, RememberedPlane if masks else lambda mask: mask)
+        return self._with_planes(CachedPlane, CachedPlane if masks else lambda mask: mask)
 
     def with_possible_pixels(self, field: Field) -> Triple:
         """Return the same exposures; pixels of the difference that cannot be pixels are NaN.
@@ -118,7 +118,7 @@ class Triple:
             with np.errstate(over="ignore"):  # the limit may be beyond the pixels' precision
                 return np.where((np.abs(pixels) >= limit) & ~np.isinf(pixels), np.nan, pixels)
 
-        possible = ComputedPlane(self.shape, read)
+        possible = LazyPlane(self.shape, read)
         return replace(self, difference=replace(self.difference, image=possible))
 
     def _with_planes(
@@ -191,7 +191,7 @@ class Field:
 
 def filtered(
     difference: Exposure, bad: Plane, field: Field, config: DecorrelationConfig
-) -> tuple[ComputedPlane, list[slice]]:
+) -> tuple[LazyPlane, list[slice]]:
     """Return the decorrelated pixels of a difference; its holes are as they were.
 
     Parameters
@@ -207,7 +207,7 @@ def filtered(
 
     Returns
     -------
-    ComputedPlane
+    LazyPlane
         Pixels in the unit of the difference.
     list of slice
         Rows that are best worked out together.
@@ -216,7 +216,7 @@ def filtered(
         (_filled_difference(difference, bad, config), field.psi),
         edges=config.edges,  # type: ignore[arg-type]
         precision=config.precision,  # type: ignore[arg-type]
-        loud=_LOUD * float(np.sqrt(field.power.min())),
+        bright_limit=_BRIGHT_LIMIT * float(np.sqrt(field.power.min())),
     )
 
     def read(rows: slice) -> NDArray[Any]:
@@ -226,14 +226,12 @@ def filtered(
             result[hole] = difference.image[rows][hole]
         return result
 
-    return ComputedPlane(difference.shape, read), convolution.bands
+    return LazyPlane(difference.shape, read), convolution.bands
 
 
-def _filled_difference(
-    difference: Exposure, bad: Plane, config: DecorrelationConfig
-) -> ComputedPlane:
+def _filled_difference(difference: Exposure, bad: Plane, config: DecorrelationConfig) -> LazyPlane:
     """Return the pixels of the difference with its holes filled: finite floats."""
-    pixels = ComputedPlane(difference.shape, lambda rows: _floats(difference.image[rows]))
+    pixels = LazyPlane(difference.shape, lambda rows: _floats(difference.image[rows]))
     if config.fill == "mean":
         return constant_filled(pixels, _mean(pixels))
     return locally_filled(pixels, bad, once(lambda: _background(pixels, bad)))
@@ -289,7 +287,7 @@ def _sources(triple: Triple, field: Field) -> Iterator[_Source]:
 
 def result_variance(
     triple: Triple, field: Field, config: DecorrelationConfig, dtype: DTypeLike
-) -> ComputedPlane:
+) -> LazyPlane:
     """Return the variance of the decorrelated pixels; not finite where either image's is not.
 
     Parameters
@@ -305,7 +303,7 @@ def result_variance(
 
     Returns
     -------
-    ComputedPlane
+    LazyPlane
         Variances in the unit of the difference squared.
     """
     sources = list(_sources(triple, field))
@@ -318,7 +316,7 @@ def result_variance(
     return _added([_convolved(group, field, config, dtype) for group in groups])
 
 
-def _added(parts: Sequence[ComputedPlane]) -> ComputedPlane:
+def _added(parts: Sequence[LazyPlane]) -> LazyPlane:
     """Return the sum of planes."""
 
     def read(rows: slice) -> NDArray[Any]:
@@ -327,10 +325,10 @@ def _added(parts: Sequence[ComputedPlane]) -> ComputedPlane:
             total += part[rows]
         return total
 
-    return ComputedPlane(parts[0].shape, read)
+    return LazyPlane(parts[0].shape, read)
 
 
-def _weighted(source: _Source, field: Field, dtype: DTypeLike) -> ComputedPlane:
+def _weighted(source: _Source, field: Field, dtype: DTypeLike) -> LazyPlane:
     sums = squared_sums(field.filters, source.side)
     part = weighted_variance(source.plane, field.kernels(sums[:, np.newaxis, np.newaxis]), dtype)
     return _with_missing(part, [source]) if source.stacked else part
@@ -338,19 +336,19 @@ def _weighted(source: _Source, field: Field, dtype: DTypeLike) -> ComputedPlane:
 
 def _convolved(
     sources: Sequence[_Source], field: Field, config: DecorrelationConfig, dtype: DTypeLike
-) -> ComputedPlane:
+) -> LazyPlane:
     double = np.dtype(dtype) == np.float64
     levels = np.concatenate([source.side.level for source in sources])
     part = full_variance(
         *((_filled_variance(source, config), field.squares(source.side)) for source in sources),
         edges=config.edges,  # type: ignore[arg-type]
         precision="double" if double else "single",
-        loud=_LOUD_VARIANCE * float(levels.min()),
+        bright_limit=_BRIGHT_VARIANCE_LIMIT * float(levels.min()),
     )
     return _with_missing(part, sources)
 
 
-def _with_missing(part: Plane, sources: Sequence[_Source]) -> ComputedPlane:
+def _with_missing(part: Plane, sources: Sequence[_Source]) -> LazyPlane:
     """Return a part of the variance, missing where a source is missing.
 
     One of many images that has no data somewhere has left none in their sum.
@@ -366,10 +364,10 @@ def _with_missing(part: Plane, sources: Sequence[_Source]) -> ComputedPlane:
         return variance
 
     ny, nx = part.shape
-    return ComputedPlane((ny, nx), read)
+    return LazyPlane((ny, nx), read)
 
 
-def _filled_variance(source: _Source, config: DecorrelationConfig) -> ComputedPlane:
+def _filled_variance(source: _Source, config: DecorrelationConfig) -> LazyPlane:
     """Return a variance plane with finite values in its holes."""
     plane, exposure = source.plane, source.exposure
     level = float(np.median(source.side.level))
@@ -383,4 +381,4 @@ def _filled_variance(source: _Source, config: DecorrelationConfig) -> ComputedPl
             bad |= (exposure.mask[rows] & bits) != 0
         return np.asarray(bad)
 
-    return locally_filled(plane, ComputedPlane(exposure.shape, read), lambda: level)
+    return locally_filled(plane, LazyPlane(exposure.shape, read), lambda: level)

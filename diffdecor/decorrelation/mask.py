@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from diffdecor.config import DecorrelationConfig
 from diffdecor.core.fill import energy_kernels, incomplete_border, near_filled
 from diffdecor.core.kernelfield import KernelField
-from diffdecor.core.planes import ComputedPlane, Plane, pieces
+from diffdecor.core.planes import LazyPlane, Plane, pieces
 from diffdecor.decorrelation.filtering import Triple
 from diffdecor.decorrelation.nodes import Window
 from diffdecor.images.model import Exposure, MaskPlanes
@@ -19,7 +19,7 @@ from diffdecor.kernels.model import Box
 NEAR_FILLED, EDGE, NO_DATA, NOISE_FALLBACK = "NEAR_FILLED", "EDGE", "NO_DATA", "NOISE_FALLBACK"
 
 
-def holes(triple: Triple, boxes: Sequence[Box], config: DecorrelationConfig) -> ComputedPlane:
+def unusable_pixels(triple: Triple, boxes: Sequence[Box], config: DecorrelationConfig) -> LazyPlane:
     """Return the pixels of the difference that hold no sky and are filled before filtering.
 
     These are its non-finite pixels and, unless ``fill`` is ``mean``, pixels in one of the planes to
@@ -37,12 +37,12 @@ def holes(triple: Triple, boxes: Sequence[Box], config: DecorrelationConfig) -> 
 
     Returns
     -------
-    ComputedPlane
+    LazyPlane
         Of booleans.
     """
     image = triple.difference.image
     if config.fill == "mean":
-        return ComputedPlane(triple.shape, lambda rows: ~np.isfinite(image[rows]))
+        return LazyPlane(triple.shape, lambda rows: ~np.isfinite(image[rows]))
     masks = [
         (exposure.mask, exposure.mask_planes.value(config.fill_planes))
         for exposure in _with_masks(triple)
@@ -69,7 +69,7 @@ def holes(triple: Triple, boxes: Sequence[Box], config: DecorrelationConfig) -> 
             bad |= ~_covered(boxes, rows, triple.shape[1])
         return bad
 
-    return ComputedPlane(triple.shape, read)
+    return LazyPlane(triple.shape, read)
 
 
 def _covered(boxes: Sequence[Box], rows: slice, nx: int) -> NDArray[np.bool_]:
@@ -88,7 +88,7 @@ def result_mask(
     psi: KernelField,
     fallback: Sequence[Window],
     config: DecorrelationConfig,
-) -> tuple[ComputedPlane, MaskPlanes]:
+) -> tuple[LazyPlane, MaskPlanes]:
     """Return the mask of the result: what it was, and what the filter has done.
 
     Parameters
@@ -108,7 +108,7 @@ def result_mask(
 
     Returns
     -------
-    ComputedPlane
+    LazyPlane
         The mask, with the planes NEAR_FILLED, EDGE, NO_DATA and NOISE_FALLBACK.
     MaskPlanes
         Its planes.
@@ -130,7 +130,7 @@ def result_mask(
             mask[_inside(window, rows)] |= planes.value([NOISE_FALLBACK])
         return mask
 
-    return ComputedPlane(triple.shape, read), planes
+    return LazyPlane(triple.shape, read), planes
 
 
 def _flag(mask: NDArray[np.int32], where: NDArray[np.bool_], value: int) -> None:
@@ -160,7 +160,7 @@ def _inside(window: Window, rows: slice) -> tuple[slice, slice]:
     return slice(start, stop), window.columns
 
 
-def _without_data(triple: Triple, boxes: Sequence[Box]) -> ComputedPlane:
+def _without_data(triple: Triple, boxes: Sequence[Box]) -> LazyPlane:
     """Return the pixels of unknown value, variance in either image, or matching kernel."""
 
     def read(rows: slice) -> NDArray[np.bool_]:
@@ -172,7 +172,7 @@ def _without_data(triple: Triple, boxes: Sequence[Box]) -> ComputedPlane:
             missing |= ~_covered(boxes, rows, triple.shape[1])
         return np.asarray(missing)
 
-    return ComputedPlane(triple.shape, read)
+    return LazyPlane(triple.shape, read)
 
 
 def _with_masks(triple: Triple) -> list[Exposure]:
@@ -217,4 +217,4 @@ def inherited_mask(triple: Triple) -> tuple[Plane, MaskPlanes]:
                 _flag(mask, (pixels & (1 << bit)) != 0, planes.value([name]))
         return mask
 
-    return ComputedPlane(triple.shape, read), planes
+    return LazyPlane(triple.shape, read), planes

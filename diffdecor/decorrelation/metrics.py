@@ -1,4 +1,4 @@
-"""The PSF of the result, and the figures that describe what was done."""
+"""The PSF of the result, and the metrics that describe what was done."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from diffdecor.config import DecorrelationConfig
 from diffdecor.core.kernelfield import KernelField
 from diffdecor.core.noise import AnySide
 from diffdecor.core.parallel import cores, ordered_map
-from diffdecor.core.planes import ComputedPlane, Plane, part_of
+from diffdecor.core.planes import LazyPlane, Plane, part_of
 from diffdecor.core.psf import (
     adaptive_fwhm,
     corrected_psf,
@@ -30,7 +30,7 @@ from diffdecor.core.whiteness import (
     source_pixels,
 )
 from diffdecor.decorrelation.filtering import Field, Triple
-from diffdecor.decorrelation.mask import holes
+from diffdecor.decorrelation.mask import unusable_pixels
 from diffdecor.decorrelation.nodes import Window
 from diffdecor.decorrelation.subtraction import Way
 from diffdecor.errors import ConfigError
@@ -154,7 +154,7 @@ def significance_psf(
 
 def result_significance(
     result: Exposure, bad: Plane, psf: KernelField | None, config: DecorrelationConfig
-) -> ComputedPlane | None:
+) -> LazyPlane | None:
     """Return the significance of a point source at every pixel, if it is asked for.
 
     Parameters
@@ -170,24 +170,24 @@ def result_significance(
 
     Returns
     -------
-    ComputedPlane or None
+    LazyPlane or None
         Signal-to-noise ratio, worked out as its rows are read.
     """
     if not config.significance or result.variance is None:
         return None
     image, variance = result.image, result.variance
     if psf is not None:
-        usable = ComputedPlane(result.shape, lambda rows: ~bad[rows])
+        usable = LazyPlane(result.shape, lambda rows: ~bad[rows])
         return significance_plane(image, variance, usable, psf)
 
     def ratio(rows: slice) -> NDArray[Any]:
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(bad[rows], np.nan, image[rows] / np.sqrt(variance[rows]))
 
-    return ComputedPlane(result.shape, ratio)
+    return LazyPlane(result.shape, ratio)
 
 
-def figures_of(
+def result_metrics(
     triple: Triple,
     result: Exposure,
     way: Way,
@@ -195,7 +195,7 @@ def figures_of(
     positions: NDArray[np.float64],
     centre: tuple[float, float],
 ) -> dict[str, object]:
-    """Return the figures of a decorrelation by name.
+    """Return the metrics of a decorrelation by name.
 
     Parameters
     ----------
@@ -215,13 +215,13 @@ def figures_of(
     Returns
     -------
     dict
-        By the names of `diffdecor.pipeline.cards.FIGURE_CARDS`.
+        By the names of `diffdecor.pipeline.cards.METRIC_CARDS`.
     """
     nearest = int(np.argmin(((positions - centre) ** 2).sum(axis=1)))
     x, y = way.nearest(*(float(value) for value in positions[nearest]))
     at = slice(nearest, nearest + 1)
     science, template = filters.science[at], filters.template[at]
-    figures: dict[str, object] = {
+    metrics: dict[str, object] = {
         "skipped": False,
         "side": way.side(x, y),
         "position_x": x + 1,
@@ -237,22 +237,22 @@ def figures_of(
         "filter_half_width": filters.filters.shape[-1] // 2,
         "filter_tail": filters.tail,
     }
-    return figures | _noise_figures(triple, result, way) | _psf_figures(triple, result, x, y)
+    return metrics | _noise_metrics(triple, result, way) | _psf_metrics(triple, result, x, y)
 
 
-def _noise_figures(triple: Triple, result: Exposure, way: Way) -> dict[str, object]:
+def _noise_metrics(triple: Triple, result: Exposure, way: Way) -> dict[str, object]:
     """Return variance and correlation, before and after, in the middle of the image."""
     window = _middle(triple.shape)
 
     def inside(plane: Plane) -> NDArray[Any]:
         return part_of(plane, window.rows, window.columns)
 
-    figures: dict[str, object] = {}
-    bad = inside(holes(triple, way.kernel.boxes, way.config))
+    metrics: dict[str, object] = {}
+    bad = inside(unusable_pixels(triple, way.kernel.boxes, way.config))
     exposures = {"before": triple.difference, "after": result}
     for when, exposure in exposures.items():
         if exposure.variance is not None:
-            figures[f"variance_{when}"] = clipped_mean(inside(exposure.variance)[~bad])
+            metrics[f"variance_{when}"] = clipped_mean(inside(exposure.variance)[~bad])
     usable = ~bad
     if result.mask is not None:
         usable &= inside(result.mask) == 0
@@ -264,12 +264,12 @@ def _noise_figures(triple: Triple, result: Exposure, way: Way) -> dict[str, obje
 
     found = ordered_map(measured, exposures.values(), way.config.threads or cores())
     for when, correlation in zip(exposures, found, strict=True):
-        figures[f"correlation_x_{when}"] = correlation.at(1, 0)
-        figures[f"correlation_y_{when}"] = correlation.at(0, 1)
-        figures[f"correlation_rms_{when}"] = correlation.rms()
-        figures["correlation_error"] = correlation.error_at(1, 0)
-        figures["sky_pixels"] = correlation.pixels
-    return figures
+        metrics[f"correlation_x_{when}"] = correlation.at(1, 0)
+        metrics[f"correlation_y_{when}"] = correlation.at(0, 1)
+        metrics[f"correlation_rms_{when}"] = correlation.rms()
+        metrics["correlation_error"] = correlation.error_at(1, 0)
+        metrics["sky_pixels"] = correlation.pixels
+    return metrics
 
 
 def _middle(shape: tuple[int, int]) -> Window:
@@ -283,14 +283,14 @@ def _middle(shape: tuple[int, int]) -> Window:
     return Window(x0, x1, y0, y1)
 
 
-def _psf_figures(triple: Triple, result: Exposure, x: float, y: float) -> dict[str, object]:
+def _psf_metrics(triple: Triple, result: Exposure, x: float, y: float) -> dict[str, object]:
     """Return widths and noise-equivalent areas of the PSF, before and after."""
-    figures: dict[str, object] = {}
+    metrics: dict[str, object] = {}
     before = triple.difference.psf or triple.science.psf or triple.template.psf
     for when, psf in (("before", before), ("after", result.psf)):
         if psf is not None:
             stamp = psf.stamp(x, y)
-            figures[f"fwhm_{when}"] = half_maximum_fwhm(stamp)
-            figures[f"moment_fwhm_{when}"] = adaptive_fwhm(stamp)
-            figures[f"area_{when}"] = noise_equivalent_area(stamp)
-    return figures
+            metrics[f"fwhm_{when}"] = half_maximum_fwhm(stamp)
+            metrics[f"moment_fwhm_{when}"] = adaptive_fwhm(stamp)
+            metrics[f"area_{when}"] = noise_equivalent_area(stamp)
+    return metrics

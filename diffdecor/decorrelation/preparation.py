@@ -13,10 +13,10 @@ from diffdecor.config import DecorrelationConfig
 from diffdecor.core.kernelfield import KernelField
 from diffdecor.core.parallel import cores
 from diffdecor.core.planes import (
-    ComputedPlane,
+    CachedPlane,
     Count,
+    LazyPlane,
     Plane,
-    RememberedPlane,
     Target,
     bands,
     copy_planes,
@@ -35,7 +35,7 @@ from diffdecor.decorrelation.cells import (
     reduced_cells,
 )
 from diffdecor.decorrelation.filtering import Field, Triple, filtered, result_variance
-from diffdecor.decorrelation.mask import holes, inherited_mask, result_mask
+from diffdecor.decorrelation.mask import inherited_mask, result_mask, unusable_pixels
 from diffdecor.decorrelation.metrics import psf_of_result, significance_psf
 from diffdecor.decorrelation.nodes import Nodes, Window, largest_spacing, nodes_for
 from diffdecor.decorrelation.noise_levels import (
@@ -220,8 +220,8 @@ def _unchanged(triple: Triple, config: DecorrelationConfig) -> Prepared:
 
     return Prepared(
         triple=triple,
-        exposure=replace(difference, mask=ComputedPlane(triple.shape, read), mask_planes=planes),
-        filled=ComputedPlane(triple.shape, lambda rows: ~np.isfinite(difference.image[rows])),
+        exposure=replace(difference, mask=LazyPlane(triple.shape, read), mask_planes=planes),
+        filled=LazyPlane(triple.shape, lambda rows: ~np.isfinite(difference.image[rows])),
         bands=bands(triple.shape),
         config=config,
     )
@@ -251,7 +251,7 @@ def _by_nodes(triple: Triple, way: Way, config: DecorrelationConfig) -> Prepared
     field = Field(nodes.x, nodes.y, filters.stamps, *sides, filters.tail)
     # From here on a band of rows of every input is wanted for several things, but read once.
     triple = triple.with_possible_pixels(field).remembered(masks=False)
-    bad = RememberedPlane(holes(triple, way.kernel.boxes, config))
+    bad = CachedPlane(unusable_pixels(triple, way.kernel.boxes, config))
     config, dtype = _with_precision(config, field)
     image, parts = filtered(triple.difference, bad, field, config)
     planes = image, result_variance(triple, field, config, dtype)
@@ -331,7 +331,7 @@ def _by_cells(triple: Triple, way: Way, config: DecorrelationConfig) -> Prepared
     results = decorrelated_cells(remembered, cells, in_a_row, boxes, config, dtype)
     planes = reduced_cells(results, triple.shape, config.blend)
     inner = [cell.inner for cell in cells]
-    bad = holes(triple, boxes, config)
+    bad = unusable_pixels(triple, boxes, config)
     prepared = _prepared(triple, way, in_a_row, positions, (levels, inner), bad, planes)
     return replace(prepared, cells=tuple(results)) if config.blend == "none" else prepared
 

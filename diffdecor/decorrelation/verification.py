@@ -13,11 +13,11 @@ from diffdecor.core.planes import Plane
 from diffdecor.core.statistics import robust_sigma
 from diffdecor.core.whiteness import local_level
 from diffdecor.decorrelation.filtering import Triple
-from diffdecor.decorrelation.mask import holes
+from diffdecor.decorrelation.mask import unusable_pixels
 from diffdecor.decorrelation.nodes import Window
 from diffdecor.decorrelation.rebuild import rebuilt
 from diffdecor.decorrelation.subtraction import Way
-from diffdecor.kernels.misreadings import moved, variants
+from diffdecor.kernels.misreadings import misreadings, moved
 from diffdecor.kernels.model import BasisKernel, MatchingKernel, StampKernel
 
 EXACT = 1e-3
@@ -123,7 +123,7 @@ def verify(
         return Verdict(belongs=False, fit=fit, cause="there is no pixel to compare")
     if fit.worst < EXACT or (lenient and fit.good):
         return Verdict(belongs=True, fit=fit)
-    found = [(name, comparison.fit(other)) for name, other in variants(kernel)]
+    found = [(name, comparison.fit(other)) for name, other in misreadings(kernel)]
     found += [(name, comparison.fit(other)) for name, other in _cut_out(kernel, comparison)]
     found += [
         (name, comparison.measure(model, level=level))
@@ -222,7 +222,7 @@ def _comparison(triple: Triple, kernel: MatchingKernel, config: DecorrelationCon
     science, template, difference = (
         np.asarray(exposure.image[everything], dtype=np.float64) for exposure in triple.exposures
     )
-    good = ~np.asarray(holes(triple, kernel.boxes, config)[everything])
+    good = ~np.asarray(unusable_pixels(triple, kernel.boxes, config)[everything])
     noise = _noise(triple, kernel, config, good)
     good &= np.isfinite(noise) & (noise > 0)
     known = good & np.isfinite(science)
@@ -307,7 +307,7 @@ def verify_quickly(triple: Triple, kernel: MatchingKernel, config: Decorrelation
     Verdict
         Of that part.
     """
-    bad = holes(triple, kernel.boxes, config)
+    bad = unusable_pixels(triple, kernel.boxes, config)
     window = _brightest(triple.science.image, bad, max(_PART, 3 * max(kernel.shape)))
     # Nobody asks for the variance of the difference, so it is not read.
     difference = replace(triple.difference, variance=None)
@@ -328,10 +328,10 @@ def _brightest(image: Plane, bad: Plane, side: int) -> Window:
     good &= ~np.concatenate([bad[y : y + 1] for y in rows.tolist()])
     some = sample[good]
     level = np.percentile(some[:: some.size // _SAMPLE | 1], 99) if some.size else np.inf
-    loud = good & (sample > level)
+    bright = good & (sample > level)
     columns = np.arange(0, nx, side)
     firsts = np.unique(rows // side, return_index=True)[1]
-    count = np.add.reduceat(loud, columns, axis=1, dtype=np.int64)
+    count = np.add.reduceat(bright, columns, axis=1, dtype=np.int64)
     count = np.add.reduceat(count, firsts, axis=0)
     number, column = np.unravel_index(int(count.argmax()), count.shape)
     # The last square begins earlier, to be a whole one.

@@ -12,7 +12,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.io.fits.verify import VerifyError
 
-from diffdecor.fits.open import one_line, tolerant
+from diffdecor.fits.open import one_line, quiet_astropy
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ _STRUCTURE = re.compile(
 )
 
 # Cards that are wrong once the noise of a difference is another one, or without HDUs that are not
-# carried along: gain and read noise, the asinh scale of PS1, HOTPANTS's kernel and noise figures,
+# carried along: gain and read noise, the asinh scale of PS1, HOTPANTS's kernel and noise metrics,
 # mask planes, afw archives and look-up distortions.
 _UNTRUE = re.compile(
     r"E?GAIN|RDNOISE|READNOI[S]?E?|MASKVAL|BSOFTEN|BOFFSET"
@@ -125,7 +125,7 @@ def carry_over(header: fits.Header, drop: Collection[str] = ()) -> fits.Header:
         keyword and cards that break the standard beyond repair. The WCS is kept.
     """
     kept = fits.Header()
-    with tolerant("header"):
+    with quiet_astropy("header"):
         for card in header.cards:
             keyword = card.keyword
             if is_structural(keyword) or _UNTRUE.fullmatch(keyword) or keyword in drop:
@@ -211,7 +211,7 @@ def squared_unit(unit: object) -> str | None:
     from astropy import units  # heavy, and seldom needed
 
     try:
-        with tolerant(text):
+        with quiet_astropy(text):
             return str((units.Unit(text, format="fits") ** 2).to_string("fits"))
     except (ValueError, TypeError):
         return f"({text})**2"

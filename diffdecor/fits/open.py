@@ -147,7 +147,7 @@ def identity_of_file(hdu: Hdu) -> Identity | None:
 
 
 @contextmanager
-def tolerant(name: object) -> Iterator[list[str]]:
+def quiet_astropy(name: object) -> Iterator[list[str]]:
     """Keep astropy's warnings off the screen and log them: old tools bend the standard.
 
     Parameters
@@ -258,7 +258,7 @@ def stored_numbers(hdu: Hdu, name: object) -> NDArray[Any]:
         If the data are damaged, or neither integers nor floats.
     """
     try:
-        with tolerant(name):
+        with quiet_astropy(name):
             stored = hdu.data
     except UNREADABLE as error:
         raise damaged_pixels(name, error) from error
@@ -335,7 +335,7 @@ _files: WeakKeyDictionary[Any, Unpacked] = WeakKeyDictionary()
 @contextmanager
 def _opened(path: Path) -> Iterator[Hdus]:
     with ExitStack() as stack:
-        with tolerant(path) as complaints:
+        with quiet_astropy(path) as complaints:
             hdus = _load(path, stack)
         _check_complete(hdus, path, complaints)
         yield hdus

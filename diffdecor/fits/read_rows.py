@@ -17,7 +17,7 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from diffdecor.core.planes import ComputedPlane, Plane
+from diffdecor.core.planes import LazyPlane, Plane
 from diffdecor.errors import InputError
 from diffdecor.fits.open import (
     UNREADABLE,
@@ -28,8 +28,8 @@ from diffdecor.fits.open import (
     identity_of_file,
     image_shape,
     open_fits,
+    quiet_astropy,
     stored_numbers,
-    tolerant,
 )
 from diffdecor.fits.pixels import scaling_of
 from diffdecor.fits.reading import Reading
@@ -42,7 +42,7 @@ _ROWS = 512
 _one_at_a_time = Lock()
 
 
-def stored_pixels(hdu: Hdu, name: object, reading: Reading | None = None) -> ComputedPlane:
+def stored_pixels(hdu: Hdu, name: object, reading: Reading | None = None) -> LazyPlane:
     """Return the pixels of an image HDU as a plane that is read row by row.
 
     Parameters
@@ -57,7 +57,7 @@ def stored_pixels(hdu: Hdu, name: object, reading: Reading | None = None) -> Com
 
     Returns
     -------
-    ComputedPlane
+    LazyPlane
         Rows of float32 or float64, as `read_pixels` gives them.
 
     Raises
@@ -67,10 +67,10 @@ def stored_pixels(hdu: Hdu, name: object, reading: Reading | None = None) -> Com
     """
     scaling = scaling_of(hdu.header, name)
     stored = _stored(hdu, name, reading)
-    return ComputedPlane(_shape(hdu), lambda rows: scaling.pixels(stored[rows]))
+    return LazyPlane(_shape(hdu), lambda rows: scaling.pixels(stored[rows]))
 
 
-def stored_integers(hdu: Hdu, name: object, reading: Reading | None = None) -> ComputedPlane:
+def stored_integers(hdu: Hdu, name: object, reading: Reading | None = None) -> LazyPlane:
     """Return the whole numbers of an image HDU, a mask, as a plane that is read row by row.
 
     Parameters
@@ -85,7 +85,7 @@ def stored_integers(hdu: Hdu, name: object, reading: Reading | None = None) -> C
 
     Returns
     -------
-    ComputedPlane
+    LazyPlane
         Rows of integers of any type, native byte order.
 
     Raises
@@ -95,7 +95,7 @@ def stored_integers(hdu: Hdu, name: object, reading: Reading | None = None) -> C
     """
     scaling = scaling_of(hdu.header, name)
     stored = _stored(hdu, name, reading)
-    return ComputedPlane(_shape(hdu), lambda rows: scaling.integers(stored[rows], name))
+    return LazyPlane(_shape(hdu), lambda rows: scaling.integers(stored[rows], name))
 
 
 def _shape(hdu: Hdu) -> tuple[int, int]:
@@ -108,13 +108,13 @@ def _stored(hdu: Hdu, name: object, reading: Reading | None) -> Plane:
     file = file_of(hdu)
     compressed = isinstance(hdu, fits.CompImageHDU)
     if file is not None and not compressed:
-        return StoredPlane(hdu, file, name, reading)
+        return FilePlane(hdu, file, name, reading)
     if compressed or hdu.fileinfo():
-        return PackedPlane(hdu, name, reading or Reading())
+        return CompressedPlane(hdu, name, reading or Reading())
     return stored_numbers(hdu, name).reshape(image_shape(hdu))
 
 
-class StoredPlane:
+class FilePlane:
     """The numbers of an uncompressed image, read from its file by rows.
 
     Parameters
@@ -167,7 +167,7 @@ class StoredPlane:
             raise InputError(msg)
 
 
-class PackedPlane:
+class CompressedPlane:
     """The numbers of an image that astropy unpacks: some rows at a time, and each once if it may.
 
     Parameters
@@ -240,7 +240,7 @@ class PackedPlane:
         axes = self._hdu.shape
         axis = next(number for number, length in enumerate(axes) if length == self.shape[0])
         try:
-            with tolerant(self._name):
+            with quiet_astropy(self._name):
                 found = self._hdu.section[(*[slice(None)] * axis, rows)]
         except UNREADABLE as error:
             raise damaged_pixels(self._name, error) from error

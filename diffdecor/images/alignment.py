@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from diffdecor.errors import InputError
 from diffdecor.fits.headers import wcs_cards
-from diffdecor.fits.open import one_line, tolerant
+from diffdecor.fits.open import one_line, quiet_astropy
 from diffdecor.images.model import Exposure
 
 # What wcslib says when it replaces a broken card by a default, which is no WCS of this image.
@@ -89,7 +89,7 @@ def _mapped(a: Exposure, b: Exposure, pixels: NDArray[np.float64]) -> NDArray[np
     if wcs_a is None or wcs_b is None:
         return None
     try:
-        with tolerant(f"{a.name}, {b.name}"), np.errstate(all="ignore"):
+        with quiet_astropy(f"{a.name}, {b.name}"), np.errstate(all="ignore"):
             if _frame(wcs_a) == _frame(wcs_b):
                 world = wcs_a.all_pix2world(pixels, 0)
                 mapped = wcs_b.all_world2pix(world, 0)
@@ -108,7 +108,7 @@ def _celestial(exposure: Exposure) -> Any:  # noqa: ANN401  astropy has no types
     from astropy.wcs import WCS  # not needed where cards are equal, and slow to import
 
     try:
-        with tolerant(exposure.name) as complaints:
+        with quiet_astropy(exposure.name) as complaints:
             wcs = WCS(wcs_cards(exposure.header)).celestial
         problem = next((text for text in complaints if any(c in text for c in _MENDED)), "")
     except Exception as error:  # noqa: BLE001

@@ -19,7 +19,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from diffdecor.config import MASK_PRESETS
-from diffdecor.core.planes import ComputedPlane, Plane
+from diffdecor.core.planes import LazyPlane, Plane
 from diffdecor.errors import ConfigError, InputError
 from diffdecor.fits.open import Header
 from diffdecor.fits.streaming import streamed
@@ -87,7 +87,7 @@ def read_mask(
     source: MaskSource | None = None,
     preset: str = "",
     about: Sequence[Header] = (),
-) -> tuple[ComputedPlane, MaskPlanes]:
+) -> tuple[LazyPlane, MaskPlanes]:
     """Return a mask and the names of its planes.
 
     Its pixels are looked through only if their numbers tell which planes there are.
@@ -150,7 +150,7 @@ def read_mask(
 
 def _translated(
     numbers: Plane, rules: Rules, preset: str, file: object
-) -> tuple[ComputedPlane, MaskPlanes]:
+) -> tuple[LazyPlane, MaskPlanes]:
     """Return a mask of planes with names."""
 
     def there() -> set[int]:
@@ -173,9 +173,9 @@ def _translated(
     return _computed(numbers, translate), planes
 
 
-def _computed(numbers: Plane, mask: Callable[[NDArray[Any]], NDArray[np.int32]]) -> ComputedPlane:
+def _computed(numbers: Plane, mask: Callable[[NDArray[Any]], NDArray[np.int32]]) -> LazyPlane:
     ny, nx = numbers.shape
-    return ComputedPlane((ny, nx), lambda rows: mask(numbers[rows]))
+    return LazyPlane((ny, nx), lambda rows: mask(numbers[rows]))
 
 
 def _names_itself(source: MaskSource, file: object) -> None:
@@ -183,7 +183,7 @@ def _names_itself(source: MaskSource, file: object) -> None:
         logger.info("%s: the mask names its planes itself; options on bits are not used", file)
 
 
-def _checked(numbers: Plane, file: object, bits: int) -> ComputedPlane:
+def _checked(numbers: Plane, file: object, bits: int) -> LazyPlane:
     """Return a plane of which no rows are read that have numbers which are no bits."""
 
     def rows_of(rows: slice) -> NDArray[np.integer]:
@@ -199,7 +199,7 @@ def _checked(numbers: Plane, file: object, bits: int) -> ComputedPlane:
         return part
 
     ny, nx = numbers.shape
-    return ComputedPlane((ny, nx), rows_of)
+    return LazyPlane((ny, nx), rows_of)
 
 
 def _resolved(preset: str, headers: Sequence[Header], source: MaskSource, file: object) -> str:

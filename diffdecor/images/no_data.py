@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diffdecor.core.planes import ComputedPlane, Plane
+from diffdecor.core.planes import LazyPlane, Plane
 from diffdecor.fits.open import Header
 from diffdecor.fits.streaming import streamed
 from diffdecor.images.model import MaskPlanes
@@ -28,7 +28,7 @@ def fill_value(header: Header) -> float | None:
     return None if isinstance(fill, bool) or not isinstance(fill, int | float) else fill
 
 
-def filled_pixels(image: Plane, header: Header, file: object) -> ComputedPlane | None:
+def filled_pixels(image: Plane, header: Header, file: object) -> LazyPlane | None:
     """Return the pixels that a subtraction tool filled with the value of its card MASKVAL.
 
     Parameters
@@ -49,10 +49,10 @@ def filled_pixels(image: Plane, header: Header, file: object) -> ComputedPlane |
     if fill is None:
         return None
     logger.info("%s: pixels of fill value %g are NO_DATA", file, fill)
-    return ComputedPlane(_shape(image), lambda rows: is_fill(image[rows], fill))
+    return LazyPlane(_shape(image), lambda rows: is_fill(image[rows], fill))
 
 
-def zero_border(image: Plane, file: object) -> ComputedPlane | None:
+def zero_border(image: Plane, file: object) -> LazyPlane | None:
     """Return the border of an image that is exactly 0: what warping and ZOGY leave without data.
 
     There is one if a whole outermost row or column is 0. It is then all pixels of 0 that are
@@ -87,15 +87,15 @@ def zero_border(image: Plane, file: object) -> ComputedPlane | None:
         file,
         np.bitwise_count(border.reached).sum(dtype=np.int64),
     )
-    return ComputedPlane((ny, nx), lambda rows: _unpacked(border.reached[rows], nx))
+    return LazyPlane((ny, nx), lambda rows: _unpacked(border.reached[rows], nx))
 
 
-def united(*parts: Plane | None) -> ComputedPlane | None:
+def united(*parts: Plane | None) -> LazyPlane | None:
     """Return where any of several planes is True, None if there are none."""
     there = [part for part in parts if part is not None]
     if not there:
         return None
-    return ComputedPlane(
+    return LazyPlane(
         _shape(there[0]),
         lambda rows: np.asarray(np.logical_or.reduce([part[rows] for part in there])),
     )
@@ -103,7 +103,7 @@ def united(*parts: Plane | None) -> ComputedPlane | None:
 
 def flag_no_data(
     missing: Plane, mask: Plane | None, planes: MaskPlanes
-) -> tuple[ComputedPlane, MaskPlanes]:
+) -> tuple[LazyPlane, MaskPlanes]:
     """Return a mask with the plane NO_DATA set where data are missing.
 
     Parameters
@@ -129,17 +129,17 @@ def flag_no_data(
         flags = missing[rows] * value
         return flags if mask is None else mask[rows] | flags
 
-    return ComputedPlane(_shape(missing), rows_of), planes
+    return LazyPlane(_shape(missing), rows_of), planes
 
 
-def without_variance(missing: Plane, variance: Plane) -> ComputedPlane:
+def without_variance(missing: Plane, variance: Plane) -> LazyPlane:
     """Return a variance plane that is infinite where data are missing."""
 
     def rows_of(rows: slice) -> NDArray[Any]:
         values = variance[rows]
         return np.where(missing[rows], values.dtype.type(np.inf), values)
 
-    return ComputedPlane(_shape(variance), rows_of)
+    return LazyPlane(_shape(variance), rows_of)
 
 
 def _shape(plane: Plane) -> tuple[int, int]:

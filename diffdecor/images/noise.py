@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffdecor.config import IGNORED_PLANES, NOISE_KINDS
-from diffdecor.core.planes import ComputedPlane, Plane
+from diffdecor.core.planes import LazyPlane, Plane
 from diffdecor.errors import ConfigError, InputError
 from diffdecor.fits.open import Hdu
 from diffdecor.images.locate import NOISE_NAMES, hdu_name
@@ -160,7 +160,7 @@ class Noise:
 
 
 def read_variance(
-    stored: ComputedPlane,
+    stored: LazyPlane,
     hdu: Hdu,
     file: object,
     source: NoiseSource,
@@ -212,9 +212,7 @@ def read_variance(
     return Noise(variance)
 
 
-def _with_sources(
-    values: ComputedPlane, file: object, source: NoiseSource, pixels: Pixels
-) -> Noise:
+def _with_sources(values: LazyPlane, file: object, source: NoiseSource, pixels: Pixels) -> Noise:
     """Return the variance of the sky, of sigma `values`, and of the light of sources."""
     known = _replaced(values, lambda part: np.asarray(part == 0), np.nan)
     sigma = upsampled(known, pixels.shape, file)
@@ -233,19 +231,19 @@ def _with_sources(
         light = variance_from_gain(pixels.image, gain, sky=pixels.sky())
         return np.asarray(sky[rows] + light[rows])
 
-    return Noise(ComputedPlane(pixels.shape, rows_of), of_image=True)
+    return Noise(LazyPlane(pixels.shape, rows_of), of_image=True)
 
 
 def _replaced(
-    values: ComputedPlane, where: Callable[[NDArray[Any]], NDArray[np.bool_]], by: float
-) -> ComputedPlane:
+    values: LazyPlane, where: Callable[[NDArray[Any]], NDArray[np.bool_]], by: float
+) -> LazyPlane:
     """Return a plane with other values in some places."""
 
     def rows_of(rows: slice) -> NDArray[Any]:
         part = values[rows]
         return np.where(where(part), part.dtype.type(by), part)
 
-    return ComputedPlane(values.shape, rows_of)
+    return LazyPlane(values.shape, rows_of)
 
 
 def _kind(hdu: Hdu, file: object, source: NoiseSource, layout_kind: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from diffdecor.core.parallel import once
-from diffdecor.core.planes import ComputedPlane, Plane
+from diffdecor.core.planes import LazyPlane, Plane
 from diffdecor.errors import InputError
 from diffdecor.fits.headers import merged_header
 from diffdecor.fits.open import Hdu, Hdus, Header, image_shape, open_fits
@@ -120,7 +120,7 @@ class OpenedImage:
     beside: Mapping[str, str]
     reading: Reading | None = None
 
-    def pixels(self) -> ComputedPlane:
+    def pixels(self) -> LazyPlane:
         """Return the pixels in a linear scale."""
         path, asinh = self.path, self.layout.asinh
         cards = [card for card in CARDS if card in self.header]
@@ -137,7 +137,7 @@ class OpenedImage:
             self.header.remove(card, ignore_missing=True, remove_all=True)
         return image
 
-    def mask(self, source: MaskSource) -> tuple[ComputedPlane | None, MaskPlanes]:
+    def mask(self, source: MaskSource) -> tuple[LazyPlane | None, MaskPlanes]:
         """Read the mask: from its own file, else from that of the image, else none."""
         layout = self.layout
         file = source.file or self.beside.get("mask")
@@ -201,7 +201,7 @@ class OpenedImage:
         for hdu in parts:
             self._check_shape(hdu, self.path)
         planes = [stored_pixels(hdu, self.path, self.reading) for hdu in parts]
-        total = ComputedPlane(
+        total = LazyPlane(
             pixels.shape, lambda rows: np.sum([plane[rows] for plane in planes], axis=0)
         )
         variance = to_variance(total, "variance", mask=pixels.mask, file=self.path)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diffdecor.core.planes import ComputedPlane
+from diffdecor.core.planes import LazyPlane
 from diffdecor.errors import InputError
 from diffdecor.fits.open import Header
 
@@ -21,8 +21,8 @@ _BEYOND = 30.0
 
 
 def linear(
-    pixels: ComputedPlane, header: Header, file: object, *, asinh: bool, role: str = "science"
-) -> ComputedPlane:
+    pixels: LazyPlane, header: Header, file: object, *, asinh: bool, role: str = "science"
+) -> LazyPlane:
     """Return pixels in a linear scale: ``BOFFSET + 2 BSOFTEN sinh(v / 1.0857)`` of those of PS1.
 
     Parameters
@@ -77,7 +77,7 @@ def linear(
         flux = offset + 2 * softening * np.sinh(scaled.astype(np.float64) / _A)
         return np.asarray(flux, dtype=scaled.dtype)
 
-    return ComputedPlane(pixels.shape, rows_of)
+    return LazyPlane(pixels.shape, rows_of)
 
 
 def _check_asinh(pixels: NDArray[Any], file: object, role: str) -> None:

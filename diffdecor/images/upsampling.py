@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diffdecor.core.planes import ComputedPlane, Plane
+from diffdecor.core.planes import LazyPlane, Plane
 from diffdecor.errors import InputError
 
 
@@ -52,7 +52,7 @@ def upsampled(values: Plane, shape: tuple[int, int], file: object) -> Plane:
         along = down.interpolated(values[top:bottom].T, top).T
         return across.interpolated(along)
 
-    return ComputedPlane(shape, rows_of)
+    return LazyPlane(shape, rows_of)
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from diffdecor.core.parallel import once
-from diffdecor.core.planes import ComputedPlane, Plane
+from diffdecor.core.planes import LazyPlane, Plane
 from diffdecor.core.statistics import robust_sigma
 from diffdecor.core.whiteness import sky_pixels
 from diffdecor.errors import InputError
@@ -36,7 +36,7 @@ _MEASURED = 2048
 
 def to_variance(
     values: Plane, kind: str, *, mask: Plane | None = None, file: object = "noise"
-) -> ComputedPlane:
+) -> LazyPlane:
     """Return the variance that a noise plane stands for.
 
     Parameters
@@ -60,7 +60,7 @@ def to_variance(
     ny, nx = values.shape
     if kind in {"ivar", "weight"}:
         least = once(lambda: _least_weight(values, file))
-        return ComputedPlane((ny, nx), lambda rows: _inverse(values[rows], least()))
+        return LazyPlane((ny, nx), lambda rows: _inverse(values[rows], least()))
     is_sigma = kind in {"sigma", "background"}
     some_noise = once(lambda: any((part > 0).any() for _, part in streamed(values)))
 
@@ -74,7 +74,7 @@ def to_variance(
             part = np.where(nothing, part.dtype.type(np.inf), part)
         return _squared(part) if is_sigma else part
 
-    return ComputedPlane((ny, nx), rows_of)
+    return LazyPlane((ny, nx), rows_of)
 
 
 def narrowed(variance: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
@@ -102,7 +102,7 @@ def narrowed(variance: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
 
 def variance_from_gain(
     image: Plane, gain: float, read_noise: float = 0.0, sky: float = 0.0
-) -> ComputedPlane:
+) -> LazyPlane:
     """Return the variance of an image from its pixels.
 
     Parameters
@@ -129,7 +129,7 @@ def variance_from_gain(
         variance = np.maximum(pixels + number(sky), number(0)) / number(gain)
         return np.asarray(variance + number((read_noise / gain) ** 2))
 
-    return ComputedPlane((ny, nx), rows_of)
+    return LazyPlane((ny, nx), rows_of)
 
 
 def scaled_to_image(
@@ -137,7 +137,7 @@ def scaled_to_image(
     image: Plane,
     usable: Callable[[slice], NDArray[np.bool_]],
     file: object,
-) -> ComputedPlane:
+) -> LazyPlane:
     """Return a relative variance scaled so that the pixels of the sky scatter by it.
 
     Parameters
@@ -173,7 +173,7 @@ def scaled_to_image(
         relative = variance[rows]
         return narrowed(relative.astype(np.float64) * factor(), relative.dtype)
 
-    return ComputedPlane((ny, nx), rows_of)
+    return LazyPlane((ny, nx), rows_of)
 
 
 def _middle(length: int) -> slice:

@@ -13,7 +13,7 @@ from astropy.io import fits
 from diffdecor.core.planes import Plane, bands
 from diffdecor.fits.atomic import atomic_output
 from diffdecor.fits.headers import carry_over, squared_unit, wcs_cards, without_wcs
-from diffdecor.fits.open import Hdu, Header, tolerant
+from diffdecor.fits.open import Hdu, Header, quiet_astropy
 from diffdecor.fits.result import ResultFile
 from diffdecor.images.masks import plane_cards
 from diffdecor.images.model import Exposure
@@ -87,7 +87,7 @@ def result_file(  # noqa: PLR0913  all but two are optional and named
     if significance:
         dtypes["SIGNIF"] = "float32"
     with atomic_output(path, overwrite=overwrite, inputs=inputs) as file:
-        with tolerant(path):
+        with quiet_astropy(path):
             result = ResultFile(
                 file.fileno(),
                 _primary(header),
@@ -96,7 +96,7 @@ def result_file(  # noqa: PLR0913  all but two are optional and named
                 cards_room=cards_room,
             )
         yield result
-        with tolerant(path):
+        with quiet_astropy(path):
             result.finish(*_stamps(exposure, psi, dtype))
 
 

@@ -35,7 +35,7 @@ def transpose(stamps: NDArray[np.float64], origin: Origin) -> tuple[NDArray[np.f
     return np.swapaxes(stamps, -1, -2), (origin[1], origin[0])
 
 
-def variants(kernel: MatchingKernel) -> Iterator[tuple[str, MatchingKernel]]:
+def misreadings(kernel: MatchingKernel) -> Iterator[tuple[str, MatchingKernel]]:
     """Go through the usual misreadings of a kernel.
 
     Parameters

@@ -19,7 +19,7 @@ import numpy as np
 
 from diffdecor.errors import ConfigError, DiffdecorError, InputError, KernelError
 from diffdecor.fits.formats import Format, Registry
-from diffdecor.fits.open import UNREADABLE, one_line, tolerant
+from diffdecor.fits.open import UNREADABLE, one_line, quiet_astropy
 from diffdecor.kernels.model import BasisKernel, MatchingKernel, Side, StampKernel
 from diffdecor.kernels.refused import refuse_exposure, refuse_known
 from diffdecor.kernels.source import SLIPS, Source, open_source
@@ -182,7 +182,7 @@ def _read(source: Source, options: KernelOptions, *, carried: bool) -> MatchingK
     """Read an opened file, with everything that goes wrong inside astropy named."""
     known = _format(source, carried=carried)
     try:
-        with tolerant(source.name):
+        with quiet_astropy(source.name):
             return known.reader.read(source, options)
     except DiffdecorError:
         raise

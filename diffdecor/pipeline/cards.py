@@ -1,4 +1,4 @@
-"""The figures that a decorrelation leaves in the header, each declared once.
+"""The metrics that a decorrelation leaves in the header, each declared once.
 
 The header of the output, the JSON of the command line and the table of the README come from here.
 """
@@ -30,11 +30,11 @@ class Card:
     comment: str
 
 
-FIGURE_CARDS = (
+METRIC_CARDS = (
     Card("skipped", "DDSKIP", "", "True: no data, the difference is as it was"),
     Card("side", "DDCONVOL", "", "image that was convolved; at the position"),
-    Card("position_x", "DDXPOS", "pixel", "1-based position of the figures below"),
-    Card("position_y", "DDYPOS", "pixel", "1-based position of the figures below"),
+    Card("position_x", "DDXPOS", "pixel", "1-based position of the metrics below"),
+    Card("position_y", "DDYPOS", "pixel", "1-based position of the metrics below"),
     Card("kernel_sum", "DDKSUM", "", "sum of the matching kernel"),
     Card("science_scale", "DDASCI", "", "a_S, scale of the science side"),
     Card("template_scale", "DDATMP", "", "a_T, scale of the template side"),

@@ -23,7 +23,7 @@ from diffdecor.fits.open import (
     find_extension,
     one_line,
     open_fits,
-    tolerant,
+    quiet_astropy,
 )
 from diffdecor.fits.paths import split_extension
 from diffdecor.fits.reading import Reading
@@ -290,7 +290,7 @@ def _with_centroids(config: DecorrelationConfig) -> DecorrelationConfig:
     path, _ = split_extension(file)
     check_file(path)
     try:
-        with tolerant(file):
+        with quiet_astropy(file):
             table = _position_table(file, path)
         positions = np.array([np.asarray(table[axis], np.float64) for axis in "xy"]).T
     except UNREADABLE as error:

@@ -19,7 +19,7 @@ from diffdecor.fits.paths import split_extension
 from diffdecor.fits.reading import Reading
 from diffdecor.fits.sums import InputSum
 from diffdecor.kernels.model import MatchingKernel
-from diffdecor.pipeline.cards import FIGURE_CARDS, Card
+from diffdecor.pipeline.cards import METRIC_CARDS, Card
 
 VERSION_CARD = Card("version", "DDVERS", "", "version of diffdecor that made this")
 _SUM = "sum of its data, and of BSCALE, BZERO, BLANK"
@@ -92,23 +92,23 @@ class Outcome:
     ----------
     status : str
         ``done``, or ``already done``.
-    figures : mapping
+    metrics : mapping
         Figures of the result by name.
     """
 
     status: str
-    figures: Mapping[str, object]
+    metrics: Mapping[str, object]
 
 
-def record(job: Job, sources: Mapping[str, object], figures: Mapping[str, object]) -> Header:
-    """Return the cards that record version, inputs (of `source_values`), options and figures."""
+def record(job: Job, sources: Mapping[str, object], metrics: Mapping[str, object]) -> Header:
+    """Return the cards that record version, inputs (of `source_values`), options and metrics."""
     table = list(output_cards())
     values: dict[str, object] = {VERSION_CARD.keyword: __version__, **sources}
     for config in (job.decorrelation, job.files):
         for item in recorded_options(type(config)):
             values[item.option.keyword] = _recorded(getattr(config, item.name), item)
-    by_name = {card.name: card.keyword for card in FIGURE_CARDS}
-    values |= {by_name[name]: value for name, value in figures.items()}
+    by_name = {card.name: card.keyword for card in METRIC_CARDS}
+    values |= {by_name[name]: value for name, value in metrics.items()}
     return cards_to_header(values, table)
 
 
@@ -119,7 +119,7 @@ def output_cards() -> Sequence[Card]:
         for config_type in (DecorrelationConfig, FilesConfig)
         for item in recorded_options(config_type)
     ]
-    return [VERSION_CARD, *SOURCE_CARDS, *FIGURE_CARDS, *recorded]
+    return [VERSION_CARD, *SOURCE_CARDS, *METRIC_CARDS, *recorded]
 
 
 def _recorded(value: object, item: Declared) -> object:
@@ -244,15 +244,15 @@ def is_done(job: Job, sources: Callable[[], Mapping[str, object]]) -> bool:
     Returns
     -------
     bool
-        Whether all cards but the figures are as they would be written now.
+        Whether all cards but the metrics are as they would be written now.
     """
     path = Path(job.output)
     if not _ours(path):
         return False
     # As they are when they have been written: some texts and long numbers are cut off then.
     wanted = fits.Header.fromstring(record(job, sources(), {}).tostring())
-    figures = {card.keyword for card in FIGURE_CARDS}
-    compared = [card.keyword for card in output_cards() if card.keyword not in figures]
+    metrics = {card.keyword for card in METRIC_CARDS}
+    compared = [card.keyword for card in output_cards() if card.keyword not in metrics]
     with open_fits(path) as (hdus, _):
         there = hdus[0].header
         return all(there.get(keyword) == wanted.get(keyword) for keyword in compared)
@@ -269,8 +269,8 @@ def _ours(path: Path) -> bool:
         return False
 
 
-def recorded_figures(output: str) -> dict[str, object]:
-    """Return the figures that an output's header holds, None for those it does not."""
+def recorded_metrics(output: str) -> dict[str, object]:
+    """Return the metrics that an output's header holds, None for those it does not."""
     with open_fits(output) as (hdus, _):
         header = hdus[0].header
-        return {card.name: header.get(card.keyword) for card in FIGURE_CARDS}
+        return {card.name: header.get(card.keyword) for card in METRIC_CARDS}

@@ -34,7 +34,7 @@ from diffdecor.images.variance import narrowed
 from diffdecor.images.write import fitting_dtype, result_file
 from diffdecor.kernels.native_write import native_hdus
 from diffdecor.kernels.registry import read_kernel
-from diffdecor.pipeline.cards import FIGURE_CARDS
+from diffdecor.pipeline.cards import METRIC_CARDS
 from diffdecor.pipeline.inputs import Inputs, read_inputs, with_companions
 from diffdecor.pipeline.job import (
     Job,
@@ -43,7 +43,7 @@ from diffdecor.pipeline.job import (
     is_done,
     output_cards,
     record,
-    recorded_figures,
+    recorded_metrics,
     source_values,
 )
 from diffdecor.psfs.stamps import Stamps
@@ -68,7 +68,7 @@ def run_job(job: Job) -> Outcome:
     Returns
     -------
     Outcome
-        Its status and figures.
+        Its status and metrics.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def run_job(job: Job) -> Outcome:
     sources = cache(partial(source_values, inputs.files, sums))
     try:
         check_output(job.output, overwrite=job.overwrite, inputs=inputs.files.values())
-        figures = _verified(job, inputs)
+        metrics = _verified(job, inputs)
         prepared = prepare(
             *inputs.triple.exposures,
             inputs.kernel,
@@ -91,14 +91,14 @@ def run_job(job: Job) -> Outcome:
             science_members=inputs.science_members,
             template_members=inputs.template_members,
         )
-        figures |= _write(job, prepared, figures, sources, inputs.files)
+        metrics |= _write(job, prepared, metrics, sources, inputs.files)
     except OutputExistsError:  # now, or since another process has finished it
         if job.overwrite or not is_done(job, sources):
             raise
         log.info("%s: done already", job.output)
-        return Outcome("already done", recorded_figures(job.output))
-    _report(job, figures)
-    return Outcome("done", {card.name: figures.get(card.name) for card in FIGURE_CARDS})
+        return Outcome("already done", recorded_metrics(job.output))
+    _report(job, metrics)
+    return Outcome("done", {card.name: metrics.get(card.name) for card in METRIC_CARDS})
 
 
 def verify_job(job: Job) -> Verdict:
@@ -163,11 +163,11 @@ def _verified(job: Job, inputs: Inputs) -> dict[str, object]:
 def _write(
     job: Job,
     prepared: Prepared,
-    figures: Mapping[str, object],
+    metrics: Mapping[str, object],
     sources: Callable[[], dict[str, object]],
     inputs: Mapping[str, str],
 ) -> dict[str, object]:
-    """Work the result out, band by band into the output file; return its figures."""
+    """Work the result out, band by band into the output file; return its metrics."""
     exposure = prepared.exposure
     dtype, variance_dtype = _dtypes(prepared, job.files.dtype)
     widest = source_values(inputs, defaultdict(lambda: lambda: 2**32 - 1))
@@ -175,7 +175,7 @@ def _write(
         job.output,
         replace(exposure, header=_fresh(exposure.header)),
         cards=record(job, widest, {}),
-        cards_room=len(FIGURE_CARDS),
+        cards_room=len(METRIC_CARDS),
         psi=_psi(prepared),
         dtype=dtype,
         variance_dtype=variance_dtype,
@@ -190,7 +190,7 @@ def _write(
             ratio = (result.significance, file.significance)
             copy_planes([ratio], prepared.bands, prepared.threads)
         file.append(_cell_hdus(result.cells, exposure, dtype))
-        found = {**figures, **result.figures}
+        found = {**metrics, **result.metrics}
         file.set_cards(record(job, sources(), found))
     return found
 
@@ -253,19 +253,19 @@ def _cell_wcs(cards: Header, window: Window) -> Header:
     return cards
 
 
-def _report(job: Job, figures: Mapping[str, Any]) -> None:
+def _report(job: Job, metrics: Mapping[str, Any]) -> None:
     """Log the result in one line, for whoever is watching."""
-    if figures.get("skipped"):
+    if metrics.get("skipped"):
         return
     log.info(
         "%s: neighbour correlation x %.4f -> %.4f, y %.4f -> %.4f (+- %.4f, %d sky pixels)",
         job.output,
-        figures["correlation_x_before"],
-        figures["correlation_x_after"],
-        figures["correlation_y_before"],
-        figures["correlation_y_after"],
-        figures["correlation_error"],
-        figures["sky_pixels"],
+        metrics["correlation_x_before"],
+        metrics["correlation_x_after"],
+        metrics["correlation_y_before"],
+        metrics["correlation_y_after"],
+        metrics["correlation_error"],
+        metrics["sky_pixels"],
     )
 
 

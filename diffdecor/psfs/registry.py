@@ -10,7 +10,15 @@ from typing import Protocol
 
 from diffdecor.errors import DiffdecorError, InputError
 from diffdecor.fits.formats import Format, Registry
-from diffdecor.fits.open import UNREADABLE, Hdu, Hdus, find_extension, one_line, open_fits, tolerant
+from diffdecor.fits.open import (
+    UNREADABLE,
+    Hdu,
+    Hdus,
+    find_extension,
+    one_line,
+    open_fits,
+    quiet_astropy,
+)
 from diffdecor.psfs.model import PointSpreadFunction
 
 
@@ -111,7 +119,7 @@ def _read(
 ) -> PointSpreadFunction:
     """Read an opened file, with everything that goes wrong inside astropy named."""
     try:
-        with tolerant(name):
+        with quiet_astropy(name):
             return known.reader.read(hdus, selected, name)
     except DiffdecorError:
         raise

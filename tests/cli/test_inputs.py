@@ -120,18 +120,18 @@ USUAL = ("missing", "folder", "cut in the data", "only a table")
 
 
 @pytest.mark.parametrize(
-    ("name", "hurt"),
-    [(name, hurt) for name in ("science", "kernel", "science-mask") for hurt in HURT]
-    + [(name, hurt) for name in INPUTS for hurt in USUAL],
+    ("name", "damaged"),
+    [(name, damaged) for name in ("science", "kernel", "science-mask") for damaged in HURT]
+    + [(name, damaged) for name in INPUTS for damaged in USUAL],
 )  # fmt: skip
-def test_a_hurt_file_is_named(work, bad, name, hurt):
-    make, says = HURT[hurt]
-    path = work / "hurt.fits"
+def test_a_damaged_file_is_named(work, bad, name, damaged):
+    make, says = HURT[damaged]
+    path = work / "damaged.fits"
     source = work / INPUTS[name]
     shutil.copy(source if source.exists() else work / "difference.fits", path)
     make(path)
     chosen = bad(name, path)
-    work.fails(3, "hurt.fits", says, **chosen)
+    work.fails(3, "damaged.fits", says, **chosen)
 
 
 @pytest.mark.parametrize("name", INPUTS)

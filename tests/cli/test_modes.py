@@ -312,15 +312,15 @@ def test_json_is_one_object_without_nan(work):
     mask = np.ones(SHAPE, np.int16)
     fits.PrimaryHDU(mask).writeto(work / "mask.fits")
     result = work.run("--json", "--difference-mask", work / "mask.fits")
-    figures = json_object(result.stdout)
-    assert figures["status"] == "done"
-    assert figures["output"] == str(work.output)
-    assert figures["correlation_x_after"] is None
-    assert figures["sky_pixels"] == 0
+    metrics = json_object(result.stdout)
+    assert metrics["status"] == "done"
+    assert metrics["output"] == str(work.output)
+    assert metrics["correlation_x_after"] is None
+    assert metrics["sky_pixels"] == 0
     again = json_object(work.run("--json", "--difference-mask", work / "mask.fits").stdout)
     assert again.pop("status") == "already done"
-    figures.pop("status")
-    for name, value in figures.items():
+    metrics.pop("status")
+    for name, value in metrics.items():
         expected = pytest.approx(value) if isinstance(value, float) else value
         assert again.pop(name) == expected, name
     assert not again

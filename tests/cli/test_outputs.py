@@ -300,14 +300,14 @@ def test_an_input_that_is_gone_is_named_even_if_the_output_is_there(work):
     work.fails(3, "template.fits")
 
 
-@pytest.mark.parametrize("hurt", ["cut", "empty", "text", "foreign"])
-def test_a_damaged_output_does_not_pass_for_done(work, hurt):
+@pytest.mark.parametrize("damaged", ["cut", "empty", "text", "foreign"])
+def test_a_damaged_output_does_not_pass_for_done(work, damaged):
     work.succeeds()
     content = work.output.read_bytes()
-    if hurt == "foreign":
+    if damaged == "foreign":
         fits.PrimaryHDU(np.ones((4, 4))).writeto(work.output, overwrite=True)
     else:
-        work.output.write_bytes({"cut": content[:-5000], "empty": b"", "text": b"x"}[hurt])
+        work.output.write_bytes({"cut": content[:-5000], "empty": b"", "text": b"x"}[damaged])
     work.fails(2, "out.fits", "--overwrite")
     work.succeeds("--overwrite")
     assert work.output.stat().st_size == len(content)

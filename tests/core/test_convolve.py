@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from diffdecor.core import convolve as module
 from diffdecor.core.convolve import Convolution, convolved, spans
 from diffdecor.core.kernelfield import KernelField
-from diffdecor.core.planes import ComputedPlane
+from diffdecor.core.planes import LazyPlane
 
 EDGES = ["extend", "zero"]
 
@@ -128,7 +128,7 @@ def test_planes_are_read_by_bands_of_rows(rng):
         return pixels[wanted]
 
     field = KernelField.constant(oracle.gaussian(11, 2), (5, 5))
-    convolution = Convolution((ComputedPlane(pixels.shape, rows), field), precision="double")
+    convolution = Convolution((LazyPlane(pixels.shape, rows), field), precision="double")
     bands = convolution.bands
     found = np.concatenate([convolution[band] for band in bands])
     assert max(read) <= module.TILE
@@ -179,7 +179,7 @@ def test_a_plane_may_be_a_convolution_itself(rng):
     plane = rng.normal(size=(60, 50))
     field = KernelField.constant(oracle.gaussian(5, 1.0), (2, 2))
     once = Convolution((plane, field), precision="double")
-    inner = ComputedPlane((60, 50), lambda rows: once[rows])
+    inner = LazyPlane((60, 50), lambda rows: once[rows])
     twice = Convolution((plane, field), (inner, field), precision="double")
     expected = convolved(plane, field) + convolved(convolved(plane, field), field)
     assert_allclose(twice[0:60], expected, atol=1e-12)

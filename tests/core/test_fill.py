@@ -17,7 +17,7 @@ from diffdecor.core.fill import (
 )
 from diffdecor.core.kernelfield import KernelField
 from diffdecor.core.parallel import ordered_map
-from diffdecor.core.planes import ComputedPlane, bands
+from diffdecor.core.planes import LazyPlane, bands
 
 
 def local_fill(values, bad, background):
@@ -155,7 +155,7 @@ def test_a_large_hole_is_a_reason_to_read_again_once_only(gap):
 def test_small_holes_are_filled_from_near_rows():
     values, bad = with_gap(np.s_[3:20, 5:9])
     asked = []
-    watched = ComputedPlane(values.shape, lambda rows: asked.append(rows) or values[rows])
+    watched = LazyPlane(values.shape, lambda rows: asked.append(rows) or values[rows])
     locally_filled(watched, bad, lambda: 0.3)[64:128]
     assert asked == [slice(64 - 12, 128 + 12)]
 

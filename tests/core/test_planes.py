@@ -8,9 +8,9 @@ from numpy.testing import assert_array_equal
 
 from diffdecor.core import planes
 from diffdecor.core.planes import (
-    ComputedPlane,
+    CachedPlane,
     Count,
-    RememberedPlane,
+    LazyPlane,
     bands,
     constant_plane,
     copy_planes,
@@ -42,7 +42,7 @@ def test_constant_plane():
 
 def test_computed_plane_makes_the_rows_asked_for():
     pixels = np.arange(20.0).reshape(5, 4)
-    plane = ComputedPlane((5, 4), lambda rows: 2 * pixels[rows])
+    plane = LazyPlane((5, 4), lambda rows: 2 * pixels[rows])
     assert_array_equal(plane[1:3], 2 * pixels[1:3])
     assert_array_equal(np.asarray(plane), 2 * pixels)
 
@@ -57,7 +57,7 @@ def test_bands_go_through_all_rows():
 
 def test_rows_within_the_last_ones_are_not_made_again():
     beneath = Watched()
-    plane = RememberedPlane(beneath)
+    plane = CachedPlane(beneath)
     assert plane.shape == PIXELS.shape
     for start, stop in [(5, 20), (5, 20), (5, 6), (19, 20), (8, 12), (9, 9)]:
         assert_array_equal(plane[start:stop], PIXELS[start:stop])
@@ -67,7 +67,7 @@ def test_rows_within_the_last_ones_are_not_made_again():
 @pytest.mark.parametrize("other", [(4, 20), (5, 21), (0, 5), (20, 30), (12, 30), (0, 40)])
 def test_other_rows_are_made_and_remembered_instead(other):
     beneath = Watched()
-    plane = RememberedPlane(beneath)
+    plane = CachedPlane(beneath)
     for start, stop in [(5, 20), other, other, (5, 20)]:
         assert_array_equal(plane[start:stop], PIXELS[start:stop])
     again = [] if other in {(4, 20), (5, 21), (0, 40)} else [(5, 20)]
@@ -76,7 +76,7 @@ def test_other_rows_are_made_and_remembered_instead(other):
 
 def test_every_thread_remembers_its_own_rows():
     beneath = Watched()
-    plane = RememberedPlane(beneath)
+    plane = CachedPlane(beneath)
     with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as other:
         for _ in range(3):
             for pool, start in ((one, 0), (other, 20)):
@@ -114,7 +114,7 @@ def test_all_planes_of_a_band_come_before_the_next():
             asked.append((name, rows.start))
             return PIXELS[rows]
 
-        return ComputedPlane(PIXELS.shape, read)
+        return LazyPlane(PIXELS.shape, read)
 
     pairs = [(noted(name), np.empty_like(PIXELS)) for name in "ab"]
     copy_planes(pairs, bands(PIXELS.shape, 20), 1)

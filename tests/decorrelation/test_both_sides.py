@@ -131,5 +131,5 @@ def test_a_member_without_data_somewhere_leaves_no_hole():
         kernel(1.0),
         template_members=members,
     )
-    assert result.figures["filled_pixels"] == 0
+    assert result.metrics["filled_pixels"] == 0
     assert np.isfinite(result.exposure.variance).all()

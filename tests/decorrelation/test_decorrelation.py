@@ -130,9 +130,9 @@ def test_a_constant_difference_stays_constant(shape, seed, config, level):
 def test_holes_far_away_do_not_matter(seed, config):
     rng = np.random.default_rng(seed)
     image = rng.normal(size=(110, 120))
-    hurt = image.copy()
-    hurt[:20, :25] = np.nan
-    clean, result = (whiten(pixels, config=config, template=100.0) for pixels in (image, hurt))
+    damaged = image.copy()
+    damaged[:20, :25] = np.nan
+    clean, result = (whiten(pixels, config=config, template=100.0) for pixels in (image, damaged))
     reach = result.filters.shape[-1] // 2
     far = np.ones(image.shape, dtype=bool)
     far[: 20 + reach, : 25 + reach] = False
@@ -318,7 +318,7 @@ def test_all_nan_input_is_returned_as_it_is(which, config, caplog):
     assert_array_equal(result.exposure.image, images["difference"].image)
     assert_array_equal(result.exposure.variance, 1.0)
     assert f"{which}.fits: every pixel is NaN" in caplog.text
-    assert result.figures == {"skipped": True}
+    assert result.metrics == {"skipped": True}
     assert flagged(result, "NO_DATA").all() == (which == "difference")
 
 

@@ -196,7 +196,7 @@ def test_a_place_without_level_takes_its_neighbours(name, caplog):
     assert columns.max() < 130
     assert "science.fits" in caplog.text
     assert "no usable variance" in caplog.text
-    assert result.figures["fallbacks"] > 0
+    assert result.metrics["fallbacks"] > 0
     free = decorrelate(
         replace(science, mask=None),
         template,
@@ -223,9 +223,9 @@ def test_sky_without_any_variance_is_no_reason_to_stop():
     science, template, difference = masked_triple(shape)
     variance = template.variance.copy()
     variance[:125, :150] = np.inf
-    hurt = replace(template, variance=variance)
+    damaged = replace(template, variance=variance)
     kernel = oracle.gaussian(9, 1.2)
-    result = decorrelate(science, hurt, difference, kernel).exposure
+    result = decorrelate(science, damaged, difference, kernel).exposure
     assert_array_equal(np.isinf(result.variance), np.isinf(variance))
     clean = decorrelate(science, template, difference, kernel).exposure
     reach = 40

@@ -8,7 +8,7 @@ from astropy.io import fits
 from helpers.workplace import exposure, gaussian
 
 from diffdecor.config import DecorrelationConfig, options
-from diffdecor.fits.read_rows import PackedPlane
+from diffdecor.fits.read_rows import CompressedPlane
 from diffdecor.pipeline.inputs import read_inputs
 from diffdecor.pipeline.job import Job
 
@@ -34,13 +34,13 @@ def job(tmp_path):
 def unpacked(monkeypatch):
     """Note the rows that are unpacked."""
     noted = []
-    unpack = PackedPlane._unpacked  # noqa: SLF001
+    unpack = CompressedPlane._unpacked  # noqa: SLF001
 
     def noting(plane, rows):
         noted.append((rows.start, rows.stop))
         return unpack(plane, rows)
 
-    monkeypatch.setattr(PackedPlane, "_unpacked", noting)
+    monkeypatch.setattr(CompressedPlane, "_unpacked", noting)
     return noted
 
 

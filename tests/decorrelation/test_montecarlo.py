@@ -178,8 +178,8 @@ def test_holes_do_not_ring():
         rng, SHAPE, kernel_of_sum(1.0), template_variance=2.0, sky=(700.0, 100.0)
     )
     changes = wounded(triple, rng)
-    hurt = replace(triple, difference=replace(triple.difference, **changes))
-    result = run(hurt)
+    damaged = replace(triple, difference=replace(triple.difference, **changes))
+    result = run(damaged)
     flags = result.exposure.mask_planes.value(["NEAR_FILLED", "SAT", "NO_DATA"])
     good = interior(result, result.exposure.mask & flags) == 0
     assert 0.9 < good.mean() < 0.995
@@ -192,5 +192,5 @@ def test_holes_do_not_ring():
     bad = ~np.isfinite(changes["image"]) | (changes["mask"] != 0)
     np.testing.assert_array_equal(result.exposure.image[bad], changes["image"][bad])
     # LSST's way fills what is not finite, and lets the saturated pixels ring.
-    ringing = interior(result, run(hurt, fill="mean").exposure.image)
+    ringing = interior(result, run(damaged, fill="mean").exposure.image)
     assert np.abs(ringing - pixels[good].mean())[good].max() > 50 * np.sqrt(claimed)

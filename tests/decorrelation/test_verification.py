@@ -17,7 +17,7 @@ from diffdecor.core.kernelfield import KernelField
 from diffdecor.decorrelation.filtering import Triple
 from diffdecor.decorrelation.rebuild import rebuilt
 from diffdecor.decorrelation.verification import verify, verify_quickly
-from diffdecor.kernels.misreadings import moved, turned, variants
+from diffdecor.kernels.misreadings import misreadings, moved, turned
 from diffdecor.kernels.model import BasisKernel, Box, Region, StampKernel, Term
 
 SAMPLE = Path(__file__).parents[2] / "sample_data"
@@ -48,7 +48,7 @@ def test_a_real_difference_belongs_to_its_images(sample):
 @pytest.mark.parametrize("check", [verify, verify_quickly])
 def test_a_misread_kernel_is_named(sample, number, check):
     triple, kernel = sample
-    name, misread = list(variants(kernel))[number]
+    name, misread = list(misreadings(kernel))[number]
     verdict = check(triple, misread, CONFIG)
     assert not verdict.belongs
     assert verdict.alternative.worst < 1e-5
@@ -59,7 +59,7 @@ def test_a_misread_kernel_is_named(sample, number, check):
 def test_wrong_scales_are_named(sample):
     triple, kernel = sample
     assert kernel.scales(10, 10)[0] == pytest.approx(1 / kernel.sum(10, 10))
-    unscaled = next(one for name, one in variants(kernel) if "--science-scale 1 " in name)
+    unscaled = next(one for name, one in misreadings(kernel) if "--science-scale 1 " in name)
     verdict = verify(triple, unscaled, CONFIG)
     assert not verdict.belongs
     assert "--science-scale 1/k --template-scale 1/k" in verdict.cause
@@ -226,8 +226,8 @@ def test_cross_convolution_and_stacks_on_the_command_line(tmp_path):
     more += ["--kernel", str(tmp_path / "delta.fits"), "--template-variance", "4"]
     done = CliRunner().invoke(main, [*base, *more, "--convolved", "template"])
     assert done.exit_code == 0, done.stderr
-    figures = json.loads(done.stdout)
-    assert figures["template_level"] == pytest.approx(2.0)
+    metrics = json.loads(done.stdout)
+    assert metrics["template_level"] == pytest.approx(2.0)
     expected = 1 + 0.25 * 4 * (1 + 1)  # white sum of both at zero frequency
     assert fits.getdata(out, "VARIANCE").mean() == pytest.approx(expected, rel=1e-3)
     crossed = ["--science-kernel", kernel, "--template-variance", "2", "-o", out, "--overwrite"]
@@ -268,7 +268,7 @@ def test_without_a_pixel_nothing_is_said(sample):
 def test_one_over_the_kernel_sum_as_a_scale(tmp_path):
     """The sample is of PHOTNORM t: both sides are divided by the kernel sum."""
     kernel = read_kernel(SAMPLE / "difference.fits")
-    unscaled = next(one for name, one in variants(kernel) if "--science-scale 1 " in name)
+    unscaled = next(one for name, one in misreadings(kernel) if "--science-scale 1 " in name)
     from diffdecor.kernels.native_write import native_hdus
 
     native_hdus(unscaled).writeto(tmp_path / "unscaled.fits")
@@ -278,8 +278,8 @@ def test_one_over_the_kernel_sum_as_a_scale(tmp_path):
     out = tmp_path / "out.fits"
     done = CliRunner().invoke(main, ["run", *more, *scales, "-o", str(out)])
     assert done.exit_code == 0, done.stderr
-    figures = json.loads(done.stdout)
-    assert figures["science_scale"] == pytest.approx(1 / kernel.sum(10, 10))
+    metrics = json.loads(done.stdout)
+    assert metrics["science_scale"] == pytest.approx(1 / kernel.sum(10, 10))
     assert fits.getheader(out)["DDSCISCA"] == "1/k"
 
 

@@ -6,7 +6,7 @@ import pytest
 from diffdecor import DecorrelationConfig, read_exposure, read_kernel
 from diffdecor.decorrelation.filtering import Triple
 from diffdecor.decorrelation.verification import verify
-from diffdecor.kernels.misreadings import variants
+from diffdecor.kernels.misreadings import misreadings
 
 pytestmark = pytest.mark.reference
 HOTPANTS = ["A1", "A2", "A3", "B1", "B2", "B3", "C1", "C2", "M1", "S1"]
@@ -58,7 +58,7 @@ def test_it_belongs_together_and_no_misreading_does(reference, tool, name):
     assert right.fit.worst < (1e-4 if tool in {"hotpants", "sfft"} else 0.01)
     x, y = 60.0, 60.0
     stamp, sides = kernel.stamp(x, y), kernel.scales(x, y)
-    for cause, other in list(variants(kernel)):
+    for cause, other in list(misreadings(kernel)):
         same_scales = np.allclose(other.scales(x, y), sides, rtol=1e-3)
         same_stamp = other.shape == kernel.shape and np.allclose(other.stamp(x, y), stamp)
         if same_stamp and same_scales and other.side(x, y) == kernel.side(x, y):

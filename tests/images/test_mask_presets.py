@@ -7,7 +7,7 @@ import pytest
 from astropy.io import fits
 
 from diffdecor.config import FILLED_PLANES, IGNORED_PLANES, MASK_PRESETS
-from diffdecor.core.planes import ComputedPlane
+from diffdecor.core.planes import LazyPlane
 from diffdecor.errors import ConfigError, InputError
 from diffdecor.fits.read_rows import stored_integers
 from diffdecor.fits.streaming import in_memory
@@ -259,7 +259,7 @@ def test_a_mask_is_looked_through_only_if_it_must_be():
     def rows(_):
         raise AssertionError
 
-    unread = ComputedPlane((5, 6), rows)
+    unread = LazyPlane((5, 6), rows)
     for cards, source in (({"MP_BAD": 0}, {}), ({}, {}), ({}, {"ignored": (3,)})):
         _, planes = read_mask(unread, cards, "m", source=MaskSource(**source))
         assert "BAD" in planes

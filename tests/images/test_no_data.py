@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from diffdecor.core.planes import ComputedPlane
+from diffdecor.core.planes import LazyPlane
 from diffdecor.fits.streaming import in_memory
 from diffdecor.images import no_data
 from diffdecor.images.no_data import zero_border
@@ -124,6 +124,6 @@ def test_a_labyrinth():
 
 def test_hardly_anything_is_read_of_an_image_without_border(image):
     read = []
-    plane = ComputedPlane(image.shape, lambda rows: read.append(rows) or image[rows])
+    plane = LazyPlane(image.shape, lambda rows: read.append(rows) or image[rows])
     assert zero_border(plane, "a") is None
     assert read == [slice(0, 1), slice(29, 30)]

@@ -105,8 +105,8 @@ def decam_and_panstarrs(arrays, tmp_path):
 def test_decam_against_panstarrs(run, decam_and_panstarrs, arrays):
     science, template, oow = decam_and_panstarrs
     outcome, output = run(science, template)
-    assert outcome.figures["science_level"] == pytest.approx(16)
-    assert outcome.figures["template_level"] == pytest.approx(9, rel=1e-5)
+    assert outcome.metrics["science_level"] == pytest.approx(16)
+    assert outcome.metrics["template_level"] == pytest.approx(9, rel=1e-5)
     with verified(output) as hdus:
         header = hdus[0].header
         assert header["DDSNFILE"] == oow.name
@@ -156,8 +156,8 @@ def test_ztf_against_meerlicht(run, arrays, tmp_path):
     plain(tmp_path / "ML1_1_red_bkg_std_mini.fits", np.full((8, 9), 3.0, "f4"))
     outcome, output = run(science, template)
     expected = sky / 6.2 + (5 / 6.2) ** 2
-    assert outcome.figures["science_level"] == pytest.approx(expected, rel=0.01)
-    assert outcome.figures["template_level"] == pytest.approx(9 + 3 / np.sqrt(2 * np.pi), rel=0.05)
+    assert outcome.metrics["science_level"] == pytest.approx(expected, rel=0.01)
+    assert outcome.metrics["template_level"] == pytest.approx(9 + 3 / np.sqrt(2 * np.pi), rel=0.05)
     with verified(output) as hdus:
         cards = hdus["MASK"].header
         assert hdus["MASK"].data[5, 5] & 1 << cards["MP_PSF_SOURCE"]

@@ -1,4 +1,4 @@
-"""Folders of real files, and hurt copies of them."""
+"""Folders of real files, and damaged copies of them."""
 
 import json
 from pathlib import Path
@@ -32,10 +32,10 @@ def native_data():
 
 
 @pytest.fixture
-def hurt(tmp_path):
-    """Copy a real HOTPANTS file and change it: ``hurt("A1_diff", edit)`` returns the copy."""
+def damaged(tmp_path):
+    """Copy a real HOTPANTS file and change it: ``damaged("A1_diff", edit)`` returns the copy."""
 
-    def copy(name, edit, out="hurt.fits"):
+    def copy(name, edit, out="damaged.fits"):
         original = DATA / "hotpants" / f"{name}.fits"
         original = original if original.exists() else original.with_suffix(".fits.gz")
         with fits.open(original) as hdus:

@@ -74,7 +74,7 @@ SETTINGS = settings(
 
 
 class Broken:
-    """A file that has been hurt, and in short what has been done to it."""
+    """A file that has been damaged, and in short what has been done to it."""
 
     def __init__(self, name, change, data):
         self.name, self.change, self.data = name, change, data

@@ -1,4 +1,4 @@
-"""Kernels of HOTPANTS: real files against the tool's own stamps, and files that are hurt."""
+"""Kernels of HOTPANTS: real files against the tool's own stamps, and files that are damaged."""
 
 import logging
 
@@ -128,20 +128,20 @@ def command(text):
 
 
 @pytest.mark.parametrize("case", ["A1", "B1", "B3", "C1", "M1", "S1"])
-def test_command_without_blanks(hotpants, hurt, case):
-    path = hurt(f"{case}_diff", command(lambda old: old.replace(" ", "")))
+def test_command_without_blanks(hotpants, damaged, case):
+    path = damaged(f"{case}_diff", command(lambda old: old.replace(" ", "")))
     same(read_kernel(path), read(hotpants, case))
 
 
-def test_block_size_without_blanks(hotpants, hurt, native_data):
-    difference = hurt("B2_diff", command(lambda old: old.replace(" ", "")))
+def test_block_size_without_blanks(hotpants, damaged, native_data):
+    difference = damaged("B2_diff", command(lambda old: old.replace(" ", "")))
     kernel_file = native_data.parent / "hotpants" / "B2_kernel.fits"
     same(read_kernel(kernel_file, difference), read(hotpants, "B2"))
 
 
 @pytest.mark.parametrize("text", [None, "-hki", "B1_noise.fits"])
-def test_command_missing(hotpants, hurt, caplog, text):
-    path, right = hurt("B1_diff", command(text)), read(hotpants, "B1")
+def test_command_missing(hotpants, damaged, caplog, text):
+    path, right = damaged("B1_diff", command(text)), read(hotpants, "B1")
     with caplog.at_level(logging.WARNING):
         wrong = read_kernel(path)
     assert "no HOTPANTS command line (DIFFCMD); assuming its defaults" in caplog.text
@@ -152,10 +152,10 @@ def test_command_missing(hotpants, hurt, caplog, text):
 
 
 @pytest.mark.parametrize("case", ["A1", "A2", "A3", "B3", "C2"])
-def test_one_region_needs_no_command(hotpants, hurt, caplog, native_data, case):
+def test_one_region_needs_no_command(hotpants, damaged, caplog, native_data, case):
     path = native_data.parent / "hotpants" / f"{case}_kernel.fits"
     if not path.exists():
-        path = hurt(f"{case}_diff", command(None))
+        path = damaged(f"{case}_diff", command(None))
     same(read_kernel(path), read(hotpants, case))
     assert not caplog.records
 
@@ -169,29 +169,31 @@ def test_kernel_file_alone(hotpants, native_data):
         assert alone.background(x, y) == right.background(x, y)
 
 
-def test_options_do_not_beat_the_command(hotpants, hurt, caplog):
-    path = hurt("B1_diff", lambda hdus: hdus)
+def test_options_do_not_beat_the_command(hotpants, damaged, caplog):
+    path = damaged("B1_diff", lambda hdus: hdus)
     same(read_kernel(path, nsx=3, rss=10), read(hotpants, "B1"))
     assert "has its own nsx; ignored yours" in caplog.text
 
 
-def test_grid_is_recovered_with_a_region_skipped(hotpants, hurt):
-    same(read_kernel(hurt("S1_diff", command(None))), read(hotpants, "S1"))
+def test_grid_is_recovered_with_a_region_skipped(hotpants, damaged):
+    same(read_kernel(damaged("S1_diff", command(None))), read(hotpants, "S1"))
 
 
 @pytest.mark.parametrize("flag", [" -rf regions.txt", " -rkw REGNS 1"])
-def test_regions_of_a_list(hurt, flag):
-    one = read_kernel(hurt("B3_diff", command(lambda old: old.replace(" -gd 30 420 20 280", flag))))
+def test_regions_of_a_list(damaged, flag):
+    one = read_kernel(
+        damaged("B3_diff", command(lambda old: old.replace(" -gd 30 420 20 280", flag)))
+    )
     region = one.regions[0]
     assert (region.x0 - region.xs, region.x0 + region.xs) == (20, 430)
     edit = command(lambda old: old.replace(" -nrx 2 -nry 2", flag))
-    several = read_kernel(hurt("B1_diff", edit, out="several.fits"))
+    several = read_kernel(damaged("B1_diff", edit, out="several.fits"))
     # F = min(440 // 10, 300 // 10) - 17 = 13 < 2 * 10 + 1, hence 2 * 10 + 17, half of it 18
     assert several.regions[0].xs == (220 + 18) / 2
 
 
-def test_good_data_limits_clip_the_buffer(hurt):
-    kernel = read_kernel(hurt("B1_diff", command(lambda old: old + " -gd 10 400 5 290")))
+def test_good_data_limits_clip_the_buffer(damaged):
+    kernel = read_kernel(damaged("B1_diff", command(lambda old: old + " -gd 10 400 5 290")))
     lows = {(region.x0 - region.xs, region.y0 - region.ys) for region in kernel.regions}
     highs = {(region.x0 + region.xs, region.y0 + region.ys) for region in kernel.regions}
     assert min(lows) == (10, 5)
@@ -199,9 +201,9 @@ def test_good_data_limits_clip_the_buffer(hurt):
 
 
 @pytest.mark.parametrize("case", ["A1", "C1"])
-def test_pedestals(hotpants, hurt, case):
+def test_pedestals(hotpants, damaged, case):
     kernel, right = (
-        read_kernel(hurt(f"{case}_diff", command(lambda old: old + " -ip 100.5 -tp -20"))),
+        read_kernel(damaged(f"{case}_diff", command(lambda old: old + " -ip 100.5 -tp -20"))),
         read(hotpants, case),
     )
     f, total = right.scales(5, 5)[0], right.sum(5, 5)
@@ -215,12 +217,12 @@ def test_pedestals(hotpants, hurt, case):
 # --- other places for the table and its cards
 
 
-def test_compressed_difference(hotpants, hurt):
+def test_compressed_difference(hotpants, damaged):
     def pack(hdus):
         image = fits.CompImageHDU(hdus[0].data, hdus[0].header)
         return fits.HDUList([fits.PrimaryHDU(), image, *hdus[1:]])
 
-    packed = read_kernel(hurt("B1_diff", pack, out="packed.fits.fz"))
+    packed = read_kernel(damaged("B1_diff", pack, out="packed.fits.fz"))
     same(packed, read(hotpants, "B1"))
     assert packed.image_shape == (300, 440)
 
@@ -234,38 +236,38 @@ def zero_table(hdus):
 
 
 @pytest.mark.parametrize("kerfile", ["A2_kernel.fits", "out/A2_kernel.fits"])
-def test_table_of_zeros_leads_to_kerfile(hotpants, hurt, tmp_path, kerfile):
+def test_table_of_zeros_leads_to_kerfile(hotpants, damaged, tmp_path, kerfile):
     def edit(hdus):
         hdus[0].header["KERFILE"] = kerfile
         return zero_table(hdus)
 
     path, _, _ = hotpants
     (tmp_path / "A2_kernel.fits").write_bytes(path("A2_kernel.fits").read_bytes())
-    same(read_kernel(hurt("A2_diff", edit)), read(hotpants, "A2"))
+    same(read_kernel(damaged("A2_diff", edit)), read(hotpants, "A2"))
 
 
-def test_kerfile_missing(hurt):
-    with pytest.raises(KernelError, match=r"hurt\.fits: the kernel is in KERFILE = 'A2_kernel"):
-        read_kernel(hurt("A2_diff", lambda hdus: hdus))
+def test_kerfile_missing(damaged):
+    with pytest.raises(KernelError, match=r"damaged\.fits: the kernel is in KERFILE = 'A2_kernel"):
+        read_kernel(damaged("A2_diff", lambda hdus: hdus))
 
 
-def test_kerfile_without_a_table(hurt, tmp_path):
+def test_kerfile_without_a_table(damaged, tmp_path):
     fits.PrimaryHDU().writeto(tmp_path / "A2_kernel.fits")
     with pytest.raises(KernelError, match=r"A2_kernel\.fits: KERFILE of .*without Region columns"):
-        read_kernel(hurt("A2_diff", lambda hdus: hdus))
+        read_kernel(damaged("A2_diff", lambda hdus: hdus))
 
 
-def test_kerfile_that_is_broken(hurt, tmp_path):
+def test_kerfile_that_is_broken(damaged, tmp_path):
     (tmp_path / "A2_kernel.fits").write_text("oops")
     with pytest.raises(InputError, match=r"A2_kernel\.fits: not a readable FITS file"):
-        read_kernel(hurt("A2_diff", lambda hdus: hdus))
+        read_kernel(damaged("A2_diff", lambda hdus: hdus))
 
 
-def test_the_side_may_be_given(hurt):
+def test_the_side_may_be_given(damaged):
     def edit(hdus):
         del hdus[0].header["CONVOL00"]
 
-    path = hurt("A1_diff", edit)
+    path = damaged("A1_diff", edit)
     kernel = read_kernel(path, convolved="science")
     assert kernel.side(0, 0) == "science"
     assert kernel.scales(0, 0) == (1.0, 1.0)  # PHOTNORM is t
@@ -273,15 +275,15 @@ def test_the_side_may_be_given(hurt):
         read_kernel(path)
 
 
-def test_both_scales_stand_in_for_photnorm(hurt):
+def test_both_scales_stand_in_for_photnorm(damaged):
     def edit(hdus):
         del hdus[0].header["PHOTNORM"]
 
-    kernel = read_kernel(hurt("A1_diff", edit), science_scale=1.1, template_scale=1.2)
+    kernel = read_kernel(damaged("A1_diff", edit), science_scale=1.1, template_scale=1.2)
     assert kernel.scales(0, 0) == (1.1, 1.2)
 
 
-# --- files that are hurt
+# --- files that are damaged
 
 
 def set_card(extension, keyword, value):
@@ -349,10 +351,10 @@ HURT = {
 
 
 @pytest.mark.parametrize("case", HURT)
-def test_hurt_files(hurt, case):
+def test_damaged_files(damaged, case):
     edit, problem = HURT[case]
-    with pytest.raises(KernelError, match=rf"hurt\.fits: .*{problem}"):
-        read_kernel(hurt("A1_diff", edit))
+    with pytest.raises(KernelError, match=rf"damaged\.fits: .*{problem}"):
+        read_kernel(damaged("A1_diff", edit))
 
 
 def test_a_width_of_one_pixel_has_no_basis(native_data, tmp_path):

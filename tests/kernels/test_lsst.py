@@ -1,4 +1,4 @@
-"""Matching kernels of the LSST stack: stored samples, all classes, and files that are hurt."""
+"""Matching kernels of the LSST stack: stored samples, all classes, and files that are damaged."""
 
 import json
 from pathlib import Path
@@ -333,15 +333,15 @@ def test_a_kernel_without_flux(read):
         read({1: fixed(IMAGE - IMAGE.mean(), (3, 2))}, convolved="science")
 
 
-def hurt_table(hdus):
+def damaged_table(hdus):
     hdus[2].header["AR_CATN"] = 7
 
 
-def hurt_row(hdus):
+def damaged_row(hdus):
     hdus[1].data["row0"] = 5
 
 
-def hurt_index(hdus):
+def damaged_index(hdus):
     hdus[1] = fits.ImageHDU(np.ones(3), fits.Header({"EXTTYPE": "ARCHIVE_INDEX"}))
 
 
@@ -350,20 +350,20 @@ def second_archive(hdus):
 
 
 @pytest.mark.parametrize(
-    ("hurt", "problem"),
+    ("damaged", "problem"),
     [
-        (hurt_table, "table 1 of FixedKernel 1 is missing"),
-        (hurt_row, "row 5 of FixedKernel 1 is missing"),
-        (hurt_index, "there is no table EXTTYPE = 'ARCHIVE_INDEX'"),
+        (damaged_table, "table 1 of FixedKernel 1 is missing"),
+        (damaged_row, "row 5 of FixedKernel 1 is missing"),
+        (damaged_index, "there is no table EXTTYPE = 'ARCHIVE_INDEX'"),
         (second_archive, "table 1 of FixedKernel 1 is missing"),
     ],
 )
-def test_hurt_archives(tmp_path, hurt, problem):
+def test_damaged_archives(tmp_path, damaged, problem):
     hdus = archive({1: fixed(IMAGE, (3, 2))})
-    hurt(hdus)
-    hdus.writeto(tmp_path / "hurt.fits")
-    with pytest.raises(InputError, match=rf"hurt\.fits: damaged LSST archive: {problem}"):
-        read_kernel(tmp_path / "hurt.fits")
+    damaged(hdus)
+    hdus.writeto(tmp_path / "damaged.fits")
+    with pytest.raises(InputError, match=rf"damaged\.fits: damaged LSST archive: {problem}"):
+        read_kernel(tmp_path / "damaged.fits")
 
 
 @pytest.mark.parametrize("carried", [False, True])

@@ -235,16 +235,16 @@ def test_long_and_foreign_names_of_the_maker(native_data, tmp_path):
     assert written(kernel, tmp_path).format == "native (?" + "x" * 200 + ")"
 
 
-# --- files that are hurt
+# --- files that are damaged
 
 
 @pytest.fixture
-def hurt_native(native_data, tmp_path):
+def damaged_native(native_data, tmp_path):
     def copy(name, edit):
         with fits.open(native_data / f"{name}.fits") as hdus:
             edit(hdus)
-            hdus.writeto(tmp_path / "hurt.fits")
-        return tmp_path / "hurt.fits"
+            hdus.writeto(tmp_path / "damaged.fits")
+        return tmp_path / "damaged.fits"
 
     return copy
 
@@ -307,12 +307,12 @@ HURT = {
 
 
 @pytest.mark.parametrize("case", HURT)
-def test_hurt_files(hurt_native, case):
+def test_damaged_files(damaged_native, case):
     name, edit, problem = HURT[case]
-    with pytest.raises(KernelError, match=rf"hurt\.fits: .*{problem}"):
-        read_kernel(hurt_native(name, edit))
+    with pytest.raises(KernelError, match=rf"damaged\.fits: .*{problem}"):
+        read_kernel(damaged_native(name, edit))
 
 
-def test_a_wrong_side_may_be_overridden(hurt_native):
-    path = hurt_native("D1_native", cell("REGIONS", "CONVSIDE", "BOTH"))
+def test_a_wrong_side_may_be_overridden(damaged_native):
+    path = damaged_native("D1_native", cell("REGIONS", "CONVSIDE", "BOTH"))
     assert read_kernel(path, convolved="science").side(3, 4) == "science"

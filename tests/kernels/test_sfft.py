@@ -203,8 +203,8 @@ def changed(tmp_path, case, cards, data=None):
                 hdus[0].header[keyword] = value
         if data is not None:
             hdus[0].data = data(hdus[0].data)
-        hdus.writeto(tmp_path / "hurt.fits")
-    return tmp_path / "hurt.fits"
+        hdus.writeto(tmp_path / "damaged.fits")
+    return tmp_path / "damaged.fits"
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,7 @@ def changed(tmp_path, case, cards, data=None):
     ],
 )
 def test_contradictory_headers(tmp_path, case, cards, problem):
-    with pytest.raises(KernelError, match=rf"hurt\.fits: .*{problem}"):
+    with pytest.raises(KernelError, match=rf"damaged\.fits: .*{problem}"):
         read_kernel(changed(tmp_path, case, cards))
 
 

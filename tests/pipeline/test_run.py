@@ -18,7 +18,7 @@ from diffdecor.errors import (
     OutputError,
     OutputExistsError,
 )
-from diffdecor.pipeline.cards import FIGURE_CARDS
+from diffdecor.pipeline.cards import METRIC_CARDS
 from diffdecor.pipeline.inputs import read_inputs
 from diffdecor.pipeline.job import Job, input_sums, is_done, source_values
 from diffdecor.pipeline.run import convert_kernel, run_job
@@ -52,12 +52,12 @@ def known(job):
 def test_done_and_done_already(job, capfd):
     first = run_job(job)
     assert first.status == "done"
-    assert set(first.figures) == {card.name for card in FIGURE_CARDS}
+    assert set(first.metrics) == {card.name for card in METRIC_CARDS}
     assert known(job)
     second = run_job(job)
     assert second.status == "already done"
-    for name, value in first.figures.items():
-        again = second.figures[name]
+    for name, value in first.metrics.items():
+        again = second.metrics[name]
         if isinstance(value, float) and np.isnan(value):
             assert again is None
         else:
@@ -229,8 +229,8 @@ def test_a_difference_with_its_kernel_counts_with_its_cards(job, tmp_path):
 def test_converting_a_kernel_of_another_image_keeps_it(job, tmp_path):
     output = tmp_path / "native.fits"
     convert_kernel(job.kernel, str(output))
-    first = run_job(job).figures["kernel_sum"]
+    first = run_job(job).metrics["kernel_sum"]
     native = replace(job, kernel=str(output), output=str(tmp_path / "2.fits"))
-    assert run_job(native).figures["kernel_sum"] == first
+    assert run_job(native).metrics["kernel_sum"] == first
     with pytest.raises(OutputExistsError):
         convert_kernel(job.kernel, job.kernel, overwrite=True)

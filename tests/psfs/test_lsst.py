@@ -1,4 +1,4 @@
-"""PSFs of the LSST stack: real exposures, all classes, and files that are hurt."""
+"""PSFs of the LSST stack: real exposures, all classes, and files that are damaged."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Models of PSFEx against what PSFEx itself draws, and files that are hurt."""
+"""Models of PSFEx against what PSFEx itself draws, and files that are damaged."""
 
 from pathlib import Path
 
@@ -81,7 +81,7 @@ def test_known_gaussians(tmp_path, n, step):
     assert (x * wider).sum() == pytest.approx(cx, abs=1e-2)
 
 
-def hurt(name, **cards):
+def damaged(name, **cards):
     with fits.open(FOLDER / f"{name}.psf") as hdus:
         hdus[1].header.update(cards)
         return fits.HDUList([hdu.copy() for hdu in hdus])
@@ -109,21 +109,21 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_refusals(tmp_path, case):
     cards, problem = REFUSED[case]
-    hurt("A_sci", **cards).writeto(tmp_path / "hurt.psf")
-    with pytest.raises(InputError, match=rf"hurt\.psf: .*{problem}"):
-        read_psf(tmp_path / "hurt.psf")
+    damaged("A_sci", **cards).writeto(tmp_path / "damaged.psf")
+    with pytest.raises(InputError, match=rf"damaged\.psf: .*{problem}"):
+        read_psf(tmp_path / "damaged.psf")
 
 
 def test_other_names_of_the_same_position(tmp_path, expected):
-    hurt("A_sci", POLNAME1="XWIN_IMAGE", POLNAME2="YWIN_IMAGE").writeto(tmp_path / "win.psf")
+    damaged("A_sci", POLNAME1="XWIN_IMAGE", POLNAME2="YWIN_IMAGE").writeto(tmp_path / "win.psf")
     x, y = expected["A_sci_xy1"][0]
     same = read_psf(FOLDER / "A_sci.psf").stamp(x, y)
     np.testing.assert_array_equal(read_psf(tmp_path / "win.psf").stamp(x, y), same)
 
 
 def test_one_of_several_ccds_has_to_be_named(tmp_path):
-    hdus = hurt("A_sci")
-    hdus.append(hurt("B_sci_const")[1])
+    hdus = damaged("A_sci")
+    hdus.append(damaged("B_sci_const")[1])
     hdus.writeto(tmp_path / "two.psf")
     with pytest.raises(InputError, match=r"2 PSFEx models, one for every CCD; name .*file\.psf\[1"):
         read_psf(tmp_path / "two.psf")
