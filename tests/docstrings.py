@@ -1,7 +1,7 @@
 """Checks the docstrings of the public names and the plug-in contract (part of `make lint`).
 
-These are documented in full, as are the core modules that the method rests on. Elsewhere one to three
-lines that give shapes and units are enough.
+These are documented in full, as are the core modules that the method rests on. Elsewhere one to
+three lines that give shapes and units are enough.
 """
 
 import importlib
