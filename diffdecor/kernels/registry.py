@@ -19,7 +19,7 @@ import numpy as np
 
 from diffdecor.errors import ConfigError, DiffdecorError, InputError, KernelError
 from diffdecor.fits.formats import Format, Registry
-from diffdecor.fits.open import UNREADABLE, one_line, quiet_astropy
+from diffdecor.fits.open import UNREADABLE, OpenFiles, one_line, quiet_astropy
 from diffdecor.kernels.model import BasisKernel, MatchingKernel, Side, StampKernel
 from diffdecor.kernels.refused import refuse_exposure, refuse_known
 from diffdecor.kernels.source import SLIPS, Source, open_source
@@ -141,6 +141,8 @@ def _load_plugins() -> None:
 def read_kernel(
     path: str | Path,
     difference: str | Path | None = None,
+    *,
+    files: OpenFiles | None = None,
     **options: Any,  # noqa: ANN401  KernelOptions checks them
 ) -> MatchingKernel:
     """Read a matching kernel, whatever its format.
@@ -152,6 +154,8 @@ def read_kernel(
     difference : str or Path, optional
         The difference image, where formats leave facts about the kernel. Where it is the same file,
         no image in it is taken for a plain stamp unless `path` names its HDU.
+    files : OpenFiles, optional
+        Files that are open already, or stay open.
     **options
         Fields of `KernelOptions`.
 
@@ -172,10 +176,14 @@ def read_kernel(
     """
     chosen = KernelOptions(**options)
     with ExitStack() as opened:
-        other = None if difference is None else opened.enter_context(open_source(difference))
-        source = opened.enter_context(open_source(path, other, text=True))
+        other = (
+            None
+            if difference is None
+            else opened.enter_context(open_source(difference, files=files))
+        )
+        source = opened.enter_context(open_source(path, other, text=True, files=files))
         carried = other is not None and source.selected is None and source.path == other.path
-        return _overridden(_read(source, chosen, carried=carried), chosen)
+        return overridden(_read(source, chosen, carried=carried), chosen)
 
 
 def _read(source: Source, options: KernelOptions, *, carried: bool) -> MatchingKernel:
@@ -210,8 +218,21 @@ def _format(source: Source, *, carried: bool) -> Format[KernelReader]:
     return _registry.identify(source.candidates, source.name)
 
 
-def _overridden(kernel: MatchingKernel, options: KernelOptions) -> MatchingKernel:
-    """Apply the options that hold for every format."""
+def overridden(kernel: MatchingKernel, options: KernelOptions) -> MatchingKernel:
+    """Return a kernel with the options applied that hold for every format.
+
+    Parameters
+    ----------
+    kernel : MatchingKernel
+        The kernel.
+    options : KernelOptions
+        Of these the side and the scales count.
+
+    Returns
+    -------
+    MatchingKernel
+        The same with another side or other scales.
+    """
     changes: dict[str, Any] = {
         "science_scale": options.science_scale,
         "template_scale": options.template_scale,

@@ -14,6 +14,7 @@ from diffdecor.fits.open import (
     UNREADABLE,
     Hdu,
     Hdus,
+    OpenFiles,
     find_extension,
     one_line,
     open_fits,
@@ -51,13 +52,15 @@ def psf_formats() -> dict[str, str]:
     return {name: known.description for name, known in _registry.formats().items()}
 
 
-def read_psf(path: str | Path) -> PointSpreadFunction:
+def read_psf(path: str | Path, files: OpenFiles | None = None) -> PointSpreadFunction:
     """Read a point-spread function, whatever its format.
 
     Parameters
     ----------
     path : str or Path
         The PSF file, or an image that carries its PSF; ``file.fits[EXT]`` names an HDU.
+    files : OpenFiles, optional
+        Files that are open already, or stay open.
 
     Returns
     -------
@@ -70,7 +73,7 @@ def read_psf(path: str | Path) -> PointSpreadFunction:
     InputError
         If the file is missing, damaged or not FITS, or if it holds no PSF that can be used.
     """
-    with open_fits(path) as (hdus, extension):
+    with open_fits(path, files) as (hdus, extension):
         selected = None if extension is None else find_extension(hdus, extension, path)
         _refuse_piff(hdus, path)
         known = _registry.identify(list(hdus) if selected is None else [selected], path)
