@@ -82,7 +82,7 @@ config_file = click.option(
     "toml",
     type=file_name,
     metavar="FILE",
-    help="TOML file with options; these here win.",
+    help="TOML file with options; those of the command line win.",
 )
 overwrite_option = click.option(
     "--overwrite", is_flag=True, help="Replace the output if it is there already."

@@ -88,7 +88,7 @@ class DecorrelationConfig(Checked):
         names,
         "DDFILLPL",
         metavar="A,B",
-        help="Mask planes whose pixels hold no sky: filled before filtering, put back after.",
+        help="Mask planes whose pixels are unusable: filled before filtering, put back after.",
     )
     kernel_position: tuple[float, float] | None = option(
         None,
@@ -194,8 +194,8 @@ class DecorrelationConfig(Checked):
         "local",
         "DDFILL",
         ("local", "mean"),
-        help="What holes are filled with: the local level, or (non-finite pixels only) the mean "
-        "of all finite pixels as in LSST's code.",
+        help="What unusable pixels are filled with: the local level, or (non-finite pixels only) "
+        "the mean of all finite pixels as in LSST's code.",
     )
     flag_share: float = option(
         0.02,

@@ -41,7 +41,7 @@ class FilesConfig(Checked):
         "DDMASKPR",
         MASK_PRESETS,
         metavar="NAME",
-        help=f"What the bits of masks mean that do not say it: {', '.join(MASK_PRESETS)}.  "
+        help=f"What the bits mean in masks that do not name theirs: {', '.join(MASK_PRESETS)}.  "
         "[default: that of the layout]",
     )
     bad_bits: tuple[int, ...] | None = option(
@@ -95,7 +95,9 @@ class FilesConfig(Checked):
         "float32", "DDDTYPE", ("float32", "float64"), help="Type of the pixels written."
     )
     force: bool = flag(
-        False, "DDFORCE", help="Decorrelate even if the difference says that it has been before."
+        False,
+        "DDFORCE",
+        help="Decorrelate even a difference whose cards say that it was decorrelated before.",
     )
 
     def of_image(self, role: str) -> ImageOptions:

@@ -50,7 +50,7 @@ class ImageOptions(Checked):
         "MPRES",
         MASK_PRESETS,
         metavar="NAME",
-        help="What the bits of the {role} mask mean, unless it says it.  [default: --mask-preset]",
+        help="Meaning of the bits of the {role} mask, unless it names them.  [default: --mask-preset]",
     )
     gain: float | None = option(
         None,
@@ -83,7 +83,7 @@ class ImageOptions(Checked):
         "KERN",
         metavar="FILE",
         before="preconvolution_kernel",
-        help="Kernel that {image} was convolved with itself, besides the matching kernel.",
+        help="Kernel that {image} itself was convolved with, besides the matching kernel.",
     )
     stack: str | None = option(
         None,
