@@ -50,7 +50,8 @@ class ImageOptions(Checked):
         "MPRES",
         MASK_PRESETS,
         metavar="NAME",
-        help="Meaning of the bits of the {role} mask, unless it names them.  [default: --mask-preset]",
+        help="Meaning of the bits of the {role} mask, unless it names them.  "
+        "[default: --mask-preset]",
     )
     gain: float | None = option(
         None,
