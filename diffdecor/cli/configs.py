@@ -51,13 +51,10 @@ def _click_option(item: Declared, section: str) -> click.Option:
 
 def help_text(item: Declared) -> str:
     """Return the help of an option, with its unit and default."""
-    text = item.option.help
+    text, mark, default = item.option.help.partition("  [default")
     if item.option.unit:
-        text = text.rstrip(".") if text.endswith(".") and "[default" not in text else text
-        head, _, default = text.partition("  [default")
-        text = f"{head.rstrip('.')} ({item.option.unit})." + (
-            f"  [default{default}" if default else ""
-        )
+        text = f"{text.rstrip('.')} ({item.option.unit})."
+    text += mark + default
     if item.default is None or "[default" in text:
         return text
     return f"{text}  [default: {_shown(item)}]"
