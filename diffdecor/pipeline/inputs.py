@@ -93,16 +93,12 @@ def _read_inputs(job: Job, reading: Reading) -> Inputs:
     for other in (template, difference):
         check_same_shape(science, other)
     check_same_sky(science, template, difference)
-    members: dict[str, tuple[Member, ...]] = {}
-    member_files: dict[str, str] = {}
-    for role, exposure in (("science", science), ("template", template)):
-        members[role], found = read_members(job.files.of_image(role), exposure, reading)
-        member_files |= found
-    has_own = any(member.kernel for side in members.values() for member in side)
+    of_science, science_files = read_members(job.files.of_image("science"), science, reading)
+    of_template, template_files = read_members(job.files.of_image("template"), template, reading)
     kernel = None
-    if job.kernel is not None or not has_own:
+    if job.kernel is not None or not any(member.kernel for member in (*of_science, *of_template)):
         kernel, config = _kernel(job, difference, config, files)
-    named = job.inputs | member_files | _found(job, kernel)
+    named = job.inputs | science_files | template_files | _found(job, kernel)
     unneeded = {role: opened[role].unneeded for role in ROLES}
     return Inputs(
         job=job,
@@ -110,8 +106,8 @@ def _read_inputs(job: Job, reading: Reading) -> Inputs:
         kernel=kernel,
         config=config,
         preconvolution=_preconvolution(job, files),
-        science_members=members["science"],
-        template_members=members["template"],
+        science_members=of_science,
+        template_members=of_template,
         files=named,
         sums=input_sums(job, named, unneeded, reading),
     )

@@ -18,6 +18,8 @@ from diffdecor.errors import (
     OutputError,
     OutputExistsError,
 )
+from diffdecor.kernels.registry import read_kernel
+from diffdecor.pipeline import inputs
 from diffdecor.pipeline.inputs import read_inputs
 from diffdecor.pipeline.job import Job
 from diffdecor.pipeline.provenance import METRIC_CARDS, is_done
@@ -45,8 +47,8 @@ def job(tmp_path):
 
 def known(job):
     """Whether the job knows its output again."""
-    inputs = read_inputs(job)
-    return is_done(inputs.job, lambda: inputs.sources)
+    read = read_inputs(job)
+    return is_done(read.job, lambda: read.sources)
 
 
 def test_done_and_done_already(job, capfd):
@@ -63,6 +65,26 @@ def test_done_and_done_already(job, capfd):
         else:
             assert again == (pytest.approx(value) if isinstance(value, float) else value), name
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("scale", ["1/k", 2.0])
+def test_the_kernel_is_read_once(job, monkeypatch, scale):
+    reads = []
+    monkeypatch.setattr(
+        inputs, "read_kernel", lambda *a, **more: reads.append(a) or read_kernel(*a, **more)
+    )
+    config = DecorrelationConfig(template_scale=scale)
+    read = inputs.read_inputs(replace(job, decorrelation=config))
+    assert len(reads) == 1
+    expected = 1 / fits.getdata(job.kernel).sum() if scale == "1/k" else scale
+    assert read.kernel.scales(0, 0)[1] == pytest.approx(expected, rel=1e-12)
+
+
+def test_every_file_is_opened_once(job, monkeypatch):
+    opened, real = [], fits.open
+    monkeypatch.setattr(fits, "open", lambda file, **how: opened.append(file) or real(file, **how))
+    inputs.read_inputs(job)
+    assert len(opened) == 4
 
 
 def test_centroids_may_be_a_file_or_numbers(job, tmp_path):
