@@ -10,23 +10,24 @@ pixel: objects, haloes, ghosts, spikes, trails, crosstalk.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
+
+_NONE: Mapping[str, str] = MappingProxyType({})
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class Sign:
+class Sign(NamedTuple):
     """What a file is recognised by: everything that is given here must be there."""
 
     #: Pattern of its name, without ``.fz`` or ``.gz``.
     file: str = ""
     #: Pattern of the value of each card.
-    cards: Mapping[str, str] = field(default_factory=dict)
+    cards: Mapping[str, str] = _NONE
     #: Names of HDUs; ``A|B`` is one of several.
     hdus: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class Companion:
+class Companion(NamedTuple):
     """A file that lies beside an image and belongs to it."""
 
     #: Pattern of the image's name, without ``.fz`` or ``.gz``.
@@ -39,8 +40,7 @@ class Companion:
     kind: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class Layout:
+class Layout(NamedTuple):
     """Where a survey puts the planes of an image, and what they hold."""
 
     #: For options, and for people.
@@ -52,7 +52,7 @@ class Layout:
     image: tuple[str, ...] = ()
     mask: tuple[str, ...] = ()
     #: Names of the HDU of the noise, the best first, and what it holds.
-    noise: Mapping[str, str] = field(default_factory=dict)
+    noise: Mapping[str, str] = _NONE
     #: HDUs whose sum is the variance, where there is no noise plane.
     parts: tuple[str, ...] = ()
     #: The meaning of the mask's bits, where it has no ``MP_`` cards.
@@ -75,8 +75,7 @@ class Layout:
     white: str = ""
 
 
-@dataclass(frozen=True)
-class Flag:
+class Flag(NamedTuple):
     """One bit (0 for value 1), or code, of a mask, with other planes that are set with it."""
 
     bit: int
@@ -84,8 +83,7 @@ class Flag:
     means: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Preset:
+class Preset(NamedTuple):
     """The mask of a survey."""
 
     title: str
