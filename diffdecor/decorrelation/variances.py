@@ -125,14 +125,13 @@ def _levels_in_a_row(
     for rows in _bands(windows[0], exposure.shape[1]):
         values = usable_variances(exposure, [rows], ignore, columns)
         if not held.size:
-            held = np.empty((len(windows), largest), dtype=values.dtype)
+            held = np.full((len(windows), largest), np.inf, dtype=values.dtype)
         # Rows whose numbers do not fit single precision come in double precision.
         held = held.astype(np.result_type(held, values), copy=False)
         for row, window in zip(held, windows, strict=True):
             part = values[:, window.x0 - left : window.x1 - left]
             begin = (rows.start - top) * part.shape[1]
             row[begin : begin + part.size].reshape(part.shape)[:] = part
-            row[_pixels(window) :] = np.inf
     return clipped_means(held)
 
 

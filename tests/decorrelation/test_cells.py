@@ -42,7 +42,7 @@ def intervals(length):
     return ends.map(lambda pair: (pair[0], min(length, pair[0] + pair[1])))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.lists(st.tuples(intervals(SHAPE[1]), intervals(SHAPE[0])), min_size=1, max_size=6),
     st.sampled_from(["average", "copy", "sum", "none"]),

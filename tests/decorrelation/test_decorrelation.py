@@ -76,8 +76,16 @@ def test_transposed_input_gives_the_transposed_output(shape, seed, config):
     science, template, image, field = varying(shape, seed)
     turned = KernelField(field.y, field.x, field.stamps.transpose(1, 0, 3, 2), field.origin[::-1])
     options = replace(config, variance="full")
-    upright = decorrelate(
-        science, template, exposure(image), simulate.matching_kernel(field), config=options
+    kernel = simulate.matching_kernel(field)
+    upright, stricter = (
+        decorrelate(
+            science,
+            template,
+            exposure(image),
+            kernel,
+            config=replace(options, flag_share=options.flag_share * (1 + nearly)),
+        )
+        for nearly in (1e-9, -1e-9)
     )
     across = decorrelate(
         exposure(science.image.T, science.variance.T),
@@ -92,7 +100,10 @@ def test_transposed_input_gives_the_transposed_output(shape, seed, config):
         )
     planes = upright.exposure.mask_planes, across.exposure.mask_planes
     assert planes[0] == planes[1]
-    assert_array_equal(across.exposure.mask.T, upright.exposure.mask)
+    # A share of energy that is at the limit may fall to either side of it.
+    sure = upright.exposure.mask == stricter.exposure.mask
+    assert sure.mean() > 0.8
+    assert_array_equal(across.exposure.mask.T[sure], upright.exposure.mask[sure])
 
 
 @oracle.EXAMPLES

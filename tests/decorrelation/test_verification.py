@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
-from click.testing import CliRunner
 from helpers import oracle
+from helpers.workplace import call
 
 from diffdecor import DecorrelationConfig, Exposure, MaskPlanes, read_exposure, read_kernel
-from diffdecor.cli import main
 from diffdecor.core.convolve import convolved
 from diffdecor.core.kernelfield import KernelField
 from diffdecor.decorrelation.filtering import Triple
@@ -162,8 +161,8 @@ def arguments(*more):
 
 
 def test_command_says_yes():
-    done = CliRunner().invoke(main, ["verify", *arguments("--json")])
-    assert done.exit_code == 0, done.output
+    done = call("verify", *arguments("--json"))
+    assert done.exit_code == 0, done.stderr
     facts = json.loads(done.stdout)
     assert facts["belongs"]
     assert facts["fit"]["residual"] < 1e-5
@@ -176,22 +175,22 @@ def test_command_says_no_and_run_refuses(tmp_path):
 
     native_hdus(flipped).writeto(tmp_path / "flipped.fits")
     more = arguments("--kernel", str(tmp_path / "flipped.fits"))
-    done = CliRunner().invoke(main, ["verify", *more])
+    done = call("verify", *more)
     assert done.exit_code == 3
     assert "flipped" in done.stdout
     out = tmp_path / "out.fits"
-    refused = CliRunner().invoke(main, ["run", *more, "-o", str(out)])
+    refused = call("run", *more, "-o", str(out))
     assert refused.exit_code == 3
     assert "flipped" in refused.stderr
     assert not out.exists()
-    forced = CliRunner().invoke(main, ["run", *more, "-o", str(out), "--no-verify"])
+    forced = call("run", *more, "-o", str(out), "--no-verify")
     assert forced.exit_code == 0, forced.stderr
     assert "DDRESID" not in fits.getheader(out)
 
 
 def test_run_records_the_residual(tmp_path):
     out = tmp_path / "out.fits"
-    done = CliRunner().invoke(main, ["run", *arguments("-o", str(out))])
+    done = call("run", *arguments("-o", str(out)))
     assert done.exit_code == 0, done.stderr
     assert fits.getheader(out)["DDRESID"] < 1e-5
 
@@ -224,14 +223,14 @@ def test_cross_convolution_and_stacks_on_the_command_line(tmp_path):
     out = str(tmp_path / "out.fits")
     more = ["--template-stack", str(tmp_path / "stack.toml"), "-o", out]
     more += ["--kernel", str(tmp_path / "delta.fits"), "--template-variance", "4"]
-    done = CliRunner().invoke(main, [*base, *more, "--convolved", "template"])
+    done = call(*base, *more, "--convolved", "template")
     assert done.exit_code == 0, done.stderr
     metrics = json.loads(done.stdout)
     assert metrics["template_level"] == pytest.approx(2.0)
     expected = 1 + 0.25 * 4 * (1 + 1)  # white sum of both at zero frequency
     assert fits.getdata(out, "VARIANCE").mean() == pytest.approx(expected, rel=1e-3)
     crossed = ["--science-kernel", kernel, "--template-variance", "2", "-o", out, "--overwrite"]
-    done = CliRunner().invoke(main, [*base, *crossed])
+    done = call(*base, *crossed)
     assert done.exit_code == 0, done.stderr
 
 
@@ -251,7 +250,7 @@ def test_broken_stacks_are_refused(tmp_path, text, says):
     (tmp_path / "stack.toml").write_text(text)
     out = tmp_path / "out.fits"
     more = arguments("--template-stack", str(tmp_path / "stack.toml"), "-o", str(out))
-    done = CliRunner().invoke(main, ["run", *more])
+    done = call("run", *more)
     assert done.exit_code == 3
     assert says in done.stderr
     assert not out.exists()
@@ -274,9 +273,9 @@ def test_one_over_the_kernel_sum_as_a_scale(tmp_path):
     native_hdus(unscaled).writeto(tmp_path / "unscaled.fits")
     more = arguments("--kernel", str(tmp_path / "unscaled.fits"), "--json")
     scales = ["--science-scale", "1/k", "--template-scale", "1/k"]
-    assert CliRunner().invoke(main, ["verify", *more]).exit_code == 3
+    assert call("verify", *more).exit_code == 3
     out = tmp_path / "out.fits"
-    done = CliRunner().invoke(main, ["run", *more, *scales, "-o", str(out)])
+    done = call("run", *more, *scales, "-o", str(out))
     assert done.exit_code == 0, done.stderr
     metrics = json.loads(done.stdout)
     assert metrics["science_scale"] == pytest.approx(1 / kernel.sum(10, 10))

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from diffdecor.core.parallel import once
@@ -253,7 +253,6 @@ def test_memory_is_bounded(tmp_path, suffix):
     assert peak < 12 * 64 * 4000 * 4  # a plane has 64 MB, a band 1
 
 
-@settings(deadline=None)
 @given(ny=st.integers(1, 40), nx=st.integers(1, 9))
 def test_streams_and_samples(ny, nx):
     plane = np.arange(ny * nx).reshape(ny, nx)

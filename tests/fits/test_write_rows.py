@@ -33,7 +33,7 @@ def _bands(ny, cuts):
     return [slice(*pair) for pair in pairwise(edges)]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     ny=st.integers(1, 40),
     nx=st.integers(1, 30),

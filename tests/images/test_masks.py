@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 from astropy.io import fits
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from diffdecor.errors import InputError
@@ -147,7 +147,6 @@ def test_fill_values_are_added_to_a_mask_which_is_not_changed(pixels):
     assert filled_pixels(pixels, {}, "a") is None
 
 
-@settings(deadline=None)
 @given(
     bits=st.dictionaries(
         st.from_regex(r"[A-Z][A-Z0-9_]{0,20}", fullmatch=True), st.integers(0, 30), max_size=31

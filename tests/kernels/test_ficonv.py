@@ -76,7 +76,7 @@ def test_stamps_of_several_sizes(listing, newline):
     kernel = read_kernel(listing(small(IDENTITY, STAMP), newline))
     expected = np.arange(1.0, 10).reshape(3, 3) * 0.5
     expected[1, 1] += 0.8
-    np.testing.assert_allclose(kernel.stamp(10, 20), expected, atol=1e-15)
+    np.testing.assert_allclose(kernel.stamp(10, 20), expected, atol=1e-14)
     assert kernel.background(10, 20) == 0
 
 

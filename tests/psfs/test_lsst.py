@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from helpers.afw_archive import archive, chebyshev, combination, fixed, polynomial
+from helpers.closeness import assert_same
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -46,7 +47,7 @@ def test_a_real_gaussian_psf(reference):
     psf = read_psf(reference / "lsst-persistence" / "real_exposure_gaussianpsf_v3.fits")
     y, x = np.indices((3, 3)) - 1
     expected = np.exp(-(x**2 + y**2) / 32)
-    np.testing.assert_allclose(psf.stamp(7, 8), expected / expected.sum(), rtol=1e-14)
+    assert_same(psf.stamp(7, 8), expected / expected.sum())
 
 
 @pytest.mark.reference
@@ -71,7 +72,7 @@ def test_an_exposure_brings_its_psf(reference, file, kind, origin):
 def test_a_constant_psf_is_drawn_without_a_flip(write, version, kind):
     objects = {1: (kind, KERNEL_PSF[1]), 2: fixed(IMAGE, (2, 1))}
     psf = read_psf(write(objects, version=version, psf=1))
-    np.testing.assert_allclose(psf.stamp(3, 4), IMAGE / IMAGE.sum(), rtol=1e-14)
+    assert_same(psf.stamp(3, 4), IMAGE / IMAGE.sum())
     assert psf.origin == (2, 1)
 
 
@@ -167,9 +168,7 @@ def originals(tmp_path_factory):
     "ignore::pytest.PytestUnraisableExceptionWarning",
     "ignore::RuntimeWarning",
 )
-@settings(
-    deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_mutated_files_raise_nothing_but_our_errors(originals, tmp_path, data):
     content = bytearray(data.draw(st.sampled_from(originals)))
