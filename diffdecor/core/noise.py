@@ -19,8 +19,8 @@ from diffdecor.core.fourier import Origin
 class NoiseSide:
     """The noise of one side of a difference, and what it went through, at n places.
 
-    The noise of a stack is the sum of its images' independent noises, each of which went through a
-    kernel of its own. All of it then went through what is said of the side as a whole.
+    The noise of a stack is the sum of the independent noises of its images, each of which went
+    through a kernel of its own; the other attributes describe the stack as if it were one image.
 
     Parameters
     ----------

@@ -32,7 +32,7 @@ from diffdecor.images.model import Exposure
 
 #: Pixels this many sigma from zero make single precision too coarse for those around them.
 _BRIGHT_LIMIT = 1e5
-#: Variances this many times that of the sky do the same to those around them.
+#: Variances this many times the noise level do the same to those around them.
 _BRIGHT_VARIANCE_LIMIT = 1e4
 #: No pixel is this many sigma from zero: such numbers stand for missing data.
 _IMPOSSIBLE = 1e15

@@ -98,16 +98,17 @@ def _flag(mask: NDArray[np.int32], where: NDArray[np.bool_], value: int) -> None
 def _edges(
     border: tuple[int, int, int, int], rows: slice, shape: tuple[int, int]
 ) -> list[tuple[slice, slice]]:
-    """Return the parts of some rows that lie in the border; they do not overlap."""
+    """Return the parts of some rows that lie in the border; they overlap in the corners."""
     left, right, bottom, top = border
-    ny, nx = shape
-    sides = [
-        Window(0, nx, 0, min(bottom, ny)),
-        Window(0, nx, max(bottom, ny - top), ny),
-        Window(0, min(left, nx), bottom, ny - top),
-        Window(max(left, nx - right), nx, bottom, ny - top),
+    first_top, first_right = (
+        max(0, size - width) for size, width in zip(shape, (top, right), strict=True)
+    )
+    return [
+        np.s_[:, :left],
+        np.s_[:, first_right:],
+        np.s_[: max(0, bottom - rows.start), :],
+        np.s_[max(0, first_top - rows.start) :, :],
     ]
-    return [_inside(side, rows) for side in sides]
 
 
 def _inside(window: Window, rows: slice) -> tuple[slice, slice]:

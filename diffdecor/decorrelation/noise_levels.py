@@ -182,7 +182,7 @@ def window_levels(
 ) -> NDArray[np.float64]:
     """Return the clipped mean of a variance plane in windows ``(n,)``, NaN where no pixel counts.
 
-    The rows of windows beside each other are read once.
+    Rows that several windows have in common are read once.
     """
     by_rows: dict[tuple[int, int], list[int]] = {}
     for number, window in enumerate(windows):

@@ -25,10 +25,10 @@ FITS = 0.5
 FITS_BRIGHT = 3.0
 #: Factor by which another reading must fit better to be named.
 _BETTER = 3.0
-#: Bright pixels are this many sigma above the local level; fewer than this many say nothing.
+#: Bright pixels are _BRIGHT sigma above the local level; fewer than _ENOUGH of them say nothing.
 _BRIGHT = 10.0
 _ENOUGH = 20
-#: The quick check looks at a square of this side, pixels, chosen by every so many rows.
+#: The quick check takes a square of this side, pixels, found by looking at every _STEP-th row.
 _PART = 256
 _STEP = 32
 #: Pixels among which the bright ones are found, roughly.
@@ -277,7 +277,7 @@ def _brightest(image: Plane, unusable: Plane, side: int) -> Window:
     count = np.add.reduceat(bright, columns, axis=1, dtype=np.int64)
     count = np.add.reduceat(count, firsts, axis=0)
     number, column = np.unravel_index(int(count.argmax()), count.shape)
-    # The last square begins earlier, to be a whole one.
+    # The last square begins earlier, so that it is complete.
     x0 = max(0, min(int(columns[column]), nx - side))
     y0 = max(0, min(int(rows[firsts[number]]) // side * side, ny - side))
     return Window(x0, min(nx, x0 + side), y0, min(ny, y0 + side))
