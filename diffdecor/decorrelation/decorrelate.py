@@ -165,6 +165,7 @@ def decorrelate(  # noqa: PLR0913  all but four are optional and named
 
 def prepare(subtraction: Subtraction) -> Prepared:
     """Do everything but work out the pixels; raises what `decorrelate` does."""
+    # Validate.
     subtraction = validate(subtraction)
     empty = empty_input(subtraction)
     if empty:
@@ -172,18 +173,21 @@ def prepare(subtraction: Subtraction) -> Prepared:
         return leave_unchanged(subtraction)
     by_cells = subtraction.config.mode == "grid" and subtraction.config.blend != "interpolate"
 
-    # Noise, at one place for the whole image, on the nodes of a grid, or in LSST's cells.
+    # Noise: the variances s and t of both sides, at one place for the whole image, at the nodes of
+    # a grid, or in LSST's cells.
     places = place_cells(subtraction) if by_cells else place_nodes(subtraction)
     levels = measure_noise_levels(subtraction, places.windows)
 
-    # Filters.
+    # Filters: psi(k) = sqrt(P(0) / P(k)), with P = s a_S^2 |A|^2 + t a_T^2 |B|^2.
     filters = make_filters(subtraction, places, levels)
 
-    # Pixels and variance. Rows of the inputs are wanted for several things, but read once; those of
-    # masks only by cells side by side, else they are not worth the memory.
+    # Rows of the inputs are read once for all that needs them; those of masks are worth the memory
+    # only where cells share them.
     subtraction = with_enough_precision(with_possible_pixels(subtraction, filters), filters)
     subtraction = subtraction.with_planes(CachedPlane, masks=by_cells)
     unusable = CachedPlane(unusable_pixels(subtraction))
+
+    # Pixels: psi * D. Variance: a_S^2 v_S * (psi*A)^2 + a_T^2 v_T * (psi*B)^2.
     cells: list[CellResult] = []
     if by_cells:
         cells = decorrelate_cells(subtraction, unusable, filters, places)
@@ -193,13 +197,13 @@ def prepare(subtraction: Subtraction) -> Prepared:
         image, parts = filter_image(subtraction, unusable, filters)
         variance = propagate_variance(subtraction, filters)
 
-    # Mask.
+    # Mask: what it was, what was filled or lacks data, and what the filter saw of that.
     fallback = [
         served for served, other in zip(places.served, levels.fallback, strict=True) if other
     ]
     mask, mask_planes = make_mask(subtraction, unusable, filters.psi, fallback)
 
-    # PSF.
+    # PSF: psi * A * phi_S.
     psf = correct_psf(subtraction, filters)
     return Prepared(
         subtraction=subtraction,

@@ -214,7 +214,7 @@ def nodes_for(
 
 
 def _lines(length: int, spacing: float, breaks: tuple[float, ...]) -> NDArray[np.float64]:
-    """Return evenly spaced lines from the first to the last pixel, and those on either side of breaks."""
+    """Return evenly spaced lines from first to last pixel, and those on either side of breaks."""
     count = max(1, math.ceil((length - 1) / spacing))
     lines = np.linspace(0, length - 1, count + 1).round()
     sides = [side for edge in breaks for side in (edge, edge + 1) if 0 <= side < length]

@@ -25,7 +25,7 @@ FITS = 0.5
 FITS_BRIGHT = 3.0
 #: Factor by which another reading must fit better to be named.
 _BETTER = 3.0
-#: Bright pixels are _BRIGHT sigma above the local level; fewer than _ENOUGH of them say nothing.
+#: Bright pixels are _BRIGHT sigma above the local level; fewer than _ENOUGH are not judged.
 _BRIGHT = 10.0
 _ENOUGH = 20
 #: The quick check takes a square of this side, pixels, found by looking at every _STEP-th row.
