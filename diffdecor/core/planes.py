@@ -12,8 +12,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from diffdecor.core.parallel import ordered_map
 
+#: Pixels that are made at a time.
 _PIECE = 1 << 17
-"""Pixels that are made at a time."""
 
 
 class Plane(Protocol):
@@ -30,6 +30,45 @@ class Plane(Protocol):
 
     def __getitem__(self, rows: slice, /) -> NDArray[Any]:
         """Return the rows ``rows`` (step 1) as an array ``(n, nx)``."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """A rectangle of pixels: first pixel and one past the last along either axis, 0-based."""
+
+    x0: int
+    x1: int
+    y0: int
+    y1: int
+
+    @classmethod
+    def whole(cls, shape: tuple[int, int]) -> Window:
+        """Return the window of all pixels of a plane ``(ny, nx)``."""
+        return cls(0, shape[1], 0, shape[0])
+
+    @property
+    def rows(self) -> slice:
+        """Rows of the window."""
+        return slice(self.y0, self.y1)
+
+    @property
+    def columns(self) -> slice:
+        """Columns of the window."""
+        return slice(self.x0, self.x1)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape ``(ny, nx)`` of what is in the window."""
+        return self.y1 - self.y0, self.x1 - self.x0
+
+    def within(self, shape: tuple[int, int]) -> Window:
+        """Return the part of the window that lies in a plane ``(ny, nx)``."""
+        ny, nx = shape
+        return Window(max(0, self.x0), min(nx, self.x1), max(0, self.y0), min(ny, self.y1))
+
+    def grown(self, margin: int) -> Window:
+        """Return the window with a margin of pixels on every side."""
+        return Window(self.x0 - margin, self.x1 + margin, self.y0 - margin, self.y1 + margin)
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,14 +212,14 @@ def in_pieces(plane: Plane) -> LazyPlane:
     return LazyPlane((ny, nx), read)
 
 
-def part_of(plane: Plane, rows: slice, columns: slice) -> NDArray[Any]:
+def part_of(plane: Plane, window: Window) -> NDArray[Any]:
     """Return a part of a plane, in memory of its own; no more than some whole rows are held.
 
     Parameters
     ----------
     plane : plane (ny, nx)
         The plane.
-    rows, columns : slice
+    window : Window
         Which part.
 
     Returns
@@ -188,17 +227,18 @@ def part_of(plane: Plane, rows: slice, columns: slice) -> NDArray[Any]:
     array
         Its pixels.
     """
-    return np.concatenate([plane[piece][:, columns] for piece in pieces(rows, plane.shape[1])])
+    parts = pieces(window.rows, plane.shape[1])
+    return np.concatenate([plane[piece][:, window.columns] for piece in parts])
 
 
-def windowed(plane: Plane, rows: slice, columns: slice) -> LazyPlane:
+def windowed(plane: Plane, window: Window) -> LazyPlane:
     """Return a part of a plane as a plane of its own, whose rows are read when they are wanted.
 
     Parameters
     ----------
     plane : plane (ny, nx)
         The plane.
-    rows, columns : slice
+    window : Window
         Which part.
 
     Returns
@@ -206,10 +246,11 @@ def windowed(plane: Plane, rows: slice, columns: slice) -> LazyPlane:
     LazyPlane
         Of the shape of the part.
     """
-    shape = rows.stop - rows.start, columns.stop - columns.start
-    return LazyPlane(
-        shape, lambda part: plane[rows.start + part.start : rows.start + part.stop][:, columns]
-    )
+
+    def read(rows: slice) -> NDArray[Any]:
+        return plane[window.y0 + rows.start : window.y0 + rows.stop][:, window.columns]
+
+    return LazyPlane(window.shape, read)
 
 
 def pieces(rows: slice, nx: int) -> list[slice]:

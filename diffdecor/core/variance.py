@@ -17,7 +17,7 @@ from numpy.typing import DTypeLike, NDArray
 from diffdecor.core.convolve import Convolution, Edges, Precision
 from diffdecor.core.fourier import Origin, convolve_stamps
 from diffdecor.core.kernelfield import KernelField
-from diffdecor.core.noise import AnySide
+from diffdecor.core.noise import NoiseSide
 from diffdecor.core.planes import LazyPlane, Plane
 
 _BATCH = 64
@@ -26,7 +26,7 @@ _TAIL = 1e-8
 
 
 def squared_kernels(
-    filters: NDArray[np.float64], side: AnySide
+    filters: NDArray[np.float64], side: NoiseSide
 ) -> tuple[NDArray[np.float64], Origin]:
     """Return the squares of ``psi a K``, the kernels of a side's variance plane, at n places.
 
@@ -34,7 +34,7 @@ def squared_kernels(
     ----------
     filters : array (n, 2m + 1, 2m + 1)
         Decorrelation kernels psi.
-    side : NoiseSide or StackedSide
+    side : NoiseSide
         The way of the image into the difference.
 
     Returns
@@ -48,14 +48,14 @@ def squared_kernels(
     return _cut(np.concatenate(batches), origin)
 
 
-def squared_sums(filters: NDArray[np.float64], side: AnySide) -> NDArray[np.float64]:
+def squared_sums(filters: NDArray[np.float64], side: NoiseSide) -> NDArray[np.float64]:
     """Return the sums of the squares of ``psi a K``, the weights of a side, at n places.
 
     Parameters
     ----------
     filters : array (n, 2m + 1, 2m + 1)
         Decorrelation kernels psi.
-    side : NoiseSide or StackedSide
+    side : NoiseSide
         The way of the image into the difference.
 
     Returns
@@ -69,7 +69,7 @@ def squared_sums(filters: NDArray[np.float64], side: AnySide) -> NDArray[np.floa
 
 
 def _squared_batches(
-    filters: NDArray[np.float64], side: AnySide
+    filters: NDArray[np.float64], side: NoiseSide
 ) -> Iterator[tuple[NDArray[np.float64], Origin]]:
     """Give the squared kernels whole, with their origin, some at a time."""
     half_width = filters.shape[-1] // 2

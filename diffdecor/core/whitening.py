@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffdecor.core.fourier import centred, fast_length
-from diffdecor.core.noise import AnySide, NoiseSide
+from diffdecor.core.noise import NoiseSide
 from diffdecor.core.parallel import ordered_map
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ def whitening(power: NDArray[np.float64], zero_power: NDArray[np.float64]) -> ND
 
 
 def score_correction(
-    science: NoiseSide, template: AnySide, shape: tuple[int, int]
+    science: NoiseSide, template: NoiseSide, shape: tuple[int, int]
 ) -> NDArray[np.float64]:
     """Return the likelihood correction of a score image, ``|A/A(0)|^2 P(0) / P``.
 
@@ -78,13 +78,13 @@ def score_correction(
 
 
 def filter_transfer(
-    science: AnySide, template: AnySide, shape: tuple[int, int], *, score: bool = False
+    science: NoiseSide, template: NoiseSide, shape: tuple[int, int], *, score: bool = False
 ) -> NDArray[np.float64]:
     """Return the transforms of the filters at every place: whitening, or the score correction.
 
     Parameters
     ----------
-    science, template : NoiseSide or StackedSide
+    science, template : NoiseSide
         Noise of both sides at n places.
     shape : tuple of int
         ``(ny, nx)`` of the transform.
@@ -125,8 +125,8 @@ class Filters:
 
 
 def compact_filters(
-    science: AnySide,
-    template: AnySide,
+    science: NoiseSide,
+    template: NoiseSide,
     *,
     score: bool = False,
     tail: float = TAIL,
@@ -139,7 +139,7 @@ def compact_filters(
 
     Parameters
     ----------
-    science, template : NoiseSide or StackedSide
+    science, template : NoiseSide
         Noise of both sides at n places.
     score : bool
         Whether the difference is a score image.
@@ -172,7 +172,7 @@ def compact_filters(
     return Filters(stamps, float(lost[worst]))
 
 
-def _extremes(science: AnySide, template: AnySide) -> NDArray[np.intp]:
+def _extremes(science: NoiseSide, template: NoiseSide) -> NDArray[np.intp]:
     """Return the places where the longest filters are to be expected.
 
     The filter is the longer the more the convolved side dominates the noise, and depends on the
@@ -187,8 +187,8 @@ def _extremes(science: AnySide, template: AnySide) -> NDArray[np.intp]:
 
 
 def _cut_filters(
-    science: AnySide,
-    template: AnySide,
+    science: NoiseSide,
+    template: NoiseSide,
     size: int,
     half_width: int,
     threads: int,
@@ -224,7 +224,7 @@ def _cut(
     return kept, share
 
 
-def _warn_of_floor(science: AnySide, template: AnySide) -> None:
+def _warn_of_floor(science: NoiseSide, template: NoiseSide) -> None:
     """Say so where the unconvolved side has so little noise that no filter can undo the kernel."""
     for near, far in ((science, template), (template, science)):
         unconvolved = all(one.stamps.shape[-2:] == (1, 1) for one in near.members)
@@ -237,7 +237,7 @@ def _warn_of_floor(science: AnySide, template: AnySide) -> None:
 
 
 def _wrapped_filters(
-    science: AnySide, template: AnySide, size: int, *, score: bool
+    science: NoiseSide, template: NoiseSide, size: int, *, score: bool
 ) -> NDArray[np.float64]:
     """Return the periodic filters ``(n, size, size)``, origin at index [0, 0]."""
     shape = (size, size)
@@ -245,7 +245,9 @@ def _wrapped_filters(
     return np.asarray(np.fft.irfft2(transforms, shape))
 
 
-def _length(science: AnySide, template: AnySide, *, score: bool, tail: float) -> tuple[int, int]:
+def _length(
+    science: NoiseSide, template: NoiseSide, *, score: bool, tail: float
+) -> tuple[int, int]:
     """Return transform size and half width that do for the longest of the filters."""
     members = (*science.members, *template.members)
     widest = max(max(one.stamps.shape[1:]) for one in members)

@@ -13,8 +13,7 @@ from astropy.io import fits
 
 from diffdecor.config import DecorrelationConfig, FilesConfig
 from diffdecor.config.options import INVERSE_SUM
-from diffdecor.decorrelation.filtering import Triple
-from diffdecor.decorrelation.subtraction import SCALES, Member, with_known_scales
+from diffdecor.decorrelation.subtraction import SCALES, Subtraction, with_known_scales
 from diffdecor.errors import AlreadyDecorrelatedError, ConfigError, InputError, KernelError
 from diffdecor.fits.open import (
     UNREADABLE,
@@ -50,20 +49,12 @@ _KEPT = 0.5
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Inputs:
-    """Everything that `diffdecor.decorrelate` takes.
+    """Everything that a decorrelation needs.
 
     Parameters
     ----------
-    triple : Triple
-        The three exposures.
-    kernel : MatchingKernel, optional
-        The matching kernel; None if there is none but the members' own.
-    config : DecorrelationConfig
-        Options, the centroids of cells read.
-    preconvolution : PointSpreadFunction, optional
-        What the science image was correlated with, if that is not its PSF.
-    science_members, template_members : tuple of Member
-        Images that were convolved themselves, or added up.
+    subtraction : Subtraction
+        Exposures, kernels and options, the centroids of cells read.
     files : mapping of str to str
         Every file that is read, by its role: those that the job names, those that stacks list, and
         those of kernels that were found through another file.
@@ -74,12 +65,7 @@ class Inputs:
         What was read of the files.
     """
 
-    triple: Triple
-    kernel: MatchingKernel | None
-    config: DecorrelationConfig
-    preconvolution: PointSpreadFunction | None = None
-    science_members: tuple[Member, ...] = ()
-    template_members: tuple[Member, ...] = ()
+    subtraction: Subtraction
     files: Mapping[str, str] = field(default_factory=dict)
     unneeded: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     reading: Reading = field(default_factory=Reading)
@@ -118,15 +104,17 @@ def _read_inputs(job: Job, reading: Reading) -> Inputs:
     sides = [read_members(job, role, opened[role].exposure, reading) for role in ROLES[:2]]
     has_own = any(member.kernel for side in sides for member in side.members)
     kernel = None if has_own and job.kernel is None else _kernel(job, difference)
-    if kernel is not None:
-        config = with_known_scales(config, kernel, difference.shape)
     return Inputs(
-        triple=Triple(science, template, difference),
-        kernel=kernel,
-        config=config,
-        preconvolution=_preconvolution(job),
-        science_members=sides[0].members,
-        template_members=sides[1].members,
+        subtraction=Subtraction.of(
+            science,
+            template,
+            difference,
+            kernel,
+            config=config,
+            preconvolution=_preconvolution(job),
+            science_members=sides[0].members,
+            template_members=sides[1].members,
+        ),
         files=job.inputs | sides[0].files | sides[1].files | _found(job, kernel),
         unneeded={role: opened[role].unneeded for role in ROLES},
         reading=reading,

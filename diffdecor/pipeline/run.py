@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 
-from diffdecor.core.planes import copy_planes
+from diffdecor.core.planes import Window, copy_planes
 from diffdecor.core.variance import single_holds
 from diffdecor.decorrelation.cells import CellResult
-from diffdecor.decorrelation.decorrelate import result_of
-from diffdecor.decorrelation.nodes import Window
-from diffdecor.decorrelation.preparation import Prepared, prepare
+from diffdecor.decorrelation.decorrelate import prepare, result_of
+from diffdecor.decorrelation.preparation import Prepared
 from diffdecor.decorrelation.verification import Verdict, verify, verify_quickly
 from diffdecor.errors import (
     ConfigError,
@@ -83,14 +82,7 @@ def run_job(job: Job) -> Outcome:
     try:
         check_output(job.output, overwrite=job.overwrite, inputs=inputs.files.values())
         metrics = _verified(job, inputs)
-        prepared = prepare(
-            *inputs.triple.exposures,
-            inputs.kernel,
-            config=inputs.config,
-            preconvolution=inputs.preconvolution,
-            science_members=inputs.science_members,
-            template_members=inputs.template_members,
-        )
+        prepared = prepare(inputs.subtraction)
         metrics |= _write(job, prepared, metrics, sources, inputs.files)
     except OutputExistsError:  # now, or since another process has finished it
         if job.overwrite or not is_done(job, sources):
@@ -120,31 +112,27 @@ def verify_job(job: Job) -> Verdict:
         If an input cannot be used.
     """
     with each_opened_once():
-        inputs = read_inputs(with_companions(job))
-    if inputs.kernel is None or not _can_verify(inputs):
+        subtraction = read_inputs(with_companions(job)).subtraction
+    if not subtraction.can_be_rebuilt:
         msg = (
             f"{job.difference}: score images, and images that were convolved themselves, cannot be "
             "verified"
         )
         raise ConfigError(msg)
-    return verify(inputs.triple, inputs.kernel, inputs.config)
-
-
-def _can_verify(inputs: Inputs) -> bool:
-    return not (inputs.config.score or inputs.science_members or inputs.template_members)
+    return verify(subtraction)
 
 
 def _verified(job: Job, inputs: Inputs) -> dict[str, object]:
     """Rebuild a part of the difference; refuse what cannot belong together, and say how well."""
-    if not job.files.verify or inputs.kernel is None or not _can_verify(inputs):
+    if not job.files.verify or not inputs.subtraction.can_be_rebuilt:
         return {}
-    verdict = verify_quickly(inputs.triple, inputs.kernel, inputs.config)
+    verdict = verify_quickly(inputs.subtraction)
     if not verdict.fit.pixels:
         return {}
     other = verdict.alternative
     if other is not None and other.good and verdict.fit.worst > _IMPOSSIBLE:
         msg = (
-            f"{job.difference}: not the difference that {inputs.kernel.name} makes of "
+            f"{job.difference}: not the difference that {inputs.subtraction.kernel.name} makes of "
             f"{job.science} and {job.template}: it is off by {verdict.fit.worst:.3g} sigma, but by "
             f"{other.worst:.2g} if {verdict.cause} (--no-verify goes on all the same)"
         )
@@ -179,7 +167,7 @@ def _write(
         psi=_psi(prepared),
         dtype=dtype,
         variance_dtype=variance_dtype,
-        significance=prepared.config.significance and prepared.filtering is not None,
+        significance=prepared.config.significance and prepared.filters is not None,
         overwrite=job.overwrite,
         inputs=inputs.values(),
     ) as file:
@@ -196,22 +184,21 @@ def _write(
 
 
 def _psi(prepared: Prepared) -> Stamps | None:
-    if prepared.filtering is None:
+    filters = prepared.filters
+    if filters is None:
         return None
-    filters = prepared.filtering.field.filters
-    middle = filters.shape[-1] // 2
-    positions = prepared.filtering.positions
-    return Stamps(stamps=filters, positions=positions, origin=(middle, middle))
+    origin = (filters.half_width, filters.half_width)
+    return Stamps(stamps=filters.stamps, positions=filters.positions, origin=origin)
 
 
 def _dtypes(prepared: Prepared, dtype: str) -> tuple[str, str]:
     """Return the types of image and variance: double where single has no such numbers."""
-    variance, filtering = prepared.exposure.variance, prepared.filtering
+    variance, filters = prepared.exposure.variance, prepared.filters
     if dtype == "float64":
         return dtype, dtype
-    if filtering is None:
+    if filters is None:
         return dtype, dtype if variance is None else fitting_dtype(variance, dtype)
-    power = filtering.field.power
+    power = filters.power
     return (
         dtype if single_holds(np.sqrt(power)) else "float64",
         dtype if single_holds(power) else "float64",

@@ -11,6 +11,7 @@ from diffdecor.core.planes import (
     CachedPlane,
     Count,
     LazyPlane,
+    Window,
     bands,
     constant_plane,
     copy_planes,
@@ -154,7 +155,7 @@ def test_a_plane_in_pieces_is_the_same(small_pieces):  # noqa: ARG001
 
 def test_a_part_is_read_by_pieces_into_memory_of_its_own(small_pieces):  # noqa: ARG001
     beneath = Watched()
-    part = part_of(beneath, slice(3, 13), slice(2, 5))
+    part = part_of(beneath, Window(2, 5, 3, 13))
     assert_array_equal(part, PIXELS[3:13, 2:5])
     assert max(stop - start for start, stop in beneath.asked) == 4
     assert not np.shares_memory(part, PIXELS)
@@ -162,7 +163,7 @@ def test_a_part_is_read_by_pieces_into_memory_of_its_own(small_pieces):  # noqa:
 
 def test_a_window_is_a_plane_that_reads_its_rows_only():
     beneath = Watched()
-    window = windowed(beneath, slice(10, 30), slice(2, 5))
+    window = windowed(beneath, Window(2, 5, 10, 30))
     assert window.shape == (20, 3)
     assert_array_equal(window[4:9], PIXELS[14:19, 2:5])
     assert beneath.asked == [(14, 19)]

@@ -1,5 +1,6 @@
 """What decorrelate promises for any input, ordinary and odd ones."""
 
+import doctest
 import logging
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from diffdecor import DecorrelationConfig, Exposure, MaskPlanes, decorrelate
 from diffdecor.core.kernelfield import KernelField
+from diffdecor.decorrelation import decorrelate as module
 from diffdecor.errors import ConfigError, InputError, KernelError
 from diffdecor.kernels.model import StampKernel
 
@@ -46,6 +48,12 @@ def whiten(difference, *, kernel=None, config=WHOLE, science=1.0, template=1.0, 
 
 def flagged(result, name):
     return (result.exposure.mask & result.exposure.mask_planes.value([name])) != 0
+
+
+def test_the_example_of_the_docstring_is_true():
+    done = doctest.testmod(module)
+    assert done.attempted >= 10
+    assert not done.failed
 
 
 # Properties
