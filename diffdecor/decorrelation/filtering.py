@@ -21,7 +21,7 @@ from diffdecor.core.planes import (
     Plane,
     bands,
     constant_plane,
-    in_pieces,
+    in_chunks,
     part_of,
     windowed,
 )
@@ -308,7 +308,7 @@ def result_variance(
     """
     sources = list(_sources(triple, field))
     if config.variance == "weighted":
-        return in_pieces(_added([_weighted(source, field, dtype) for source in sources]))
+        return in_chunks(_added([_weighted(source, field, dtype) for source in sources]))
     # What one image of many lacks is left out of its part only; all others go in one.
     alone = [[source] for source in sources if source.stacked]
     together = [source for source in sources if not source.stacked]

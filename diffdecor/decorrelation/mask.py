@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from diffdecor.config import DecorrelationConfig
 from diffdecor.core.fill import energy_kernels, incomplete_border, near_filled
 from diffdecor.core.kernelfield import KernelField
-from diffdecor.core.planes import LazyPlane, Plane, pieces
+from diffdecor.core.planes import LazyPlane, Plane, chunks
 from diffdecor.decorrelation.filtering import Triple
 from diffdecor.decorrelation.nodes import Window
 from diffdecor.images.model import Exposure, MaskPlanes
@@ -60,11 +60,11 @@ def unusable_pixels(triple: Triple, boxes: Sequence[Box], config: DecorrelationC
         pixels = [plane[rows] for plane in (image, *variances)]
         flags = [(mask[rows], bits) for mask, bits in masks]  # type: ignore[index]
         bad = np.zeros(pixels[0].shape, dtype=bool)
-        for part in pieces(slice(0, len(bad)), triple.shape[1]):
+        for chunk in chunks(slice(0, len(bad)), triple.shape[1]):
             for plane in pixels:
-                bad[part] |= ~np.isfinite(plane[part])
+                bad[chunk] |= ~np.isfinite(plane[chunk])
             for mask, bits in flags:
-                bad[part] |= (mask[part] & bits) != 0
+                bad[chunk] |= (mask[chunk] & bits) != 0
         if boxes:
             bad |= ~_covered(boxes, rows, triple.shape[1])
         return bad
