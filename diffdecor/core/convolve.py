@@ -47,14 +47,9 @@ _TYPES: dict[str, Any] = {"single": np.float32, "double": np.float64}
 
 @dataclass(frozen=True)
 class Span:
-    """Pixels along one axis over which kernels are linear.
+    """Pixels along one axis, from `start` to before `stop`, over which kernels are linear.
 
-    Parameters
-    ----------
-    start, stop : int
-        First pixel, and one past the last.
-    lower, upper : float
-        Positions of the kernels between which theirs are interpolated; equal for one kernel.
+    They are interpolated between kernels at `lower` and `upper`, which are equal for one kernel.
     """
 
     start: int

@@ -41,15 +41,7 @@ class Plane(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class LazyPlane:
-    """A plane whose rows are computed when they are read.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        ``(ny, nx)``.
-    rows : callable
-        Makes the array ``(n, nx)`` of a slice of rows.
-    """
+    """A plane ``(ny, nx)`` whose rows are computed, from their slice, when they are read."""
 
     shape: tuple[int, int]
     rows: Callable[[slice], NDArray[Any]]
@@ -66,10 +58,7 @@ class LazyPlane:
 class CachedPlane:
     """A plane that keeps the rows that each thread read last, so that none is made twice.
 
-    Parameters
-    ----------
-    plane : plane (ny, nx)
-        Where the rows come from. Read the largest range first: rows within it then cost nothing.
+    Read the largest range first: rows within it then cost nothing.
     """
 
     def __init__(self, plane: Plane) -> None:
@@ -181,14 +170,14 @@ def in_chunks(plane: Plane) -> LazyPlane:
 
 
 def part_of(plane: Plane, rows: slice, columns: slice) -> NDArray[Any]:
-    """Return a window of a plane in memory of its own, without ever holding all of its rows whole.
+    """Return a part of a plane, in memory of its own; no more than some whole rows are held.
 
     Parameters
     ----------
     plane : plane (ny, nx)
         The plane.
     rows, columns : slice
-        The window.
+        Which part.
 
     Returns
     -------
@@ -199,23 +188,23 @@ def part_of(plane: Plane, rows: slice, columns: slice) -> NDArray[Any]:
 
 
 def windowed(plane: Plane, rows: slice, columns: slice) -> LazyPlane:
-    """Return a window of a plane as a plane of its own.
+    """Return a part of a plane as a plane of its own, whose rows are read when they are wanted.
 
     Parameters
     ----------
     plane : plane (ny, nx)
         The plane.
     rows, columns : slice
-        The window.
+        Which part.
 
     Returns
     -------
     LazyPlane
-        Of the shape of the window; its rows are read when they are wanted.
+        Of the shape of the part.
     """
     shape = rows.stop - rows.start, columns.stop - columns.start
     return LazyPlane(
-        shape, lambda some: plane[rows.start + some.start : rows.start + some.stop][:, columns]
+        shape, lambda part: plane[rows.start + part.start : rows.start + part.stop][:, columns]
     )
 
 

@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 from diffdecor.core.fourier import Origin, convolve_stamps
 
 _SIGMA_TO_FWHM = 2.0 * np.sqrt(2.0 * np.log(2.0))
+#: Iterations of the adaptive moments at most.
 _PASSES = 100
+#: Determinant of moments, pixels^4, below which they have collapsed onto one pixel.
 _SMALLEST = 1e-4
-"""Determinant of moments, pixels^4, below which they have collapsed onto one pixel."""
 
 
 def corrected_psf(
