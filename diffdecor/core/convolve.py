@@ -32,7 +32,7 @@ Precision = Literal["single", "double"]
 
 #: Shortest transform of a tile with its margins, and longest side of a tile between nodes, pixels.
 TILE = 256
-#: Transforms are at least so many times as long as the margins: fewer pixels are read twice.
+#: Transforms are at least this many times as long as the margins: fewer pixels are read twice.
 _MARGINS = 5
 #: Lengths of transforms are multiples of it: many factors of 2, and one length for most tiles.
 _STEP = 32

@@ -26,17 +26,17 @@ _SAMPLE = 1 << 15
 def sky_pixels(
     image: NDArray[np.floating], usable: NDArray[np.bool_], variance: NDArray[np.floating] | None
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return an image in units of its noise, less its local level, and which pixels are sky.
+    """Return an image minus its local level, in units of its noise, and which pixels are sky.
 
     Sources are found as what stands out of the noise by 4 sigma, in the image or in 5 x 5 means,
     and left out with a margin of 2 pixels; the image is 0 there. The local level is that of
-    `local_level`. The variance brings regions of different depth to one scale.
+    `local_level`. The variance brings regions of different depth to the same scale.
     """
     sky = usable & np.isfinite(image)
     if variance is not None:
         sky &= np.isfinite(variance) & (variance > 0)
     # The level is taken off first: it goes on where the noise steps.
-    values = _less_level(image, sky)
+    values = _without_level(image, sky)
     if variance is not None:
         np.divide(values, np.sqrt(variance, where=sky, out=np.ones_like(values)), out=values)
     for _ in range(3):
@@ -64,7 +64,7 @@ def source_pixels(image: NDArray[np.floating], usable: NDArray[np.bool_]) -> NDA
     known: NDArray[np.bool_] = usable & np.isfinite(image)
     if not known.any():
         return known
-    smooth = _box_signal(_single(_less_level(image, known)), known, _SMOOTH)
+    smooth = _box_signal(_single(_without_level(image, known)), known, _SMOOTH)
     return _grown(known & (smooth > _SOURCE * _spread(smooth, known)), _SOURCE_MARGIN)
 
 
@@ -88,8 +88,8 @@ def local_level(values: NDArray[np.floating], sky: NDArray[np.bool_]) -> NDArray
     return median.repeat(_BLOCK, axis=0)[:ny].repeat(_BLOCK, axis=1)[:, :nx]
 
 
-def _less_level(image: NDArray[np.floating], sky: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return an image less its local level, 0 where a pixel is not sky."""
+def _without_level(image: NDArray[np.floating], sky: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return an image minus its local level, 0 where a pixel is not sky."""
     values = np.zeros(image.shape)
     np.subtract(image, local_level(image, sky), where=sky, out=values)
     return values

@@ -58,8 +58,8 @@ def check_output(
 ) -> None:
     """Refuse an output that must not or cannot be written, before any work is done for it.
 
-    Inputs, ``file.fits[EXT]`` among them, are never overwritten: `OutputExistsError`, as where the
-    output exists and `overwrite` is False; `OutputError` for all else.
+    `OutputExistsError` if it exists and `overwrite` is False, or if it is one of the inputs, given
+    as ``file.fits`` or ``file.fits[EXT]``, which are never overwritten; `OutputError` for all else.
     """
     path = Path(path)
     try:

@@ -1,4 +1,4 @@
-"""Gzipped files, unpacked into files without a name: memory does not have to hold them."""
+"""Gzipped files, unpacked into anonymous temporary files rather than into memory."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ _CHUNK = 1 << 20
 #: Errors of the gzipped file, damaged or out of reach; all others are those of the unpacked one.
 _READING = {None, errno.EIO, errno.ESTALE}
 
-#: Tells a file from the one that takes its name later, and from itself once it is written to.
+#: Distinguishes a file from one that takes its name later, and from itself once it is changed.
 Identity = tuple[int, ...]
 
 
 class Unpacked(NamedTuple):
-    """What can be read of a file, and which file it was."""
+    """The content of a file, and which file it was."""
 
     content: BinaryIO
     identity: Identity
 
 
 def identity_of(found: os.stat_result) -> Identity:
-    """Return what tells a file from another one that has or had the same name."""
+    """Return what distinguishes a file from another one that has or had its name."""
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
@@ -52,7 +52,7 @@ def open_unpacked(path: Path) -> Unpacked:
 
 
 def _on_disk(stream: gzip.GzipFile, path: Path) -> BinaryIO:
-    """Copy a stream into a file without a name, and open that for reading."""
+    """Copy a stream into an anonymous file, and open that for reading."""
     try:
         with tempfile.TemporaryFile() as file:
             shutil.copyfileobj(stream, file, _CHUNK)

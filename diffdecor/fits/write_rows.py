@@ -143,11 +143,11 @@ class ResultFile:
     primary : Header
         Of the primary HDU, which has no data.
     planes : sequence of HDU
-        Image HDUs, the first called IMAGE; of their pixels only shape and type count.
+        Image HDUs, the first called IMAGE; only the shape and type of their pixels count.
     cards : Header, optional
         Cards for the primary header, unless others are set.
     cards_room : int
-        How many cards more there may be in the end.
+        Number of cards that may be added later.
     """
 
     def __init__(
@@ -215,7 +215,7 @@ def _laid_out(descriptor: int, hdus: Sequence[Hdu], place: int) -> tuple[list[_E
 
 
 def _reserve(descriptor: int, size: int) -> None:
-    """Make the file so long, filled with zeros, with its space on the disk where that can be."""
+    """Extend the file to its size, filled with zeros, and reserve the space if possible."""
     if hasattr(os, "posix_fallocate"):
         try:
             os.posix_fallocate(descriptor, 0, size)
@@ -235,7 +235,7 @@ def _extended(primary: Header, cards: Header) -> Hdu:
 
 
 def _mended(hdu: Hdu) -> Hdu:
-    """Mend what the standard does not allow in a header; say if texts are continued."""
+    """Correct what the standard does not allow in a header; say if strings are continued."""
     if any(len(str(card)) > 80 for card in hdu.header.cards):
         hdu.header["LONGSTRN"] = ("OGIP 1.0", "long texts are continued over several cards")
     hdu.verify(_LENIENT)
