@@ -94,7 +94,7 @@ def locally_filled(plane: Plane, bad: Plane, background: Callable[[], float]) ->
     reach = WINDOWS[1]
 
     def around(rows: slice, margin: int) -> tuple[NDArray[Any], NDArray[np.bool_], int]:
-        """Read rows and those beside them; say how many there are below."""
+        """Read rows with a margin; return how many rows of it lie below, too."""
         start = max(0, rows.start - margin)
         wanted = slice(start, min(ny, rows.stop + margin))
         unusable = bad[wanted]

@@ -98,3 +98,14 @@ def reflect(stamps: NDArray[np.float64], origin: Origin) -> tuple[NDArray[np.flo
     """Turn correlation stamps into convolution stamps, or the reverse; return the origin, too."""
     ky, kx = stamps.shape[-2:]
     return stamps[..., ::-1, ::-1], (kx - 1 - origin[0], ky - 1 - origin[1])
+
+
+def sums_beyond(
+    values: NDArray[np.float64], rows: NDArray[np.intp], columns: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """Return the sums of values ``(ny, nx)`` outside squares: item r of those at distance >= r.
+
+    `rows` and `columns` are the distances of each row and column from the origin, pixels.
+    """
+    ring = np.maximum(rows[:, np.newaxis], columns).ravel()
+    return np.asarray(np.cumsum(np.bincount(ring, weights=values.ravel())[::-1])[::-1])

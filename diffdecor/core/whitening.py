@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from diffdecor.core.fourier import centred, fast_length
+from diffdecor.core.fourier import centred, fast_length, sums_beyond
 from diffdecor.core.noise import AnySide, NoiseSide
 from diffdecor.core.parallel import ordered_map
 
@@ -259,11 +259,8 @@ def _tail_half_width(wrapped: NDArray[np.float64], tail: float) -> int:
     """Return the smallest half width beyond which every filter has less than `tail` of its norm."""
     size = wrapped.shape[-1]
     distance = np.minimum(np.arange(size), size - np.arange(size))
-    ring = np.maximum(distance[:, np.newaxis], distance).ravel()
     width = 0
     for one in wrapped:
-        energy = np.bincount(ring, weights=one.ravel() ** 2)
-        beyond = np.cumsum(energy[::-1])[::-1]  # beyond[r]: energy at distance r and farther
-        kept = np.flatnonzero(beyond > tail**2 * beyond[0])
-        width = max(width, int(kept[-1]))
+        energy = sums_beyond(one**2, distance, distance)
+        width = max(width, int(np.flatnonzero(energy > tail**2 * energy[0])[-1]))
     return width
