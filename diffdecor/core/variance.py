@@ -20,9 +20,10 @@ from diffdecor.core.kernelfield import KernelField
 from diffdecor.core.noise import NoiseSide
 from diffdecor.core.planes import LazyPlane, Plane
 
+#: Kernels that are convolved together.
 _BATCH = 64
+#: Share of the sum of a squared kernel that may be cut off.
 _TAIL = 1e-8
-"""Share of the sum of a squared kernel that may be cut off."""
 
 
 def squared_kernels(
@@ -71,14 +72,14 @@ def squared_sums(filters: NDArray[np.float64], side: NoiseSide) -> NDArray[np.fl
 def _squared_batches(
     filters: NDArray[np.float64], side: NoiseSide
 ) -> Iterator[tuple[NDArray[np.float64], Origin]]:
-    """Give the squared kernels whole, with their origin, some at a time."""
+    """Yield the squared kernels, not cut, with their origin, a batch at a time."""
     half_width = filters.shape[-1] // 2
     for start in range(0, len(filters), _BATCH):
-        part = slice(start, start + _BATCH)
+        batch = slice(start, start + _BATCH)
         combined, origin = convolve_stamps(
-            filters[part], (half_width, half_width), side.stamps[part], side.origin
+            filters[batch], (half_width, half_width), side.stamps[batch], side.origin
         )
-        yield (side.scale[part, np.newaxis, np.newaxis] * combined) ** 2, origin
+        yield (side.scale[batch, np.newaxis, np.newaxis] * combined) ** 2, origin
 
 
 def _cut(squares: NDArray[np.float64], origin: Origin) -> tuple[NDArray[np.float64], Origin]:
@@ -93,7 +94,7 @@ def _cut(squares: NDArray[np.float64], origin: Origin) -> tuple[NDArray[np.float
 
 
 def _support(profile: NDArray[np.float64]) -> tuple[int, int]:
-    """Return the shortest range outside which either end of a profile has less than the tail."""
+    """Return the range of a profile beyond which either end has less than the tail."""
     limit = _TAIL * max(float(profile.sum()), np.finfo(float).tiny)
     start = int(np.searchsorted(np.cumsum(profile), limit))
     stop = len(profile) - int(np.searchsorted(np.cumsum(profile[::-1]), limit))
@@ -135,7 +136,7 @@ def full_variance(
     precision : {"single", "double"}
         Of the transforms.
     bright_limit : float
-        Near larger variances than that they are in double precision all the same.
+        Tiles with a larger variance are transformed in double precision all the same.
 
     Returns
     -------

@@ -15,7 +15,7 @@ from diffdecor.core.fill import constant_filled, locally_filled
 from diffdecor.core.kernelfield import KernelField
 from diffdecor.core.noise import NoiseSide
 from diffdecor.core.parallel import cores, once
-from diffdecor.core.planes import LazyPlane, Plane, bands, constant_plane, in_pieces
+from diffdecor.core.planes import LazyPlane, Plane, bands, constant_plane, in_chunks
 from diffdecor.core.statistics import clipped_mean
 from diffdecor.core.variance import (
     full_variance,
@@ -208,7 +208,7 @@ def propagate_variance(subtraction: Subtraction, filters: FilterGrid) -> LazyPla
     config, sources = subtraction.config, list(_sources(subtraction, filters))
     double = config.precision == "double" or not single_holds(filters.power)
     if config.variance == "weighted":
-        return in_pieces(_sum([_weighted(source, filters, double=double) for source in sources]))
+        return in_chunks(_sum([_weighted(source, filters, double=double) for source in sources]))
     # What one image of many lacks is left out of its part only; all others go in one.
     alone = [[source] for source in sources if source.stacked]
     together = [source for source in sources if not source.stacked]

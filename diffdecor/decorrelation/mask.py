@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from diffdecor.core.fill import energy_kernels, incomplete_border, near_filled
 from diffdecor.core.kernelfield import KernelField
-from diffdecor.core.planes import LazyPlane, Plane, Window, pieces
+from diffdecor.core.planes import LazyPlane, Plane, Window, chunks
 from diffdecor.decorrelation.subtraction import ROLES, Subtraction
 from diffdecor.images.model import Exposure, MaskPlanes
 from diffdecor.kernels.model import Box
@@ -40,11 +40,11 @@ def unusable_pixels(subtraction: Subtraction) -> LazyPlane:
         pixels = [plane[rows] for plane in (image, *variances)]
         flags = [(mask[rows], bits) for mask, bits in masks]  # type: ignore[index]
         bad = np.zeros(pixels[0].shape, dtype=bool)
-        for part in pieces(slice(0, len(bad)), shape[1]):
+        for chunk in chunks(slice(0, len(bad)), shape[1]):
             for plane in pixels:
-                bad[part] |= ~np.isfinite(plane[part])
+                bad[chunk] |= ~np.isfinite(plane[chunk])
             for mask, bits in flags:
-                bad[part] |= (mask[part] & bits) != 0
+                bad[chunk] |= (mask[chunk] & bits) != 0
         if boxes:
             bad |= ~_covered(boxes, rows, shape[1])
         return bad

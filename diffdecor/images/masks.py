@@ -19,10 +19,9 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from diffdecor.config import MASK_PRESETS
-from diffdecor.core.planes import LazyPlane, Plane
+from diffdecor.core.planes import LazyPlane, Plane, streamed
 from diffdecor.errors import ConfigError, InputError
 from diffdecor.fits.open import Header
-from diffdecor.fits.streaming import streamed
 from diffdecor.images.mask_bits import Rules, Translation, has, translation, used
 from diffdecor.images.model import MaskPlanes
 from diffdecor.images.surveys.presets import PRESETS, REFINED

@@ -6,10 +6,10 @@ import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from diffdecor.core.planes import in_memory
 from diffdecor.errors import InputError
 from diffdecor.fits.open import Hdus, open_fits
 from diffdecor.fits.reading import Reading
-from diffdecor.fits.streaming import in_memory
 from diffdecor.images.masks import MaskSource
 from diffdecor.images.model import Exposure
 from diffdecor.images.no_data import (

@@ -14,7 +14,7 @@ from diffdecor.core.planes import Plane, bands
 from diffdecor.fits.atomic import atomic_output
 from diffdecor.fits.headers import carry_over, squared_unit, wcs_cards, without_wcs
 from diffdecor.fits.open import Hdu, Header, quiet_astropy
-from diffdecor.fits.result import ResultFile
+from diffdecor.fits.write_rows import ResultFile
 from diffdecor.images.masks import plane_cards
 from diffdecor.images.model import Exposure
 from diffdecor.images.variance import narrowed

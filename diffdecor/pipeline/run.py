@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 
-from diffdecor.core.planes import Window, copy_planes
+from diffdecor.core.planes import Window, copy_planes, in_memory
 from diffdecor.core.variance import single_holds
 from diffdecor.decorrelation.cells import CellResult
 from diffdecor.decorrelation.decorrelate import prepare, result_of
@@ -27,7 +27,6 @@ from diffdecor.errors import (
 from diffdecor.fits.atomic import atomic_output, check_output
 from diffdecor.fits.headers import squared_unit, wcs_cards
 from diffdecor.fits.open import Header, each_opened_once
-from diffdecor.fits.streaming import in_memory
 from diffdecor.images.model import Exposure
 from diffdecor.images.variance import narrowed
 from diffdecor.images.write import fitting_dtype, result_file

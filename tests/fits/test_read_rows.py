@@ -14,12 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diffdecor.core.parallel import once
-from diffdecor.core.planes import bands
+from diffdecor.core.planes import bands, in_memory, sampled, streamed
 from diffdecor.errors import InputError
 from diffdecor.fits.open import each_opened_once, image_shape, open_fits, read_pixels
 from diffdecor.fits.read_rows import stored_integers, stored_pixels
 from diffdecor.fits.reading import Reading
-from diffdecor.fits.streaming import in_memory, sampled, streamed
 from diffdecor.images.read import open_exposure
 
 SHAPE = (23, 17)

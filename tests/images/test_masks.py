@@ -8,9 +8,9 @@ from astropy.io import fits
 from hypothesis import given
 from hypothesis import strategies as st
 
+from diffdecor.core.planes import in_memory
 from diffdecor.errors import InputError
 from diffdecor.fits.read_rows import stored_integers
-from diffdecor.fits.streaming import in_memory
 from diffdecor.images.masks import plane_cards, read_mask
 from diffdecor.images.model import MaskPlanes
 from diffdecor.images.no_data import filled_pixels, flag_no_data

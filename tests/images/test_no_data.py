@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from diffdecor.core.planes import LazyPlane
-from diffdecor.fits.streaming import in_memory
+from diffdecor.core.planes import LazyPlane, in_memory
 from diffdecor.images import no_data
 from diffdecor.images.no_data import zero_border
 from diffdecor.images.read import read_exposure

@@ -5,8 +5,8 @@ import re
 import numpy as np
 import pytest
 
+from diffdecor.core.planes import in_memory
 from diffdecor.errors import ConfigError, InputError
-from diffdecor.fits.streaming import in_memory
 from diffdecor.images.noise import NoiseSource
 from diffdecor.images.read import read_exposure
 from diffdecor.images.upsampling import upsampled
