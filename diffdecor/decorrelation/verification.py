@@ -17,8 +17,8 @@ from diffdecor.decorrelation.mask import unusable_pixels
 from diffdecor.decorrelation.nodes import Window
 from diffdecor.decorrelation.rebuild import rebuilt
 from diffdecor.decorrelation.subtraction import Way
-from diffdecor.kernels.misreadings import misreadings, moved
-from diffdecor.kernels.model import BasisKernel, MatchingKernel, StampKernel
+from diffdecor.kernels.misreadings import misreadings
+from diffdecor.kernels.model import MatchingKernel, Side
 
 EXACT = 1e-3
 """Residual, in units of the noise, below which no other reading of the kernel is tried."""
@@ -139,10 +139,8 @@ def verify(
 
 def _as_configured(kernel: MatchingKernel, config: DecorrelationConfig) -> MatchingKernel:
     """Return the kernel with the side that the options name, or the usual one."""
-    if isinstance(kernel, StampKernel) and kernel.convolved is None:
-        side = "template" if config.convolved == "auto" else config.convolved
-        return replace(kernel, convolved=side)  # type: ignore[arg-type]
-    return kernel
+    side: Side = "science" if config.convolved == "science" else "template"
+    return kernel.with_usage(lambda usage: usage._replace(side=usage.side or side))
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,7 +167,7 @@ class Comparison:
     def fit(self, kernel: MatchingKernel) -> Fit:
         """Say how well a kernel rebuilds the difference."""
         model = rebuilt(kernel, self.science, self.template)
-        return self.measure(model, level=not _has_background(kernel))
+        return self.measure(model, level=not kernel.has_background)
 
     def measure(self, model: NDArray[np.float64], *, level: bool = False) -> Fit:
         """Say how well a model equals the difference; with `level`, but for its local level."""
@@ -190,7 +188,7 @@ class Comparison:
         self, kernel: MatchingKernel
     ) -> Iterator[tuple[str, NDArray[np.float64], bool]]:
         """Go through what could be wrong with the images rather than with the kernel."""
-        level = not _has_background(kernel)
+        level = not kernel.has_background
         model = rebuilt(kernel, self.science, self.template)
         yield "the difference has the other sign (template minus science)", -model, level
         exchanged = rebuilt(kernel, self.template, self.science)
@@ -202,10 +200,6 @@ class Comparison:
 
 def _rms(values: NDArray[np.float64], enough: int) -> float:
     return float(np.sqrt(np.mean(values**2))) if values.size >= enough else float("nan")
-
-
-def _has_background(kernel: MatchingKernel) -> bool:
-    return isinstance(kernel, BasisKernel) and bool(kernel.background_terms)
 
 
 def _somewhere(kernel: MatchingKernel) -> tuple[float, float]:
@@ -276,7 +270,7 @@ def _cut_out(
         return
 
     def misfit(offset: tuple[int, int]) -> float:
-        return float(np.nan_to_num(comparison.fit(moved(kernel, *offset)).worst, nan=np.inf))
+        return float(np.nan_to_num(comparison.fit(kernel.moved(*offset)).worst, nan=np.inf))
 
     best, step = (free[0] // 2, free[1] // 2), max(free) // 4 + 1
     while True:
@@ -291,7 +285,7 @@ def _cut_out(
             break
         step = -(-step // 3)
     name = f"the images are a cut-out whose first pixel was ({best[0] + 1}, {best[1] + 1}), 1-based"
-    yield name, moved(kernel, *best)
+    yield name, kernel.moved(*best)
 
 
 def verify_quickly(triple: Triple, kernel: MatchingKernel, config: DecorrelationConfig) -> Verdict:
@@ -312,7 +306,7 @@ def verify_quickly(triple: Triple, kernel: MatchingKernel, config: Decorrelation
     # Nobody asks for the variance of the difference, so it is not read.
     difference = replace(triple.difference, variance=None)
     part = replace(triple, difference=difference).cut(window)
-    return verify(part, moved(kernel, window.x0, window.y0), config, lenient=True)
+    return verify(part, kernel.moved(window.x0, window.y0), config, lenient=True)
 
 
 def _brightest(image: Plane, bad: Plane, side: int) -> Window:

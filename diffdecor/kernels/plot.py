@@ -61,7 +61,7 @@ def _draw_stamps(figure: Any, kernel: MatchingKernel) -> None:  # noqa: ANN401  
     from matplotlib.colors import SymLogNorm
 
     xs, ys = _axes(kernel, _ACROSS)
-    stamps = {(x, y): kernel.stamp(x, y) for y in ys for x in xs if _covered(kernel, x, y)}
+    stamps = {(x, y): kernel.stamp(x, y) for y in ys for x in xs if kernel.covers(x, y)}
     peak = max((float(np.abs(stamp).max()) for stamp in stamps.values()), default=0.0) or 1.0
     norm = SymLogNorm(linthresh=_LINEAR * peak, vmin=-peak, vmax=peak)
     (cx, cy), (ky, kx) = kernel.origin, kernel.shape
@@ -85,9 +85,7 @@ def _draw_sums(figure: Any, kernel: MatchingKernel) -> None:  # noqa: ANN401
     from matplotlib.patches import Rectangle
 
     xs, ys = _axes(kernel, _MAP)
-    sums = np.array(
-        [[kernel.sum(x, y) if _covered(kernel, x, y) else np.nan for x in xs] for y in ys]
-    )
+    sums = np.array([[kernel.sum(x, y) if kernel.covers(x, y) else np.nan for x in xs] for y in ys])
     panel = figure.subplots()
     xmin, xmax, ymin, ymax = extent(kernel)
     limits = (xmin - 0.5, xmax + 0.5, ymin - 0.5, ymax + 0.5)
@@ -106,7 +104,3 @@ def _axes(kernel: MatchingKernel, count: int) -> tuple[NDArray[np.float64], NDAr
     xmin, xmax, ymin, ymax = extent(kernel)
     parts = (np.arange(count) + 0.5) / count
     return xmin + (xmax - xmin) * parts, ymin + (ymax - ymin) * parts
-
-
-def _covered(kernel: MatchingKernel, x: float, y: float) -> bool:
-    return not kernel.boxes or any(box.covers(x, y) for box in kernel.boxes)

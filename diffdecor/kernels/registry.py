@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -20,7 +20,7 @@ import numpy as np
 from diffdecor.errors import ConfigError, DiffdecorError, InputError, KernelError
 from diffdecor.fits.formats import Format, Registry
 from diffdecor.fits.open import UNREADABLE, one_line, quiet_astropy
-from diffdecor.kernels.model import BasisKernel, MatchingKernel, Side, StampKernel
+from diffdecor.kernels.model import MatchingKernel, Side
 from diffdecor.kernels.refused import refuse_exposure, refuse_known
 from diffdecor.kernels.source import SLIPS, Source, open_source
 
@@ -212,14 +212,10 @@ def _format(source: Source, *, carried: bool) -> Format[KernelReader]:
 
 def _overridden(kernel: MatchingKernel, options: KernelOptions) -> MatchingKernel:
     """Apply the options that hold for every format."""
-    changes: dict[str, Any] = {
+    given: dict[str, Any] = {
+        "side": options.convolved,
         "science_scale": options.science_scale,
         "template_scale": options.template_scale,
-        "convolved" if isinstance(kernel, StampKernel) else "side": options.convolved,
     }
-    changes = {name: value for name, value in changes.items() if value is not None}
-    if isinstance(kernel, StampKernel):
-        return replace(kernel, **changes)
-    if isinstance(kernel, BasisKernel):
-        return replace(kernel, regions=tuple(replace(r, **changes) for r in kernel.regions))
-    return kernel
+    given = {name: value for name, value in given.items() if value is not None}
+    return kernel.with_usage(lambda usage: usage._replace(**given)) if given else kernel

@@ -17,7 +17,7 @@ from diffdecor.core.kernelfield import KernelField
 from diffdecor.decorrelation.filtering import Triple
 from diffdecor.decorrelation.rebuild import rebuilt
 from diffdecor.decorrelation.verification import verify, verify_quickly
-from diffdecor.kernels.misreadings import misreadings, moved, turned
+from diffdecor.kernels.misreadings import misreadings
 from diffdecor.kernels.model import BasisKernel, Box, Region, StampKernel, Term
 
 SAMPLE = Path(__file__).parents[2] / "sample_data"
@@ -102,7 +102,7 @@ def test_a_cut_out_is_found(sample):
     verdict = verify(cut, kernel, CONFIG)
     assert not verdict.belongs
     assert "(84, 41)" in verdict.cause
-    assert verify(cut, moved(kernel, 83, 40), CONFIG).fit.worst < 1e-5
+    assert verify(cut, kernel.moved(83, 40), CONFIG).fit.worst < 1e-5
 
 
 def test_unrelated_images_do_not_belong(sample):
@@ -171,7 +171,7 @@ def test_command_says_yes():
 
 def test_command_says_no_and_run_refuses(tmp_path):
     kernel = read_kernel(SAMPLE / "difference.fits")
-    flipped = turned(kernel, lambda stamps, origin: (stamps[..., ::-1, ::-1], origin))
+    flipped = kernel.turned(lambda stamps, origin: (stamps[..., ::-1, ::-1], origin))
     from diffdecor.kernels.native_write import native_hdus
 
     native_hdus(flipped).writeto(tmp_path / "flipped.fits")
