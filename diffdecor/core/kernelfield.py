@@ -13,17 +13,11 @@ from diffdecor.core.interpolate import bracket
 
 @dataclass(frozen=True, eq=False)
 class KernelField:
-    """Kernels on the nodes of a rectilinear grid, bilinear between them.
+    """Kernels ``(ny, nx, ky, kx)`` on the nodes of a rectilinear grid, bilinear between them.
 
-    Parameters
-    ----------
-    x, y : array (nx,), (ny,)
-        Rising 0-based pixel positions of the node columns and rows. One of each: a kernel that
-        does not vary. Beyond the outermost nodes the kernel stays that of the border.
-    stamps : array (ny, nx, ky, kx)
-        True-convolution kernels on the nodes.
-    origin : tuple of int
-        0-based origin ``(cx, cy)`` of the stamps. Stamps beside their origin are grown to it.
+    The 0-based pixel positions `x` and `y` of node columns and rows rise. One of each: a kernel
+    that does not vary. Beyond the outermost nodes the kernel stays that of the border. True
+    convolution; stamps that do not contain their origin ``(cx, cy)`` are grown to it.
     """
 
     x: NDArray[np.float64]

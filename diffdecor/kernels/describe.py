@@ -25,17 +25,9 @@ _WILD = 3.0
 def describe(kernel: MatchingKernel) -> dict[str, Any]:
     """Return the facts about a kernel, over a grid of 9 x 9 positions where it varies.
 
-    Parameters
-    ----------
-    kernel : MatchingKernel
-        The kernel.
-
-    Returns
-    -------
-    dict
-        Format, size ``[kx, ky]``, origin (0-based), sides, scales, sum, FWHM and centroid offset
-        (pixels; smallest, median and largest over the image), what the format tells besides, and
-        a list of ``warnings``.
+    Format, size ``[kx, ky]``, origin (0-based), sides; scales, sum, FWHM and centroid offset
+    (pixels; smallest, median and largest over the image); what it is made of; and a list of
+    ``warnings``.
     """
     places = _positions(kernel)
     stamps = [kernel.stamp(x, y) for x, y in places]
@@ -63,18 +55,7 @@ def describe(kernel: MatchingKernel) -> dict[str, Any]:
 
 
 def oddities(kernel: MatchingKernel) -> list[str]:
-    """Return what is odd about a kernel, over the same positions as `describe`.
-
-    Parameters
-    ----------
-    kernel : MatchingKernel
-        The kernel.
-
-    Returns
-    -------
-    list of str
-        One line each; empty for a kernel that looks as usual.
-    """
+    """Return what is odd about a kernel, over the same positions as `describe`, one line each."""
     places = _positions(kernel)
     stamps = np.array([kernel.stamp(x, y) for x, y in places])
     found = [
@@ -164,17 +145,9 @@ def _odd_corners(
 
 
 def extent(kernel: MatchingKernel) -> tuple[float, float, float, float]:
-    """Return the pixels over which a kernel is worth looking at.
+    """Return the pixels over which a kernel is worth looking at: xmin, xmax, ymin, ymax.
 
-    Parameters
-    ----------
-    kernel : MatchingKernel
-        The kernel.
-
-    Returns
-    -------
-    xmin, xmax, ymin, ymax : float
-        0-based and inclusive: all regions, else the image, else the positions of the stamps.
+    0-based and inclusive: all regions, else the image, else the positions of the stamps.
     """
     boxes = kernel.boxes
     if boxes:

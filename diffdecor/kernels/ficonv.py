@@ -39,25 +39,10 @@ class FiconvReader:
 
     @staticmethod
     def read(source: Source, options: KernelOptions) -> BasisKernel:
-        """Read the list.
+        """Read the list: one region.
 
-        Parameters
-        ----------
-        source : Source
-            The text, and the difference for the size of the image.
-        options : KernelOptions
-            The convolved side, should it not be the template.
-
-        Returns
-        -------
-        BasisKernel
-            One region: the image, or where no difference tells its size the pixels on which the
-            polynomials of the list run from -1 to 1.
-
-        Raises
-        ------
-        KernelError
-            If a line cannot be understood, or if something is missing.
+        It is the image, or where no difference gives its size the pixels on which the polynomials
+        of the list run from -1 to 1.
         """
         (listing,) = source.hdus
         parser = Parser(source.name, listing.lines)

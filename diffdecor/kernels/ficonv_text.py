@@ -21,19 +21,7 @@ _ASSIGNMENT = re.compile(r"(#?\s*\w+)\s*=\s*(.*)")
 
 @dataclass(frozen=True)
 class Block:
-    """The lines from ``[name]`` to ``[end]``.
-
-    Parameters
-    ----------
-    parser : Parser
-        Knows the file.
-    name : str
-        Between the brackets.
-    line : int
-        Number of its first line, from 1.
-    values : dict of str to (int, str)
-        Line number and text of every key.
-    """
+    """The lines from ``[name]``, which is line `line` of the file, to ``[end]``."""
 
     parser: Parser
     name: str
@@ -75,20 +63,7 @@ class Block:
 
 
 class Parser:
-    """A kernel list, cut into its blocks.
-
-    Parameters
-    ----------
-    name : str
-        The file, for messages.
-    lines : sequence of str
-        Its lines.
-
-    Raises
-    ------
-    KernelError
-        If a line is not understood; the message has its number.
-    """
+    """A kernel list, cut into its blocks; a line that is not understood is an error."""
 
     def __init__(self, name: str, lines: Sequence[str]) -> None:
         self._name = name

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diffdecor.errors import KernelError
+from diffdecor.fits.formats import column_names
 from diffdecor.kernels.hotpants_basis import BasisModel, basis_images, read_model
 from diffdecor.kernels.hotpants_layout import Layout, parse_command, region_layout
 from diffdecor.kernels.model import BasisKernel, Blocks, Box, Region, Side
@@ -38,25 +39,9 @@ class HotpantsReader:
 
     @staticmethod
     def read(source: Source, options: KernelOptions) -> BasisKernel:
-        """Read the kernel of every region.
+        """Read the kernel of every region that has a solution; later ones count where they overlap.
 
-        Parameters
-        ----------
-        source : Source
-            Kernel file or difference. A difference without a table of its own names the file of
-            the kernel in KERFILE.
-        options : KernelOptions
-            The side, and what the buffer of several regions depends on where DIFFCMD is missing.
-
-        Returns
-        -------
-        BasisKernel
-            One region for every region with a solution; the later one counts where they overlap.
-
-        Raises
-        ------
-        KernelError
-            If a card or column is missing or wrong, or the basis was external (``-pca``).
+        A difference without a table of its own names the file of the kernel in KERFILE.
         """
         table = _solution_table(source)
         if table is not None:
@@ -78,10 +63,8 @@ class HotpantsReader:
 
 def _columns(hdu: Any) -> dict[int, str]:  # noqa: ANN401  astropy has no types
     """Return the names of the Region columns of a table by their number."""
-    if hdu.is_image:
-        return {}
-    names = (str(name).strip() for name in hdu.header["TTYPE*"].values())
-    return {int(match[1]): match[0] for name in names if (match := _COLUMN.fullmatch(name))}
+    found = filter(None, map(_COLUMN.fullmatch, column_names(hdu)))
+    return {int(match[1]): match[0] for match in found}
 
 
 def _solution_table(source: Source) -> Any:  # noqa: ANN401  astropy has no types

@@ -46,25 +46,7 @@ class NativeReader:
 
     @staticmethod
     def read(source: Source, options: KernelOptions) -> MatchingKernel:
-        """Read either kind of native kernel.
-
-        Parameters
-        ----------
-        source : Source
-            The opened file.
-        options : KernelOptions
-            A side that is given here goes before that of the file.
-
-        Returns
-        -------
-        BasisKernel or StampKernel
-            What was written, to the bit; positions to rounding.
-
-        Raises
-        ------
-        KernelError
-            If the version is newer than this reader, or anything is missing or contradictory.
-        """
+        """Read either kind of kernel: what was written, to the bit; positions to rounding."""
         version = source.card("DDKERN")
         if version != VERSION:
             msg = (

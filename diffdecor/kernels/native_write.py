@@ -41,23 +41,10 @@ _BLOCK_COLUMNS: tuple[tuple[str, str, Any], ...] = (
 
 
 def native_hdus(kernel: MatchingKernel) -> fits.HDUList:
-    """Convert a kernel to the native format.
+    """Convert a `BasisKernel` or `StampKernel` to HDUs in the native format.
 
-    Parameters
-    ----------
-    kernel : BasisKernel or StampKernel
-        A kernel of any origin.
-
-    Returns
-    -------
-    astropy.io.fits.HDUList
-        Ready to be written: 1-based FITS pixels, true convolution, double precision. KERTYPE is
-        BASIS or STAMPS as the kernel is. Reading it returns the same kernel.
-
-    Raises
-    ------
-    KernelError
-        If the kernel is of another kind.
+    1-based FITS pixels, true convolution, double precision. KERTYPE is BASIS or STAMPS as the
+    kernel is. Reading them returns the same kernel.
     """
     if isinstance(kernel, BasisKernel):
         hdus = [_primary(kernel, _basis_cards(kernel)), *_basis_hdus(kernel)]

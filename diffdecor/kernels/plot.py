@@ -20,23 +20,10 @@ _LINEAR = 0.01  # share of the peak below which the colour scale is linear
 
 
 def plot_kernel(kernel: MatchingKernel) -> bytes:
-    """Draw a kernel at 3 x 3 positions, and its sum over the image.
+    """Return a PNG file of a kernel at 3 x 3 positions, and of its sum over the image.
 
-    Parameters
-    ----------
-    kernel : MatchingKernel
-        The kernel.
-
-    Returns
-    -------
-    bytes
-        A PNG file. All stamps share one colour scale, symmetric about 0 and logarithmic except
-        near it. Where there is no kernel the place is empty.
-
-    Raises
-    ------
-    ConfigError
-        If matplotlib is not installed.
+    All stamps share one colour scale, symmetric about 0 and logarithmic except near it. Where there
+    is no kernel the place is empty.
     """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from diffdecor.errors import KernelError
+from diffdecor.fits.formats import column_names
 from diffdecor.fits.open import image_shape
 from diffdecor.kernels.source import Source
 from diffdecor.kernels.textfile import TextFile
@@ -17,17 +18,9 @@ _OF_THE_SKY = ("CTYPE1", "EXPTIME", "MJD-OBS", "DATE-OBS", "CRVAL1", "FILTER", "
 
 
 def refuse_known(source: Source) -> None:
-    """Refuse what is no matching kernel, and say what it is and what to give instead.
+    """Refuse what is not a matching kernel, and say what it is and what to give instead.
 
-    Parameters
-    ----------
-    source : Source
-        An opened file that no format claims, other than those for want of a better one.
-
-    Raises
-    ------
-    KernelError
-        If the file is one of these.
+    Called for files that only fallbacks claim, or no format.
     """
     for is_one, answer in _KNOWN:
         if is_one(source.candidates):
@@ -38,16 +31,8 @@ def refuse_known(source: Source) -> None:
 def refuse_exposure(source: Source) -> None:
     """Refuse a whole exposure, whose image would pass for a stamp.
 
-    Parameters
-    ----------
-    source : Source
-        An opened file that no format claims, other than those for want of a better one.
-
-    Raises
-    ------
-    KernelError
-        If its first image is large and knows where or when it was taken, unless the user named
-        the HDU.
+    Its first image is large and its header says where or when it was taken. An HDU that the user
+    named is not refused.
     """
     if source.selected is None and _is_exposure(source.hdus):
         msg = (
@@ -64,7 +49,7 @@ def _is_text(hdus: Hdus) -> bool:
 def _is_psfex(hdus: Hdus) -> bool:
     """Say whether there is a model that PSFEx wrote."""
     tables = [hdu for hdu in hdus if not hdu.is_image]
-    return any(hdu.name == "PSF_DATA" or "PSF_MASK" in _columns(hdu) for hdu in tables)
+    return any(hdu.name == "PSF_DATA" or "PSF_MASK" in column_names(hdu) for hdu in tables)
 
 
 def _is_zogy(hdus: Hdus) -> bool:
@@ -81,10 +66,6 @@ def _is_sfft_difference(hdus: Hdus) -> bool:
 
 def _is_our_output(hdus: Hdus) -> bool:
     return any(hdu.name in {"PSI", "PSIPOS"} for hdu in hdus)
-
-
-def _columns(hdu: Any) -> list[str]:  # noqa: ANN401  astropy has no types
-    return [str(name).strip().upper() for name in hdu.header["TTYPE*"].values()]
 
 
 def _is_exposure(hdus: Hdus) -> bool:

@@ -1,6 +1,6 @@
 """Recognise the format of a PSF file, and read it: `read_psf`.
 
-A format is a reader registered under a name. Its module is imported when the first PSF is read.
+A format is a reader registered under a name. Its module is imported when a file may be its own.
 """
 
 from __future__ import annotations
@@ -40,7 +40,11 @@ class PsfReader(Protocol):
 
 _registry: Registry[PsfReader] = Registry(
     thing="PSF",
-    modules=tuple(f"diffdecor.psfs.{name}" for name in ("stamp", "psfex", "lsst")),
+    modules={
+        "diffdecor.psfs.stamp": (),
+        "diffdecor.psfs.psfex": ("TFIELDS",),
+        "diffdecor.psfs.lsst": ("EXTTYPE",),
+    },
 )
 _OF_PIFF = {"PSF_MODEL", "PSF_INTERP", "PSF_STARS"}
 register = _registry.register
@@ -78,24 +82,9 @@ def read_psf(path: str | Path) -> PointSpreadFunction:
 
 
 def carried_psf(hdus: Hdus, name: str) -> PointSpreadFunction | None:
-    """Read the point-spread function that an image carries along.
+    """Read the point-spread function that an image carries along, from its open file.
 
-    Parameters
-    ----------
-    hdus : astropy.io.fits.HDUList
-        All HDUs of the image's file, still open.
-    name : str
-        The file, for messages.
-
-    Returns
-    -------
-    PointSpreadFunction or None
-        None if no format claims the file; any plain image in it is the image, not a PSF.
-
-    Raises
-    ------
-    InputError
-        If the PSF cannot be used.
+    None if no format claims the file: a plain image in it is the image, not a PSF.
     """
     known = _registry.claim(list(hdus), name)
     return None if known is None else _read(known, hdus, None, name)

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from diffdecor.core.interpolate import Stamps
 from diffdecor.core.resample import rendered
 from diffdecor.errors import InputError
+from diffdecor.fits.formats import LARGEST_SIDE
 from diffdecor.fits.open import Hdu, Hdus, image_shape, read_pixels
 from diffdecor.psfs.model import PointSpreadFunction, StampPsf
 from diffdecor.psfs.registry import register
-from diffdecor.psfs.sampling import LARGEST_SIDE, center_of, grid_positions, sampling_of
+from diffdecor.psfs.sampling import center_of, grid_positions, sampling_of
 
 PSF_HDU = "PSF"
 POSITIONS_HDU = "PSFPOS"

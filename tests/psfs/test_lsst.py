@@ -125,7 +125,7 @@ def test_an_exposure_without_a_psf(tmp_path, extension):
 def test_an_exposure_goes_on_without_a_psf_that_cannot_be_read(write, caplog):
     exposure = read_exposure(write({1: ("PiffPsf", {"bytes": 1.0})}, psf=1))
     assert exposure.psf is None
-    assert "PiffPsf 1 is no PSF that can be read here: it is a Python pickle" in caplog.text
+    assert "PiffPsf 1 is not a PSF that can be read here: it is a Python pickle" in caplog.text
     assert "going on without it" in caplog.text
 
 

@@ -171,7 +171,7 @@ def test_formats_are_listed_and_names_are_taken_once():
 
 
 def test_two_claimants_are_an_error():
-    registry = Registry(thing="PSF", modules=())
+    registry = Registry(thing="PSF", modules={})
 
     class Greedy:
         def identify(self, hdus):
