@@ -16,8 +16,8 @@ from diffdecor.core.fourier import Origin
 
 Method = Literal["lanczos4", "spline", "integrate"]
 
+#: Of a pixel: a sampling step in a header is a rounded number.
 _ROUNDING = 1e-6
-"""Of a pixel: a sampling step in a header is a rounded number."""
 
 
 def rendered(

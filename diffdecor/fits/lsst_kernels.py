@@ -19,6 +19,8 @@ KERNELS = (*FIXED, "LinearCombinationKernel")
 Family = Literal["POLY", "CHEB1"]
 _FAMILIES: dict[str, Family] = {"PolynomialFunction2D": "POLY", "Chebyshev1Function2D": "CHEB1"}
 
+_CONSTANT = (Term("POLY", 0, 0),)
+
 
 class Scaling(TypedDict):
     """Scaling of 0-based array positions: ``u = (x - x0) / xs``, ``v = (y - y0) / ys``."""
@@ -49,7 +51,7 @@ class StoredKernel:
 
     images: NDArray[np.float64]
     center: tuple[int, int]
-    terms: tuple[Term, ...] = (Term("POLY", 0, 0),)
+    terms: tuple[Term, ...] = _CONSTANT
     coefficients: NDArray[np.float64]
     domain: Domain | None = None
 
@@ -92,17 +94,13 @@ def stored_kernel(record: Record) -> StoredKernel:
         functions = record.parts("spatialfunctions")
         terms, coefficients, domain = _functions(record, functions)
     else:
-        terms, coefficients, domain = _constant(), record.numbers("amplitudes")[:, np.newaxis], None
+        terms, coefficients, domain = _CONSTANT, record.numbers("amplitudes")[:, np.newaxis], None
     if len(coefficients) != len(images):
         found = f"{len(images)} components but {len(coefficients)} functions or amplitudes"
         record.archive.refuse(found)
     return StoredKernel(
         images=images, center=center, terms=terms, coefficients=coefficients, domain=domain
     )
-
-
-def _constant() -> tuple[Term, ...]:
-    return (Term("POLY", 0, 0),)
 
 
 def _component(record: Record, part: Record) -> tuple[NDArray[np.float64], tuple[int, int]]:
@@ -161,8 +159,8 @@ def _degree(function: Record, coefficients: NDArray[np.float64]) -> int:
     degree = (isqrt(8 * len(coefficients) + 1) - 3) // 2
     if (degree + 1) * (degree + 2) != 2 * len(coefficients) or degree < 0:
         function.archive.refuse(
-            f"{len(coefficients)} coefficients of {function.kind} {function.number} are no "
-            "polynomial of two variables"
+            f"{len(coefficients)} coefficients of {function.kind} {function.number} are not "
+            "those of a polynomial of two variables"
         )
     return degree
 

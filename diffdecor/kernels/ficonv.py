@@ -109,7 +109,7 @@ def _n_terms(order: int) -> int:
 
 
 def _order_of(coefficients: NDArray[np.float64]) -> int:
-    """Return the order of a polynomial with so many coefficients; -1 where there are none."""
+    """Return the order of the polynomial of this number of coefficients; -1 without any."""
     orders = range(-1, HIGHEST_ORDER + 1)
     return next(order for order in orders if _n_terms(order) == len(coefficients))
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from diffdecor.errors import KernelError
 
+#: Key of the basis image, which is in commented lines.
 IMAGE = "#image"
-"""Key of the basis image, which is in commented lines."""
 
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _HEAD = re.compile(r"\[(\w+)\]\s*(?:#.*)?")
@@ -45,7 +45,7 @@ class Block:
             self.refuse(key, f"expected {count} numbers, found {len(words)}")
         for word in words:
             if not _NUMBER.fullmatch(word) or not np.isfinite(float(word)):
-                self.refuse(key, f"{word[:40]!r} is no number")
+                self.refuse(key, f"{word[:40]!r} is not a number")
         return [float(word) for word in words]
 
     def whole(self, key: str, least: int, most: int) -> int:
@@ -101,7 +101,7 @@ class Parser:
         if is_comment and (found is None or block is None):
             return
         if found is None or block is None:
-            where = "no 'key = value'" if found is None else "outside of every block"
+            where = "not 'key = value'" if found is None else "outside of every block"
             self.refuse(number, f"{line[:40]!r} is {where}")
         key = found[1].replace(" ", "")
         if is_comment and key != IMAGE:

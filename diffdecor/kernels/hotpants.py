@@ -80,7 +80,7 @@ def _solution_table(source: Source) -> Any:  # noqa: ANN401  astropy has no type
 
 
 def _kernel_file(source: Source, kerfile: str) -> Path:
-    """Find the file named by KERFILE: as written, or beside the difference if both were moved."""
+    """Find the file named by KERFILE: as written, or next to the difference if both were moved."""
     folder = source.path.parent
     candidates = (folder / kerfile, folder / Path(kerfile).name)
     for candidate in candidates:
@@ -145,7 +145,7 @@ def _box(source: Source, number: int) -> Box | None:
     limits = [int(limit) - 1 for limit in match.groups()] if match else [0, -1, 0, -1]
     box = Box(*limits)
     if box.xmin > box.xmax or box.ymin > box.ymax or min(limits) < 0:
-        msg = f"{source.name}: {keyword} = {text!r} is no region [x1:x2,y1:y2]; correct the card"
+        msg = f"{source.name}: {keyword} = {text!r} is not a region [x1:x2,y1:y2]; correct the card"
         raise KernelError(msg)
     return box
 
@@ -166,11 +166,11 @@ def _region(
     if not np.isfinite(solution[1:]).all():
         msg = (
             f"{source.name}: a coefficient of region {number} is NaN or infinite; make the kernel "
-            "anew"
+            "again"
         )
         raise KernelError(msg)
     if kernel_sum == 0:
-        msg = f"{source.name}: the kernel of region {number} sums to zero; make it anew"
+        msg = f"{source.name}: the kernel of region {number} sums to zero; make it again"
         raise KernelError(msg)
     scale = 1.0 / kernel_sum if _is_normalised(source, side, options) else 1.0
     n_basis, n_terms = model.n_basis, len(model.terms)

@@ -46,7 +46,7 @@ def read_model(name: str, header: fits.Header) -> BasisModel:
         sigma = header.get(f"SGAUSS{k}")
         if not isinstance(sigma, (int, float)) or not sigma > 0:
             msg = (
-                f"{name}: SGAUSS{k} = {sigma!r} is no width of a Gaussian (made with -pca?);"
+                f"{name}: SGAUSS{k} = {sigma!r} is not the width of a Gaussian (made with -pca?);"
                 " only Gaussian bases can be read"
             )
             raise KernelError(msg)
@@ -67,7 +67,7 @@ def _whole(name: str, header: fits.Header, keyword: str, least: int) -> int:
     if type(value) is int and least <= value <= (LARGEST_SIDE if keyword == "FWKERN" else _MOST):
         return value
     found = "is missing" if value is None else f"= {value!r} is impossible"
-    msg = f"{name}: {keyword} {found} in the HOTPANTS kernel table; make the kernel anew"
+    msg = f"{name}: {keyword} {found} in the HOTPANTS kernel table; make the kernel again"
     raise KernelError(msg)
 
 

@@ -38,7 +38,7 @@ __all__ = [
 #: Turns stamps ``(..., ky, kx)`` and their origin ``(cx, cy)``: a flip, a transposition.
 Turn = Callable[["NDArray[np.float64]", Origin], tuple["NDArray[np.float64]", Origin]]
 
-_NOT_FINITE = "a kernel pixel or coefficient is NaN or infinite; make the kernel anew"
+_NOT_FINITE = "a kernel pixel or coefficient is NaN or infinite; make the kernel again"
 
 
 def _require(holds: object, name: str, problem: str) -> None:
@@ -179,7 +179,7 @@ class BasisKernel:
         numbers = (region.x0, region.y0, *scales, *region.background)
         _require(np.isfinite(region.coefficients).all(), self.name, _NOT_FINITE)
         _require(np.isfinite(numbers).all(), self.name, _NOT_FINITE)
-        _require(all(scales), self.name, "a scale is zero; make the kernel anew")
+        _require(all(scales), self.name, "a scale is zero; make the kernel again")
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -330,7 +330,7 @@ class StampKernel(Stamps):
         finite = np.isfinite(self.stamps).all() and np.isfinite(self.positions).all()
         _require(finite, self.name, _NOT_FINITE)
         scales = (self.science_scale, self.template_scale)
-        problem = "a scale is zero or not finite; make the kernel anew"
+        problem = "a scale is zero or not finite; make the kernel again"
         _require(all(scales) and np.isfinite(scales).all(), self.name, problem)
 
     @property

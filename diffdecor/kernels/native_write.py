@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 VERSION = 1
-UNKNOWN = "unknown"  # in place of a side that no file has told
+UNKNOWN = "unknown"  # in place of a side that no file gives
 
 # Tables: column, FITS format, value in the given object.
 _REGION_COLUMNS: tuple[tuple[str, str, Any], ...] = (

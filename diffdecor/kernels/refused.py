@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from diffdecor.errors import KernelError
@@ -22,10 +22,57 @@ def refuse_known(source: Source) -> None:
 
     Called for files that only fallbacks claim, or no format.
     """
-    for is_one, answer in _KNOWN:
-        if is_one(source.candidates):
+    for is_one, answer in _known(source.candidates):
+        if is_one:
             msg = f"{source.name}: {answer}"
             raise KernelError(msg)
+
+
+def _known(hdus: Hdus) -> Iterator[tuple[bool, str]]:
+    """Go through the kinds of file that are known: whether this is one, and what to say."""
+    yield (
+        any(isinstance(hdu, TextFile) for hdu in hdus),
+        (
+            "a text file, not a readable FITS file and not a kernel list of ficonv (with [kernel] "
+            "blocks); these are the text files that are understood"
+        ),
+    )
+    tables = [hdu for hdu in hdus if not hdu.is_image]
+    yield (
+        any(hdu.name == "PSF_DATA" or "PSF_MASK" in column_names(hdu) for hdu in tables),
+        (
+            "the PSF of an image, made by PSFEx, not a matching kernel; give it as --science-psf "
+            "or --template-psf, and here the file of the kernel"
+        ),
+    )
+    yield (
+        any(card in hdu.header for hdu in hdus for card in ("Z-P", "Z-V")),
+        (
+            "made by ZOGY, which uses no matching kernel: the noise of its difference is white by "
+            "construction, so that there is nothing to decorrelate"
+        ),
+    )
+    yield (
+        any(str(hdu.header.get("KTYPE", "")).strip() == "BASIS" for hdu in hdus),
+        (
+            "basis images with coefficients (KTYPE = 'BASIS'), but no rule of where and in what "
+            "order they hold; write a table of the columns X, Y (1-based pixels) and STAMP"
+        ),
+    )
+    yield (
+        any("CONVD" in hdu.header and "KERHW" in hdu.header for hdu in hdus),
+        (
+            "a difference by SFFT, whose kernel is in a file of its own: give that file (the "
+            "solution) as the kernel, and this one as the difference"
+        ),
+    )
+    yield (
+        any(hdu.name in {"PSI", "PSIPOS"} for hdu in hdus),
+        (
+            "PSI is the filter that diffdecor has applied, not the matching kernel; give the "
+            "kernel of the difference as it was before"
+        ),
+    )
 
 
 def refuse_exposure(source: Source) -> None:
@@ -42,32 +89,6 @@ def refuse_exposure(source: Source) -> None:
         raise KernelError(msg)
 
 
-def _is_text(hdus: Hdus) -> bool:
-    return any(isinstance(hdu, TextFile) for hdu in hdus)
-
-
-def _is_psfex(hdus: Hdus) -> bool:
-    """Say whether there is a model that PSFEx wrote."""
-    tables = [hdu for hdu in hdus if not hdu.is_image]
-    return any(hdu.name == "PSF_DATA" or "PSF_MASK" in column_names(hdu) for hdu in tables)
-
-
-def _is_zogy(hdus: Hdus) -> bool:
-    return any(card in hdu.header for hdu in hdus for card in ("Z-P", "Z-V"))
-
-
-def _is_basis_without_rule(hdus: Hdus) -> bool:
-    return any(str(hdu.header.get("KTYPE", "")).strip() == "BASIS" for hdu in hdus)
-
-
-def _is_sfft_difference(hdus: Hdus) -> bool:
-    return any("CONVD" in hdu.header and "KERHW" in hdu.header for hdu in hdus)
-
-
-def _is_our_output(hdus: Hdus) -> bool:
-    return any(hdu.name in {"PSI", "PSIPOS"} for hdu in hdus)
-
-
 def _is_exposure(hdus: Hdus) -> bool:
     """Say whether the first image is too large for a kernel and knows where and when it was."""
     image = next((hdu for hdu in hdus if image_shape(hdu)), None)
@@ -75,49 +96,3 @@ def _is_exposure(hdus: Hdus) -> bool:
         return False
     headers = (hdus[0].header, image.header)
     return any(card in header for header in headers for card in _OF_THE_SKY)
-
-
-_KNOWN: tuple[tuple[Callable[[Hdus], bool], str], ...] = (
-    (
-        _is_text,
-        (
-            "a text file, not a readable FITS file and not a kernel list of ficonv (with [kernel] "
-            "blocks); these are the text files that are understood"
-        ),
-    ),
-    (
-        _is_psfex,
-        (
-            "the PSF of an image, made by PSFEx, not a matching kernel; give it as --science-psf "
-            "or --template-psf, and here the file of the kernel"
-        ),
-    ),
-    (
-        _is_zogy,
-        (
-            "made by ZOGY, which uses no matching kernel: the noise of its difference is white by "
-            "construction, so that there is nothing to decorrelate"
-        ),
-    ),
-    (
-        _is_basis_without_rule,
-        (
-            "basis images with coefficients (KTYPE = 'BASIS'), but no rule of where and in what "
-            "order they hold; write a table of the columns X, Y (1-based pixels) and STAMP"
-        ),
-    ),
-    (
-        _is_sfft_difference,
-        (
-            "a difference by SFFT, whose kernel is in a file of its own: give that file (the "
-            "solution) as the kernel, and this one as the difference"
-        ),
-    ),
-    (
-        _is_our_output,
-        (
-            "PSI is the filter that diffdecor has applied, not the matching kernel; give the "
-            "kernel of the difference as it was before"
-        ),
-    ),
-)

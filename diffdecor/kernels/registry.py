@@ -17,12 +17,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from diffdecor.errors import ConfigError, DiffdecorError, InputError, KernelError
-from diffdecor.fits.formats import Format, Registry
-from diffdecor.fits.open import UNREADABLE, one_line, quiet_astropy
+from diffdecor.errors import ConfigError, KernelError
+from diffdecor.fits.formats import Format, Registry, damage_named
+from diffdecor.fits.open import one_line
 from diffdecor.kernels.model import MatchingKernel, Side
 from diffdecor.kernels.refused import refuse_exposure, refuse_known
-from diffdecor.kernels.source import SLIPS, Source, open_source
+from diffdecor.kernels.source import Source, open_source
 
 logger = logging.getLogger(__name__)
 
@@ -190,17 +190,10 @@ def read_kernel(
 
 
 def _read(source: Source, options: KernelOptions, *, carried: bool) -> MatchingKernel:
-    """Read an opened file, with everything that goes wrong inside astropy named."""
+    """Read an opened file."""
     known = _format(source, carried=carried)
-    try:
-        with quiet_astropy(source.name):
-            return known.reader.read(source, options)
-    except DiffdecorError:
-        raise
-    except (*UNREADABLE, *SLIPS) as error:
-        problem = f"damaged {known.name} kernel ({one_line(error)})"
-        msg = f"{source.name}: {problem}; fetch or make it again"
-        raise InputError(msg) from error
+    with damage_named(source.name, f"{known.name} kernel"):
+        return known.reader.read(source, options)
 
 
 def _format(source: Source, *, carried: bool) -> Format[KernelReader]:

@@ -127,7 +127,7 @@ def _check_difference(source: Source, header: Any) -> None:  # noqa: ANN401
 
 
 def _side(source: Source, options: KernelOptions) -> Side | None:
-    """Return the convolved side; None only where there is no difference that could tell it."""
+    """Return the convolved side; None only where there is no difference that could give it."""
     if options.convolved:
         return options.convolved
     value = source.card("CONVD")

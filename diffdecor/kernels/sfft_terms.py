@@ -81,7 +81,9 @@ def _terms(
     order = whole(name, header, order_card, 0)
     degree = whole(name, header, f"{letter}SPDEG", 0) if f"{letter}SPDEG" in header else order
     if degree != order or order > HIGHEST_ORDER:
-        msg = f"{name}: {order_card} = {order}, {letter}SPDEG = {degree} cannot be; solve again"
+        msg = (
+            f"{name}: {order_card} = {order}, {letter}SPDEG = {degree} are impossible; solve again"
+        )
         raise KernelError(msg)
     if kind == "Polynomial":
         pairs = [(i, j) for i in range(order + 1) for j in range(order + 1 - i)]
@@ -92,7 +94,7 @@ def _terms(
     )
     in_u, in_v = (len(t) - degree - 1 for t in knots)
     if in_u * in_v > _MOST_TERMS:
-        msg = f"{name}: {in_u} x {in_v} B-splines are no solution of SFFT; solve again"
+        msg = f"{name}: {in_u} x {in_v} B-splines are not a solution of SFFT; solve again"
         raise KernelError(msg)
     pairs = [(i, j) for i in range(in_u) for j in range(in_v)]
     return tuple(Term("BSPLINE", i, j, degree, knots) for i, j in pairs)

@@ -7,7 +7,7 @@ in the primary header.
 * plain stamp: an image ``[ky, kx]``;
 * table: columns X, Y and STAMP, one row per position;
 * cube: one plane per row of a table with the columns X and Y (EXTNAME of the cube + ``POS``, or any
-  that fits), the layout of PSF and PSI in the outputs of diffdecor, which are no kernels;
+  that fits), the layout of PSF and PSI in the outputs of diffdecor, which are not kernels;
 * grid: an image ``[y node, x node, ky, kx]``; node ``n`` (from 0) is at GRIDX0 + n GRIDDX,
   GRIDY0 + n GRIDDY.
 """
@@ -157,13 +157,13 @@ def _check(name: str, stamps: NDArray[np.float64]) -> None:
     if max(stamps.shape[1:]) > LARGEST_SIDE or 0 in stamps.shape:
         problem = f"stamps of shape {stamps.shape} are not kernels; give the kernel's own HDU"
     elif not np.isfinite(stamps).all():
-        problem = "a kernel pixel is NaN or infinite; make the kernel anew"
+        problem = "a kernel pixel is NaN or infinite; make the kernel again"
     else:
         sums = stamps.sum(axis=(1, 2))
         zero = np.abs(sums) <= _ZERO_SUM * np.abs(stamps).sum(axis=(1, 2))
         if zero.any():
             which = "the kernel" if len(stamps) == 1 else f"kernel {np.argmax(zero) + 1}"
-            problem = f"{which} sums to zero, so it would remove all flux; make it anew"
+            problem = f"{which} sums to zero, so it would remove all flux; make it again"
     if problem:
         msg = f"{name}: {problem}"
         raise KernelError(msg)

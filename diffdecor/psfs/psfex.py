@@ -98,7 +98,7 @@ def _polynomial(header: Header, name: str) -> tuple[int, dict[str, float]]:
         _refuse(name, f"POLDEG1 = {degree!r}")
     cards = {key: header.get(key) for key in ("POLZERO1", "POLSCAL1", "POLZERO2", "POLSCAL2")}
     if not all(is_number(value) for value in cards.values()):
-        _refuse(name, f"{cards} are no numbers")
+        _refuse(name, f"{cards} are not all numbers")
     return degree, {
         "x0": cards["POLZERO1"] - 1.0,
         "xs": float(cards["POLSCAL1"]),

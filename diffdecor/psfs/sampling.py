@@ -65,7 +65,7 @@ def check_sampling(keyword: str, value: object, side: float, name: str) -> None:
     of the stamps in image pixels.
     """
     if not is_number(value) or not 0.01 <= float(value) <= 100:  # type: ignore[arg-type]
-        msg = f"{name}: {keyword} = {value!r} is no sampling; expected a number from 0.01 to 100"
+        msg = f"{name}: {keyword} = {value!r} is not a sampling; expected a number from 0.01 to 100"
         raise InputError(msg)
     if side > LARGEST_SIDE:
         msg = f"{name}: {side:g} pixels wide with {keyword} = {value}: an image, not a PSF"
@@ -115,7 +115,7 @@ def grid_positions(header: Header, n: int, name: str) -> NDArray[np.float64] | N
         text = str(header.get(f"DET_YX{plane}"))
         numbers = re.findall(_NUMBER, re.sub(r"np\.float\d+", "", text))
         if len(numbers) != 2:
-            msg = f"{name}: DET_YX{plane} = {text!r} is no position; expected '(y, x)'"
+            msg = f"{name}: DET_YX{plane} = {text!r} is not a position; expected '(y, x)'"
             raise InputError(msg)
         positions.append([float(numbers[1]), float(numbers[0])])
     return np.array(positions)
@@ -135,7 +135,7 @@ def _given(
     inside = all(-0.5 <= c <= n - 0.5 for c, n in zip(in_pixels, size, strict=False))
     if len(in_pixels) != 2 or not whole or not inside:
         kind = "numbers" if sampling.step != 1.0 else "whole numbers"
-        msg = f"{name}: CTRX, CTRY = {given} is no pixel; give both as 1-based {kind}"
+        msg = f"{name}: CTRX, CTRY = {given} are not a pixel; give both as 1-based {kind}"
         raise InputError(msg)
     return in_pixels[0], in_pixels[1]
 
