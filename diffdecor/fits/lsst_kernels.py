@@ -50,6 +50,7 @@ class StoredKernel:
     """
 
     images: NDArray[np.float64]
+    #: 0-based ``(cx, cy)`` of the pixel that sits on the pixel the kernel is applied to.
     center: tuple[int, int]
     terms: tuple[Term, ...] = _CONSTANT
     coefficients: NDArray[np.float64]

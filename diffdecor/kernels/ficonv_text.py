@@ -26,6 +26,7 @@ class Block:
     parser: Parser
     name: str
     line: int
+    #: Line number and text of every key.
     values: dict[str, tuple[int, str]]
 
     def has(self, key: str) -> bool:

@@ -22,6 +22,7 @@ _MOST = 50  # Gaussians, or order of a polynomial; the tool is used with up to 8
 class BasisModel:
     """What the header of a kernel table says."""
 
+    #: Degree of the polynomial and sigma (pixels) of every Gaussian.
     gaussians: tuple[tuple[int, float], ...]
     width: int
     terms: tuple[Term, ...]

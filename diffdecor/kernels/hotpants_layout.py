@@ -26,9 +26,12 @@ Command = Mapping[str, tuple[float, ...]]
 class Layout:
     """How all regions of a solution are laid out."""
 
+    #: Pixels by which a region is grown to its buffered region, and those that none leaves.
     padding: int
     limits: Box
+    #: Pixels over which the tool held the kernel constant.
     step: int
+    #: What the tool subtracted from the images beforehand.
     science_pedestal: float = 0.0
     template_pedestal: float = 0.0
 

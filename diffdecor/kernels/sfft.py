@@ -33,11 +33,13 @@ _SIDES: dict[str, Side] = {"REF": "template", "SCI": "science"}
 class Packet:
     """What the header of a solution says: sizes in pixels, and functions of position."""
 
+    #: ``(nx, ny)`` of the images; `width` and `height` are those of the kernel.
     size: tuple[int, int]
     width: int
     height: int
     kernel: tuple[Term, ...]
     background: tuple[Term, ...]
+    #: Functions of the kernel sum, where it has its own.
     scaling: tuple[Term, ...] | None
 
 

@@ -30,12 +30,12 @@ class PointSpreadFunction(Protocol):
 class StampPsf(Stamps):
     """A point-spread function known as stamps: one, or several at given positions.
 
-    Several positions are interpolated as those of all `Stamps` are.
+    Several positions are interpolated as `Stamps` says.
 
     Parameters
     ----------
     stamps : array_like (n, ny, nx) or (ny, nx)
-        Stamps in image pixels; each is normalised to unit sum, unless it has it but for rounding.
+        Stamps in image pixels; each is normalised to unit sum, unless its sum is 1 to rounding.
     positions : array_like (n, 2), optional
         0-based ``(x, y)`` of every stamp. Not needed for one stamp.
     origin : tuple of int, optional
@@ -49,7 +49,7 @@ class StampPsf(Stamps):
         If a stamp is not finite or its sum is not positive, or if stamps and positions disagree.
     """
 
-    # Whatever makes an array goes in; arrays are what it is made of.
+    # Given as anything that makes an array, kept as arrays.
     stamps: ArrayLike  # type: ignore[assignment]
     positions: ArrayLike | None = None  # type: ignore[assignment]
     origin: tuple[int, int] = (-1, -1)

@@ -59,7 +59,7 @@ def sampling_of(header: Header, shape: tuple[int, ...], name: str) -> Sampling:
 
 
 def check_sampling(keyword: str, value: object, side: float, name: str) -> None:
-    """Refuse a sampling that cannot be meant.
+    """Refuse an impossible sampling.
 
     `value` is what the card says, samples in a pixel or pixels between samples; `side` is the size
     of the stamps in image pixels.
