@@ -16,6 +16,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from diffdecor.core.convolve import Convolution, Edges, Precision
 from diffdecor.core.fourier import Origin, convolve_stamps
+from diffdecor.core.interpolate import bracket
 from diffdecor.core.kernelfield import KernelField
 from diffdecor.core.noise import NoiseSide
 from diffdecor.core.planes import LazyPlane, Plane
@@ -190,11 +191,9 @@ def _interpolate(
     """Interpolate rows of values ``(nnodes, nx)`` linearly to positions, constant beyond."""
     if len(nodes) == 1:
         return values
-    second = np.clip(np.searchsorted(nodes, positions), 1, len(nodes) - 1)
-    first = second - 1
-    share = np.clip((positions - nodes[first]) / (nodes[second] - nodes[first]), 0, 1)
+    first, second, share = bracket(nodes, positions)
     upper = share.astype(values.dtype)[:, np.newaxis]
-    mixed = values[second]
+    mixed: NDArray[Any] = values[second]
     mixed -= values[first]
     mixed *= upper
     mixed += values[first]

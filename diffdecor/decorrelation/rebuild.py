@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from diffdecor.core.convolve import convolved
 from diffdecor.core.fourier import Origin
 from diffdecor.core.kernelfield import KernelField
-from diffdecor.kernels.model import BasisKernel, Box, MatchingKernel, Region, StampKernel, Term
+from diffdecor.kernels.model import BasisKernel, Box, MatchingKernel, Region, Term
 
 #: Distance of the positions at which a kernel without a formula is evaluated, pixels.
 _SPACING = 64
@@ -45,7 +45,7 @@ def rebuild(
 
 
 def _difference(
-    scales: Region | StampKernel,
+    scales: Region,
     side: str | None,
     matched: NDArray[np.float64],
     science: NDArray[np.float64],
@@ -128,7 +128,7 @@ def _from_stamps(
 ) -> NDArray[np.float64]:
     """Rebuild with a kernel that is known by its stamps at positions."""
     ny, nx = science.shape
-    single = isinstance(kernel, StampKernel) and len(kernel.stamps) == 1
+    single = len(kernel.positions) == 1
     x, y = (
         np.zeros(1) if single else np.linspace(0, size - 1, max(2, -(-size // _SPACING)))
         for size in (nx, ny)

@@ -14,8 +14,8 @@ from diffdecor.core.whiteness import local_level
 from diffdecor.decorrelation.mask import unusable_pixels
 from diffdecor.decorrelation.rebuild import rebuild
 from diffdecor.decorrelation.subtraction import ROLES, Subtraction
-from diffdecor.kernels.misreadings import misreadings, moved
-from diffdecor.kernels.model import BasisKernel, MatchingKernel, StampKernel
+from diffdecor.kernels.misreadings import misreadings
+from diffdecor.kernels.model import MatchingKernel, Side
 
 #: Residual, in units of the noise, below which no other reading of the kernel is tried.
 EXACT = 1e-3
@@ -101,11 +101,8 @@ def verify(subtraction: Subtraction, *, lenient: bool = False) -> Verdict:
 
 def _as_configured(subtraction: Subtraction) -> MatchingKernel:
     """Return the kernel with the side that the options name, or the usual one."""
-    kernel, convolved = subtraction.kernel, subtraction.config.convolved
-    if isinstance(kernel, StampKernel) and kernel.convolved is None:
-        side = "template" if convolved == "auto" else convolved
-        return replace(kernel, convolved=side)  # type: ignore[arg-type]
-    return kernel
+    side: Side = "science" if subtraction.config.convolved == "science" else "template"
+    return subtraction.kernel.with_usage(lambda usage: usage._replace(side=usage.side or side))
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +121,7 @@ class Comparison:
     def fit(self, kernel: MatchingKernel) -> Fit:
         """Say how well a kernel rebuilds the difference."""
         model = rebuild(kernel, self.science, self.template)
-        return self.measure(model, level=not _has_background(kernel))
+        return self.measure(model, level=not kernel.has_background)
 
     def measure(self, model: NDArray[np.float64], *, level: bool = False) -> Fit:
         """Say how well a model equals the difference; with `level`, except for its local level."""
@@ -145,7 +142,7 @@ class Comparison:
         self, kernel: MatchingKernel
     ) -> Iterator[tuple[str, NDArray[np.float64], bool]]:
         """Give causes that lie in the images, not in the kernel, with what they would make of D."""
-        level = not _has_background(kernel)
+        level = not kernel.has_background
         model = rebuild(kernel, self.science, self.template)
         yield "the difference has the other sign (template minus science)", -model, level
         exchanged = rebuild(kernel, self.template, self.science)
@@ -157,10 +154,6 @@ class Comparison:
 
 def _rms(values: NDArray[np.float64], enough: int) -> float:
     return float(np.sqrt(np.mean(values**2))) if values.size >= enough else float("nan")
-
-
-def _has_background(kernel: MatchingKernel) -> bool:
-    return isinstance(kernel, BasisKernel) and bool(kernel.background_terms)
 
 
 def _somewhere(kernel: MatchingKernel) -> tuple[float, float]:
@@ -230,7 +223,7 @@ def _cut_out(
         return
 
     def misfit(offset: tuple[int, int]) -> float:
-        return float(np.nan_to_num(comparison.fit(moved(kernel, *offset)).worst, nan=np.inf))
+        return float(np.nan_to_num(comparison.fit(kernel.moved(*offset)).worst, nan=np.inf))
 
     best, step = (free[0] // 2, free[1] // 2), max(free) // 4 + 1
     while True:
@@ -245,7 +238,7 @@ def _cut_out(
             break
         step = -(-step // 3)
     name = f"the images are a cut-out whose first pixel was ({best[0] + 1}, {best[1] + 1}), 1-based"
-    yield name, moved(kernel, *best)
+    yield name, kernel.moved(*best)
 
 
 def verify_quickly(subtraction: Subtraction) -> Verdict:
@@ -258,7 +251,7 @@ def verify_quickly(subtraction: Subtraction) -> Verdict:
     part = replace(subtraction, difference=difference).with_planes(
         lambda plane: part_of(plane, window)
     )
-    return verify(replace(part, kernel=moved(kernel, window.x0, window.y0)), lenient=True)
+    return verify(replace(part, kernel=kernel.moved(window.x0, window.y0)), lenient=True)
 
 
 def _brightest(image: Plane, unusable: Plane, side: int) -> Window:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
+from diffdecor.core.interpolate import Stamps
 from diffdecor.core.planes import Plane, bands
 from diffdecor.fits.atomic import atomic_output
 from diffdecor.fits.headers import carry_over, squared_unit, wcs_cards, without_wcs
@@ -18,7 +19,7 @@ from diffdecor.fits.write_rows import ResultFile
 from diffdecor.images.masks import plane_cards
 from diffdecor.images.model import Exposure
 from diffdecor.images.variance import narrowed
-from diffdecor.psfs.stamps import Stamps, psf_stamps, stamp_hdus
+from diffdecor.psfs.stamp import psf_stamps, stamp_hdus
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 
+from diffdecor.core.interpolate import Stamps
 from diffdecor.core.planes import Window, copy_planes, in_memory
 from diffdecor.core.variance import single_holds
 from diffdecor.decorrelation.cells import CellResult
@@ -30,7 +31,6 @@ from diffdecor.fits.open import Header, each_opened_once
 from diffdecor.images.model import Exposure
 from diffdecor.images.variance import narrowed
 from diffdecor.images.write import fitting_dtype, result_file
-from diffdecor.kernels.native_write import native_hdus
 from diffdecor.kernels.registry import read_kernel
 from diffdecor.pipeline.cards import METRIC_CARDS
 from diffdecor.pipeline.inputs import Inputs, read_inputs, with_companions
@@ -44,7 +44,6 @@ from diffdecor.pipeline.job import (
     recorded_metrics,
     source_values,
 )
-from diffdecor.psfs.stamps import Stamps
 
 log = logging.getLogger(__name__)
 
@@ -279,6 +278,8 @@ def convert_kernel(
     inputs = [kernel, *filter(None, [difference])]
     check_output(output, overwrite=overwrite, inputs=inputs)
     read = read_kernel(kernel, difference)
+    from diffdecor.kernels.native_write import native_hdus  # no run needs it
+
     hdus = native_hdus(read)
     # The file it was read from may be one that the difference names.
     with atomic_output(output, overwrite=overwrite, inputs=[*inputs, read.name]) as file:

@@ -17,7 +17,7 @@ from diffdecor.core.planes import Window, part_of
 from diffdecor.decorrelation.rebuild import rebuild
 from diffdecor.decorrelation.subtraction import Subtraction
 from diffdecor.decorrelation.verification import verify, verify_quickly
-from diffdecor.kernels.misreadings import misreadings, moved, turned
+from diffdecor.kernels.misreadings import misreadings
 from diffdecor.kernels.model import BasisKernel, Box, Region, StampKernel, Term
 
 SAMPLE = Path(__file__).parents[2] / "sample_data"
@@ -98,7 +98,7 @@ def test_a_cut_out_is_found(sample):
     verdict = verify(cut)
     assert not verdict.belongs
     assert "(84, 41)" in verdict.cause
-    assert verify(replace(cut, kernel=moved(sample.kernel, 83, 40))).fit.worst < 1e-5
+    assert verify(replace(cut, kernel=sample.kernel.moved(83, 40))).fit.worst < 1e-5
 
 
 def test_unrelated_images_do_not_belong(sample):
@@ -166,7 +166,7 @@ def test_command_says_yes():
 
 def test_command_says_no_and_run_refuses(tmp_path):
     kernel = read_kernel(SAMPLE / "difference.fits")
-    flipped = turned(kernel, lambda stamps, origin: (stamps[..., ::-1, ::-1], origin))
+    flipped = kernel.turned(lambda stamps, origin: (stamps[..., ::-1, ::-1], origin))
     from diffdecor.kernels.native_write import native_hdus
 
     native_hdus(flipped).writeto(tmp_path / "flipped.fits")

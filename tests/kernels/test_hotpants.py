@@ -339,11 +339,14 @@ HURT = {
         command(lambda old: (old + " -pca 3 a.fits b.fits c.fits").replace(" ", "")),
         "made with -pca",
     ),
-    "bad REGION": (set_card(0, "REGION00", "1:360,1:360"), "REGION00 = '1:360,1:360' is no region"),
-    "REGION from 0": (set_card(0, "REGION00", "[0:359,0:359]"), "is no region"),
-    "REGION reversed": (set_card(0, "REGION00", "[360:1,1:360]"), "is no region"),
+    "bad REGION": (
+        set_card(0, "REGION00", "1:360,1:360"),
+        "REGION00 = '1:360,1:360' is not a region",
+    ),
+    "REGION from 0": (set_card(0, "REGION00", "[0:359,0:359]"), "is not a region"),
+    "REGION reversed": (set_card(0, "REGION00", "[360:1,1:360]"), "is not a region"),
     "no REGION": (drop_regions, "no REGION cards; give the difference"),
-    "unknown side": (set_card(0, "CONVOL00", "BOTH"), "CONVOL00 = 'BOTH' names no side"),
+    "unknown side": (set_card(0, "CONVOL00", "BOTH"), "CONVOL00 = 'BOTH' is not a side"),
     "unknown PHOTNORM": (set_card(0, "PHOTNORM", "x"), "PHOTNORM = 'x'"),
     "no PHOTNORM": (set_card(0, "PHOTNORM", None), "PHOTNORM = None.*give the difference"),
 }

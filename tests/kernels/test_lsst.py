@@ -273,8 +273,8 @@ CHEB = chebyshev([1, 0, 0], (0, 0), (9, 9))
 REFUSED = {
     "psf": ({1: ("KernelPsf", {"kernel": 2})}, "KernelPsf 1 is a PSF, not a matching kernel"),
     "piff": ({1: ("PiffPsf", {"n": 2.0})}, "PiffPsf 1 is a PSF"),
-    "analytic": ({1: ("AnalyticKernel", {"n": 2.0})}, "AnalyticKernel 1 is no .*KERSENSE"),
-    "unknown": ({1: ("SkyWcs", {"n": 2.0})}, "SkyWcs 1 is no matching kernel.* not know"),
+    "analytic": ({1: ("AnalyticKernel", {"n": 2.0})}, "AnalyticKernel 1 is not a .*KERSENSE"),
+    "unknown": ({1: ("SkyWcs", {"n": 2.0})}, "SkyWcs 1 is not a matching kernel.* not know"),
     "no object 1": ({2: fixed(IMAGE, (3, 2))}, "there is no object 1"),
     "cycle": ({1: combination((4, 7), (3, 2), (1,), amplitudes=(1,))}, "object 1 is a part of its"),
     "no part": ({1: combination((4, 7), (3, 2), (9,), amplitudes=(1,))}, "there is no object 9"),
@@ -284,7 +284,7 @@ REFUSED = {
             2: combination((4, 7), (3, 2), (3,), amplitudes=(1,)),
             3: fixed(IMAGE, (3, 2)),
         },
-        "LinearCombinationKernel 2 is no component",
+        "LinearCombinationKernel 2 is not a component",
     ),
     "no weights": (
         {1: combination((4, 7), (3, 2), (2,)), 2: fixed(IMAGE, (3, 2))},
@@ -308,9 +308,9 @@ REFUSED = {
         {1: combination((4, 7), (3, 2), (2,), amplitudes=(1, 2)), 2: fixed(IMAGE, (3, 2))},
         "1 components but 2 functions",
     ),
-    "function": (varying(polynomial(1), ("Spline", {"n": 1.0})), "Spline 5 is no function of posi"),
+    "function": (varying(polynomial(1), ("Spline", {"n": 1.0})), "Spline 5 is not a function of p"),
     "functions": (varying(polynomial(1, 0, 0), CHEB), "differ in class or domain"),
-    "degree": (varying(polynomial(1, 2), polynomial(1, 2)), "2 coefficients of Poly.* no polynom"),
+    "degree": (varying(polynomial(1, 2), polynomial(1, 2)), "2 coefficients of Poly.* polynom"),
     "domain": (
         varying(CHEB, chebyshev([1, 0, 0], (0, 0), (9, 0))),
         "Chebyshev1Function2D 5 has an empty",

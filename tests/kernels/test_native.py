@@ -282,7 +282,7 @@ HURT = {
     "INTERP": ("A1_stampgrid", card("INTERP", "CUBIC"), "INTERP = 'CUBIC'"),
     "size": ("D1_native", card("KERNX", 13), "contradict KERNX and KERNY"),
     "no centre": ("D1_native", lambda hdus: hdus[0].header.remove("CTRX"), "CTRX = None"),
-    "centre": ("D1_native", card("CTRY", 7.5), "CTRY = 7.5 is no whole number"),
+    "centre": ("D1_native", card("CTRY", 7.5), "CTRY = 7.5 is not a whole number"),
     "side": ("D1_native", cell("REGIONS", "CONVSIDE", "BOTH"), "CONVSIDE = 'BOTH'"),
     "side card": ("A1_stampgrid", card("CONVSIDE", "BOTH"), "CONVSIDE = 'BOTH'"),
     "scale": ("A1_stampgrid", card("SSCALE", 0.0), "SSCALE = 0.0"),

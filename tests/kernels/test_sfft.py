@@ -222,7 +222,7 @@ def changed(tmp_path, case, cards, data=None):
         ("D1", {"N0": 0}, "N0 = 0 is impossible"),
         ("D1", {"N0": True}, "N0 = True is impossible"),
         ("D1", {"DK": 2.0}, "DK = 2.0 is impossible"),
-        ("D1", {"DK": 1_000_000}, "DK = 1000000, KSPDEG = 1000000 cannot be"),
+        ("D1", {"DK": 1_000_000}, "DK = 1000000, KSPDEG = 1000000 are imp"),
         ("D1", {"KSPTYPE": "Wavelet"}, "KSPTYPE = 'Wavelet': SFFT solutions with Polynomial and B"),
         ("BS2", {"BSPTYPE": "Wavelet"}, "BSPTYPE = 'Wavelet'"),
         ("BS2", {"KSPDEG": 2}, "DK = 3, KSPDEG = 2"),

@@ -150,9 +150,9 @@ PAIRS = fits.BinTableHDU.from_columns(
         ([cube(), table(x=X[:5], y=Y[:5])], "more stamps need positions"),
         ([fits.ImageHDU(STAMPS.reshape(2, 3, 3, 5))], "give the cards GRIDX0, GRIDDX"),
         ([fits.ImageHDU(np.ones((2, 2, 2, 3, 3)))], "need positions"),
-        ([grid(GRIDDX=0)], "are no grid"),
-        ([grid(GRIDY0="low")], "are no grid"),
-        ([grid(GRIDY0=True)], "are no grid"),
+        ([grid(GRIDDX=0)], "are not a grid"),
+        ([grid(GRIDY0="low")], "are not a grid"),
+        ([grid(GRIDY0=True)], "are not a grid"),
         ([table(stamps=ZERO)], "kernel 3 sums to zero"),
         ([table(stamps=NAN)], "NaN or infinite"),
         ([table(x=X * np.nan, stamps=STAMPS)], "NaN or infinite"),
@@ -162,7 +162,7 @@ PAIRS = fits.BinTableHDU.from_columns(
         ([table(stamps=STAMPS, KERSENSE="BOTH")], "KERSENSE = 'BOTH'"),
         ([table(stamps=STAMPS, INTERP="CUBIC")], "INTERP = 'CUBIC'"),
         ([table(stamps=STAMPS, SSCALE=0.0)], "SSCALE"),
-        ([table(stamps=np.ones((1, 1, 1002)), x=[1], y=[1])], "no kernels"),
+        ([table(stamps=np.ones((1, 1, 1002)), x=[1], y=[1])], "not kernels"),
     ],
 )
 def test_refused(save, hdus, problem):

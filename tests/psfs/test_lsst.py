@@ -126,7 +126,7 @@ def test_an_exposure_without_a_psf(tmp_path, extension):
 def test_an_exposure_goes_on_without_a_psf_that_cannot_be_read(write, caplog):
     exposure = read_exposure(write({1: ("PiffPsf", {"bytes": 1.0})}, psf=1))
     assert exposure.psf is None
-    assert "PiffPsf 1 is no PSF that can be read here: it is a Python pickle" in caplog.text
+    assert "PiffPsf 1 is not a PSF that can be read here: it is a Python pickle" in caplog.text
     assert "going on without it" in caplog.text
 
 
@@ -134,10 +134,10 @@ GAUSSIAN = {"dimensions": (5, 5), "sigma": 1.0}
 REFUSED = {
     "kernel": ({1: fixed(IMAGE, (2, 1))}, "FixedKernel 1 is a kernel, not a PSF"),
     "piff": ({1: ("PiffPsf", {"n": 1.0})}, "a Python pickle, .* never opens; .*computeKernelImage"),
-    "psfex": ({1: ("PsfexPsf", {"n": 1.0})}, "PsfexPsf 1 is no PSF .* layout of its own"),
+    "psfex": ({1: ("PsfexPsf", {"n": 1.0})}, "PsfexPsf 1 is not a PSF .* layout of its own"),
     "coadd": ({1: ("CoaddPsf", {"n": 1.0})}, "made of the PSFs .* of all its input images"),
-    "unknown": ({1: ("MyPsf", {"n": 1.0})}, "MyPsf 1 is no PSF .* does not know"),
-    "analytic": ({1: KERNEL_PSF, 2: ("AnalyticKernel", {"n": 1.0})}, "no kernel of a KernelPsf"),
+    "unknown": ({1: ("MyPsf", {"n": 1.0})}, "MyPsf 1 is not a PSF .* does not know"),
+    "analytic": ({1: KERNEL_PSF, 2: ("AnalyticKernel", {"n": 1.0})}, "not a kernel of a KernelPsf"),
     "cycle": ({1: ("KernelPsf", {"kernel": 1})}, "object 1 is a part of itself"),
     "no kernel": ({1: KERNEL_PSF}, "there is no object 2"),
     "width": ({1: ("GaussianPsf", {**GAUSSIAN, "sigma": 0.0})}, "with sigma = 0"),

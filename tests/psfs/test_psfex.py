@@ -97,12 +97,12 @@ REFUSED = {
     "no degree": ({"POLDEG1": "2"}, "POLDEG1 = '2'"),
     "degree": ({"POLDEG1": 3}, "7350 samples for 10 images of 35 x 35"),
     "high": ({"POLDEG1": 10**9}, "POLDEG1 = 1000000000"),
-    "zero": ({"POLZERO1": "x"}, "are no numbers"),
+    "zero": ({"POLZERO1": "x"}, "are not all numbers"),
     "scale": ({"POLSCAL2": 0.0}, "positions cannot be scaled"),
     "axes": ({"PSFAXIS1": 70}, "7350 samples for 6 images of 70 x 35"),
     "negative": ({"PSFAXIS1": -35}, "images of -35 x 35"),
-    "step": ({"PSF_SAMP": 0.0}, r"PSF_SAMP = 0\.0 is no sampling"),
-    "words": ({"PSF_SAMP": "fine"}, "PSF_SAMP = 'fine' is no sampling"),
+    "step": ({"PSF_SAMP": 0.0}, r"PSF_SAMP = 0\.0 is not a sampling"),
+    "words": ({"PSF_SAMP": "fine"}, "PSF_SAMP = 'fine' is not a sampling"),
     "wide": ({"PSF_SAMP": 99.0}, "an image, not a PSF"),
 }  # fmt: skip
 
