@@ -10,8 +10,7 @@ from diffdecor.cli.kernel import convert, info, plot
 from diffdecor.cli.run import run
 from diffdecor.cli.verify import verify
 from diffdecor.config.options import options
-from diffdecor.pipeline.cards import METRIC_CARDS
-from diffdecor.pipeline.job import SOURCE_CARDS, VERSION_CARD
+from diffdecor.pipeline.provenance import METRIC_CARDS, SOURCE_CARDS, VERSION_CARD
 
 README = Path(__file__).parents[1] / "README.md"
 WIDTH = 100

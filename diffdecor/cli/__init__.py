@@ -41,7 +41,7 @@ def _answered() -> Iterator[None]:
     except KeyboardInterrupt:
         _fail("interrupted", 130)
     except BrokenPipeError:
-        # Who read our output has gone; nobody is left to tell.
+        # The reader of our output has gone; nobody is left to tell.
         _discard_stdout()
         raise click.exceptions.Exit(1) from None
     except MemoryError:

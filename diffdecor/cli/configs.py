@@ -1,8 +1,9 @@
-"""The options of both configs: made from their declarations, never written twice."""
+"""The options of both configs, on the command line and in TOML: made from their declarations."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -50,13 +51,10 @@ def _click_option(item: Declared, section: str) -> click.Option:
 
 def help_text(item: Declared) -> str:
     """Return the help of an option, with its unit and default."""
-    text = item.option.help
+    text, mark, default = item.option.help.partition("  [default")
     if item.option.unit:
-        text = text.rstrip(".") if text.endswith(".") and "[default" not in text else text
-        head, _, default = text.partition("  [default")
-        text = f"{head.rstrip('.')} ({item.option.unit})." + (
-            f"  [default{default}" if default else ""
-        )
+        text = f"{text.rstrip('.')} ({item.option.unit})."
+    text += mark + default
     if item.default is None or "[default" in text:
         return text
     return f"{text}  [default: {_shown(item)}]"
@@ -71,13 +69,10 @@ def _shown(item: Declared) -> str:
     return str(item.default)
 
 
-def configs(given: Mapping[str, Any], toml: str | None) -> tuple[DecorrelationConfig, FilesConfig]:
-    """Return both configs: what the command line gives, then the TOML file, then the defaults."""
-    values = {}
-    if toml is not None:
-        from diffdecor.cli.configfile import read_toml
-
-        values = read_toml(toml)
+def configs(given: Mapping[str, Any]) -> tuple[DecorrelationConfig, FilesConfig]:
+    """Return both configs: what the command line gives, then its TOML file, then the defaults."""
+    toml = given["toml"]
+    values = {} if toml is None else _read_toml(toml)
     try:
         _both(values)
     except ConfigError as error:
@@ -92,7 +87,35 @@ def _both(values: Mapping[str, Any]) -> tuple[DecorrelationConfig, FilesConfig]:
 
 def _made(config_type: type[Config], values: Mapping[str, Any]) -> Config:
     names = {item.name for item in options(config_type)}
-    return config_type(**{name: values[name] for name in names & values.keys()})
+    return config_type.of(**{name: values[name] for name in names & values.keys()})
+
+
+def _read_toml(file: str) -> dict[str, Any]:
+    """Return the options set in a TOML file, by Python name; ``_`` may stand for ``-`` in it."""
+    import tomllib
+
+    try:
+        table: Mapping[str, Any] = tomllib.loads(Path(file).read_text(encoding="utf-8"))
+    except OSError as error:
+        msg = f"{file}: cannot read the configuration: {error.strerror}"
+        raise ConfigError(msg) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        msg = f"{file}: not valid TOML: {error}"
+        raise ConfigError(msg) from error
+    values: dict[str, Any] = {}
+    for name, value in table.items():
+        if values.setdefault(name.replace("-", "_"), value) is not value:
+            msg = f"{file}: the option {name.replace('_', '-')} is set twice"
+            raise ConfigError(msg)
+    known = {item.name for kind in SECTIONS.values() for item in options(kind)}
+    for name in values:
+        if name not in known:
+            msg = (
+                f"{file}: {name.replace('_', '-')} cannot be set in a file of options; "
+                "diffdecor run --print-config shows what can"
+            )
+            raise ConfigError(msg)
+    return values
 
 
 def as_toml(*configs: object) -> str:
@@ -100,7 +123,7 @@ def as_toml(*configs: object) -> str:
     lines = []
     for config in configs:
         for item in options(type(config)):
-            value = getattr(config, item.name)
+            value = item.value_in(config)
             name = item.flag_name[2:]
             lines.append(f"# {name} =" if value is None else f"{name} = {_toml_value(value)}")
     return "\n".join(lines) + "\n"

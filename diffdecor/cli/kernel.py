@@ -4,7 +4,21 @@ from __future__ import annotations
 
 import click
 
-from diffdecor.cli.options import file_name, print_json, start_logging, verbosity_options
+from diffdecor.cli.options import (
+    file_name,
+    json_option,
+    overwrite_option,
+    print_json,
+    start_logging,
+    verbosity_options,
+)
+
+of_difference = click.option(
+    "--difference",
+    type=file_name,
+    metavar="FILE",
+    help="Difference that the kernel file belongs to (HOTPANTS, SFFT).",
+)
 
 
 @click.group()
@@ -14,13 +28,8 @@ def kernel() -> None:
 
 @kernel.command()
 @click.argument("kernel", type=file_name)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.option(
-    "--difference",
-    type=file_name,
-    metavar="FILE",
-    help="Difference that the kernel file belongs to (HOTPANTS, SFFT).",
-)
+@json_option()
+@of_difference
 @verbosity_options
 def info(*, kernel: str, as_json: bool, difference: str | None, verbose: int, quiet: bool) -> None:
     """Show format, size, side, sum and width of KERNEL, and how they vary over the image."""
@@ -51,12 +60,7 @@ def _shown(value: object) -> str:
 @click.argument("kernel", type=file_name)
 @click.argument("out", type=file_name)
 @click.option("--overwrite", is_flag=True, help="Replace OUT if it is there already.")
-@click.option(
-    "--difference",
-    type=file_name,
-    metavar="FILE",
-    help="Difference that the kernel file belongs to (HOTPANTS, SFFT).",
-)
+@of_difference
 @verbosity_options
 def convert(
     *, kernel: str, out: str, overwrite: bool, difference: str | None, verbose: int, quiet: bool
@@ -71,13 +75,8 @@ def convert(
 @kernel.command()
 @click.argument("kernel", type=file_name)
 @click.option("-o", "--output", type=file_name, required=True, metavar="FILE", help="PNG file.")
-@click.option("--overwrite", is_flag=True, help="Replace the output if it is there already.")
-@click.option(
-    "--difference",
-    type=file_name,
-    metavar="FILE",
-    help="Difference that the kernel file belongs to (HOTPANTS, SFFT).",
-)
+@overwrite_option
+@of_difference
 @verbosity_options
 def plot(
     *, kernel: str, output: str, overwrite: bool, difference: str | None, verbose: int, quiet: bool

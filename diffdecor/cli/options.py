@@ -11,6 +11,8 @@ import click
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+_TRIPLE = ("science", "template", "difference")
+
 
 def file_name(text: str) -> str:
     """Take a file name that is not empty, as an unset variable of a shell script is."""
@@ -51,18 +53,52 @@ class ConfiguredCommand(click.Command):
                 formatter.write_dl(records)
 
 
-def verbosity_options(command: Command) -> Command:
-    """Give a command ``-v`` and ``-q``, which set up logging to stderr."""
-
-    def set_up(_ctx: click.Context, _param: click.Parameter, value: int) -> int:
-        return value
-
-    command = click.option(
-        "-q", "--quiet", is_flag=True, help="Only errors on stderr.", callback=set_up
-    )(command)
-    return click.option("-v", "--verbose", count=True, help="More on stderr; twice: everything.")(
-        command
+def triple(command: Command) -> Command:
+    """Give a command the files of a subtraction: three images, and the kernel."""
+    kernel = click.option(
+        "--kernel",
+        type=file_name,
+        metavar="KERNEL",
+        help="File of the matching kernel.  [default: the difference carries it]",
     )
+    command = kernel(command)
+    for name in reversed(_TRIPLE):
+        # `--print-config` does without them.
+        image = click.argument(name, type=file_name, required=False, metavar=name.upper())
+        command = image(command)
+    return command
+
+
+def named_files(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the files that `triple` and `config_file` name, as a job calls them."""
+    if any(given[name] is None for name in _TRIPLE):
+        msg = "Missing argument: SCIENCE, TEMPLATE and DIFFERENCE are needed."
+        raise click.UsageError(msg)
+    return {name: given[name] for name in (*_TRIPLE, "kernel")} | {"configuration": given["toml"]}
+
+
+config_file = click.option(
+    "--config",
+    "toml",
+    type=file_name,
+    metavar="FILE",
+    help="TOML file with options; those of the command line win.",
+)
+overwrite_option = click.option(
+    "--overwrite", is_flag=True, help="Replace the output if it is there already."
+)
+
+
+def json_option(text: str = "Print one JSON object.") -> Callable[[Command], Command]:
+    """Give a command ``--json``."""
+    return click.option("--json", "as_json", is_flag=True, help=text)
+
+
+def verbosity_options(command: Command) -> Command:
+    """Give a command ``-v`` and ``-q``, for `start_logging`."""
+    quiet = click.option("-q", "--quiet", is_flag=True, help="Only errors on stderr.")
+    verbose = click.option("-v", "--verbose", count=True, help="More on stderr; twice: everything.")
+    return verbose(quiet(command))
 
 
 def start_logging(verbose: int, *, quiet: bool) -> None:
@@ -76,7 +112,6 @@ def start_logging(verbose: int, *, quiet: bool) -> None:
     if quiet:
         level = logging.ERROR
     handler = logging.StreamHandler()
-    handler.addFilter(_only_once())
     handler.setFormatter(logging.Formatter("diffdecor: %(levelname)s: %(message)s"))
     logger = logging.getLogger("diffdecor")
     logger.handlers[:] = [handler]
@@ -84,24 +119,11 @@ def start_logging(verbose: int, *, quiet: bool) -> None:
     logger.propagate = False
 
 
-def _only_once() -> Callable[[Any], bool]:
-    """Return a filter that lets a message through only once: files are opened several times."""
-    seen: set[str] = set()
-
-    def is_new(record: Any) -> bool:  # noqa: ANN401  a LogRecord
-        message = record.getMessage()
-        new = message not in seen
-        seen.add(message)
-        return new
-
-    return is_new
-
-
 def print_json(values: Mapping[str, Any]) -> None:
     """Print one JSON object on stdout; what is not finite becomes null."""
     import json
 
-    click.echo(json.dumps({name: _json_value(value) for name, value in values.items()}))
+    click.echo(json.dumps(_json_value(values)))
 
 
 def _json_value(value: Any) -> Any:  # noqa: ANN401

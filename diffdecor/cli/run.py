@@ -8,9 +8,14 @@ import click
 
 from diffdecor.cli.options import (
     ConfiguredCommand,
+    config_file,
     file_name,
+    json_option,
+    named_files,
+    overwrite_option,
     print_json,
     start_logging,
+    triple,
     verbosity_options,
 )
 from diffdecor.cli.process import begin_work
@@ -30,36 +35,17 @@ Examples:
 
 
 @click.command(cls=ConfiguredCommand, epilog=_EXAMPLES)
-@click.argument("science", type=file_name, required=False, metavar="SCIENCE")
-@click.argument("template", type=file_name, required=False, metavar="TEMPLATE")
-@click.argument("difference", type=file_name, required=False, metavar="DIFFERENCE")
-@click.option(
-    "--kernel",
-    type=file_name,
-    metavar="KERNEL",
-    help="File of the matching kernel.  [default: the difference carries it]",
-)
+@triple
 @click.option("-o", "--output", type=file_name, metavar="OUTPUT", help="File to write.")
-@click.option("--overwrite", is_flag=True, help="Replace the output if it is there already.")
-@click.option(
-    "--config",
-    "toml",
-    type=file_name,
-    metavar="FILE",
-    help="TOML file with options; these here win.",
-)
+@overwrite_option
+@config_file
 @click.option("--print-config", is_flag=True, help="Print the options in effect as TOML, and stop.")
-@click.option("--json", "as_json", is_flag=True, help="Print the metrics of the result as JSON.")
+@json_option("Print the metrics of the result as JSON.")
 @verbosity_options
-def run(  # noqa: PLR0913  arguments of the command line
+def run(
     *,
-    science: str | None,
-    template: str | None,
-    difference: str | None,
-    kernel: str | None,
     output: str | None,
     overwrite: bool,
-    toml: str | None,
     print_config: bool,
     as_json: bool,
     verbose: int,
@@ -73,13 +59,11 @@ def run(  # noqa: PLR0913  arguments of the command line
     """
     from diffdecor.cli.configs import as_toml, configs
 
-    decorrelation, files = configs(given, toml)
+    decorrelation, files = configs(given)
     if print_config:
         click.echo(as_toml(decorrelation, files), nl=False)
         return
-    if science is None or template is None or difference is None:
-        msg = "Missing argument: SCIENCE, TEMPLATE and DIFFERENCE are needed."
-        raise click.UsageError(msg)
+    named = named_files(given)
     if output is None:
         msg = "Missing option '-o' / '--output'."
         raise click.UsageError(msg)
@@ -90,12 +74,8 @@ def run(  # noqa: PLR0913  arguments of the command line
     begin_work()
     outcome = run_job(
         Job(
-            science=science,
-            template=template,
-            difference=difference,
-            kernel=kernel,
+            **named,
             output=output,
-            configuration=toml,
             decorrelation=decorrelation,
             files=files,
             overwrite=overwrite,

@@ -8,35 +8,27 @@ import click
 
 from diffdecor.cli.options import (
     ConfiguredCommand,
+    config_file,
+    json_option,
+    named_files,
     print_json,
     start_logging,
+    triple,
     verbosity_options,
 )
 from diffdecor.cli.process import begin_work
 
 
 @click.command(cls=ConfiguredCommand)
-@click.argument("science")
-@click.argument("template")
-@click.argument("difference")
-@click.option(
-    "--kernel",
-    metavar="KERNEL",
-    help="File of the matching kernel.  [default: the difference carries it]",
-)
-@click.option("--config", "toml", metavar="FILE", help="TOML file with options; these here win.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@triple
+@config_file
+@json_option()
 @verbosity_options
 @click.pass_context
-def verify(  # noqa: PLR0913  arguments of the command line
+def verify(
     context: click.Context,
     /,
     *,
-    science: str,
-    template: str,
-    difference: str,
-    kernel: str | None,
-    toml: str | None,
     as_json: bool,
     verbose: int,
     quiet: bool,
@@ -51,23 +43,15 @@ def verify(  # noqa: PLR0913  arguments of the command line
     start_logging(verbose, quiet=quiet)
     from diffdecor.cli.configs import configs
 
-    decorrelation, files = configs(given, toml)
+    decorrelation, files = configs(given)
+    named = named_files(given)
     from dataclasses import asdict
 
     from diffdecor.pipeline.job import Job
     from diffdecor.pipeline.run import verify_job
 
     begin_work()
-    verdict = verify_job(
-        Job(
-            science=science,
-            template=template,
-            difference=difference,
-            kernel=kernel,
-            decorrelation=decorrelation,
-            files=files,
-        )
-    )
+    verdict = verify_job(Job(**named, decorrelation=decorrelation, files=files))
     if as_json:
         print_json(asdict(verdict))
     else:

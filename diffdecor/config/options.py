@@ -1,54 +1,44 @@
 """The machinery of options: how one is declared, parsed and checked.
 
-`diffdecor.config` declares the options with it. Nothing heavy is imported here.
+The other modules of `diffdecor.config` declare the options with it. Nothing heavy is imported here.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import MISSING, Field, field, fields
+from dataclasses import field, fields
+from functools import partial
 from os import PathLike
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 from diffdecor.errors import ConfigError
 
 Config = TypeVar("Config")
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 _LEAST_MEMORY = 64 << 20
+#: A scale of one over the kernel sum at the image centre.
 INVERSE_SUM = "1/k"
-"""A scale of one over the kernel sum at the image centre."""
 
 
 class Option(NamedTuple):
-    """What is said of an option besides its name, type and default.
+    """What is said of an option besides its name, type and default."""
 
-    Parameters
-    ----------
-    help : str
-        One sentence for ``--help``, the README and the header comment.
-    keyword : str
-        FITS keyword (at most 8 characters) that records it; empty for one that leaves the result
-        as it is.
-    parse : callable
-        Makes a checked value of a text, or of a value given in Python or TOML.
-    metavar : str
-        What stands for the value in the help.
-    choices : tuple of str
-        The values allowed, if they are few.
-    flag : bool
-        A switch: no value on the command line.
-    unit : str
-        Unit of the value.
-    """
-
+    #: One sentence for ``--help``, the README and the comment of its card.
     help: str
+    #: FITS keyword that records it; empty for one that leaves the result as it is.
     keyword: str
+    #: Makes a checked value of a text, or of a value given in Python or TOML.
     parse: Callable[[Any], Any]
+    #: What stands for the value in the help.
     metavar: str = ""
+    #: The values allowed, if they are few.
     choices: tuple[str, ...] = ()
+    #: A switch: no value on the command line.
     flag: bool = False
     unit: str = ""
+    #: The option before which it is listed, where it is nested.
+    before: str = ""
 
 
 def number(value: object) -> float:
@@ -215,131 +205,58 @@ def flag(default: bool, keyword: str, **about: Any) -> Any:  # noqa: ANN401, FBT
     return option(default, switch, keyword, flag=True, **about)
 
 
-_IMAGES = {
-    "science": "the science image",
-    "template": "the template",
-    "difference": "the difference (for metrics only)",
-}
+def nested(kind: type[Checked], role: str, *, without: tuple[str, ...] = (), **texts: str) -> Any:  # noqa: ANN401
+    """Declare a field that holds the options of one image, of a dataclass with a field `role`.
 
-
-def _keyword(role: str, what: str) -> str:
-    """Return the keyword of an option that each of the three images has."""
-    return f"DD{role[0].upper()}{what}"
-
-
-def image_layout(role: str, choices: tuple[str, ...]) -> Any:  # noqa: ANN401
-    """Declare the option of the layout of an image."""
-    text = f"How the files of {_IMAGES[role].partition(' (')[0]} are laid out."
-    text += "  [default: as recognised]"
-    return choice(None, _keyword(role, "LAYOU"), choices, metavar="NAME", help=text)
-
-
-def image_noise(role: str) -> Any:  # noqa: ANN401
-    """Declare the option of the noise plane of an image."""
-    text = f"Noise plane of {_IMAGES[role]}."
-    return option(None, path, _keyword(role, "NFILE"), metavar="FILE", help=text)
-
-
-def image_noise_kind(role: str, choices: tuple[str, ...]) -> Any:  # noqa: ANN401
-    """Declare the option of what that plane holds."""
-    text = f"What the {role} noise plane holds.  [default: what its name says]"
-    return choice(None, _keyword(role, "NKIND"), choices, help=text)
-
-
-def image_mask(role: str) -> Any:  # noqa: ANN401
-    """Declare the option of the mask of an image."""
-    text = f"Mask of {_IMAGES[role].partition(' (')[0]}."
-    return option(None, path, _keyword(role, "MFILE"), metavar="FILE", help=text)
-
-
-def image_mask_preset(role: str, choices: tuple[str, ...]) -> Any:  # noqa: ANN401
-    """Declare the option of what the bits of that mask mean."""
-    text = f"What the bits of the {role} mask mean, unless it says it.  [default: --mask-preset]"
-    return choice(None, _keyword(role, "MPRES"), choices, metavar="NAME", help=text)
-
-
-def image_gain(role: str) -> Any:  # noqa: ANN401
-    """Declare the option of the gain of an image."""
-    return option(
-        None,
-        positive,
-        _keyword(role, "GAIN"),
-        metavar="G",
-        unit="electrons per image unit",
-        help=f"Gain of {_IMAGES[role]}, to make its variance from its pixels.",
-    )
-
-
-def image_read_noise(role: str) -> Any:  # noqa: ANN401
-    """Declare the option of the read noise of an image."""
-    return option(
-        None,
-        not_negative,
-        _keyword(role, "READN"),
-        metavar="R",
-        unit="electrons",
-        help=f"Read noise of {_IMAGES[role]}, with its gain.",
-    )
-
-
-def image_sky(role: str) -> Any:  # noqa: ANN401
-    """Declare the option of the level that was subtracted from an image."""
-    text = f"Sky level that was subtracted from {_IMAGES[role]}, with its gain."
-    about = {"metavar": "B", "unit": "image unit", "help": text}
-    return option(None, number, _keyword(role, "SKY"), **about)
-
-
-def image_psf(role: str) -> Any:  # noqa: ANN401
-    """Declare the option of the PSF of an image."""
-    text = f"PSF of {_IMAGES[role].partition(' (')[0]}, as it is."
-    return option(None, path, _keyword(role, "PSF"), metavar="FILE", help=text)
-
-
-def image_kernel(role: str) -> Any:  # noqa: ANN401
-    """Declare the option of the kernel that an image was convolved with beforehand."""
-    text = f"Kernel that {_IMAGES[role]} was convolved with itself, besides the matching kernel."
-    return option(None, path, _keyword(role, "KERN"), metavar="FILE", help=text)
-
-
-def image_stack(role: str) -> Any:  # noqa: ANN401
-    """Declare the option of the list of images that an image is the sum of."""
-    text = f"TOML list of the images that {_IMAGES[role]} is the weighted sum of."
-    return option(None, path, _keyword(role, "STACK"), metavar="FILE", help=text)
+    They are called ``{role}_{name}``, but those `without`; `texts` go into the help of each.
+    """
+    about = {"nested": kind, "role": role, "without": without, "texts": texts}
+    return field(default_factory=partial(kind, role=role), metadata=about)  # type: ignore[call-arg]
 
 
 class Checked:
-    """Parses and checks every field of a config when it is made."""
+    """Parses and checks every option of a dataclass when one is made."""
 
     def __post_init__(self) -> None:
         """Parse every value; one that is None stays None where that is the default."""
+        role = getattr(self, "role", "")  # of an image, whose options are called by it
         for item in options(type(self)):
+            if item.role:  # checked by its own dataclass
+                continue
             value = getattr(self, item.name)
             if value is None and item.default is None:
                 continue
             try:
                 parsed = item.option.parse(value)
             except (TypeError, ValueError, OverflowError) as error:
-                msg = f"{item.flag_name} is {value!r}: {error}"
+                name = item._replace(name=f"{role}_{item.name}") if role else item
+                msg = f"{name.flag_name} is {value!r}: {error}"
                 raise ConfigError(msg) from None
             object.__setattr__(self, item.name, parsed)
 
+    @classmethod
+    def of(cls, **values: Any) -> Self:  # noqa: ANN401
+        """Return a config of values by the names of options: flat, as on the command line."""
+        by_role: dict[str, dict[str, Any]] = {item.role: {} for item in options(cls)}
+        for item in options(cls):
+            if item.name in values:
+                by_role[item.role][item.own_name] = values.pop(item.name)
+        for image in fields(cls):  # type: ignore[arg-type]
+            if "nested" in image.metadata:
+                kind, role = image.metadata["nested"], image.metadata["role"]
+                values[image.name] = kind(role=role, **by_role[role])
+        return cls(**by_role.get("", {}), **values)
+
 
 class Declared(NamedTuple):
-    """An option as declared: the field it is, and what is said of it.
+    """An option as declared: the field it is, and what is said of it."""
 
-    Parameters
-    ----------
-    name : str
-        Name in Python and, with ``-`` for ``_``, in TOML and on the command line.
-    default : object
-        Value if it is not given.
-    option : Option
-        What else is said of it.
-    """
-
+    #: Name in Python and, with ``-`` for ``_``, in TOML and on the command line.
     name: str
     default: Any
     option: Option
+    #: The image that it belongs to, if any.
+    role: str = ""
 
     @property
     def kind(self) -> str:
@@ -355,6 +272,16 @@ class Declared(NamedTuple):
         """Name on the command line."""
         return "--" + self.name.replace("_", "-")
 
+    @property
+    def own_name(self) -> str:
+        """Name of the field that holds it."""
+        return self.name.removeprefix(f"{self.role}_") if self.role else self.name
+
+    def value_in(self, config: object) -> Any:  # noqa: ANN401
+        """Return the value that a config has for it."""
+        holder = getattr(config, self.role) if self.role else config
+        return getattr(holder, self.own_name)
+
 
 def documented(config_type: type[Config]) -> type[Config]:
     """Add the declared options to the docstring of a config, as its parameters."""
@@ -367,15 +294,37 @@ def documented(config_type: type[Config]) -> type[Config]:
 
 
 def options(config_type: type) -> tuple[Declared, ...]:
-    """Return the options declared in `config_type`, in their order."""
-    return tuple(_declared(item) for item in fields(config_type))
+    """Return the options declared in `config_type`, in their order, with those of the images."""
+    found: list[Declared] = []
+    later: list[Declared] = []
+    for item in fields(config_type):
+        if "nested" in item.metadata:
+            for one in _of_image(**item.metadata):
+                (later if one.option.before else found).append(one)
+        elif "option" in item.metadata:
+            found += [one for one in later if one.option.before == item.name]
+            found.append(Declared(item.name, item.default, item.metadata["option"]))
+    return tuple(found)
+
+
+def _of_image(
+    nested: type, role: str, without: tuple[str, ...], texts: dict[str, str]
+) -> list[Declared]:
+    """Return the options of one image."""
+    return [
+        item._replace(
+            name=f"{role}_{item.name}",
+            option=item.option._replace(
+                help=item.option.help.format(role=role, **{"use": "", **texts}),
+                keyword=f"DD{role[0].upper()}{item.option.keyword}",
+            ),
+            role=role,
+        )
+        for item in options(nested)
+        if item.name not in without
+    ]
 
 
 def recorded_options(config_type: type) -> tuple[Declared, ...]:
     """Return the options that shape the result, and so are recorded in its header."""
     return tuple(item for item in options(config_type) if item.option.keyword)
-
-
-def _declared(item: Field[Any]) -> Declared:
-    default = None if item.default is MISSING else item.default
-    return Declared(item.name, default, item.metadata["option"])

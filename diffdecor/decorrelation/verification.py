@@ -13,7 +13,7 @@ from diffdecor.core.statistics import robust_sigma
 from diffdecor.core.whiteness import local_level
 from diffdecor.decorrelation.mask import unusable_pixels
 from diffdecor.decorrelation.rebuild import rebuild
-from diffdecor.decorrelation.subtraction import ROLES, Subtraction
+from diffdecor.decorrelation.subtraction import ROLES, SCALES, Subtraction
 from diffdecor.kernels.misreadings import misreadings
 from diffdecor.kernels.model import MatchingKernel, Side
 
@@ -100,9 +100,14 @@ def verify(subtraction: Subtraction, *, lenient: bool = False) -> Verdict:
 
 
 def _as_configured(subtraction: Subtraction) -> MatchingKernel:
-    """Return the kernel with the side that the options name, or the usual one."""
-    side: Side = "science" if subtraction.config.convolved == "science" else "template"
-    return subtraction.kernel.with_usage(lambda usage: usage._replace(side=usage.side or side))
+    """Return the kernel with the side and scales that the options name, or the usual side."""
+    config = subtraction.config
+    side: Side = "science" if config.convolved == "science" else "template"
+    scales = {name: getattr(config, name) for name in SCALES}
+    given = {name: scale for name, scale in scales.items() if scale is not None}
+    return subtraction.kernel.with_usage(
+        lambda usage: usage._replace(side=usage.side or side, **given)
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,7 +202,8 @@ def _noise(subtraction: Subtraction, pixels: NDArray[np.float64]) -> NDArray[np.
     gains = np.array(subtraction.scales(x, y)) ** 2
     gains[0 if subtraction.side(x, y) == "science" else 1] *= energy
     total = np.zeros(subtraction.shape)
-    for role, exposure, gain in zip(ROLES, subtraction.exposures, gains, strict=False):
+    images = subtraction.science, subtraction.template
+    for role, exposure, gain in zip(ROLES, images, gains, strict=True):
         level = subtraction.given_level(role)
         if exposure.variance is not None:
             total += gain * _pixels(exposure.variance)

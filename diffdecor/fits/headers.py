@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 COMMENTARY = ("COMMENT", "HISTORY", "")
 
-# Cards that describe the bytes of one HDU.
+#: Cards that describe the bytes of one HDU.
 _STRUCTURE = re.compile(
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|NEXTEND|GROUPS|PCOUNT|GCOUNT|BLOCKED|END|LONGSTRN"
     r"|BZERO|BSCALE|BLANK|EXTNAME|EXTVER|EXTLEVEL|EXTTYPE|INHERIT|CHECKSUM|DATASUM|DATAMIN|DATAMAX"
@@ -28,9 +28,9 @@ _STRUCTURE = re.compile(
     r"|FZALGOR|FZQMETHD|FZQVALUE|FZDTHRSD|FZINT2F|FZTILE"
 )
 
-# Cards that are wrong once the noise of a difference is another one, or without HDUs that are not
-# carried along: gain and read noise, the asinh scale of PS1, HOTPANTS's kernel and noise metrics,
-# mask planes, afw archives and look-up distortions.
+#: Cards that are wrong once the noise of a difference has changed, or without HDUs that are not
+#: carried along: gain and read noise, the asinh scale of PS1, HOTPANTS's kernel and noise metrics,
+#: mask planes, afw archives and look-up distortions.
 _UNTRUE = re.compile(
     r"E?GAIN|RDNOISE|READNOI[S]?E?|MASKVAL|BSOFTEN|BOFFSET"
     r"|(REGION|CONVOL|KSUM|N?X2NRM|DMEANO?|DSIGE?O?|NSCALO)\d\d|NREGION|KERINFO|KERFILE"
@@ -45,7 +45,7 @@ _WCS = re.compile(
     r"|PC\d{6}|RADECSYS|EPOCH|(A|B|AP|BP)_(ORDER|DMAX|\d_\d)|WCSDIM|WAT\d_\d{3}|LTV\d|LTM\d_\d"
 )
 
-# The standard's new names of cards that it deprecates.
+#: The standard's new names of cards that it deprecates.
 _RENAMED = {"RADECSYS": "RADESYS", "EPOCH": "EQUINOX"}
 
 _BOILERPLATE = ("FITS (Flexible Image Transport System) format is", "and Astrophysics', volume 376")
@@ -83,17 +83,8 @@ def is_wcs(keyword: str) -> bool:
 def merged_header(primary: fits.Header, image: fits.Header) -> fits.Header:
     """Return the header of an image with what its file's primary header says about it.
 
-    Parameters
-    ----------
-    primary : Header
-        Of the primary HDU; its structure, and its WCS if the image has one, are left out.
-    image : Header
-        Of the image HDU; its cards win.
-
-    Returns
-    -------
-    Header
-        A new one.
+    Cards of the image win; the structure of the primary HDU, and its WCS if the image has one, are
+    left out.
     """
     merged = image.copy()
     if image is primary:
@@ -111,18 +102,8 @@ def merged_header(primary: fits.Header, image: fits.Header) -> fits.Header:
 def carry_over(header: fits.Header, drop: Collection[str] = ()) -> fits.Header:
     """Return the cards of an input that still hold for the result, anywhere in its file.
 
-    Parameters
-    ----------
-    header : Header
-        Of the input; it is not changed.
-    drop : collection of str
-        Further keywords to leave out.
-
-    Returns
-    -------
-    Header
-        Without structure, without what is no longer true, without second cards of the same
-        keyword and cards that break the standard beyond repair. The WCS is kept.
+    They are without structure, what is no longer true, further keywords to `drop`, second cards of
+    the same keyword, and cards that break the standard beyond repair. The WCS is kept.
     """
     kept = fits.Header()
     with quiet_astropy("header"):
@@ -138,18 +119,7 @@ def carry_over(header: fits.Header, drop: Collection[str] = ()) -> fits.Header:
 
 
 def wcs_cards(header: fits.Header) -> fits.Header:
-    """Return the cards of a header that make its world coordinate systems.
-
-    Parameters
-    ----------
-    header : Header
-        Of an image; it is not changed.
-
-    Returns
-    -------
-    Header
-        Main and alternate systems with their distortions, deprecated keywords renamed.
-    """
+    """Return the cards of all world coordinate systems of an image, under today's keywords."""
     found = fits.Header()
     for card in carry_over(header).cards:
         if is_wcs(card.keyword):
@@ -167,25 +137,10 @@ def without_wcs(header: fits.Header) -> fits.Header:
 
 
 def cards_to_header(values: Mapping[str, object], table: Iterable[CardRow]) -> fits.Header:
-    """Return a header of the values, in the order of the table and with its comments.
+    """Return a header of the values by keyword, in the order of the table, with its comments.
 
-    Parameters
-    ----------
-    values : mapping of str to object
-        By keyword: flags, numbers, texts, or sequences of them, which become a text with commas.
-        None and numbers that are not finite are left out: FITS has none.
-    table : iterable of CardRow
-        All keywords there are.
-
-    Returns
-    -------
-    Header
-        Of ASCII cards.
-
-    Raises
-    ------
-    KeyError
-        If a keyword is not in the table: an error of the programmer, not of the user.
+    Sequences become a text with commas. None and numbers that are not finite are left out: FITS has
+    none. A keyword that is not in the table is an error of the programmer, a KeyError.
     """
     rows = list(table)
     unknown = set(values) - {row.keyword for row in rows}

@@ -12,9 +12,8 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -26,11 +25,11 @@ from numpy.typing import NDArray
 from diffdecor.errors import InputError
 from diffdecor.fits.paths import Extension, split_extension
 from diffdecor.fits.pixels import scaling_of
-from diffdecor.fits.unpack import Identity, Unpacked, identity_of, open_unpacked
+from diffdecor.fits.unpack import Identity, Unpacked, open_unpacked
 
 logger = logging.getLogger(__name__)
 
-try:  # it is no public name
+try:  # it is not a public name
     from astropy.io.fits.hdu.compressed._compression import CfitsioException
 except ImportError:
     CfitsioException = OSError
@@ -56,72 +55,61 @@ Hdus = Any
 Header = Any
 
 
+class OpenFiles:
+    """The FITS files of a job: each is opened once, however often it is asked for.
+
+    They stay open until the block ends. A file that is replaced meanwhile is read as it was.
+    """
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._hdus: dict[Path, Hdus] = {}
+
+    def __enter__(self) -> Self:
+        """Begin a block at whose end all files are closed."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close all files."""
+        self._stack.close()
+        self._hdus.clear()
+
+    def __contains__(self, path: Path) -> bool:
+        """Say whether a file is open."""
+        return path.absolute() in self._hdus
+
+    def hdus(self, path: Path) -> Hdus:
+        """Return the HDUs of a file."""
+        key = path.absolute()
+        if key not in self._hdus:
+            self._hdus[key] = self._stack.enter_context(_opened(path))
+        return self._hdus[key]
+
+
 @contextmanager
 def open_fits(
-    argument: str | Path, *, anew: bool = False
+    argument: str | Path, files: OpenFiles | None = None
 ) -> Iterator[tuple[Hdus, Extension | None]]:
-    """Open a FITS file, whole or ``file.fits[EXT]``, and close it afterwards.
+    """Open a FITS file, plain, gzipped or tile-compressed, whole or ``file.fits[EXT]``.
 
-    Parameters
-    ----------
-    argument : str or Path
-        The file, plain, gzipped or tile-compressed, with an extension in brackets or not.
-    anew : bool
-        Open it even where `each_opened_once` has it open: it is to stay open for longer.
-
-    Yields
-    ------
-    hdus : astropy.io.fits.HDUList
-        All HDUs, headers read. Pixels must be read before it is closed, with `read_pixels`.
-    extension : str, int, tuple of str and int, or None
-        What the brackets hold.
-
-    Raises
-    ------
-    InputError
-        If it is missing, a directory, empty, not FITS, damaged, truncated or not allowed to be
-        read.
+    Gives all HDUs, headers read, and what the brackets hold. Pixels must be read, with
+    `read_pixels`, before the block ends, or before `files` are closed. Raises an InputError if the
+    file is missing, a directory, empty, not FITS, damaged, truncated or not allowed to be read.
     """
     path, extension = split_extension(argument)
     check_file(path)
-    kept = _kept.get()
-    if kept is not None and not anew:
-        yield kept.hdus(path), extension
+    if files is not None:
+        yield files.hdus(path), extension
         return
     with _opened(path) as hdus:
         yield hdus, extension
 
 
-@contextmanager
-def each_opened_once() -> Iterator[None]:
-    """Open every FITS file once while this block lasts, however often it is asked for.
-
-    A file that has been replaced meanwhile is another one. Files are closed when the block ends.
-    """
-    if _kept.get() is not None:
-        yield
-        return
-    with ExitStack() as stack:
-        token = _kept.set(_Kept(stack))
-        try:
-            yield
-        finally:
-            _kept.reset(token)
-
-
 def file_of(hdu: Hdu) -> BinaryIO | None:
-    """Return the file that holds an HDU byte by byte, at the places that astropy gives.
+    """Return the file that holds an HDU, of an open file, byte by byte where astropy says.
 
-    Parameters
-    ----------
-    hdu : HDU
-        Of a file opened with `open_fits` that is still open.
-
-    Returns
-    -------
-    BinaryIO or None
-        What a gzipped file was unpacked into. None where astropy unpacks the file itself, and for
-        an HDU that is in no file.
+    It is what a gzipped file was unpacked into. None where astropy unpacks the file itself, and for
+    an HDU that is not in a file.
     """
     found = (_fileinfo(hdu) or {}).get("file")
     if found is None or found.compression or found not in _files:
@@ -130,17 +118,9 @@ def file_of(hdu: Hdu) -> BinaryIO | None:
 
 
 def identity_of_file(hdu: Hdu) -> Identity | None:
-    """Return what tells the file of an HDU from one that has replaced it since.
+    """Return what tells the file of an HDU, as it was opened, from one that has replaced it since.
 
-    Parameters
-    ----------
-    hdu : HDU
-        Of a file opened with `open_fits` that is still open.
-
-    Returns
-    -------
-    tuple of int or None
-        Of the file as it was when it was opened. None for an HDU that is in no file.
+    None for an HDU that is not in a file.
     """
     found = (_fileinfo(hdu) or {}).get("file")
     return _files[found].identity if found in _files else None
@@ -150,15 +130,7 @@ def identity_of_file(hdu: Hdu) -> Identity | None:
 def quiet_astropy(name: object) -> Iterator[list[str]]:
     """Keep astropy's warnings off the screen and log them: old tools bend the standard.
 
-    Parameters
-    ----------
-    name : object
-        The file, for the log.
-
-    Yields
-    ------
-    list of str
-        The warnings; it is filled when the block ends.
+    The list that it gives holds the warnings when the block ends.
     """
     complaints: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
@@ -170,27 +142,7 @@ def quiet_astropy(name: object) -> Iterator[list[str]]:
 
 
 def find_extension(hdus: Hdus, extension: Extension, name: object) -> Hdu:
-    """Return the HDU that the user named in brackets.
-
-    Parameters
-    ----------
-    hdus : astropy.io.fits.HDUList
-        All HDUs of the file.
-    extension : str, int, or tuple of str and int
-        EXTNAME, 0-based number, or EXTNAME and EXTVER.
-    name : object
-        The file, for the message.
-
-    Returns
-    -------
-    HDU
-        The one that is meant.
-
-    Raises
-    ------
-    InputError
-        If there is no such HDU; the message lists those that there are.
-    """
+    """Return the HDU that the user named in brackets; an InputError lists those that there are."""
     try:
         return hdus[extension]
     except LookupError:
@@ -200,7 +152,7 @@ def find_extension(hdus: Hdus, extension: Extension, name: object) -> Hdu:
 
 
 def image_shape(hdu: Hdu) -> tuple[int, ...]:
-    """Return the shape of an image HDU without its axes of length 1; empty if it is no image.
+    """Return the shape of an image HDU without its axes of length 1; empty if it is not an image.
 
     Axes of length 1 are taken away, slowest first, while there are more than two.
     """
@@ -213,49 +165,20 @@ def image_shape(hdu: Hdu) -> tuple[int, ...]:
 
 
 def read_pixels(hdu: Hdu, name: object) -> NDArray[Any]:
-    """Read the pixels of an image HDU: scaled, in native byte order, not mapped to the file.
+    """Read the pixels of an image HDU, compressed or not, of an open file into memory.
 
-    Parameters
-    ----------
-    hdu : HDU
-        An image, compressed or not, of a file opened with `open_fits` that is still open.
-    name : object
-        The file, for messages.
-
-    Returns
-    -------
-    array of float32 or float64
-        Shape of `image_shape`. Floats as they are on disk; integers of up to 16 bits as float32,
-        longer ones as float64. BSCALE and BZERO are applied, and BLANK is NaN.
-
-    Raises
-    ------
-    InputError
-        If the data are damaged, or neither integers nor floats.
+    Returns float32 or float64 in native byte order, of the shape of `image_shape`: floats as they
+    are on disk, integers of up to 16 bits as float32, longer ones as float64. BSCALE and BZERO are
+    applied, and BLANK is NaN. Raises an InputError if the data are damaged, or not numbers.
     """
     stored = stored_numbers(hdu, name)
     return scaling_of(hdu.header, name).pixels(stored).reshape(image_shape(hdu))
 
 
 def stored_numbers(hdu: Hdu, name: object) -> NDArray[Any]:
-    """Read the numbers of an image HDU as they are stored, without BSCALE and BZERO.
+    """Read the numbers of an image HDU of an open file as they are stored, without BSCALE, BZERO.
 
-    Parameters
-    ----------
-    hdu : HDU
-        An image, compressed or not, of a file opened with `open_fits` that is still open.
-    name : object
-        The file, for messages.
-
-    Returns
-    -------
-    array
-        Integers or floats in any byte order, with all axes.
-
-    Raises
-    ------
-    InputError
-        If the data are damaged, or neither integers nor floats.
+    Returns integers or floats in any byte order, with all axes.
     """
     try:
         with quiet_astropy(name):
@@ -282,13 +205,7 @@ def one_line(error: object) -> str:
 
 
 def check_file(path: Path) -> None:
-    """Refuse what is no regular file, cannot be seen, or is empty.
-
-    Raises
-    ------
-    InputError
-        Naming the path and what to do.
-    """
+    """Refuse what is not a regular file, cannot be seen, or is empty."""
     try:
         found = path.stat()
         if stat.S_ISDIR(found.st_mode):
@@ -312,22 +229,6 @@ def _fileinfo(hdu: Hdu) -> dict[str, Any] | None:
     return hdu.fileinfo() if hasattr(hdu, "fileinfo") else None
 
 
-class _Kept:
-    """The files that are open while `each_opened_once` lasts."""
-
-    def __init__(self, stack: ExitStack) -> None:
-        self._stack = stack
-        self._hdus: dict[tuple[object, ...], Hdus] = {}
-
-    def hdus(self, path: Path) -> Hdus:
-        """Return the HDUs of a file."""
-        key = path.absolute(), *identity_of(path.stat())
-        if key not in self._hdus:
-            self._hdus[key] = self._stack.enter_context(_opened(path))
-        return self._hdus[key]
-
-
-_kept: ContextVar[_Kept | None] = ContextVar("kept", default=None)
 # The files that are open, by astropy's name for them.
 _files: WeakKeyDictionary[Any, Unpacked] = WeakKeyDictionary()
 
@@ -375,7 +276,7 @@ def _drop_unparsable(header: Header, path: Path) -> None:
             wrong.append(number)
     for number in reversed(wrong):
         logger.warning(
-            "%s: the card %s is no FITS and is left out", path, header.cards[number].keyword
+            "%s: the card %s is not valid FITS and is left out", path, header.cards[number].keyword
         )
         del header[number]
 

@@ -156,7 +156,7 @@ class CompressedPlane:
         if self._hdu is not None:
             return
         with ExitStack() as stack:
-            hdus, _ = stack.enter_context(open_fits(str(self._name), anew=True))
+            hdus, _ = stack.enter_context(open_fits(str(self._name)))
             hdu = self._found(hdus)
             self._file.enter_context(stack.pop_all())
         self._hdu = hdu

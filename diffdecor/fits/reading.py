@@ -1,31 +1,26 @@
-"""What the planes of a job share while they are read: memory, and the sums of what was read."""
+"""What the planes of a job share while they are read: files, memory, the sums of what was read."""
 
 from __future__ import annotations
 
 import os
 from threading import Lock
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diffdecor.fits.checksum import datasum
+from diffdecor.fits.open import OpenFiles
 
+#: Bytes that take longer to be counted than to be read once more.
 _FEW = 1 << 18
-"""Bytes that take longer to be counted than to be read once more."""
 
 
 class RowSums:
     """DATASUM over the rows of an image that were read, each counted once, whoever reads it.
 
-    Where only a few are read at a time, for a sample, they do not count as read.
-
-    Parameters
-    ----------
-    ny : int
-        Number of rows.
-    size : int
-        Bytes of a row in the file, whole words of 32 bits.
+    Where only a few are read at a time, for a sample, they do not count as read. The image has `ny`
+    rows of `size` bytes in the file, whole words of 32 bits.
     """
 
     def __init__(self, ny: int, size: int) -> None:
@@ -35,15 +30,7 @@ class RowSums:
         self._lock = Lock()
 
     def add(self, first: int, numbers: NDArray[Any]) -> None:
-        """Count rows that were read.
-
-        Parameters
-        ----------
-        first : int
-            Number of the first of them.
-        numbers : array (n, nx)
-            What they hold, native byte order.
-        """
+        """Count rows ``(n, nx)`` from number `first` on, in native byte order."""
         if numbers.nbytes < _FEW:
             return
         with self._lock:
@@ -55,19 +42,9 @@ class RowSums:
             self._total = datasum(b"", self._total + total)
 
     def left(self, length: int) -> tuple[int, list[tuple[int, int]]]:
-        """Return what the sum is, and what it lacks.
+        """Return the sum of what was read, and the ranges of bytes ``[start, stop)`` that were not.
 
-        Parameters
-        ----------
-        length : int
-            Bytes of the data unit: rows, and what comes after them.
-
-        Returns
-        -------
-        int
-            From 0 to 2**32 - 1.
-        list of (int, int)
-            First byte, from that of the unit, of what was not read, and one past the last.
+        They count from the start of the data unit, whose `length` includes what follows the rows.
         """
         with self._lock:
             rows = [(self._size * start, self._size * stop) for start, stop in _runs(self._missing)]
@@ -75,21 +52,27 @@ class RowSums:
 
 
 class Reading:
-    """Memory for unpacked planes, which are read more than once, and sums of those in files.
+    """What is shared: open files, memory for unpacked planes, sums of what was read of each image.
 
-    Parameters
-    ----------
-    memory : int
-        Bytes that there are.
+    The files are open until the block ends; planes keep what they need of them.
     """
 
     def __init__(self, memory: int = 0) -> None:
+        self.files = OpenFiles()
         self._memory = memory
         self._sums: dict[tuple[int, int, int], RowSums] = {}
         self._lock = Lock()
 
+    def __enter__(self) -> Self:
+        """Begin a block at whose end all files are closed."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Close all files."""
+        self.files.__exit__(*error)
+
     def take(self, size: int) -> bool:
-        """Say whether there is this much memory left, and take it."""
+        """Say whether there are so many bytes of memory left, and take them."""
         with self._lock:
             if size > self._memory:
                 return False
@@ -97,21 +80,9 @@ class Reading:
             return True
 
     def sums(self, descriptor: int, place: int, ny: int = 0, size: int = 0) -> RowSums | None:
-        """Return the sums of an image.
+        """Return the sums of the image that begins at byte `place` of an open file.
 
-        Parameters
-        ----------
-        descriptor : int
-            Of its file.
-        place : int
-            Where it begins in there, bytes.
-        ny, size : int, optional
-            Number of rows and bytes of each, to begin if nobody has.
-
-        Returns
-        -------
-        RowSums or None
-            None if nobody has begun, or rows are not whole words.
+        Where nobody has begun, they are begun if there are rows of `size` bytes, whole words.
         """
         file = os.fstat(descriptor)
         key = file.st_dev, file.st_ino, place

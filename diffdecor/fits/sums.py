@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 from weakref import finalize
 
 import numpy as np
@@ -16,28 +15,27 @@ from numpy.typing import NDArray
 
 from diffdecor.errors import InputError
 from diffdecor.fits.checksum import datasum
-from diffdecor.fits.open import Hdu, check_file, file_of, one_line, open_fits
+from diffdecor.fits.open import Hdu, Hdus, check_file, file_of, one_line, open_fits
 from diffdecor.fits.paths import split_extension
 from diffdecor.fits.reading import Reading
 from diffdecor.fits.unpack import GZIP_MAGIC
 
 _FITS = b"SIMPLE"
-_PIECE = 1 << 19
-"""Bytes that are added up while they are in the processor's cache."""
-_SAMPLES = 16
-"""So many pieces at most tell whether data that do not matter much are still the same."""
 _CARD = 80
+#: Bytes that are added up while they are in the processor's cache.
+_PIECE = 1 << 19
+#: At most so many pieces tell whether data that do not matter much are still the same.
+_SAMPLES = 16
+#: Cards without which the numbers of an image mean something else.
 _SCALES = {b"BSCALE", b"BZERO", b"BLANK", b"ZSCALE", b"ZZERO", b"ZBLANK"}
-"""Cards without which the numbers of an image mean something else."""
 _WITHOUT_MEANING = {
     *(b"", b"COMMENT", b"HISTORY", b"DATE"),
     *(b"CHECKSUM", b"DATASUM", b"ZHECKSUM", b"ZDATASUM"),
 }
 
 
-@dataclass(frozen=True)
-class _Unit:
-    """Bytes of a file that are to be added up."""
+class _Unit(NamedTuple):
+    """Bytes of a file that are to be added up, all of them or samples."""
 
     start: int
     length: int
@@ -54,29 +52,15 @@ class _Unit:
 
 
 class InputSum:
-    """One number for the data of an input file, which is opened now and read when it is called.
+    """One number for the data of an input file, as it was opened; what is left is read when called.
 
     Of FITS files, gzipped or not, it is the DATASUM over the data of all HDUs. Of their headers,
-    BSCALE, BZERO and BLANK count where they are there, or all cards: a CRC-32 of those is added.
-    Of any other file, it is the same sum over all its bytes.
+    BSCALE, BZERO and BLANK count where they are there, or `all_cards` but those without meaning: a
+    CRC-32 of those is added. Of any other file, it is the same sum over all its bytes.
 
-    Parameters
-    ----------
-    path : str or Path
-        The file; an extension in brackets is left out.
-    unneeded : collection of int
-        0-based numbers of HDUs that the pixels of the result do not depend on. The DATASUM that
-        their header states is taken for theirs; where it states none, of large ones only samples
-        are read, 8 MB at most.
-    reading : Reading, optional
-        Rows that were read with it are not read again.
-    all_cards : bool
-        Count all cards but DATE, CHECKSUM, DATASUM, HISTORY, COMMENT and blank ones.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read.
+    The pixels of the result do not depend on `unneeded` HDUs (0-based numbers): the DATASUM that
+    their header states is taken for theirs; where it states none, of large ones only samples are
+    read, 8 MB at most. What was read with `reading` is not opened or read again.
     """
 
     def __init__(
@@ -92,32 +76,22 @@ class InputSum:
         self._descriptor = -1
         self._known = 0
         self._units: list[_Unit] = []
+        files = None if reading is None else reading.files
         file, _ = split_extension(path)
         check_file(file)
         try:
-            with file.open("rb") as stream:
-                # A gzipped file that is not FITS is refused by whoever reads it.
-                if stream.read(len(_FITS)).startswith((_FITS, GZIP_MAGIC)):
-                    self._open_fits(file, unneeded, all_cards=all_cards)
-                else:
-                    self._open(stream)
+            if (files is not None and file in files) or _may_be_fits(file):
+                with open_fits(file, files) as (hdus, _):
+                    self._take(hdus, unneeded, all_cards=all_cards)
+            else:
+                with file.open("rb") as stream:
+                    self._keep(stream)
                     self._units.append(_Unit(0, os.fstat(stream.fileno()).st_size))
         except OSError as error:
             raise self._unreadable(error) from error
 
     def __call__(self) -> int:
-        """Add up what has to be read.
-
-        Returns
-        -------
-        int
-            From 0 to 2**32 - 1.
-
-        Raises
-        ------
-        InputError
-            If the file cannot be read.
-        """
+        """Return the sum, from 0 to 2**32 - 1."""
         total = self._known
         try:
             for unit in self._units:
@@ -140,31 +114,31 @@ class InputSum:
                 break
         return total
 
-    def _open_fits(self, file: Path, unneeded: Collection[int], *, all_cards: bool) -> None:
+    def _take(self, hdus: Hdus, unneeded: Collection[int], *, all_cards: bool) -> None:
+        """Take up what counts of every HDU."""
         cards: list[bytes] = []
-        with open_fits(file) as (hdus, _):
-            for number, hdu in enumerate(hdus):
-                stream, place = file_of(hdu), hdu.fileinfo()
-                if stream is None:
-                    continue
-                if self._descriptor < 0:
-                    self._open(stream)
-                length = place["datLoc"] - place["hdrLoc"]
-                header = os.pread(self._descriptor, length, place["hdrLoc"])
-                counted = _counted_cards(header, all_cards=all_cards)
-                cards += (b"%d %s" % (number, card) for card in counted)
-                word = _stated_sum(hdu) if number in unneeded else None
-                if word is None:
-                    needed = number not in unneeded
-                    self._units.append(_Unit(place["datLoc"], place["datSpan"], needed))
-                else:
-                    self._known = datasum(word.to_bytes(4, "big"), self._known)
+        for number, hdu in enumerate(hdus):
+            stream, place = file_of(hdu), hdu.fileinfo()
+            if stream is None:
+                continue
+            if self._descriptor < 0:
+                self._keep(stream)
+            length = place["datLoc"] - place["hdrLoc"]
+            header = os.pread(self._descriptor, length, place["hdrLoc"])
+            counted = _counted_cards(header, all_cards=all_cards)
+            cards += (b"%d %s" % (number, card) for card in counted)
+            word = _stated_sum(hdu) if number in unneeded else None
+            if word is None:
+                needed = number not in unneeded
+                self._units.append(_Unit(place["datLoc"], place["datSpan"], needed))
+            else:
+                self._known = datasum(word.to_bytes(4, "big"), self._known)
         if cards:
             # Unlike a DATASUM, it tells cards that have changed places.
             word = zlib.crc32(b"\n".join(cards))
             self._known = datasum(word.to_bytes(4, "big"), self._known)
 
-    def _open(self, stream: BinaryIO) -> None:
+    def _keep(self, stream: BinaryIO) -> None:
         """Keep the file open, whoever closes it."""
         self._descriptor = os.dup(stream.fileno())
         finalize(self, os.close, self._descriptor)
@@ -172,6 +146,12 @@ class InputSum:
     def _unreadable(self, error: OSError) -> InputError:
         reason = one_line(error)
         return InputError(f"{self._path}: cannot be read ({reason}); check it or fetch it again")
+
+
+def _may_be_fits(file: Path) -> bool:
+    """Say how a file begins; one that is gzipped but not FITS is refused by whoever reads it."""
+    with file.open("rb") as stream:
+        return stream.read(len(_FITS)).startswith((_FITS, GZIP_MAGIC))
 
 
 def _counted_cards(header: bytes, *, all_cards: bool) -> Iterator[bytes]:

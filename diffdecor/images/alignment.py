@@ -3,35 +3,26 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from diffdecor.core.parallel import once
 from diffdecor.errors import InputError
 from diffdecor.fits.headers import wcs_cards
 from diffdecor.fits.open import one_line, quiet_astropy
 from diffdecor.images.model import Exposure
 
-# What wcslib says when it replaces a broken card by a default, which is no WCS of this image.
+#: What wcslib says when it replaces a broken card by a default, which is not the WCS of this image.
 _MENDED = ("cdfix", "value was expected")
 
 logger = logging.getLogger(__name__)
 
 
 def check_same_shape(a: Exposure, b: Exposure) -> None:
-    """Check that two exposures have the same shape.
-
-    Parameters
-    ----------
-    a, b : Exposure
-        The exposures.
-
-    Raises
-    ------
-    InputError
-        If they have not; it names both.
-    """
+    """Check that two exposures have the same shape."""
     if a.shape != b.shape:
         msg = (
             f"{a.name} has shape {a.shape} (ny, nx), but {b.name} {b.shape}; "
@@ -40,31 +31,30 @@ def check_same_shape(a: Exposure, b: Exposure) -> None:
         raise InputError(msg)
 
 
-def check_same_sky(a: Exposure, b: Exposure, tolerance: float = 0.1) -> None:
-    """Check that the pixels of two exposures show the same sky, as far as their headers say.
+def check_same_sky(a: Exposure, *others: Exposure, tolerance: float = 0.1) -> None:
+    """Check that the pixels of exposures show the same sky as those of `a`, as their headers say.
 
-    Where a header has no celestial WCS, or one that cannot be used, nothing is checked.
-
-    Parameters
-    ----------
-    a, b : Exposure
-        The exposures.
-    tolerance : float
-        How far the corners of `a` may be from where they are in `b`, in pixels.
-
-    Raises
-    ------
-    InputError
-        If a corner is farther off; it names both files and the offset.
+    Where a header has no celestial WCS, or one that cannot be used, nothing is checked. Raises an
+    InputError if a corner of `a` is more than `tolerance` pixels from where it is in another one.
     """
-    if a.header is None or b.header is None:
-        return
+    own = once(lambda: _celestial(a))
+    for b in others:
+        if a.header is not None and b.header is not None and not _same_cards(a, b):
+            _check_corners(a, b, own, tolerance)
+
+
+def _same_cards(a: Exposure, b: Exposure) -> bool:
     cards = [[(c.keyword, c.value) for c in wcs_cards(x.header).cards] for x in (a, b)]
-    if sorted(map(str, cards[0])) == sorted(map(str, cards[1])):
+    same = sorted(map(str, cards[0])) == sorted(map(str, cards[1]))
+    if same:
         logger.debug("%s and %s have the same WCS cards, %d of them", a.name, b.name, len(cards[0]))
-        return
+    return same
+
+
+def _check_corners(a: Exposure, b: Exposure, own: Callable[[], Any], tolerance: float) -> None:
+    """Refuse an exposure in which the corners of another one, of WCS `own`, are elsewhere."""
     corners = _corners(a.shape)
-    mapped = _mapped(a, b, corners)
+    mapped = _mapped((a, own()), (b, _celestial(b)), corners)
     if mapped is None:
         return
     offset = np.hypot(*(mapped - corners).T)
@@ -83,9 +73,11 @@ def _corners(shape: tuple[int, int]) -> NDArray[np.float64]:
     return np.array([(x, y) for x in (0.0, nx - 1.0) for y in (0.0, ny - 1.0)])
 
 
-def _mapped(a: Exposure, b: Exposure, pixels: NDArray[np.float64]) -> NDArray[np.float64] | None:
+def _mapped(
+    of_a: tuple[Exposure, Any], of_b: tuple[Exposure, Any], pixels: NDArray[np.float64]
+) -> NDArray[np.float64] | None:
     """Return where pixels of `a` are in `b`; NaN beyond its sky, None if that cannot be told."""
-    wcs_a, wcs_b = _celestial(a), _celestial(b)
+    (a, wcs_a), (b, wcs_b) = of_a, of_b
     if wcs_a is None or wcs_b is None:
         return None
     try:

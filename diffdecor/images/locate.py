@@ -5,28 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from diffdecor.errors import InputError
-from diffdecor.fits.open import Hdu, Hdus, find_extension, image_shape, open_fits
+from diffdecor.fits.open import Hdu, Hdus, find_extension, image_shape
 from diffdecor.fits.paths import Extension
+from diffdecor.images.surveys.hotpants import ALIASES
+from diffdecor.images.surveys.plain import MASK_NAMES, NOISE_NAMES
 
-__all__ = ["IMAGE_NAMES", "MASK_NAMES", "NOISE_NAMES", "companion", "find_image", "open_fits"]
-
-IMAGE_NAMES = ("IMAGE", "SCI")
-MASK_NAMES = ("MASK", "DQ")
-
-# What a noise plane of this name holds; the order says which one counts if there are several.
-NOISE_NAMES = {
-    "VARIANCE": "variance",
-    "VAR": "variance",
-    "ERR": "sigma",
-    "ERROR": "sigma",
-    "SIGMA": "sigma",
-    "RMS": "sigma",
-    "IVAR": "ivar",
-    "WHT": "weight",
-    "WEIGHT": "weight",
-}
-
-# Images that are never taken for what is looked for unless they are asked for by name.
+#: Images that are never taken for what is looked for unless they are asked for by name.
 _OTHER_NAMES = (
     "PSF",
     "PSI",
@@ -43,17 +27,6 @@ _OTHER_NAMES = (
     "RMS_IMAGE_SCALED",
 )
 
-# HOTPANTS names its layers in OBJECT, whatever EXTNAME they have from its input; a fork of it
-# differently.
-_ALIASES = {
-    "HOTPANTS NOISE IMAGE": "SIGMA",
-    "HOTPANTS OUTPUT MASK IMAGE": "MASK",
-    "CONVOLVED IMAGE": "IMAGE_CONV",
-    "NOISE-SCALED (SIGMA) DIFFERENCE IMAGE": "RMS_IMAGE_SCALED",
-    "RMS_IMAGE": "SIGMA",
-    "MASK_IMAGE": "MASK",
-}
-
 
 def find_image(
     hdus: Hdus,
@@ -64,34 +37,12 @@ def find_image(
     like: Hdu = None,
     single: bool = False,
 ) -> Hdu:
-    """Return the image HDU that is meant.
+    """Return the image HDU that is meant: `extension`, what the user wrote in brackets, wins.
 
-    Parameters
-    ----------
-    hdus : astropy.io.fits.HDUList
-        All HDUs of the file.
-    extension : str, int, tuple of str and int, or None
-        What the user wrote in brackets; it wins.
-    names : collection of str
-        Names that the HDU may have, upper case, the best first. Else it is the first image that is
-        known to be nothing else.
-    file : object
-        The file, for messages.
-    like : HDU, optional
-        The image to which the plane that is looked for belongs: one of the same EXTNAME or EXTVER
-        is preferred, and of several others none is guessed.
-    single : bool
-        Of several images none is guessed.
-
-    Returns
-    -------
-    HDU
-        It has two axes, apart from axes of length 1.
-
-    Raises
-    ------
-    InputError
-        If there is no such image, or if it has not got two axes.
+    Else it has one of the `names` (upper case, the best first), or it is the first image that is
+    not known to be anything else. Where it is a plane that belongs to the image `like`, one of the
+    same EXTNAME or EXTVER is preferred, and of several others none is guessed; neither is it of a
+    `single` image. It has two axes, apart from axes of length 1.
     """
     if extension is not None:
         return _two_axes(find_extension(hdus, extension, file), file)
@@ -114,22 +65,7 @@ def find_image(
 
 
 def companion(hdus: Hdus, image: Hdu, names: Collection[str]) -> Hdu:
-    """Return the plane that belongs to an image in the same file, None if there is none.
-
-    Parameters
-    ----------
-    hdus : astropy.io.fits.HDUList
-        All HDUs of the file.
-    image : HDU
-        The image.
-    names : collection of str
-        Names that the plane may have, upper case, the best first.
-
-    Returns
-    -------
-    HDU or None
-        The first of these names with the EXTVER of the image.
-    """
+    """Return the plane of one of these names with the EXTVER of an image, None if there is none."""
     for name in names:
         for hdu in hdus:
             if hdu is not image and hdu_name(hdu) == name and hdu.ver == image.ver:
@@ -139,11 +75,11 @@ def companion(hdus: Hdus, image: Hdu, names: Collection[str]) -> Hdu:
 
 def hdu_name(hdu: Hdu) -> str:
     """Return the name of an HDU in upper case: HOTPANTS's OBJECT, EXTNAME, or EXTTYPE of afw."""
-    layer = _ALIASES.get(str(hdu.header.get("OBJECT")).strip().upper())
+    layer = ALIASES.get(str(hdu.header.get("OBJECT")).strip().upper())
     if layer is not None:
         return layer
     name = str(hdu.header.get("EXTNAME") or hdu.header.get("EXTTYPE") or "").strip().upper()
-    return _ALIASES.get(name, name)
+    return ALIASES.get(name, name)
 
 
 def _named(hdus: Hdus, names: Collection[str], like: Hdu) -> Hdu:
@@ -161,7 +97,7 @@ def _two_axes(hdu: Hdu, file: object) -> Hdu:
         return hdu
     what = f"{file}: HDU {hdu.name or '0'}"
     if not shape:
-        msg = f"{what} is no image; name an image as file.fits[EXT]"
+        msg = f"{what} is not an image; name an image as file.fits[EXT]"
     else:
         msg = f"{what} has shape {shape}; an image needs two axes, neither of them empty"
     raise InputError(msg)

@@ -9,72 +9,31 @@
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-from astropy.io import fits
 from numpy.typing import NDArray
 
-from diffdecor.config import MASK_PRESETS
+from diffdecor.config import ImageOptions
 from diffdecor.core.planes import LazyPlane, Plane, streamed
-from diffdecor.errors import ConfigError, InputError
+from diffdecor.errors import InputError
 from diffdecor.fits.open import Header
-from diffdecor.images.mask_bits import Rules, Translation, has, translation, used
 from diffdecor.images.model import MaskPlanes
-from diffdecor.images.surveys.presets import PRESETS, REFINED
+from diffdecor.images.surveys import preset_named
+from diffdecor.images.surveys.hotpants import is_output_mask
+from diffdecor.images.surveys.model import Flag, Preset
 
 logger = logging.getLogger(__name__)
 
-_HOTPANTS_OBJECT = "HOTPANTS OUTPUT MASK IMAGE"
-_CODES_SINCE = (3, 5, 0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class MaskSource:
-    """What the user says of the mask of an image.
-
-    Parameters
-    ----------
-    file : str, optional
-        File of the mask, if it is not with the image.
-    preset : str, optional
-        The meaning of its bits.
-    bad : tuple of int, optional
-        Bits, or codes, that are BAD; without a preset all others are harmless.
-    ignored : tuple of int
-        Bits, or codes, that are harmless.
-    codes : bool
-        Pixels hold codes, not bits.
-    role : str
-        "science", "template" or "difference": which options the messages name.
-
-    Raises
-    ------
-    ConfigError
-        If there is no such preset.
-    """
-
-    file: str | None = None
-    preset: str | None = None
-    bad: tuple[int, ...] | None = None
-    ignored: tuple[int, ...] = ()
-    codes: bool = False
-    role: str = "science"
-
-    def __post_init__(self) -> None:
-        """Check the name of the preset."""
-        if self.preset not in (None, *MASK_PRESETS):
-            expected = ", ".join(MASK_PRESETS)
-            msg = f"--{self.role}-mask-preset is {self.preset!r}: expected one of {expected}"
-            raise ConfigError(msg)
-
-    @property
-    def told(self) -> bool:
-        """Whether the user says anything of the bits."""
-        return bool(self.preset or self.bad is not None or self.ignored or self.codes)
+_TABLE = 1 << 16
+#: Planes for bits that nobody names; the result needs some for itself.
+_MOST_PLANES = 24
+_OTHER_BITS, _OTHER_CODES = "OTHER_BITS", "OTHER_CODES"
+#: What a mask is of which nothing is known.
+_UNKNOWN = Preset("")
 
 
 def read_mask(
@@ -83,72 +42,46 @@ def read_mask(
     file: object,
     *,
     image_header: Header = None,
-    source: MaskSource | None = None,
+    options: ImageOptions | None = None,
     preset: str = "",
     about: Sequence[Header] = (),
 ) -> tuple[LazyPlane, MaskPlanes]:
-    """Return a mask and the names of its planes.
+    """Return a mask (int32, 0 is good) of the numbers that are stored, and the names of its planes.
 
-    Its pixels are looked through only if their numbers tell which planes there are.
-
-    Parameters
-    ----------
-    numbers : plane (ny, nx) of integers
-        The mask as it is stored, as `stored_integers` gives it.
-    header : Header
-        Its header.
-    file : object
-        Its file, for messages.
-    image_header : Header, optional
-        Header of the image, where the mask is in the same file: it may say who wrote it.
-    source : MaskSource, optional
-        What the user says of it.
-    preset : str
-        The meaning of its bits in the layout of the image.
-    about : sequence of Header
-        Headers that may say which version of a pipeline made it.
-
-    Returns
-    -------
-    mask : plane (ny, nx) of int32
-        0 is good. Reading rows of it raises an InputError if there are negative numbers, or more
-        bits than it can have.
-    planes : MaskPlanes
-        Names of its bits.
-
-    Raises
-    ------
-    InputError
-        If it is no mask: other numbers, or a preset that cannot be.
+    `image_header` is given where the mask is in the file of the image, and may say who wrote it;
+    `preset` is the one of the layout; headers `about` the mask may have the version of a pipeline.
+    Pixels are looked through only if their numbers tell which planes there are. Raises an
+    InputError if the preset cannot be; later, if rows have negative numbers or too many bits.
     """
-    source = source or MaskSource()
-    named = _named_planes(header, file)
-    if named.bits:
-        logger.info("%s: mask with the planes %s", file, ", ".join(sorted(named.bits)))
-        _names_itself(source, file)
+    options = options or ImageOptions()
+    planes = _named_planes(header, file)
+    if planes.bits:
+        logger.info("%s: mask with the planes %s", file, ", ".join(sorted(planes.bits)))
+        _names_itself(options, file)
         checked = _checked(numbers, file, 31)
-        return _computed(checked, lambda part: part.astype(np.int32, copy=False)), named
-    if _is_hotpants(header, image_header):
-        _names_itself(source, file)
-        source, preset = MaskSource(), "hotpants"
-    if source.preset is not None:
-        preset = source.preset
-    elif source.bad is not None:
+        return _computed(checked, lambda part: part.astype(np.int32, copy=False)), planes
+    if is_output_mask(header, image_header):
+        _names_itself(options, file)
+        options, preset = ImageOptions(), "hotpants"
+    if options.mask_preset is not None:
+        preset = options.mask_preset
+    elif options.bad_bits is not None:
         preset = ""
-    preset = _resolved(preset, (header, *about), source, file)
+    preset = _resolved(preset, (header, *about), options, file)
+    known = preset_named(preset) if preset else _UNKNOWN
     rules = Rules(
-        flags=PRESETS[preset].flags if preset else (),
-        codes=PRESETS[preset].codes if preset else source.codes,
-        bad=source.bad,
-        ignored=source.ignored,
+        flags=known.flags,
+        codes=known.codes if preset else options.mask_codes,
+        bad=options.bad_bits,
+        ignored=options.ignore_bits or (),
     )
-    title = f"preset {preset} ({PRESETS[preset].title})" if preset else "without plane names"
+    title = f"preset {preset} ({known.title})" if preset else "without plane names"
     logger.info("%s: mask %s: %s", file, title, rules.described())
-    return _translated(_checked(numbers, file, 31 if not preset else 63), rules, preset, file)
+    return _translated(_checked(numbers, file, 63 if preset else 31), rules, known, file)
 
 
 def _translated(
-    numbers: Plane, rules: Rules, preset: str, file: object
+    numbers: Plane, rules: Rules, preset: Preset, file: object
 ) -> tuple[LazyPlane, MaskPlanes]:
     """Return a mask of planes with names."""
 
@@ -167,8 +100,8 @@ def _translated(
                 np.count_nonzero(has(part, bit, codes=rules.codes)) for _, part in streamed(numbers)
             ),
         )
-    if preset == "hotpants":
-        translate, planes = _refined(translate, planes)
+    if preset.refined:
+        translate, planes = _refined(translate, planes, preset)
     return _computed(numbers, translate), planes
 
 
@@ -177,13 +110,14 @@ def _computed(numbers: Plane, mask: Callable[[NDArray[Any]], NDArray[np.int32]])
     return LazyPlane((ny, nx), lambda rows: mask(numbers[rows]))
 
 
-def _names_itself(source: MaskSource, file: object) -> None:
-    if source.told:
+def _names_itself(options: ImageOptions, file: object) -> None:
+    about = options.mask_preset, options.ignore_bits, options.mask_codes
+    if any(about) or options.bad_bits is not None:
         logger.info("%s: the mask names its planes itself; options on bits are not used", file)
 
 
 def _checked(numbers: Plane, file: object, bits: int) -> LazyPlane:
-    """Return a plane of which no rows are read that have numbers which are no bits."""
+    """Return a plane of which no rows are read that have numbers that are not bits."""
 
     def rows_of(rows: slice) -> NDArray[np.integer]:
         part = numbers[rows]
@@ -201,8 +135,8 @@ def _checked(numbers: Plane, file: object, bits: int) -> LazyPlane:
     return LazyPlane((ny, nx), rows_of)
 
 
-def _resolved(preset: str, headers: Sequence[Header], source: MaskSource, file: object) -> str:
-    """Return the preset that is meant: DECam's has two, LSST's needs cards."""
+def _resolved(preset: str, headers: Sequence[Header], options: ImageOptions, file: object) -> str:
+    """Return the preset that is meant, "" for none: DECam's has two, LSST's needs cards."""
     if preset == "lsst":
         msg = (
             f"{file}: a mask of LSST names its planes in MP_ cards, and this one has none; say what"
@@ -213,46 +147,11 @@ def _resolved(preset: str, headers: Sequence[Header], source: MaskSource, file: 
         return ""
     if preset != "decam":
         return preset
-    if source.codes:
+    if options.mask_codes:
         return "decam-codes"
-    for header in headers:
-        version = header.get("PLVER")
-        found = re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", str(version))
-        if found:
-            numbers = tuple(int(number or 0) for number in found.groups())
-            logger.info("%s: made by the pipeline's version %s", file, version)
-            return "decam-codes" if numbers >= _CODES_SINCE else "decam-bits"
-    msg = (
-        f"{file}: no card PLVER says whether this mask of DECam holds bits (before 3.5.0) or codes;"
-        f" say it with --{source.role}-mask-preset decam-bits or decam-codes"
-    )
-    raise InputError(msg)
+    from diffdecor.images.surveys.decam import preset_of_version
 
-
-def plane_cards(planes: MaskPlanes) -> fits.Header:
-    """Return ``MP_`` cards of mask planes, and a readable table of them in HISTORY.
-
-    Parameters
-    ----------
-    planes : MaskPlanes
-        Names and bits.
-
-    Returns
-    -------
-    Header
-        Ordered by bit.
-    """
-    header = fits.Header()
-    ordered = sorted(planes.bits.items(), key=lambda item: (item[1], item[0]))
-    for name, bit in ordered:
-        keyword = f"MP_{name}"
-        long = len(keyword) > 8
-        header.append((f"HIERARCH {keyword}" if long else keyword, bit, "" if long else "mask bit"))
-    if ordered:
-        header.add_history("Mask planes: bit, value, name; a pixel of value 0 is good")
-    for name, bit in ordered:
-        header.add_history(f"{bit:4d} {1 << bit:11d}  {name}")
-    return header
+    return preset_of_version(headers, file, options.role)
 
 
 def _named_planes(header: Header, file: object) -> MaskPlanes:
@@ -261,25 +160,172 @@ def _named_planes(header: Header, file: object) -> MaskPlanes:
         if not keyword.startswith("MP_"):
             continue
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 30:
-            msg = f"{file}: {keyword} = {value!r} is no bit number; it must be 0 to 30"
+            msg = f"{file}: {keyword} = {value!r} is not a bit number; it must be 0 to 30"
             raise InputError(msg)
         bits[keyword.removeprefix("MP_")] = value
     return MaskPlanes(bits)
 
 
-def _is_hotpants(header: Header, image_header: Header) -> bool:
-    if str(header.get("OBJECT")).strip().upper() == _HOTPANTS_OBJECT:
-        return True
-    # The name of a fork. A mask that somebody else put beside the difference has another meaning.
-    software = "" if image_header is None else str(image_header.get("SOFTNAME"))
-    name = str(header.get("EXTNAME", "")).strip().upper()
-    return name == "MASK_IMAGE" and software.strip().upper() == "HOTPANTS"
-
-
-def _refined(translate: Translation, planes: MaskPlanes) -> tuple[Translation, MaskPlanes]:
-    """Set SAT and NO_DATA where HOTPANTS says that a pixel is bad for that reason."""
-    planes = MaskPlanes({**planes.bits, **{plane: bit for _, plane, bit in REFINED}})
+def _refined(
+    translate: Translation, planes: MaskPlanes, preset: Preset
+) -> tuple[Translation, MaskPlanes]:
+    """Set a plane like SAT where a pixel is bad for that reason."""
+    planes = MaskPlanes({**planes.bits, **{plane: bit for _, plane, bit in preset.refined}})
     implied = tuple(
-        (planes.value(["BAD", reason]), planes.value([plane])) for reason, plane, _ in REFINED
+        (planes.value(["BAD", reason]), planes.value([plane]))
+        for reason, plane, _ in preset.refined
     )
     return replace(translate, implied=implied), planes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """What the numbers of a mask mean."""
+
+    #: Those that a preset names.
+    flags: tuple[Flag, ...] = ()
+    #: Pixels hold codes, not bits.
+    codes: bool = False
+    #: Bits, or codes, that are BAD; without a preset all others are harmless.
+    bad: tuple[int, ...] | None = None
+    #: Bits, or codes, that are harmless.
+    ignored: tuple[int, ...] = ()
+
+    @property
+    def word(self) -> str:
+        """What the numbers are called."""
+        return "CODE" if self.codes else "BIT"
+
+    @property
+    def all_bad(self) -> bool:
+        """Whether everything is BAD that is not ignored."""
+        return not self.flags and self.bad is None
+
+    @property
+    def bits(self) -> set[int]:
+        """All bits, or codes, that are named anywhere."""
+        return {row.bit for row in self.rows()}
+
+    def rows(self) -> list[Flag]:
+        """Return what every number means that is named anywhere."""
+        rows = [flag for flag in self.flags if flag.bit not in self.ignored]
+        names = {flag.bit: flag.plane for flag in self.flags}
+        for bit in set(self.bad or ()) - set(self.ignored):
+            name = names.get(bit, f"{self.word}{bit}") if self.flags else "BAD"
+            rows.append(Flag(bit, name, ("BAD",)))
+        return rows + [Flag(bit, f"{self.word}{bit}") for bit in self.ignored]
+
+    def described(self) -> str:
+        """Return what they say, for the log."""
+        word = f"{self.word.lower()}s"
+        parts = [f"{word} {', '.join(map(str, self.ignored))} ignored"] if self.ignored else []
+        if self.all_bad:
+            others = "every other pixel" if self.ignored else "every pixel"
+            return "; ".join([*parts, f"{others} that is not 0 is BAD"])
+        if self.bad is not None:
+            parts.append(f"{word} {', '.join(map(str, self.bad)) or 'none'} are BAD")
+        return "; ".join(parts) or f"{word} by name"
+
+
+@dataclass(frozen=True, eq=False)
+class Translation:
+    """From numbers to planes with names."""
+
+    #: Bits, or codes, and the bit values of the planes that they stand for.
+    values: tuple[tuple[int, int], ...]
+    codes: bool
+    #: Bit values of the planes that every other bit, or code but 0, stands for.
+    other: int = 0
+    #: Bit values of planes that, all together, set others.
+    implied: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def bits(self) -> set[int]:
+        """All bits, or codes, that stand for a plane of their own."""
+        return {bit for bit, _ in self.values}
+
+    def __call__(self, numbers: NDArray[np.integer]) -> NDArray[np.int32]:
+        """Return the mask that numbers stand for; they are not negative."""
+        if numbers.max(initial=0) < _TABLE:
+            return self._table.take(numbers)
+        return self._computed(numbers)
+
+    @cached_property
+    def _table(self) -> NDArray[np.int32]:
+        """The masks of all small numbers; looking them up is faster."""
+        return self._computed(np.arange(_TABLE))
+
+    def _computed(self, numbers: NDArray[np.integer]) -> NDArray[np.int32]:
+        mask = np.zeros(numbers.shape, dtype=np.int32)
+        if self.other:
+            mask[self._others(numbers)] = self.other
+        there = None if self.codes else used(numbers, codes=False)
+        for bit, value in self.values:
+            if there is None or bit in there:
+                mask[has(numbers, bit, codes=self.codes)] |= value
+        for together, value in self.implied:
+            mask[(mask & together) == together] |= value
+        return mask
+
+    def _others(self, numbers: NDArray[np.integer]) -> NDArray[np.bool_]:
+        """Return where there are others than those that are known."""
+        if self.codes:
+            return np.isin(numbers, [0, *self.bits], invert=True)
+        unknown = ~sum(1 << bit for bit in self.bits if bit < 63)
+        return np.asarray((numbers.astype(np.int64, copy=False) & unknown) != 0)
+
+
+def translation(rules: Rules, there: Callable[[], set[int]]) -> tuple[Translation, MaskPlanes]:
+    """Return what makes a mask of the numbers, and the planes of its bits.
+
+    Those of a preset keep their bits if they can. `there` returns the bits, or codes, that occur;
+    it is not called where they do not matter.
+    """
+    rows = rules.rows()
+    planes = _planes(rows, rules)
+    values = [(row.bit, planes.value([row.plane, *row.means])) for row in rows]
+    if rules.all_bad:
+        planes = planes.adding("BAD")
+        return Translation(tuple(values), rules.codes, planes.value(["BAD"])), planes
+    for bit in sorted(there() - rules.bits):
+        planes, name = _other(planes, bit, rules)
+        values.append((bit, planes.value([name])))
+    return Translation(tuple(values), rules.codes), planes
+
+
+def _planes(rows: Iterable[Flag], rules: Rules) -> MaskPlanes:
+    """Return the planes of rows; a bit stays what it was if it can."""
+    bits: dict[str, int] = {}
+    for row in rows:
+        free = row.plane not in bits and row.bit not in bits.values()
+        if free and not rules.codes and row.bit <= 30:
+            bits[row.plane] = row.bit
+    means = [name for row in rows for name in (row.plane, *row.means)]
+    return MaskPlanes(bits).adding(*means)
+
+
+def _other(planes: MaskPlanes, bit: int, rules: Rules) -> tuple[MaskPlanes, str]:
+    """Return the planes with one for a bit that nobody names, and its name."""
+    if rules.codes:
+        return planes.adding(_OTHER_CODES), _OTHER_CODES
+    if len(planes.bits) >= _MOST_PLANES or bit > 30:
+        return planes.adding(_OTHER_BITS), _OTHER_BITS
+    name = f"BIT{bit}"
+    if bit in planes.bits.values():
+        return planes.adding(name), name
+    return MaskPlanes({**planes.bits, name: bit}), name
+
+
+def has(numbers: NDArray[np.integer], bit: int, *, codes: bool) -> NDArray[np.bool_]:
+    """Return where numbers have a bit set, or are a code."""
+    if codes:
+        return np.asarray(numbers == bit)
+    return np.asarray((numbers >> bit) & 1 != 0)
+
+
+def used(numbers: NDArray[np.integer], *, codes: bool) -> set[int]:
+    """Return the bits, or the codes, that occur in numbers."""
+    if codes:
+        return {int(code) for code in np.unique(numbers)} - {0}
+    bits = int(np.bitwise_or.reduce(numbers, axis=None))
+    return {bit for bit in range(bits.bit_length()) if bits >> bit & 1}

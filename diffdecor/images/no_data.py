@@ -28,22 +28,7 @@ def fill_value(header: Header) -> float | None:
 
 
 def filled_pixels(image: Plane, header: Header, file: object) -> LazyPlane | None:
-    """Return the pixels that a subtraction tool filled with the value of its card MASKVAL.
-
-    Parameters
-    ----------
-    image : plane (ny, nx)
-        Pixels.
-    header : Header
-        Of the image.
-    file : object
-        The file, for the log.
-
-    Returns
-    -------
-    plane (ny, nx) of bool, or None
-        None if there is no such card.
-    """
+    """Return where a subtraction tool filled pixels with the value of its card MASKVAL, if any."""
     fill = fill_value(header)
     if fill is None:
         return None
@@ -52,23 +37,11 @@ def filled_pixels(image: Plane, header: Header, file: object) -> LazyPlane | Non
 
 
 def zero_border(image: Plane, file: object) -> LazyPlane | None:
-    """Return the border of an image that is exactly 0: what warping and ZOGY leave without data.
+    """Return the border of an image that is exactly 0, if any: what warping and ZOGY leave there.
 
     There is one if a whole outermost row or column is 0. It is then all pixels of 0 that are
-    connected with such a row or column. An image of nothing but zeros has none. Of most images
-    hardly more than the first row and the last is read.
-
-    Parameters
-    ----------
-    image : plane (ny, nx)
-        Pixels.
-    file : object
-        The file, for the log.
-
-    Returns
-    -------
-    plane (ny, nx) of bool, or None
-        None if there is none. It takes one bit a pixel.
+    connected with such a row or column, one bit a pixel in memory. An image of nothing but zeros
+    has none. Of most images hardly more than the first row and the last is read.
     """
     edges = _zero_edges(image)
     if not edges:
@@ -103,24 +76,7 @@ def united(*parts: Plane | None) -> LazyPlane | None:
 def flag_no_data(
     missing: Plane, mask: Plane | None, planes: MaskPlanes
 ) -> tuple[LazyPlane, MaskPlanes]:
-    """Return a mask with the plane NO_DATA set where data are missing.
-
-    Parameters
-    ----------
-    missing : plane (ny, nx) of bool
-        Where.
-    mask : plane (ny, nx) of int32, optional
-        The mask; it is not changed.
-    planes : MaskPlanes
-        Names of its bits.
-
-    Returns
-    -------
-    mask : plane (ny, nx) of int32
-        A new one.
-    planes : MaskPlanes
-        With NO_DATA.
-    """
+    """Return a mask with the plane NO_DATA set where data are missing."""
     planes = planes.adding("NO_DATA")
     value = np.int32(planes.value(["NO_DATA"]))
 
@@ -164,14 +120,8 @@ def _zero_edges(image: Plane) -> list[tuple[int | slice, int | slice]]:
 class _Border:
     """Zeros that are connected with some edges of an image, found band by band.
 
-    Parameters
-    ----------
-    zero : array (ny, n) of uint8
-        Bits of the pixels that are 0.
-    width : int
-        Pixels in a row.
-    edges : list of index
-        Outermost rows and columns that belong to it.
+    `zero` has a bit for every pixel that is 0, ``(ny, n)`` of uint8, of rows of `width` pixels;
+    `edges` are indices of the outermost rows and columns that belong to the border.
     """
 
     _ROWS = 256

@@ -15,115 +15,49 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diffdecor.config import IGNORED_PLANES, NOISE_KINDS
+from diffdecor.config import IGNORED_PLANES, NOISE_KINDS, ImageOptions
 from diffdecor.core.planes import LazyPlane, Plane
 from diffdecor.errors import ConfigError, InputError
 from diffdecor.fits.open import Hdu
-from diffdecor.images.locate import NOISE_NAMES, hdu_name
+from diffdecor.images.locate import hdu_name
 from diffdecor.images.model import MaskPlanes
 from diffdecor.images.no_data import fill_value, is_fill
-from diffdecor.images.scaling import linear
-from diffdecor.images.upsampling import upsampled
+from diffdecor.images.surveys.ccddata import UTYPES
+from diffdecor.images.surveys.plain import NOISE_NAMES
+from diffdecor.images.surveys.ps1 import linear
 from diffdecor.images.variance import scaled_to_image, to_variance, variance_from_gain
 
 logger = logging.getLogger(__name__)
 
-_UTYPES = {
-    "STDDEVUNCERTAINTY": "sigma",
-    "VARIANCEUNCERTAINTY": "variance",
-    "INVERSEVARIANCE": "ivar",
-}
+
+def check_noise(options: ImageOptions) -> None:
+    """Refuse a noise plane and a gain that are both to give the variance."""
+    planes = options.noise or options.noise_kind
+    if options.gain is not None and options.noise_kind != "background" and planes:
+        msg = f"give --{options.role}-noise or --{options.role}-gain, not both"
+        raise ConfigError(msg)
 
 
-@dataclass(frozen=True, kw_only=True)
-class NoiseSource:
-    """What the user says of the noise of an image.
-
-    Parameters
-    ----------
-    file : str, optional
-        File of the noise plane, if it is not with the image.
-    kind : {"variance", "sigma", "ivar", "weight", "background"}, optional
-        What the noise plane holds, whatever its name says.
-    gain : float, optional
-        Electrons per image unit, to make the variance from the pixels.
-    read_noise : float, optional
-        Read noise in electrons, 0 by default.
-    sky : float, optional
-        Level that was subtracted from the pixels, in the image's unit, 0 by default.
-    role : str
-        "science", "template" or "difference": which options the messages name.
-
-    Raises
-    ------
-    ConfigError
-        If these contradict each other.
-    """
-
-    file: str | None = None
-    kind: str | None = None
-    gain: float | None = None
-    read_noise: float | None = None
-    sky: float | None = None
-    role: str = "science"
-
-    def __post_init__(self) -> None:
-        """Check what can be checked without files."""
-        option = f"--{self.role}"
-        problem = ""
-        if self.kind not in (None, *NOISE_KINDS):
-            problem = f"{option}-noise-kind is {self.kind!r}: expected {', '.join(NOISE_KINDS)}"
-        elif self.gain is not None and not (np.isfinite(self.gain) and self.gain > 0):
-            problem = f"{option}-gain is {self.gain}: expected a number above zero"
-        elif self.read_noise is not None and not (
-            np.isfinite(self.read_noise) and self.read_noise >= 0
-        ):
-            problem = f"{option}-read-noise is {self.read_noise}: expected zero or more"
-        elif self.sky is not None and not np.isfinite(self.sky):
-            problem = f"{option}-sky is {self.sky}: expected a finite number"
-        elif self.gain is not None and self.kind != "background" and (self.file or self.kind):
-            problem = f"give {option}-noise or {option}-gain, not both"
-        if problem:
-            raise ConfigError(problem)
-
-    def check_gain(self, gain: float | None) -> None:
-        """Refuse what is said of a gain where there is none, not even in a card of the layout.
-
-        Raises
-        ------
-        ConfigError
-            Naming the options.
-        """
-        if gain is None and self.read_noise is not None:
-            msg = f"--{self.role}-read-noise needs --{self.role}-gain"
-            raise ConfigError(msg)
-        if gain is None and self.sky is not None:
-            msg = f"--{self.role}-sky needs --{self.role}-gain"
-            raise ConfigError(msg)
+def check_gain(options: ImageOptions, gain: float | None) -> None:
+    """Refuse what is said of a gain where there is none, not even in a card of the layout."""
+    if gain is None and options.read_noise is not None:
+        msg = f"--{options.role}-read-noise needs --{options.role}-gain"
+        raise ConfigError(msg)
+    if gain is None and options.sky is not None:
+        msg = f"--{options.role}-sky needs --{options.role}-gain"
+        raise ConfigError(msg)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Pixels:
-    """The image whose noise is read.
-
-    Parameters
-    ----------
-    image : plane (ny, nx)
-        Its pixels.
-    mask : plane (ny, nx) of int32, optional
-        Its mask.
-    planes : MaskPlanes
-        Names of its bits.
-    gain : float, optional
-        Electrons per image unit, for the light of sources on top of a background.
-    sky : callable
-        Returns the level that is to be added to the pixels to have that light.
-    """
+    """The image whose noise is read, and its mask."""
 
     image: Plane
     mask: Plane | None
     planes: MaskPlanes
+    #: Electrons per image unit, for the light of sources on top of a background.
     gain: float | None = None
+    #: Returns the level that is to be added to the pixels to have that light.
     sky: Callable[[], float] = float
 
     @property
@@ -141,70 +75,42 @@ class Pixels:
 
 @dataclass(frozen=True, eq=False)
 class Noise:
-    """The noise of an image.
+    """The variance of an image, in the square of its unit.
 
-    Parameters
-    ----------
-    variance : plane (ny, nx)
-        Variance in the square of the image's unit. Reading rows of it raises an InputError if
-        unmasked pixels cannot be what the noise plane is said to hold.
-    of_image : bool
-        The pixels of the image have a part in it.
-    numbers : tuple of int
-        0-based numbers of the HDUs of the image's own file that it is made of.
+    Reading rows of it raises an InputError if unmasked pixels cannot be what they are said to be.
     """
 
     variance: Plane
+    #: The pixels of the image have a part in it.
     of_image: bool = False
+    #: 0-based numbers of the HDUs of the image's own file that it is made of.
     numbers: tuple[int, ...] = ()
+    #: The file of its own that it was read from.
+    file: str | None = None
 
 
 def read_variance(
     stored: LazyPlane,
     hdu: Hdu,
     file: object,
-    source: NoiseSource,
+    options: ImageOptions,
     pixels: Pixels,
     *,
     kind: str = "",
     asinh: bool = False,
 ) -> Noise:
-    """Return the variance that a noise plane stands for.
+    """Return the variance that a noise plane stands for, of which `stored` gives the pixels.
 
-    Parameters
-    ----------
-    stored : plane
-        The pixels of the noise plane, as `stored_pixels` gives them.
-    hdu : HDU
-        The noise plane.
-    file : object
-        Its file, for messages.
-    source : NoiseSource
-        What the user says of it.
-    pixels : Pixels
-        The image.
-    kind : str
-        What the layout of the image says that the plane holds.
-    asinh : bool
-        The plane is scaled with BOFFSET and BSOFTEN.
-
-    Returns
-    -------
-    Noise
-        Its variance.
-
-    Raises
-    ------
-    InputError
-        If it is not known what the plane holds.
+    `kind` is what the layout says that it holds; with `asinh` it is scaled like pixels of PS1.
+    Raises an InputError if it is not known what it holds.
     """
-    kind = _kind(hdu, file, source, kind)
-    values = linear(stored, hdu.header, file, asinh=asinh, role=source.role)
+    kind = _kind(hdu, file, options, kind)
+    values = linear(stored, hdu.header, file, asinh=asinh, role=options.role)
     fill = fill_value(hdu.header)
     if fill is not None:
         values = _replaced(values, lambda part: is_fill(part, fill), _no_data(kind))
     if kind == "background":
-        return _with_sources(values, file, source, pixels)
+        return _with_sources(values, file, options, pixels)
     variance = to_variance(values, kind, mask=pixels.mask, file=file)
     if kind == "weight":
         scaled = scaled_to_image(variance, pixels.image, pixels.usable, file)
@@ -212,7 +118,7 @@ def read_variance(
     return Noise(variance)
 
 
-def _with_sources(values: LazyPlane, file: object, source: NoiseSource, pixels: Pixels) -> Noise:
+def _with_sources(values: LazyPlane, file: object, options: ImageOptions, pixels: Pixels) -> Noise:
     """Return the variance of the sky, of sigma `values`, and of the light of sources."""
     known = _replaced(values, lambda part: np.asarray(part == 0), np.nan)
     sigma = upsampled(known, pixels.shape, file)
@@ -222,7 +128,7 @@ def _with_sources(values: LazyPlane, file: object, source: NoiseSource, pixels: 
         logger.warning(
             "%s: noise of the sky only: without --%s-gain the light of sources adds none",
             file,
-            source.role,
+            options.role,
         )
         return Noise(sky)
     logger.info("%s: noise of the sky, and of the light of sources (gain %g)", file, gain)
@@ -246,23 +152,74 @@ def _replaced(
     return LazyPlane(values.shape, rows_of)
 
 
-def _kind(hdu: Hdu, file: object, source: NoiseSource, layout_kind: str) -> str:
+def _kind(hdu: Hdu, file: object, options: ImageOptions, of_layout: str) -> str:
+    """Return what a noise plane holds: as requested, by its layout, or by its name."""
     name = hdu_name(hdu)
     utype = str(hdu.header.get("UTYPE", "")).strip().upper()
-    told = source.kind or layout_kind or (_UTYPES.get(utype) if name == "UNCERT" else None)
-    if told is None:
-        told = NOISE_NAMES.get(name)
-    if told is None:
+    of_hdu = (UTYPES.get(utype) if name == "UNCERT" else None) or NOISE_NAMES.get(name)
+    kind = options.noise_kind or of_layout or of_hdu
+    if kind is None:
         what = f"HDU {name}" if name else "an HDU without a name"
         msg = (
             f"{file}: {what} does not say what kind of noise it holds; say it with "
-            f"--{source.role}-noise-kind {'|'.join(NOISE_KINDS)}"
+            f"--{options.role}-noise-kind {'|'.join(NOISE_KINDS)}"
         )
         raise InputError(msg)
-    why = ", as told" if source.kind else ""
-    logger.info("%s: noise plane %s read as %s%s", file, name, told, why)
-    return told
+    why = ", as requested" if options.noise_kind else ""
+    logger.info("%s: noise plane %s read as %s%s", file, name, kind, why)
+    return kind
 
 
 def _no_data(kind: str) -> float:
+    """Return what a noise plane of a kind holds where there are no data."""
     return 0.0 if kind in {"ivar", "weight"} else np.inf
+
+
+def upsampled(values: Plane, shape: tuple[int, int], file: object) -> Plane:
+    """Return an image ``(my, mx)`` of low resolution on the pixels ``(ny, nx)`` of a large one.
+
+    Every pixel stands for a box. Bilinear interpolation, constant outside the centres of the
+    outermost boxes. Raises an InputError if the shapes are not in one proportion.
+    """
+    small = tuple(values.shape)
+    if small == shape:
+        return values
+    ratio_y, ratio_x = (large / length for large, length in zip(shape, small, strict=True))
+    if min(ratio_y, ratio_x) < 1 or abs(ratio_y / ratio_x - 1) > 0.1:
+        msg = (
+            f"{file}: has shape {small} (ny, nx), which is not a low-resolution image "
+            f"of {shape}; give one of the same image"
+        )
+        raise InputError(msg)
+    across = _Places.of(slice(0, shape[1]), ratio_x, small[1])
+
+    def rows_of(rows: slice) -> NDArray[Any]:
+        down = _Places.of(rows, ratio_y, small[0])
+        top, bottom = int(down.lower[0]), int(down.upper[-1]) + 1
+        along = down.interpolated(values[top:bottom].T, top).T
+        return across.interpolated(along)
+
+    return LazyPlane(shape, rows_of)
+
+
+@dataclass(frozen=True, eq=False)
+class _Places:
+    """Where the pixels of a large image are among those of a small one, along one axis."""
+
+    lower: NDArray[np.int64]
+    upper: NDArray[np.int64]
+    share: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, pixels: slice, ratio: float, length: int) -> _Places:
+        """Return the places of pixels ``start`` to ``stop`` in an axis of a length."""
+        last = length - 1
+        place = np.clip((np.arange(pixels.start, pixels.stop) + 0.5) / ratio - 0.5, 0, last)
+        lower = np.minimum(place.astype(np.int64), max(last - 1, 0))
+        return cls(lower, np.minimum(lower + 1, last), place - lower)
+
+    def interpolated(self, values: NDArray[Any], first: int = 0) -> NDArray[Any]:
+        """Interpolate along the last axis of values, whose first one has this number."""
+        share = self.share.astype(values.dtype)
+        below, above = values[:, self.lower - first], values[:, self.upper - first]
+        return np.where(share == 0, below, below + share * (above - below))

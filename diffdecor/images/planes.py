@@ -1,4 +1,4 @@
-"""An image in its opened file: its pixels, mask and variance, where its layout puts them."""
+"""An image in its open file: its pixels, mask and variance, where its layout puts them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from diffdecor.config import ImageOptions
 from diffdecor.core.parallel import once
 from diffdecor.core.planes import LazyPlane, Plane, sampled
 from diffdecor.errors import InputError
@@ -18,12 +19,13 @@ from diffdecor.fits.open import Hdu, Hdus, Header, image_shape, open_fits
 from diffdecor.fits.paths import Extension
 from diffdecor.fits.read_rows import stored_integers, stored_pixels
 from diffdecor.fits.reading import Reading
-from diffdecor.images.locate import MASK_NAMES, NOISE_NAMES, companion, find_image, hdu_name
-from diffdecor.images.masks import MaskSource, read_mask
+from diffdecor.images.locate import companion, find_image, hdu_name
+from diffdecor.images.masks import read_mask
 from diffdecor.images.model import MaskPlanes
-from diffdecor.images.noise import Noise, NoiseSource, Pixels, read_variance
-from diffdecor.images.scaling import CARDS, linear
-from diffdecor.images.surveys.layout import Layout
+from diffdecor.images.noise import Noise, Pixels, check_gain, check_noise, read_variance
+from diffdecor.images.surveys.model import Layout
+from diffdecor.images.surveys.plain import MASK_NAMES, NOISE_NAMES
+from diffdecor.images.surveys.ps1 import CARDS, linear, refuse_inherited
 from diffdecor.images.surveys.recognise import bare_name, companions_of, is_companion, layout_of
 from diffdecor.images.variance import to_variance, variance_from_gain
 
@@ -34,122 +36,71 @@ def opened_image(
     hdus: Hdus,
     extension: Extension | None,
     path: str | Path,
-    told: str | None,
-    role: str,
-    reading: Reading | None = None,
+    options: ImageOptions,
+    reading: Reading,
 ) -> OpenedImage:
-    """Find the image in an opened file, by its layout.
-
-    Parameters
-    ----------
-    hdus : astropy.io.fits.HDUList
-        All HDUs of the file.
-    extension : str, int, tuple of str and int, or None
-        What the user wrote in brackets.
-    path : str or Path
-        The file.
-    told : str, optional
-        Name of the layout, if the user says it.
-    role : str
-        "science", "template" or "difference".
-    reading : Reading, optional
-        Memory to keep what was unpacked.
-
-    Returns
-    -------
-    OpenedImage
-        To be used while the file is open.
-
-    Raises
-    ------
-    ConfigError
-        If there is no layout of this name.
-    InputError
-        If there is no image, or it is not clear which.
-    """
-    layout = layout_of(hdus, extension, path, told, role)
+    """Find the image in an open file, by its layout; what is in brackets wins."""
+    check_noise(options)
+    layout = layout_of(hdus, extension, path, options.layout, options.role)
     hdu = find_image(hdus, extension, layout.image, file=path, single=layout.single)
-    logger.info("%s: %s image in HDU %s", path, role, hdu_name(hdu) or hdus.index(hdu))
+    name = hdu_name(hdu) or hdus.index(hdu)
+    logger.info("%s: %s image in HDU %s", path, options.role, name)
     return OpenedImage(
         path=path,
         hdus=hdus,
         hdu=hdu,
         header=merged_header(hdus[0].header, hdu.header),
         layout=layout,
-        told=told is not None,
-        role=role,
-        beside=companions_of(path, layout),
+        options=options,
+        companions=companions_of(path, layout),
         reading=reading,
     )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class OpenedImage:
-    """An image in its opened file.
-
-    Parameters
-    ----------
-    path : str or Path
-        The file.
-    hdus : astropy.io.fits.HDUList
-        All its HDUs.
-    hdu : HDU
-        The image.
-    header : Header
-        Its cards, and those of its file.
-    layout : Layout
-        Where the planes are.
-    told : bool
-        The user says that it has this layout.
-    role : str
-        "science", "template" or "difference".
-    beside : mapping of str to str
-        Files of noise and mask beside it.
-    reading : Reading, optional
-        Memory to keep what was unpacked.
-    """
+    """An image in its open file."""
 
     path: str | Path
     hdus: Hdus
     hdu: Hdu
+    #: Cards of the image, and those of its file.
     header: Header
     layout: Layout
-    told: bool
-    role: str
-    beside: Mapping[str, str]
-    reading: Reading | None = None
+    options: ImageOptions
+    #: Files of noise and mask beside it.
+    companions: Mapping[str, str]
+    reading: Reading
 
     def pixels(self) -> LazyPlane:
         """Return the pixels in a linear scale."""
-        path, asinh = self.path, self.layout.asinh
-        cards = [card for card in CARDS if card in self.header]
-        if asinh and cards and self.role == "difference" and not self.told:
-            msg = (
-                f"{path}: has the cards {', '.join(cards)} of asinh-scaled pixels, which a "
-                "difference mostly has from an input; say with --difference-layout ps1 that it is "
-                "scaled so, or with --difference-layout plain that it is not"
-            )
-            raise InputError(msg)
-        image = stored_pixels(self.hdu, path, self.reading)
-        image = linear(image, self.header, path, asinh=asinh, role=self.role)
+        path, role, asinh = self.path, self.options.role, self.layout.asinh
+        if asinh and role == "difference" and self.options.layout is None:
+            refuse_inherited(self.header, path)
+        stored = stored_pixels(self.hdu, path, self.reading)
+        image = linear(stored, self.header, path, asinh=asinh, role=role)
         for card in CARDS:
             self.header.remove(card, ignore_missing=True, remove_all=True)
         return image
 
-    def mask(self, source: MaskSource) -> tuple[LazyPlane | None, MaskPlanes]:
+    @property
+    def mask_file(self) -> str | None:
+        """The file of the mask, where it is not that of the image."""
+        return self.options.mask or self.companions.get("mask")
+
+    def mask(self) -> tuple[LazyPlane | None, MaskPlanes]:
         """Read the mask: from its own file, else from that of the image, else none."""
-        layout = self.layout
-        file = source.file or self.beside.get("mask")
+        layout, file = self.layout, self.mask_file
         if file is not None:
-            known = self.told or is_companion(file, layout.mask_file)
-            with open_fits(file) as (others, extension):
+            known = self.options.layout or is_companion(file, layout.mask_file)
+            with open_fits(file, self.reading.files) as (others, extension):
                 hdu = find_image(others, extension, MASK_NAMES, file=file, like=self.hdu)
                 self._check_shape(hdu, file)
                 return read_mask(
                     stored_integers(hdu, file, self.reading),
                     hdu.header,
                     file,
-                    source=source,
+                    options=self.options,
                     preset=layout.preset if known else "",
                     about=(merged_header(others[0].header, hdu.header), self.header),
                 )
@@ -162,36 +113,34 @@ class OpenedImage:
             found.header,
             self.path,
             image_header=self.header,
-            source=source,
+            options=self.options,
             preset=layout.preset,
             about=(self.header,),
         )
 
-    def noise(self, source: NoiseSource, pixels: Pixels) -> Noise | None:
-        """Make the variance: from the gain, a noise file, or the noise plane beside the image."""
+    def noise(self, pixels: Pixels) -> Noise | None:
+        """Make the variance: from the gain, a noise file, or a noise plane in the image's file."""
+        options = self.options
         if not self.layout.gain:
-            source.check_gain(source.gain)
-        if source.gain is not None and source.kind != "background":
-            return self._from_gain(source, source.gain, source.read_noise, pixels)
-        file = source.file or self.beside.get("noise")
+            check_gain(options, options.gain)
+        if options.gain is not None and options.noise_kind != "background":
+            return self._from_gain(options.gain, options.read_noise, pixels)
+        file = options.noise or self.companions.get("noise")
         if file is not None:
-            return self._from_file(file, source, pixels)
-        parts = [] if source.kind else self._parts()
+            return self._from_file(file, pixels)
+        parts = [] if options.noise_kind else self._parts()
         for name, kind in self.layout.noise.items():
             found = companion(self.hdus, self.hdu, (name,))
             if found is not None and not (kind == "weight" and parts):
                 self._check_shape(found, self.path)
                 stored = stored_pixels(found, self.path, self.reading)
-                noise = read_variance(stored, found, self.path, source, pixels, kind=kind)
+                noise = read_variance(stored, found, self.path, options, pixels, kind=kind)
                 return replace(noise, numbers=self._numbers([found]))
-        if source.kind is not None:
-            option = f"--{self.role}-noise"
-            msg = (
-                f"{self.path}: there is no noise plane beside the image for {option}-kind; "
-                f"give {option}"
-            )
+        if options.noise_kind is not None:
+            flag = f"--{options.role}-noise"
+            msg = f"{self.path}: there is no noise plane in it for {flag}-kind; give {flag}"
             raise InputError(msg)
-        return self._sum(parts, pixels) if parts else self._from_cards(source, pixels)
+        return self._sum(parts, pixels) if parts else self._from_cards(pixels)
 
     def _sum(self, parts: list[Hdu], pixels: Pixels) -> Noise:
         """Return the variance of several parts."""
@@ -206,49 +155,47 @@ class OpenedImage:
         variance = to_variance(total, "variance", mask=pixels.mask, file=self.path)
         return Noise(variance, numbers=self._numbers(parts))
 
-    def _from_file(self, file: str, source: NoiseSource, pixels: Pixels) -> Noise:
+    def _from_file(self, file: str, pixels: Pixels) -> Noise:
         """Read the noise from a file of its own."""
-        beside = self.layout.noise_file
-        known = beside is not None and (self.told or is_companion(file, beside))
-        kind = source.kind or (beside.kind if beside is not None and known else "")
-        with open_fits(file) as (others, extension):
+        options, described = self.options, self.layout.noise_file
+        known = described is not None and (options.layout or is_companion(file, described))
+        kind = options.noise_kind or (described.kind if described is not None and known else "")
+        with open_fits(file, self.reading.files) as (others, extension):
             hdu = find_image(others, extension, NOISE_NAMES, file=file, like=self.hdu)
             if kind != "background":
                 self._check_shape(hdu, file)
             stored = stored_pixels(hdu, file, self.reading)
-            return read_variance(
-                stored, hdu, file, source, pixels, kind=kind, asinh=self.layout.asinh and known
-            )
+            asinh = self.layout.asinh and bool(known)
+            noise = read_variance(stored, hdu, file, options, pixels, kind=kind, asinh=asinh)
+        return replace(noise, file=file)
 
-    def _from_cards(self, source: NoiseSource, pixels: Pixels) -> Noise | None:
+    def _from_cards(self, pixels: Pixels) -> Noise | None:
         """Make the variance from the pixels, with gain and read noise of the layout's cards."""
-        layout = self.layout
+        layout, read_noise = self.layout, self.options.read_noise
         gain = self.header.get(layout.gain) if layout.gain else None
-        read_noise = source.read_noise
         named = re.fullmatch(layout.gain_files, bare_name(self.path)) is not None
         if (
             not isinstance(gain, int | float)
             or not (gain > 0 and named)
-            or self.role == "difference"
+            or self.options.role == "difference"
         ):
-            source.check_gain(None)
+            check_gain(self.options, None)
             return None
         if read_noise is None and isinstance(self.header.get(layout.read_noise), int | float):
             read_noise = float(self.header[layout.read_noise])
-        return self._from_gain(source, float(gain), read_noise, pixels)
+        return self._from_gain(float(gain), read_noise, pixels)
 
-    def _from_gain(
-        self, source: NoiseSource, gain: float, read_noise: float | None, pixels: Pixels
-    ) -> Noise:
-        numbers = gain, read_noise or 0.0, source.sky or 0.0
+    def _from_gain(self, gain: float, read_noise: float | None, pixels: Pixels) -> Noise:
+        numbers = gain, read_noise or 0.0, self.options.sky or 0.0
         logger.info("%s: variance from gain %g, read noise %g, sky %g", self.path, *numbers)
         return Noise(variance_from_gain(pixels.image, *numbers), of_image=True)
 
-    def light(self, source: NoiseSource, image: Plane) -> tuple[float | None, Callable[[], float]]:
-        """Return the gain of the light of sources, and what tells the level to be added to it."""
-        gain = 1.0 if source.gain is None and self.layout.electrons else source.gain
-        subtracted = not self.layout.electrons or self.header.get("BKG-SUB") is not False
-        if gain is None or self.role == "difference":
+    def light(self, image: Plane) -> tuple[float | None, Callable[[], float]]:
+        """Return the gain of the light of sources, and what gives the level to be added to it."""
+        layout, options = self.layout, self.options
+        gain = 1.0 if options.gain is None and layout.electrons else options.gain
+        subtracted = not layout.electrons or self.header.get("BKG-SUB") is not False
+        if gain is None or options.role == "difference":
             return None, float
         if subtracted:
             return gain, float

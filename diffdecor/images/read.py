@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from diffdecor.config import ImageOptions
 from diffdecor.core.planes import in_memory
 from diffdecor.errors import InputError
-from diffdecor.fits.open import Hdus, open_fits
+from diffdecor.fits.open import open_fits
 from diffdecor.fits.reading import Reading
-from diffdecor.images.masks import MaskSource
 from diffdecor.images.model import Exposure
 from diffdecor.images.no_data import (
     filled_pixels,
@@ -19,7 +20,7 @@ from diffdecor.images.no_data import (
     without_variance,
     zero_border,
 )
-from diffdecor.images.noise import NoiseSource, Pixels
+from diffdecor.images.noise import Pixels
 from diffdecor.images.planes import OpenedImage, opened_image
 from diffdecor.psfs.model import PointSpreadFunction
 from diffdecor.psfs.registry import carried_psf, read_psf
@@ -100,29 +101,23 @@ def read_exposure(  # noqa: PLR0913  all but the path are optional and named
     ConfigError
         If the arguments contradict each other.
     """
-    exposure = open_exposure(
-        path,
-        layout=layout,
-        noise=NoiseSource(
-            file=str(noise) if noise else None,
-            kind=noise_kind,
-            gain=gain,
-            read_noise=read_noise,
-            sky=sky,
-            role=role,
-        ),
-        mask=MaskSource(
-            file=str(mask) if mask else None,
-            preset=mask_preset,
-            bad=bad_bits,
-            ignored=ignore_bits or (),
-            codes=mask_codes,
-            role=role,
-        ),
-        psf=psf,
-        zero_borders=zero_borders and pixels,
+    options = ImageOptions(
         role=role,
-    ).exposure
+        layout=layout,
+        noise=str(noise) if noise else None,
+        noise_kind=noise_kind,
+        mask=str(mask) if mask else None,
+        mask_preset=mask_preset,
+        gain=gain,
+        read_noise=read_noise,
+        sky=sky,
+        psf=None if psf is None else str(psf),
+        bad_bits=bad_bits,
+        ignore_bits=ignore_bits,
+        mask_codes=mask_codes,
+        zero_borders=zero_borders and pixels,
+    )
+    exposure = open_exposure(path, options).exposure
     return replace(
         exposure,
         image=in_memory(exposure.image) if pixels else exposure.image,
@@ -133,102 +128,47 @@ def read_exposure(  # noqa: PLR0913  all but the path are optional and named
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class OpenedExposure:
-    """An exposure whose planes are in their files.
-
-    Parameters
-    ----------
-    exposure : Exposure
-        The image with its noise, mask and PSF.
-    unneeded : tuple of int
-        0-based numbers of the HDUs of its file that a decorrelated difference does not depend on:
-        the image of the science image and the template, unless their variance or mask is made of
-        its pixels; the variance of the difference.
-    """
+    """An exposure whose planes are in their files."""
 
     exposure: Exposure
+    #: Files of "noise" and "mask" that were found beside the image, and are used.
+    found: dict[str, str]
+    #: 0-based numbers of the HDUs of its file that a decorrelated difference does not depend on:
+    #: the image of the science image and the template, unless their variance or mask is made of
+    #: its pixels; the variance of the difference.
     unneeded: tuple[int, ...] = ()
 
 
-def open_exposure(  # noqa: PLR0913  all but the path are optional and named
-    path: str | Path,
-    *,
-    layout: str | None = None,
-    noise: NoiseSource | None = None,
-    mask: MaskSource | None = None,
-    psf: str | Path | None = None,
-    zero_borders: bool = True,
-    role: str = "science",
-    reading: Reading | None = None,
+def open_exposure(
+    path: str | Path, options: ImageOptions, reading: Reading | None = None
 ) -> OpenedExposure:
     """Open an image with its noise, mask and PSF, whose rows are read when they are wanted.
 
-    The planes are found where the layout of the image's survey puts them, as by `read_exposure`.
-
-    Parameters
-    ----------
-    path : str or Path
-        File of the image, plain, gzipped or tile-compressed.
-    layout : str, optional
-        Name of the layout; by default it is recognised.
-    noise : NoiseSource, optional
-        What the user says of its noise.
-    mask : MaskSource, optional
-        What the user says of its mask.
-    psf : str or Path, optional
-        File of the PSF; by default the one in the file of the image.
-    zero_borders : bool
-        A border of exact zeros has no data.
-    role : {"science", "template", "difference"}
-        Whose options the messages name.
-    reading : Reading, optional
-        Memory in which unpacked planes may be kept.
-
-    Returns
-    -------
-    OpenedExposure
-        Planes of float32 or float64 pixels in a linear scale, variance in the image's unit squared
-        and an int32 mask, and a header of the image's cards and those of its file. Reading rows
-        of them raises an InputError where their values cannot be what they are said to be.
-
-    Raises
-    ------
-    InputError
-        If a file cannot be read, or a plane is not found or has another shape.
-    ConfigError
-        If the arguments contradict each other.
+    The planes are found as by `read_exposure`. Reading rows of them raises an InputError where
+    their values cannot be what they are said to be. Files are shared with others of the `reading`.
     """
-    with open_fits(path) as (hdus, extension):
-        opened = opened_image(hdus, extension, path, layout, role, reading)
-        return _exposure(
-            opened,
-            noise or NoiseSource(role=role),
-            mask or MaskSource(role=role),
-            _psf(hdus, psf, str(path)),
-            borders=zero_borders,
-        )
+    with (
+        nullcontext(reading) if reading is not None else Reading() as shared,
+        open_fits(path, shared.files) as (hdus, extension),
+    ):
+        opened = opened_image(hdus, extension, path, options, shared)
+        return _exposure(opened, _psf(opened))
 
 
-def _exposure(
-    opened: OpenedImage,
-    noise_source: NoiseSource,
-    mask_source: MaskSource,
-    psf: PointSpreadFunction | None,
-    *,
-    borders: bool,
-) -> OpenedExposure:
+def _exposure(opened: OpenedImage, psf: PointSpreadFunction | None) -> OpenedExposure:
     """Open the planes of an image."""
-    path = opened.path
-    mask, planes = opened.mask(mask_source)
+    path, options = opened.path, opened.options
+    mask, planes = opened.mask()
     image = opened.pixels()
     missing = united(
         filled_pixels(image, opened.header, path),
-        zero_border(image, path) if borders else None,
+        zero_border(image, path) if options.zero_borders else None,
     )
     if missing is not None:
         mask, planes = flag_no_data(missing, mask, planes)
-    gain, sky = opened.light(noise_source, image)
+    gain, sky = opened.light(image)
     pixels = Pixels(image=image, mask=mask, planes=planes, gain=gain, sky=sky)
-    noise = opened.noise(noise_source, pixels)
+    noise = opened.noise(pixels)
     variance = None if noise is None else noise.variance
     if missing is not None and variance is not None:
         variance = without_variance(missing, variance)
@@ -241,20 +181,22 @@ def _exposure(
         header=opened.header,
         name=str(path),
     )
-    if opened.role == "difference":
+    if options.role == "difference":
         unneeded = () if noise is None else noise.numbers
     else:
         of_image = missing is not None or (noise is not None and noise.of_image)
         unneeded = () if of_image else (opened.hdus.index(opened.hdu),)
-    return OpenedExposure(exposure=exposure, unneeded=unneeded)
+    used = {"noise": None if noise is None else noise.file, "mask": opened.mask_file}
+    found = {what: file for what, file in opened.companions.items() if file == used[what]}
+    return OpenedExposure(exposure=exposure, found=found, unneeded=unneeded)
 
 
-def _psf(hdus: Hdus, file: str | Path | None, path: str) -> PointSpreadFunction | None:
-    """Read the PSF that was asked for, or the one beside the image if it can be used."""
-    if file is not None:
-        return read_psf(file)
+def _psf(opened: OpenedImage) -> PointSpreadFunction | None:
+    """Read the PSF that is requested, or the one in the file of the image if it can be used."""
+    if opened.options.psf is not None:
+        return read_psf(opened.options.psf, opened.reading.files)
     try:
-        return carried_psf(hdus, path)
+        return carried_psf(opened.hdus, str(opened.path))
     except InputError as error:
         logger.warning("%s; going on without it", error)
         return None

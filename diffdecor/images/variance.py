@@ -28,33 +28,22 @@ from diffdecor.errors import InputError
 
 logger = logging.getLogger(__name__)
 
+#: Of the median weight: what is less is a residue of compression.
 _RESIDUAL = 1e-3
+#: Pixels without which the scale of weights cannot be measured.
 _FEWEST = 30
+#: Rows and columns of the middle of an image in which it is measured.
 _MEASURED = 2048
 
 
 def to_variance(
     values: Plane, kind: str, *, mask: Plane | None = None, file: object = "noise"
 ) -> LazyPlane:
-    """Return the variance that a noise plane stands for.
+    """Return the variance that a noise plane of a kind stands for: positive, infinite or NaN.
 
-    Parameters
-    ----------
-    values : plane (ny, nx)
-        The noise plane.
-    kind : {"variance", "sigma", "ivar", "weight", "background"}
-        What it holds. A weight is taken as an inverse variance, a background as a sigma.
-    mask : plane (ny, nx), optional
-        Mask of the image; 0 is good.
-    file : object
-        Its file, for messages.
-
-    Returns
-    -------
-    plane (ny, nx)
-        Variance, positive, infinite (no data) or NaN; 0 only where the whole plane is. Reading
-        rows of it raises an InputError if a variance or sigma in them is negative where the mask
-        is 0.
+    A weight is taken as an inverse variance, a background as a sigma. It is 0 only where the whole
+    plane is. Reading rows of it raises an InputError if a variance or sigma is negative where the
+    `mask` of the image is 0.
     """
     ny, nx = values.shape
     if kind in {"ivar", "weight"}:
@@ -77,20 +66,10 @@ def to_variance(
 
 
 def narrowed(variance: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
-    """Return a variance in another type, if that can hold it.
+    """Return a variance in the type that is wanted, if that can hold it.
 
-    Parameters
-    ----------
-    variance : array
-        Variance; it is not changed.
-    dtype : data type
-        The type that is wanted.
-
-    Returns
-    -------
-    array
-        Of this type; of float64 where single precision would make a variance 0 or infinite, as it
-        does for images in erg/s/cm2/Hz.
+    It is float64 where single precision would make a variance 0 or infinite, as it does for images
+    in erg/s/cm2/Hz.
     """
     limits = np.finfo(dtype)
     positive = variance[np.isfinite(variance) & (variance > 0)]
@@ -102,23 +81,10 @@ def narrowed(variance: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
 def variance_from_gain(
     image: Plane, gain: float, read_noise: float = 0.0, sky: float = 0.0
 ) -> LazyPlane:
-    """Return the variance of an image from its pixels.
+    """Return the variance of an image: ``max(image + sky, 0) / gain + (read_noise / gain)**2``.
 
-    Parameters
-    ----------
-    image : plane (ny, nx)
-        Pixels.
-    gain : float
-        Electrons per image unit.
-    read_noise : float
-        Electrons.
-    sky : float
-        Level that was subtracted from the pixels, in the image's unit.
-
-    Returns
-    -------
-    plane (ny, nx)
-        ``max(image + sky, 0) / gain + (read_noise / gain)**2``, in the square of the image's unit.
+    The gain is in electrons per image unit, the read noise in electrons; the `sky` was subtracted
+    from the pixels, in the image's unit.
     """
     ny, nx = image.shape
 
@@ -139,24 +105,10 @@ def scaled_to_image(
 ) -> LazyPlane:
     """Return a relative variance scaled so that the pixels of the sky scatter by it.
 
-    Parameters
-    ----------
-    variance : plane (ny, nx)
-        Inverse of a relative weight.
-    image : plane (ny, nx)
-        The image.
-    usable : callable
-        Returns an array ``(n, nx)`` of rows, False where a pixel must not count.
-    file : object
-        File of the weight, for messages.
-
-    Returns
-    -------
-    plane (ny, nx)
-        The variance times the robust variance of ``image / sqrt(variance)`` over source-free
-        pixels of the image's middle, 2048 x 2048 pixels at most, less their local level; of
-        uniform weight that makes it the robust variance of these pixels. Reading rows of it raises
-        an InputError if there are not enough such pixels, or they have no noise.
+    It is multiplied by the robust variance of ``image / sqrt(variance)`` over source-free pixels of
+    the image's middle, 2048 x 2048 pixels at most, less their local level; of uniform weight that
+    makes it the robust variance of these pixels. `usable` gives of some rows where pixels count.
+    Reading rows of it raises an InputError if there are not enough such pixels, or no noise.
     """
     ny, nx = image.shape
     rows, columns = (_middle(length) for length in (ny, nx))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,8 +16,7 @@ from diffdecor.fits.atomic import atomic_output
 from diffdecor.fits.headers import carry_over, squared_unit, wcs_cards, without_wcs
 from diffdecor.fits.open import Hdu, Header, quiet_astropy
 from diffdecor.fits.write_rows import ResultFile
-from diffdecor.images.masks import plane_cards
-from diffdecor.images.model import Exposure
+from diffdecor.images.model import Exposure, MaskPlanes
 from diffdecor.images.variance import narrowed
 from diffdecor.psfs.stamp import psf_stamps, stamp_hdus
 
@@ -38,46 +37,12 @@ def result_file(  # noqa: PLR0913  all but two are optional and named
 ) -> Iterator[ResultFile]:
     """Write an exposure whose pixels are still to come, and what it was made with.
 
-    Every row of every plane must be assigned once before the block ends; the file appears then.
-
-    Parameters
-    ----------
-    path : str or Path
-        The output.
-    exposure : Exposure
-        Which planes there are, their shape, the names of the mask's and the PSF; no pixel of it is
-        read. Of its header, what still holds is kept.
-    cards : Header, optional
-        Cards for the primary header, as far as they are known; they replace those of the same
-        keyword.
-    cards_room : int
-        How many cards more there may be in the end.
-    psi : Stamps, optional
-        The decorrelation kernel, or kernels.
-    dtype : {"float32", "float64"}
-        Type of image and decorrelation kernels.
-    variance_dtype : {"float32", "float64"}
-        Type of the variance.
-    significance : bool
-        There is a plane of detection significance.
-    overwrite : bool
-        Replace a file that is there already.
-    inputs : iterable of str or Path
-        Files that must never be replaced.
-
-    Yields
-    ------
-    ResultFile
-        Planes to assign, cards and further HDUs to add.
-
-    Raises
-    ------
-    OutputExistsError
-        If the output is there already, or is one of the inputs.
-    BusyError
-        If another process is writing it now.
-    OutputError
-        If it cannot be written.
+    Every row of every plane must be assigned once before the block ends; the file appears then. Of
+    the `exposure` it counts which planes there are, their shape, the names of the mask's and the
+    PSF, and of its header what still holds. `cards` for the primary header, as far as they are
+    known, replace those of the same keyword; there may be `cards_room` more in the end. `psi` is
+    the decorrelation kernel. The file is written as by `atomic_output`: none of the `inputs` is
+    ever replaced.
     """
     header = fits.Header() if exposure.header is None else exposure.header
     dtypes = {"IMAGE": dtype}
@@ -101,81 +66,10 @@ def result_file(  # noqa: PLR0913  all but two are optional and named
             result.finish(*_stamps(exposure, psi, dtype))
 
 
-def write_result(  # noqa: PLR0913  all but two are optional and named
-    path: str | Path,
-    exposure: Exposure,
-    *,
-    cards: Header = None,
-    psi: Stamps | None = None,
-    extra: Sequence[Hdu] = (),
-    dtype: str = "float32",
-    overwrite: bool = False,
-    inputs: Iterable[str | Path] = (),
-) -> None:
-    """Write an exposure and what it was made with.
-
-    Parameters
-    ----------
-    path : str or Path
-        The output.
-    exposure : Exposure
-        Image, variance, mask and PSF. Of its header, what still holds is kept.
-    cards : Header, optional
-        Cards for the primary header; they replace those of the same keyword.
-    psi : Stamps, optional
-        The decorrelation kernel, or kernels.
-    extra : sequence of HDU
-        Further HDUs for the end of the file.
-    dtype : {"float32", "float64"}
-        Type of image, variance and decorrelation kernels. A variance that does not fit single
-        precision is written in double precision.
-    overwrite : bool
-        Replace a file that is there already.
-    inputs : iterable of str or Path
-        Files that must never be replaced.
-
-    Raises
-    ------
-    OutputExistsError
-        If the output is there already, or is one of the inputs.
-    BusyError
-        If another process is writing it now.
-    OutputError
-        If it cannot be written.
-    """
-    variance = exposure.variance
-    with result_file(
-        path,
-        exposure,
-        cards=cards,
-        psi=psi,
-        dtype=dtype,
-        variance_dtype=dtype if variance is None else fitting_dtype(variance, dtype),
-        overwrite=overwrite,
-        inputs=inputs,
-    ) as result:
-        planes = (exposure.image, exposure.mask, variance)
-        for plane, output in zip(planes, (result.image, result.mask, result.variance), strict=True):
-            if plane is not None and output is not None:
-                for rows in bands(plane.shape):
-                    output[rows] = plane[rows]
-        result.append(extra)
-
-
 def fitting_dtype(variance: Plane, dtype: str) -> str:
-    """Return the type that a variance is written in.
+    """Return the type that a variance is written in, looking through all of it.
 
-    Parameters
-    ----------
-    variance : plane (ny, nx)
-        The variance; it is read by bands of rows.
-    dtype : {"float32", "float64"}
-        The type that is wanted.
-
-    Returns
-    -------
-    str
-        This type; ``float64`` where single precision would make a variance 0 or infinite.
+    It is ``float64`` where single precision would make a variance 0 or infinite.
     """
     if dtype == "float64":
         return dtype
@@ -222,3 +116,18 @@ def _stamps(exposure: Exposure, psi: Stamps | None, dtype: str) -> list[Hdu]:
     if psi is not None:
         hdus += stamp_hdus("PSI", psi, "decorrelation kernel: IMAGE is PSI * input", dtype)
     return hdus
+
+
+def plane_cards(planes: MaskPlanes) -> fits.Header:
+    """Return ``MP_`` cards of mask planes, by bit, and a readable table of them in HISTORY."""
+    header = fits.Header()
+    ordered = sorted(planes.bits.items(), key=lambda item: (item[1], item[0]))
+    for name, bit in ordered:
+        keyword = f"MP_{name}"
+        long = len(keyword) > 8
+        header.append((f"HIERARCH {keyword}" if long else keyword, bit, "" if long else "mask bit"))
+    if ordered:
+        header.add_history("Mask planes: bit, value, name; a pixel of value 0 is good")
+    for name, bit in ordered:
+        header.add_history(f"{bit:4d} {1 << bit:11d}  {name}")
+    return header

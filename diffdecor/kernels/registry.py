@@ -19,7 +19,7 @@ import numpy as np
 
 from diffdecor.errors import ConfigError, KernelError
 from diffdecor.fits.formats import Format, Registry, damage_named
-from diffdecor.fits.open import one_line
+from diffdecor.fits.open import OpenFiles, one_line
 from diffdecor.kernels.model import MatchingKernel, Side
 from diffdecor.kernels.refused import refuse_exposure, refuse_known
 from diffdecor.kernels.source import Source, open_source
@@ -152,6 +152,8 @@ def _load_plugins() -> None:
 def read_kernel(
     path: str | Path,
     difference: str | Path | None = None,
+    *,
+    files: OpenFiles | None = None,
     **options: Any,  # noqa: ANN401  KernelOptions checks them
 ) -> MatchingKernel:
     """Read a matching kernel, whatever its format.
@@ -163,6 +165,8 @@ def read_kernel(
     difference : str or Path, optional
         The difference image, where formats leave facts about the kernel. Where it is the same file,
         no image in it is taken for a plain stamp unless `path` names its HDU.
+    files : OpenFiles, optional
+        Files that are open already, or stay open.
     **options
         Fields of `KernelOptions`.
 
@@ -183,8 +187,12 @@ def read_kernel(
     """
     chosen = KernelOptions(**options)
     with ExitStack() as opened:
-        other = None if difference is None else opened.enter_context(open_source(difference))
-        source = opened.enter_context(open_source(path, other, text=True))
+        other = (
+            None
+            if difference is None
+            else opened.enter_context(open_source(difference, files=files))
+        )
+        source = opened.enter_context(open_source(path, other, text=True, files=files))
         carried = other is not None and source.selected is None and source.path == other.path
         return _overridden(_read(source, chosen, carried=carried), chosen)
 

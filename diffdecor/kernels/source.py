@@ -13,7 +13,7 @@ from astropy.io import fits
 
 from diffdecor.errors import InputError, KernelError
 from diffdecor.fits.formats import SLIPS
-from diffdecor.fits.open import find_extension, image_shape, one_line, open_fits
+from diffdecor.fits.open import OpenFiles, find_extension, image_shape, one_line, open_fits
 from diffdecor.fits.paths import Extension, split_extension
 from diffdecor.kernels.model import Side
 from diffdecor.kernels.textfile import TextFile, read_text
@@ -91,7 +91,11 @@ class Source:
 
 @contextmanager
 def open_source(
-    argument: str | Path, difference: Source | None = None, *, text: bool = False
+    argument: str | Path,
+    difference: Source | None = None,
+    *,
+    text: bool = False,
+    files: OpenFiles | None = None,
 ) -> Iterator[Source]:
     """Open a file, whole or ``file.fits[EXT]``, and close it afterwards.
 
@@ -103,6 +107,8 @@ def open_source(
         The difference image that belongs to the kernel.
     text : bool
         Take a text file as well as FITS.
+    files : OpenFiles, optional
+        Files that are open already, or stay open.
 
     Yields
     ------
@@ -119,7 +125,7 @@ def open_source(
     if written is not None:
         yield Source(path=path, name=str(argument), hdus=[written], difference=difference)
         return
-    with _opened(argument) as (hdus, extension):
+    with _opened(argument, files) as (hdus, extension):
         whole = [hdu for hdu in hdus if isinstance(hdu, _IMAGES_AND_TABLES)]
         if not whole:
             msg = f"{argument}: holds neither an image nor a table; fetch it again"
@@ -134,11 +140,13 @@ def open_source(
 
 
 @contextmanager
-def _opened(argument: str | Path) -> Iterator[tuple[Any, Extension | None]]:
+def _opened(
+    argument: str | Path, files: OpenFiles | None
+) -> Iterator[tuple[Any, Extension | None]]:
     """Open a FITS file as `open_fits` does, with astropy's slips on damaged headers named."""
     with ExitStack() as opened:
         try:
-            found = opened.enter_context(open_fits(argument))
+            found = opened.enter_context(open_fits(argument, files))
         except SLIPS as error:
             problem = f"not a readable FITS file ({one_line(error)}); check it or fetch it again"
             msg = f"{argument}: {problem}"

@@ -1,24 +1,25 @@
-"""What a job reads: the three images, the kernel, and what belongs to them."""
+"""What a job reads: the three images, the kernel, and what belongs to them, each opened once."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from astropy.io import fits
 
-from diffdecor.config import DecorrelationConfig, FilesConfig
+from diffdecor.config import DecorrelationConfig
 from diffdecor.config.options import INVERSE_SUM
-from diffdecor.decorrelation.subtraction import SCALES, Subtraction, with_known_scales
+from diffdecor.decorrelation.subtraction import SCALES, Subtraction
 from diffdecor.errors import AlreadyDecorrelatedError, ConfigError, InputError, KernelError
 from diffdecor.fits.open import (
     UNREADABLE,
+    OpenFiles,
     check_file,
-    each_opened_once,
     find_extension,
     one_line,
     open_fits,
@@ -27,132 +28,89 @@ from diffdecor.fits.open import (
 from diffdecor.fits.paths import split_extension
 from diffdecor.fits.reading import Reading
 from diffdecor.images.alignment import check_same_shape, check_same_sky
-from diffdecor.images.masks import MaskSource
 from diffdecor.images.model import Exposure
-from diffdecor.images.noise import NoiseSource
 from diffdecor.images.read import OpenedExposure, open_exposure
-from diffdecor.images.surveys.recognise import companion_files
 from diffdecor.kernels.model import MatchingKernel
 from diffdecor.kernels.registry import read_kernel
-from diffdecor.pipeline.job import VERSION_CARD, Job, found_file
-from diffdecor.pipeline.stacks import read_members
+from diffdecor.pipeline.job import ROLES, Job
+from diffdecor.pipeline.provenance import VERSION_CARD, input_sums, source_values
+from diffdecor.pipeline.stacks import found_file, read_members
 from diffdecor.psfs.model import PointSpreadFunction
 from diffdecor.psfs.registry import read_psf
 
 log = logging.getLogger(__name__)
 
-ROLES = ("science", "template", "difference")
-
-# Share of the memory for unpacked planes; the others are unpacked each time they are read.
+#: Share of the memory for unpacked planes; the others are unpacked each time they are read.
 _KEPT = 0.5
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Inputs:
-    """Everything that a decorrelation needs.
+    """Everything that a job reads: kernel and PSFs in memory, rows of the planes when wanted."""
 
-    Parameters
-    ----------
-    subtraction : Subtraction
-        Exposures, kernels and options, the centroids of cells read.
-    files : mapping of str to str
-        Every file that is read, by its role: those that the job names, those that stacks list, and
-        those of kernels that were found through another file.
-    unneeded : mapping of str to tuple of int
-        0-based numbers of the HDUs that the pixels of the result do not depend on, in the files of
-        "science", "template" and "difference".
-    reading : Reading
-        What was read of the files.
-    """
-
+    #: The job, naming the files that were found beside its images.
+    job: Job
+    #: Exposures, kernels and options, the centroids of cells read.
     subtraction: Subtraction
-    files: Mapping[str, str] = field(default_factory=dict)
-    unneeded: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    reading: Reading = field(default_factory=Reading)
+    #: Every file that is read, by its role: those that the job names, those that stacks list, and
+    #: those of kernels that were found through another file.
+    files: Mapping[str, str]
+    #: What gives the sum of each.
+    sums: Mapping[str, Callable[[], int]]
+
+    @cached_property
+    def sources(self) -> dict[str, object]:
+        """Values of the cards of the input files; reads what has not been read yet."""
+        return source_values(self.files, self.sums)
 
 
 def read_inputs(job: Job) -> Inputs:
     """Open everything that a job needs, and check that it belongs together.
 
-    Parameters
-    ----------
-    job : Job
-        The job.
-
-    Returns
-    -------
-    Inputs
-        The kernel and PSFs in memory; rows of the planes are read when they are wanted.
-
-    Raises
-    ------
-    DiffdecorError
-        If the job is contradictory or an input cannot be used. Reading rows raises it too.
+    Raises a DiffdecorError if the job is contradictory or an input cannot be used; reading rows
+    raises it too.
     """
-    with each_opened_once():
-        return _read_inputs(job, Reading(int(_KEPT * job.decorrelation.max_memory)))
+    with Reading(int(_KEPT * job.decorrelation.max_memory)) as reading:
+        return _read_inputs(job, reading)
 
 
 def _read_inputs(job: Job, reading: Reading) -> Inputs:
-    config = _with_centroids(job.decorrelation)
+    files = reading.files
+    config = _with_centroids(job.decorrelation, files)
     opened = {role: _open(job, role, reading) for role in ROLES}
+    job = _naming_what_was_found(job, opened)
     science, template, difference = (opened[role].exposure for role in ROLES)
     _refuse_decorrelated(difference, force=job.files.force)
     for other in (template, difference):
         check_same_shape(science, other)
-        check_same_sky(science, other)
-    sides = [read_members(job, role, opened[role].exposure, reading) for role in ROLES[:2]]
-    has_own = any(member.kernel for side in sides for member in side.members)
-    kernel = None if has_own and job.kernel is None else _kernel(job, difference)
+    check_same_sky(science, template, difference)
+    of_science, science_files = read_members(job.files.of_image("science"), science, reading)
+    of_template, template_files = read_members(job.files.of_image("template"), template, reading)
+    has_own = any(member.kernel for member in (*of_science, *of_template))
+    kernel = None if has_own and job.kernel is None else _kernel(job, difference, config, files)
+    named = job.inputs | science_files | template_files | _found(job, kernel)
+    unneeded = {role: opened[role].unneeded for role in ROLES}
     return Inputs(
+        job=job,
         subtraction=Subtraction.of(
             science,
             template,
             difference,
             kernel,
             config=config,
-            preconvolution=_preconvolution(job),
-            science_members=sides[0].members,
-            template_members=sides[1].members,
+            preconvolution=_preconvolution(job, files),
+            science_members=of_science,
+            template_members=of_template,
         ),
-        files=job.inputs | sides[0].files | sides[1].files | _found(job, kernel),
-        unneeded={role: opened[role].unneeded for role in ROLES},
-        reading=reading,
+        files=named,
+        sums=input_sums(job, named, unneeded, reading),
     )
 
 
 def _open(job: Job, role: str, reading: Reading) -> OpenedExposure:
     """Open one of the three images with the options of its role."""
-    files = job.files
-
-    def given(what: str) -> Any:  # noqa: ANN401  of every type there is
-        return getattr(files, f"{role}_{what}", None)
-
+    opened = open_exposure(getattr(job, role), job.files.of_image(role), reading)
     level = None if role == "difference" else getattr(job.decorrelation, f"{role}_variance")
-    opened = open_exposure(
-        getattr(job, role),
-        layout=_layout(files, role),
-        noise=NoiseSource(
-            file=given("noise"),
-            kind=given("noise_kind"),
-            gain=given("gain"),
-            read_noise=given("read_noise"),
-            sky=given("sky"),
-            role=role,
-        ),
-        mask=MaskSource(
-            file=given("mask"),
-            preset=given("mask_preset") or files.mask_preset,
-            bad=files.bad_bits,
-            ignored=files.ignore_bits or (),
-            codes=files.mask_codes,
-            role=role,
-        ),
-        psf=given("psf"),
-        zero_borders=files.zero_borders,
-        role=role,
-        reading=reading,
-    )
     exposure = opened.exposure
     if level is None and role != "difference" and exposure.variance is None:
         msg = (
@@ -163,24 +121,14 @@ def _open(job: Job, role: str, reading: Reading) -> OpenedExposure:
     return opened
 
 
-def _layout(files: FilesConfig, role: str) -> str | None:
-    """Return the name of the layout that the user gives an image."""
-    own: str | None = getattr(files, f"{role}_layout")
-    return own or (files.layout if role != "difference" else None)
-
-
-def with_companions(job: Job) -> Job:
-    """Return a job that names the files of noise and masks that lie beside its images."""
-    found: dict[str, Any] = {}
-    for role in ROLES:
-        beside = companion_files(getattr(job, role), _layout(job.files, role), role)
-        by_gain = getattr(job.files, f"{role}_gain", None) is not None
-        if by_gain and getattr(job.files, f"{role}_noise_kind") != "background":
-            beside.pop("noise", None)
-        for what, file in beside.items():
-            if getattr(job.files, f"{role}_{what}") is None:
-                found[f"{role}_{what}"] = file
-    return replace(job, files=replace(job.files, **found)) if found else job
+def _naming_what_was_found(job: Job, opened: Mapping[str, OpenedExposure]) -> Job:
+    """Return a job that names the files of noise and masks that were found beside its images."""
+    images: dict[str, Any] = {
+        role: replace(getattr(job.files, role), **opened[role].found)
+        for role in ROLES
+        if opened[role].found
+    }
+    return replace(job, files=replace(job.files, **images)) if images else job
 
 
 def _refuse_decorrelated(difference: Exposure, *, force: bool) -> None:
@@ -200,7 +148,7 @@ def _refuse_decorrelated(difference: Exposure, *, force: bool) -> None:
         )
 
 
-def _read_kernel(job: Job, config: DecorrelationConfig) -> MatchingKernel:
+def _read_kernel(job: Job, config: DecorrelationConfig, files: OpenFiles) -> MatchingKernel:
     """Read the kernel, with what the options know better."""
     # The kernel that a difference carries is in another HDU than its pixels.
     carried = str(split_extension(job.difference)[0])
@@ -208,6 +156,7 @@ def _read_kernel(job: Job, config: DecorrelationConfig) -> MatchingKernel:
     return read_kernel(
         carried if job.kernel is None else job.kernel,
         job.difference,
+        files=files,
         convolved=None if config.convolved == "auto" else config.convolved,
         sense=job.files.kernel_sense,
         center=job.files.kernel_center,
@@ -224,13 +173,17 @@ def _found(job: Job, kernel: MatchingKernel | None) -> dict[str, str]:
     return found_file("kernel_found", kernel, job.kernel)
 
 
-def _kernel(job: Job, difference: Exposure) -> MatchingKernel:
+def _kernel(
+    job: Job, difference: Exposure, config: DecorrelationConfig, files: OpenFiles
+) -> MatchingKernel:
     """Read the kernel, and check that it was made for an image of this size."""
-    config = job.decorrelation
-    kernel = _read_kernel(job, config)
-    known = with_known_scales(config, kernel, difference.shape)
-    if known is not config:
-        kernel = _read_kernel(job, known)
+    kernel = _read_kernel(job, config, files)
+    _check_kernel(job, kernel, difference)
+    return kernel
+
+
+def _check_kernel(job: Job, kernel: MatchingKernel, difference: Exposure) -> None:
+    """Refuse a kernel that cannot be that of the difference; warn of what is not known of it."""
     if job.kernel is None and kernel.format == "stamp":
         msg = (
             f"{job.difference}: there is no kernel in the difference; give the kernel file with "
@@ -253,24 +206,24 @@ def _kernel(job: Job, difference: Exposure) -> MatchingKernel:
             "a cut-out needs its own kernel (--force to use this one all the same)"
         )
         raise InputError(msg)
-    if not kernel.boxes and kernel.side(0, 0) is None and config.convolved == "auto":
+    side = job.decorrelation.convolved
+    if not kernel.boxes and kernel.side(0, 0) is None and side == "auto":
         log.warning(
             "%s: the file does not say which image was convolved; taking the template "
             "(--convolved says it)",
             kernel.name,
         )
-    return kernel
 
 
-def _preconvolution(job: Job) -> PointSpreadFunction | None:
+def _preconvolution(job: Job, files: OpenFiles) -> PointSpreadFunction | None:
     file = job.files.preconvolution_kernel
     if file is not None and not job.decorrelation.score:
         msg = "--preconvolution-kernel is for score images; give --score too, or leave it out"
         raise ConfigError(msg)
-    return None if file is None else read_psf(file)
+    return None if file is None else read_psf(file, files)
 
 
-def _with_centroids(config: DecorrelationConfig) -> DecorrelationConfig:
+def _with_centroids(config: DecorrelationConfig, files: OpenFiles) -> DecorrelationConfig:
     """Read the centroids of the cells, where they are in a file."""
     if not isinstance(config.cell_centroids, str):
         return config
@@ -279,7 +232,7 @@ def _with_centroids(config: DecorrelationConfig) -> DecorrelationConfig:
     check_file(path)
     try:
         with quiet_astropy(file):
-            table = _position_table(file, path)
+            table = _position_table(file, path, files)
         positions = np.array([np.asarray(table[axis], np.float64) for axis in "xy"]).T
     except UNREADABLE as error:
         msg = f"{file}: no table with columns x and y ({one_line(error)})"
@@ -291,7 +244,7 @@ def _with_centroids(config: DecorrelationConfig) -> DecorrelationConfig:
     return replace(config, cell_centroids=tuple((float(x), float(y)) for x, y in positions))
 
 
-def _position_table(file: str, path: Path) -> Any:  # noqa: ANN401  astropy has no types
+def _position_table(file: str, path: Path, files: OpenFiles) -> Any:  # noqa: ANN401  astropy has no types
     """Read a text or FITS table, its column names in lower case."""
     from astropy.table import Table
 
@@ -300,7 +253,7 @@ def _position_table(file: str, path: Path) -> Any:  # noqa: ANN401  astropy has 
     if is_text:
         table = Table.read(path, format="ascii")
     else:
-        with open_fits(file) as (hdus, extension):
+        with open_fits(file, files) as (hdus, extension):
             tables = [hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU | fits.TableHDU)]
             chosen = tables[0] if extension is None else find_extension(hdus, extension, file)
             table = Table.read(chosen)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -20,24 +19,17 @@ from diffdecor.decorrelation.cells import CellResult
 from diffdecor.decorrelation.decorrelate import prepare, result_of
 from diffdecor.decorrelation.preparation import Prepared
 from diffdecor.decorrelation.verification import Verdict, verify, verify_quickly
-from diffdecor.errors import (
-    ConfigError,
-    InputError,
-    OutputExistsError,
-)
+from diffdecor.errors import ConfigError, InputError, OutputExistsError
 from diffdecor.fits.atomic import atomic_output, check_output
 from diffdecor.fits.headers import squared_unit, wcs_cards
-from diffdecor.fits.open import Header, each_opened_once
+from diffdecor.fits.open import Header
 from diffdecor.images.model import Exposure
 from diffdecor.images.variance import narrowed
 from diffdecor.images.write import fitting_dtype, result_file
-from diffdecor.kernels.registry import read_kernel
-from diffdecor.pipeline.cards import METRIC_CARDS
-from diffdecor.pipeline.inputs import Inputs, read_inputs, with_companions
-from diffdecor.pipeline.job import (
-    Job,
-    Outcome,
-    input_sums,
+from diffdecor.pipeline.inputs import Inputs, read_inputs
+from diffdecor.pipeline.job import Job, Outcome
+from diffdecor.pipeline.provenance import (
+    METRIC_CARDS,
     is_done,
     output_cards,
     record,
@@ -47,43 +39,25 @@ from diffdecor.pipeline.job import (
 
 log = logging.getLogger(__name__)
 
+#: Residual of a rebuilt difference, in sigma, that no honest difference has.
 _IMPOSSIBLE = 5.0
-"""Residual of a rebuilt difference, in sigma, that no honest difference has."""
 
 
 def run_job(job: Job) -> Outcome:
     """Decorrelate one triple of files.
 
     Planes pass through in bands of rows. Nothing is written unless all goes well. An output that
-    the same version made of the same inputs with the same options is left as it is.
-
-    Parameters
-    ----------
-    job : Job
-        The job.
-
-    Returns
-    -------
-    Outcome
-        Its status and metrics.
-
-    Raises
-    ------
-    DiffdecorError
-        If the job is contradictory, an input cannot be used or the output cannot be written.
+    the same version made of the same inputs with the same options is left as it is. Raises a
+    DiffdecorError if the job is contradictory, an input cannot be used or the output not written.
     """
-    with each_opened_once():
-        job = with_companions(job)
-        inputs = read_inputs(job)
-        sums = input_sums(job, inputs.files, inputs.unneeded, inputs.reading)
-    sources = cache(partial(source_values, inputs.files, sums))
+    inputs = read_inputs(job)
     try:
         check_output(job.output, overwrite=job.overwrite, inputs=inputs.files.values())
-        metrics = _verified(job, inputs)
+        metrics = _verified(inputs)
         prepared = prepare(inputs.subtraction)
-        metrics |= _write(job, prepared, metrics, sources, inputs.files)
+        metrics |= _write(inputs, prepared, metrics)
     except OutputExistsError:  # now, or since another process has finished it
-        if job.overwrite or not is_done(job, sources):
+        if job.overwrite or not is_done(inputs.job, lambda: inputs.sources):
             raise
         log.info("%s: done already", job.output)
         return Outcome("already done", recorded_metrics(job.output))
@@ -92,25 +66,8 @@ def run_job(job: Job) -> Outcome:
 
 
 def verify_job(job: Job) -> Verdict:
-    """Say whether the files of a job belong together, by rebuilding the difference.
-
-    Parameters
-    ----------
-    job : Job
-        The job; its output is not written.
-
-    Returns
-    -------
-    Verdict
-        Residuals, and the cause where they do not.
-
-    Raises
-    ------
-    DiffdecorError
-        If an input cannot be used.
-    """
-    with each_opened_once():
-        subtraction = read_inputs(with_companions(job)).subtraction
+    """Say whether the files of a job belong together, by rebuilding the difference."""
+    subtraction = read_inputs(job).subtraction
     if not subtraction.can_be_rebuilt:
         msg = (
             f"{job.difference}: score images, and images that were convolved themselves, cannot be "
@@ -120,8 +77,9 @@ def verify_job(job: Job) -> Verdict:
     return verify(subtraction)
 
 
-def _verified(job: Job, inputs: Inputs) -> dict[str, object]:
+def _verified(inputs: Inputs) -> dict[str, object]:
     """Rebuild a part of the difference; refuse what cannot belong together, and say how well."""
+    job = inputs.job
     if not job.files.verify or not inputs.subtraction.can_be_rebuilt:
         return {}
     verdict = verify_quickly(inputs.subtraction)
@@ -146,17 +104,11 @@ def _verified(job: Job, inputs: Inputs) -> dict[str, object]:
     return {"residual": verdict.fit.residual, "residual_bright": verdict.fit.bright}
 
 
-def _write(
-    job: Job,
-    prepared: Prepared,
-    metrics: Mapping[str, object],
-    sources: Callable[[], dict[str, object]],
-    inputs: Mapping[str, str],
-) -> dict[str, object]:
+def _write(inputs: Inputs, prepared: Prepared, metrics: Mapping[str, object]) -> dict[str, object]:
     """Work the result out, band by band into the output file; return its metrics."""
-    exposure = prepared.exposure
+    job, exposure = inputs.job, prepared.exposure
     dtype, variance_dtype = _dtypes(prepared, job.files.dtype)
-    widest = source_values(inputs, defaultdict(lambda: lambda: 2**32 - 1))
+    widest = source_values(inputs.files, defaultdict(lambda: lambda: 2**32 - 1))
     with result_file(
         job.output,
         replace(exposure, header=_fresh(exposure.header)),
@@ -167,7 +119,7 @@ def _write(
         variance_dtype=variance_dtype,
         significance=prepared.config.significance and prepared.filters is not None,
         overwrite=job.overwrite,
-        inputs=inputs.values(),
+        inputs=inputs.files.values(),
     ) as file:
         filled = prepared.into(file.image, file.mask, file.variance)
         planes = replace(exposure, image=file.image, mask=file.mask, variance=file.variance)
@@ -177,7 +129,7 @@ def _write(
             copy_planes([ratio], prepared.bands, prepared.threads)
         file.append(_cell_hdus(result.cells, exposure, dtype))
         found = {**metrics, **result.metrics}
-        file.set_cards(record(job, sources(), found))
+        file.set_cards(record(job, inputs.sources, found))
     return found
 
 
@@ -257,28 +209,13 @@ def _report(job: Job, metrics: Mapping[str, Any]) -> None:
 def convert_kernel(
     kernel: str, output: str, *, difference: str | None = None, overwrite: bool = False
 ) -> None:
-    """Write a kernel file in the native format, losslessly.
+    """Write a kernel file in the native format, losslessly."""
+    from diffdecor.kernels.native_write import native_hdus
+    from diffdecor.kernels.registry import read_kernel
 
-    Parameters
-    ----------
-    kernel : str
-        The kernel file.
-    output : str
-        File to write.
-    difference : str, optional
-        The difference that the kernel belongs to.
-    overwrite : bool
-        Replace the output if it is there.
-
-    Raises
-    ------
-    DiffdecorError
-        If the kernel cannot be read or the output not be written.
-    """
     inputs = [kernel, *filter(None, [difference])]
     check_output(output, overwrite=overwrite, inputs=inputs)
     read = read_kernel(kernel, difference)
-    from diffdecor.kernels.native_write import native_hdus  # no run needs it
 
     hdus = native_hdus(read)
     # The file it was read from may be one that the difference names.

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from diffdecor.errors import InputError
 from diffdecor.fits.formats import Registry, damage_named
-from diffdecor.fits.open import Hdu, Hdus, find_extension, open_fits
+from diffdecor.fits.open import Hdu, Hdus, OpenFiles, find_extension, open_fits
 from diffdecor.psfs.model import PointSpreadFunction
 
 
@@ -47,13 +47,15 @@ def psf_formats() -> dict[str, str]:
     return {name: known.description for name, known in _registry.formats().items()}
 
 
-def read_psf(path: str | Path) -> PointSpreadFunction:
+def read_psf(path: str | Path, files: OpenFiles | None = None) -> PointSpreadFunction:
     """Read a point-spread function, whatever its format.
 
     Parameters
     ----------
     path : str or Path
         The PSF file, or an image that carries its PSF; ``file.fits[EXT]`` names an HDU.
+    files : OpenFiles, optional
+        Files that are open already, or stay open.
 
     Returns
     -------
@@ -66,7 +68,7 @@ def read_psf(path: str | Path) -> PointSpreadFunction:
     InputError
         If the file is missing, damaged or not FITS, or if it holds no PSF that can be used.
     """
-    with open_fits(path) as (hdus, extension):
+    with open_fits(path, files) as (hdus, extension):
         selected = None if extension is None else find_extension(hdus, extension, path)
         _refuse_piff(hdus, path)
         known = _registry.identify(list(hdus) if selected is None else [selected], path)

@@ -152,6 +152,8 @@ def stamp_hdus(name: str, stamps: Stamps, what: str, dtype: str = "float64") -> 
         fits.Column(axis, "D", unit="pixel", array=stamps.positions[:, n] + 1.0)
         for n, axis in enumerate("XY")
     ]
-    table = fits.BinTableHDU.from_columns(columns)
+    # Unlike from_columns() this does not import astropy.table, which takes 0.1 s (November 2026).
+    table = fits.BinTableHDU()
+    table.data = fits.FITS_rec.from_columns(fits.ColDefs(columns))
     table.header["EXTNAME"] = (f"{name}POS", f"1-based FITS pixel of every plane of {name}")
     return [image, table]

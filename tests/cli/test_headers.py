@@ -118,10 +118,11 @@ def test_odd_skies(work, plain, name):
     verify(work.output)
 
 
-def test_a_card_that_cannot_be_read_is_named_once(work):
-    with_cards(work / "kernel.fits", "CTRX    = GARBAGE")
+@pytest.mark.parametrize("name", ["kernel", "science", "difference"])
+def test_a_card_that_cannot_be_read_is_named_once(work, name):
+    with_cards(work / f"{name}.fits", "CTRX    = GARBAGE")
     _, result = work.succeeds()
-    assert result.stderr.count("kernel.fits: the card CTRX is no FITS") == 1
+    assert result.stderr.count(f"{name}.fits: the card CTRX is not valid FITS") == 1
 
 
 UNPARSABLE = ("control characters", "null bytes", "no quote", "no value at all", "NaN", "no value")
@@ -137,7 +138,7 @@ def test_odd_cards_of_an_exposure(work, plain, name, hdu):
     cards = [card for card in ODD[name] if not str(card).startswith("MASKVAL")]
     with_cards(work / "science.fits", *cards, hdu=hdu)
     if (name, hdu) == ("mask cards", 2):
-        work.fails(3, "science.fits: MP_BAD = 'x' is no bit number", options=WHOLE)
+        work.fails(3, "science.fits: MP_BAD = 'x' is not a bit number", options=WHOLE)
         return
     output, _ = work.succeeds(*WHOLE)
     assert np.array_equal(output["IMAGE"][1], plain[1])

@@ -56,13 +56,13 @@ BAD = {
     "variance = 4\nnoise = 'noise.fits'": "give either noise",
     "weight = 1": "give either noise",
     "variance = 4\nweight = inf": "weight is inf",
-    "variance = 4\nkernel = 3": "kernel is 3; expected a file name",
-    "noise = 5": "noise is 5; expected a file name",
-    "noise = ''": "noise is ''; expected a file name",
-    'noise = "a\\u0000b"': "noise is 'a\\x00b'; expected a file name",
-    "noise = 'noise.fits'\nmask = 1": "mask is 1; expected a file name",
-    "noise = 'noise.fits'\nnoise-kind = 3": "noise-kind is 3; expected one of variance",
-    "noise = 'noise.fits'\nnoise-kind = 'rms'": "noise-kind is 'rms'; expected one of variance",
+    "variance = 4\nkernel = 3": "kernel is 3: expected a file name",
+    "noise = 5": "noise is 5: expected a file name",
+    "noise = ''": "noise is '': expected a file name",
+    'noise = "a\\u0000b"': "noise is 'a\\x00b': expected a file name",
+    "noise = 'noise.fits'\nmask = 1": "mask is 1: expected a file name",
+    "noise = 'noise.fits'\nnoise-kind = 3": "noise-kind is 3: expected one of variance",
+    "noise = 'noise.fits'\nnoise-kind = 'rms'": "noise-kind is 'rms': expected one of variance",
 }
 
 

@@ -360,12 +360,13 @@ def test_a_full_disk_leaves_no_file(tmp_path):
         import resource, signal, sys
         import numpy as np
         from diffdecor.errors import OutputError
-        from diffdecor.images.write import write_result
+        from diffdecor.images.write import result_file
         from diffdecor.images.model import Exposure
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
         try:
-            write_result(sys.argv[1], Exposure(image=np.ones((1000, 1000))))
+            with result_file(sys.argv[1], Exposure(image=np.ones((1000, 1000)))) as file:
+                file.image[0:1000] = np.ones((1000, 1000))
         except OutputError as error:
             print(error)
     """

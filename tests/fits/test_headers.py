@@ -13,7 +13,7 @@ from diffdecor.fits.headers import (
     wcs_cards,
     without_wcs,
 )
-from diffdecor.pipeline.cards import Card
+from diffdecor.pipeline.provenance import Card
 
 DROPPED = [
     "SIMPLE",

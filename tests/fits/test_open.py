@@ -13,7 +13,7 @@ from astropy.io import fits
 from diffdecor.core.planes import in_memory
 from diffdecor.errors import InputError
 from diffdecor.fits.open import (
-    each_opened_once,
+    OpenFiles,
     file_of,
     find_extension,
     image_shape,
@@ -23,8 +23,8 @@ from diffdecor.fits.open import (
 from diffdecor.fits.read_rows import stored_integers
 
 
-def _opened(path):
-    with open_fits(path) as (hdus, extension):
+def _opened(path, files=None):
+    with open_fits(path, files) as (hdus, extension):
         return [hdu.name for hdu in hdus], extension
 
 
@@ -259,24 +259,24 @@ def test_a_header_that_astropy_gives_up_is_no_image(mef, pixels):
         assert file_of(hdus[0]) is None
 
 
-def test_files_are_opened_once_while_a_block_lasts(mef, pixels, monkeypatch):
+def test_files_of_a_job_are_opened_once(mef, pixels, monkeypatch):
     path, other = mef(("A", pixels)), mef(("B", pixels), name="b.fits")
     opened = []
     real = fits.open
     monkeypatch.setattr(
         "diffdecor.fits.open.fits.open", lambda *a, **more: opened.append(a) or real(*a, **more)
     )
-    with each_opened_once(), each_opened_once():
+    with OpenFiles() as files:
         for _ in range(3):
-            assert _opened(path)[0] == ["PRIMARY", "A"]
-            assert _opened(f"{other}[B]")[1] == "B"
+            assert _opened(path, files)[0] == ["PRIMARY", "A"]
+            assert _opened(f"{other}[B]", files)[1] == "B"
         assert len(opened) == 2
-        mef(("C", pixels))  # the file is another one now
+        path.unlink()
+        mef(("C", pixels))
+        assert _opened(path, files)[0] == ["PRIMARY", "A"]  # as it was
         assert _opened(path)[0] == ["PRIMARY", "C"]
-        with open_fits(path, anew=True):
-            assert len(opened) == 4
-    assert _opened(path)[0] == ["PRIMARY", "C"]
-    assert len(opened) == 5
+    assert len(opened) == 3
+    assert _opened(path, files)[0] == ["PRIMARY", "C"]
 
 
 def test_gzipped_files_are_unpacked_on_disk(tmp_path, pixels, monkeypatch):

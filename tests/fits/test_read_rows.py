@@ -13,10 +13,11 @@ from astropy.io import fits
 from hypothesis import given
 from hypothesis import strategies as st
 
+from diffdecor.config import ImageOptions
 from diffdecor.core.parallel import once
 from diffdecor.core.planes import bands, in_memory, sampled, streamed
 from diffdecor.errors import InputError
-from diffdecor.fits.open import each_opened_once, image_shape, open_fits, read_pixels
+from diffdecor.fits.open import image_shape, open_fits, read_pixels
 from diffdecor.fits.read_rows import stored_integers, stored_pixels
 from diffdecor.fits.reading import Reading
 from diffdecor.images.read import open_exposure
@@ -131,9 +132,8 @@ def test_planes_outlive_the_block_that_opened_them_and_close_their_file(packed, 
     path = tmp_path / "a.fits"
     fits.PrimaryHDU(values).writeto(path)
     before = open_files()
-    with each_opened_once():
-        planes = [opened(path)[0], opened(packed(values, **PACK))[0]]
-        first = [plane[0:2] for plane in planes]
+    planes = [opened(path)[0], opened(packed(values, **PACK))[0]]
+    first = [plane[0:2] for plane in planes]
     for plane, rows in zip(planes, first, strict=True):
         np.testing.assert_array_equal(plane[0:2], rows)
         np.testing.assert_array_equal(plane[2:23], values[2:])
@@ -242,7 +242,7 @@ def test_memory_is_bounded(tmp_path, suffix):
     del content, data
     tracemalloc.start()
     try:
-        exposure = open_exposure(path).exposure
+        exposure = open_exposure(path, ImageOptions()).exposure
         for plane in (exposure.image, exposure.mask, exposure.variance):
             for rows in bands(plane.shape, 64):
                 assert plane[rows].shape == (rows.stop - rows.start, 4000)

@@ -10,11 +10,12 @@ import subprocess
 import numpy as np
 import pytest
 from astropy.io import fits
+from helpers.results import write_result
 
 from diffdecor.core.parallel import ordered_map
 from diffdecor.errors import OutputError
 from diffdecor.images.model import Exposure, MaskPlanes
-from diffdecor.images.write import result_file, write_result
+from diffdecor.images.write import result_file
 
 RNG = np.random.default_rng(11)
 

@@ -132,6 +132,20 @@ def test_the_file_is_the_one_that_was_opened(tmp_path):
     assert opened() == before
 
 
+@pytest.mark.parametrize("replaced_by", [b"SIMPLE", b"no FITS at all"])
+def test_a_file_that_is_replaced_counts_as_it_was_opened(tmp_path, replaced_by):
+    path = tmp_path / "a.fits"
+    fits.PrimaryHDU(np.ones((30, 30))).writeto(path)
+    before = InputSum(path)()
+    with Reading() as reading:
+        with open_fits(path, reading.files):
+            pass
+        (tmp_path / "new.fits").write_bytes(replaced_by)
+        (tmp_path / "new.fits").rename(path)
+        counted = InputSum(path, reading=reading)
+    assert counted() == before
+
+
 @pytest.fixture
 def added(monkeypatch):
     """Sizes of what sums read of files."""

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from diffdecor.config import LAYOUTS as NAMES
+from diffdecor.config import LAYOUTS, ImageOptions
 from diffdecor.errors import ConfigError, InputError
-from diffdecor.images.read import read_exposure
-from diffdecor.images.surveys.layouts import LAYOUTS
-from diffdecor.images.surveys.recognise import companion_files, companions_of
+from diffdecor.images.read import open_exposure, read_exposure
+from diffdecor.images.surveys import layout_named
+from diffdecor.images.surveys.recognise import STEPS, companions_of
 
 SHAPE = (12, 16)
 IMAGE = np.random.default_rng(11).normal(50.0, 7.0, SHAPE).astype("f4")
@@ -110,7 +110,9 @@ def write(tmp_path):
 
 
 def test_the_options_name_every_layout():
-    assert set(NAMES) == set(LAYOUTS) == set(SAMPLES)
+    steps = [name for step in STEPS for name in step]
+    assert sorted(steps) == sorted(LAYOUTS) == sorted(SAMPLES)
+    assert all(layout_named(name).name == name for name in LAYOUTS)
 
 
 @pytest.mark.parametrize(("layout", "name", "content"), CASES)
@@ -128,11 +130,11 @@ def test_two_claims_are_no_guess(write):
     assert read_exposure(path, layout="ztf", gain=1.0).variance is not None
 
 
-def test_layouts_that_are_told(write, caplog):
+def test_layouts_that_are_requested(write, caplog):
     caplog.set_level(logging.INFO)
     path = write("a.fits", single(cards=ZTF))
     read_exposure(path, layout="plain")
-    assert "layout of the science image: plain, as told" in caplog.text
+    assert "layout of the science image: plain, as requested" in caplog.text
     with pytest.raises(ConfigError, match="--science-layout is 'sdss': expected one of lsst"):
         read_exposure(path, layout="sdss")
 
@@ -325,17 +327,21 @@ def test_layers_of_hotpants(write):
         assert exposure.mask[0, 0] == exposure.mask_planes.value(["NO_DATA"])
 
 
+def found(path, **options):
+    return open_exposure(path, ImageOptions(**options)).found
+
+
 def test_only_documented_names_are_taken_from_beside(write):
     path = write("c4d_1_ooi_r_v1.fits", hdus(("S29", IMAGE), primary=DECAM))
     write("c4d_2_oow_r_v1.fits", hdus(("S29", ONES)))
     write("image.wt.fits", single(ONES))
     plain = write("image.fits", single())
-    assert companion_files(path, None, "science") == {}
-    assert companion_files(plain, None, "science") == {}
-    assert list(companion_files(plain, "ps1", "science")) == ["noise"]
+    assert found(path) == {}
+    assert found(plain) == {}
+    assert list(found(plain, layout="ps1")) == ["noise"]
     weight = write("c4d_1_oow_r_v1.fits", hdus(("S29", ONES)))
-    assert companion_files(f"{path}[S29]", None, "science") == {"noise": str(weight)}
-    assert companions_of(weight, LAYOUTS["plain"]) == {}
+    assert found(f"{path}[S29]") == {"noise": str(weight)}
+    assert companions_of(weight, layout_named("plain")) == {}
 
 
 def test_options_win_over_files_beside(write):

@@ -7,16 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diffdecor.errors import InputError
+from diffdecor.fits.open import open_fits
 from diffdecor.fits.paths import split_extension
-from diffdecor.images.locate import (
-    IMAGE_NAMES,
-    MASK_NAMES,
-    NOISE_NAMES,
-    companion,
-    find_image,
-    hdu_name,
-    open_fits,
-)
+from diffdecor.images.locate import companion, find_image, hdu_name
+from diffdecor.images.surveys.plain import IMAGE_NAMES, MASK_NAMES, NOISE_NAMES
 
 PLANE = np.ones((3, 4), "f4")
 
@@ -83,7 +77,7 @@ def test_layers_of_hotpants_are_known_by_object():
     [
         (_hdus(), None, "there is no image in it"),
         (_hdus("MASK", "PSF"), None, "there is no image in it .*1 MASK, 2 PSF"),
-        (_hdus("IMAGE"), 0, "HDU PRIMARY is no image"),
+        (_hdus("IMAGE"), 0, "HDU PRIMARY is not an image"),
         (_hdus("IMAGE"), "SCI", "there is no extension SCI"),
         (fits.HDUList([fits.PrimaryHDU(np.ones((2, 3, 4)))]), None, r"shape \(2, 3, 4\)"),
         (fits.HDUList([fits.PrimaryHDU(np.ones(5))]), None, r"shape \(5,\)"),

@@ -1,18 +1,23 @@
 """Masks of the surveys: every bit of every table, options on bits, and the table of the README."""
 
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 
 import numpy as np
 import pytest
 from astropy.io import fits
 
-from diffdecor.config import FILLED_PLANES, IGNORED_PLANES, MASK_PRESETS
+from diffdecor.config import FILLED_PLANES, IGNORED_PLANES, MASK_PRESETS, ImageOptions
 from diffdecor.core.planes import LazyPlane, in_memory
 from diffdecor.errors import ConfigError, InputError
 from diffdecor.fits.read_rows import stored_integers
-from diffdecor.images.masks import MaskSource, read_mask
+from diffdecor.images import surveys
+from diffdecor.images.masks import read_mask
 from diffdecor.images.read import read_exposure
-from diffdecor.images.surveys.presets import PRESETS
+from diffdecor.images.surveys import preset_named
+
+PRESETS = {name: preset_named(name) for name in MASK_PRESETS if name != "decam"}
 
 HARMLESS, LIGHT, DEFECT = "harmless", "light", "defect"
 
@@ -43,11 +48,11 @@ KNOWN = {"BAD", "SAT", "CR", "NO_DATA", "INTRP", "EDGE", "DETECTED"}
 CASES = [(preset, *case) for preset, table in EXPECTED.items() for case in table.items()]
 
 
-def read(values, preset="", cards=None, about=(), **source):
+def read(values, preset="", cards=None, about=(), **options):
     hdu = fits.ImageHDU(np.asarray(values))
     hdu.header.update(cards or {})
-    told = MaskSource(preset=preset or None, **source)
-    return read_mask_of(hdu, source=told, about=about)
+    requested = ImageOptions(mask_preset=preset or None, **options)
+    return read_mask_of(hdu, options=requested, about=about)
 
 
 def read_mask_of(hdu, **more):
@@ -81,7 +86,11 @@ def test_tables_are_sound(preset):
 
 
 def test_the_options_name_every_preset():
-    assert set(MASK_PRESETS) == {*PRESETS, "decam"}
+    modules = [
+        import_module(f"{surveys.__name__}.{m.name}") for m in iter_modules(surveys.__path__)
+    ]
+    described = {name for module in modules for name in getattr(module, "PRESETS", ())}
+    assert set(MASK_PRESETS) == {*described, "decam"}
 
 
 @pytest.mark.parametrize("dtype", ["u1", "i2", "u2", "i4", "f4"])
@@ -119,7 +128,7 @@ def test_decam_holds_bits_or_codes_by_version(version, codes):
 def test_decam_of_unknown_version():
     with pytest.raises(InputError, match=r"no card PLVER .* --science-mask-preset decam-bits or"):
         read(np.array([[4]]), "decam")
-    assert names(*read(np.array([[4]]), "decam", codes=True)) == {"BLEED", "SAT"}
+    assert names(*read(np.array([[4]]), "decam", mask_codes=True)) == {"BLEED", "SAT"}
 
 
 def test_unknown_bits_are_warned_of_and_named(caplog):
@@ -154,18 +163,19 @@ VALUES = np.array([[0, 1, 2, 4, 8]])
     [
         ({}, [set(), {"BAD"}, {"BAD"}, {"BAD"}, {"BAD"}]),
         ({"preset": "nonzero"}, [set(), {"BAD"}, {"BAD"}, {"BAD"}, {"BAD"}]),
-        ({"bad": (0, 2)}, [set(), {"BAD"}, {"BIT1"}, {"BAD"}, {"BIT3"}]),
-        ({"ignored": (1,)}, [set(), {"BAD"}, {"BIT1"}, {"BAD"}, {"BAD"}]),
-        ({"bad": (0, 1), "ignored": (1,)}, [set(), {"BAD"}, {"BIT1"}, {"BIT2"}, {"BIT3"}]),
-        ({"bad": ()}, [set(), {"BIT0"}, {"BIT1"}, {"BIT2"}, {"BIT3"}]),
-        ({"preset": "meerlicht", "ignored": (1,)},
+        ({"bad_bits": (0, 2)}, [set(), {"BAD"}, {"BIT1"}, {"BAD"}, {"BIT3"}]),
+        ({"ignore_bits": (1,)}, [set(), {"BAD"}, {"BIT1"}, {"BAD"}, {"BAD"}]),
+        ({"bad_bits": (0, 1), "ignore_bits": (1,)}, [set(), {"BAD"}, {"BIT1"}, {"BIT2"}, {"BIT3"}]),
+        ({"bad_bits": ()}, [set(), {"BIT0"}, {"BIT1"}, {"BIT2"}, {"BIT3"}]),
+        ({"preset": "meerlicht", "ignore_bits": (1,)},
          [set(), {"BAD"}, {"BIT1"}, {"SAT"}, {"SAT_CONNECTED", "SAT"}]),
-        ({"preset": "desdm", "bad": (2,)},
+        ({"preset": "desdm", "bad_bits": (2,)},
          [set(), {"BAD"}, {"SAT"}, {"INTRP", "BAD"}, {"LOW", "BAD"}]),
-        ({"codes": True}, [set(), {"BAD"}, {"BAD"}, {"BAD"}, {"BAD"}]),
-        ({"codes": True, "bad": (4, 8)},
+        ({"mask_codes": True}, [set(), {"BAD"}, {"BAD"}, {"BAD"}, {"BAD"}]),
+        ({"mask_codes": True, "bad_bits": (4, 8)},
          [set(), {"OTHER_CODES"}, {"OTHER_CODES"}, {"BAD"}, {"BAD"}]),
-        ({"codes": True, "ignored": (2, 8)}, [set(), {"BAD"}, {"CODE2"}, {"BAD"}, {"CODE8"}]),
+        ({"mask_codes": True, "ignore_bits": (2, 8)},
+         [set(), {"BAD"}, {"CODE2"}, {"BAD"}, {"CODE8"}]),
     ],
 )  # fmt: skip
 def test_options_on_bits(source, expected, caplog):
@@ -176,21 +186,24 @@ def test_options_on_bits(source, expected, caplog):
 
 def test_bad_bits_replace_the_table_of_a_layout_and_ignored_ones_change_it():
     hdu = fits.ImageHDU(np.array([[1, 16]]))
-    for source, expected in (
-        (MaskSource(), [{"TRACK", "DETECTED"}, {"NOISY", "BAD"}]),
-        (MaskSource(ignored=(4,)), [{"TRACK", "DETECTED"}, {"BIT4"}]),
-        (MaskSource(bad=(0,)), [{"BAD"}, {"BIT4"}]),
-        (MaskSource(preset="ztf", bad=(0,)), [{"TRACK", "DETECTED", "BAD"}, {"NOISY", "BAD"}]),
-        (MaskSource(preset="nonzero"), [{"BAD"}, {"BAD"}]),
+    for options, expected in (
+        (ImageOptions(), [{"TRACK", "DETECTED"}, {"NOISY", "BAD"}]),
+        (ImageOptions(ignore_bits=(4,)), [{"TRACK", "DETECTED"}, {"BIT4"}]),
+        (ImageOptions(bad_bits=(0,)), [{"BAD"}, {"BIT4"}]),
+        (
+            ImageOptions(mask_preset="ztf", bad_bits=(0,)),
+            [{"TRACK", "DETECTED", "BAD"}, {"NOISY", "BAD"}],
+        ),
+        (ImageOptions(mask_preset="nonzero"), [{"BAD"}, {"BAD"}]),
     ):
-        mask, planes = read_mask_of(hdu, source=source, preset="ztf")
+        mask, planes = read_mask_of(hdu, options=options, preset="ztf")
         assert [names(mask, planes, (0, x)) for x in range(2)] == expected
 
 
 @pytest.mark.parametrize("cards", [{"MP_GOOD": 0}, {"OBJECT": "Hotpants output Mask Image"}])
 def test_masks_that_name_themselves_are_not_told_otherwise(cards, caplog):
     caplog.set_level("INFO")
-    mask, planes = read(np.array([[1]]), "ztf", cards=cards, bad=(0,))
+    mask, planes = read(np.array([[1]]), "ztf", cards=cards, bad_bits=(0,))
     assert names(mask, planes) == ({"GOOD"} if "MP_GOOD" in cards else {"HP_FILL"})
     assert "names its planes itself; options on bits are not used" in caplog.text
 
@@ -199,7 +212,7 @@ def test_presets_that_cannot_be():
     with pytest.raises(
         ConfigError, match="--template-mask-preset is 'sdss': expected one of lsst, decam"
     ):
-        MaskSource(preset="sdss", role="template")
+        ImageOptions(mask_preset="sdss", role="template")
     with pytest.raises(InputError, match="names its planes in MP_ cards, and this one has none"):
         read(np.array([[1]]), "lsst")
 
@@ -259,6 +272,6 @@ def test_a_mask_is_looked_through_only_if_it_must_be():
         raise AssertionError
 
     unread = LazyPlane((5, 6), rows)
-    for cards, source in (({"MP_BAD": 0}, {}), ({}, {}), ({}, {"ignored": (3,)})):
-        _, planes = read_mask(unread, cards, "m", source=MaskSource(**source))
+    for cards, source in (({"MP_BAD": 0}, {}), ({}, {}), ({}, {"ignore_bits": (3,)})):
+        _, planes = read_mask(unread, cards, "m", options=ImageOptions(**source))
         assert "BAD" in planes

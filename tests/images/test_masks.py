@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from diffdecor.core.planes import in_memory
 from diffdecor.errors import InputError
 from diffdecor.fits.read_rows import stored_integers
-from diffdecor.images.masks import plane_cards, read_mask
+from diffdecor.images.masks import read_mask
 from diffdecor.images.model import MaskPlanes
 from diffdecor.images.no_data import filled_pixels, flag_no_data
 from diffdecor.images.read import read_exposure
-from diffdecor.images.surveys.presets import PRESETS
+from diffdecor.images.surveys import preset_named
+from diffdecor.images.write import plane_cards
 
 
 def _read(values, cards=None, **more):
@@ -85,7 +86,7 @@ def test_the_real_mask_of_hotpants(real):
         role="difference",
     )
     mask, planes = exposure.mask, exposure.mask_planes
-    names = {flag.plane: flag.bit for flag in PRESETS["hotpants"].flags}
+    names = {flag.plane: flag.bit for flag in preset_named("hotpants").flags}
     assert dict(planes.bits) == {**names, "SAT": 16, "NO_DATA": 17}
     np.testing.assert_array_equal(mask & 0xFFFF, raw)
     bad = (mask & planes.value(["BAD", "SAT", "NO_DATA"])) != 0

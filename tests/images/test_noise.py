@@ -5,11 +5,11 @@ import re
 import numpy as np
 import pytest
 
+from diffdecor.config import ImageOptions
 from diffdecor.core.planes import in_memory
 from diffdecor.errors import ConfigError, InputError
-from diffdecor.images.noise import NoiseSource
+from diffdecor.images.noise import check_noise, upsampled
 from diffdecor.images.read import read_exposure
-from diffdecor.images.upsampling import upsampled
 from diffdecor.images.variance import narrowed, scaled_to_image, to_variance, variance_from_gain
 
 INF, NAN = np.inf, np.nan
@@ -73,18 +73,18 @@ def test_gain_and_read_noise():
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"kind": "rms"}, "--template-noise-kind is 'rms': expected variance, sigma, ivar, weight"),
+        ({"noise_kind": "rms"}, "--template-noise-kind is 'rms': expected one of variance, sigma,"),
         ({"sky": NAN}, "--template-sky is nan: expected a finite number"),
         ({"gain": 0.0}, "--template-gain is 0.0: expected a number above zero"),
         ({"gain": NAN}, "--template-gain is nan"),
         ({"gain": 1.0, "read_noise": -1.0}, "--template-read-noise is -1.0: expected zero or more"),
-        ({"gain": 1.0, "file": "n.fits"}, "give --template-noise or --template-gain, not both"),
-        ({"gain": 1.0, "kind": "ivar"}, "give --template-noise or --template-gain, not both"),
+        ({"gain": 1.0, "noise": "n.fits"}, "give --template-noise or --template-gain, not both"),
+        ({"gain": 1.0, "noise_kind": "ivar"}, "give --template-noise or --template-gain, not both"),
     ],
 )
 def test_options_that_cannot_be(options, says):
     with pytest.raises(ConfigError, match=says):
-        NoiseSource(role="template", **options)
+        check_noise(ImageOptions(role="template", **options))
 
 
 BY_NAME = [
@@ -124,9 +124,7 @@ def test_a_kind_is_never_guessed(mef, pixels):
         InputError, match=r"HDU BKG does not say .*--science-noise-kind variance\|sigma"
     ):
         read_exposure(image, noise=noise)
-    with pytest.raises(
-        InputError, match="no noise plane beside the image for --science-noise-kind"
-    ):
+    with pytest.raises(InputError, match="there is no noise plane in it for --science-noise-kind"):
         read_exposure(image, noise_kind="sigma")
 
 
@@ -241,7 +239,7 @@ def test_a_background_of_low_resolution(mef, caplog):
 @pytest.mark.parametrize("shape", [(2, 2), (80, 120), (1, 60)])
 def test_a_background_of_another_image_is_refused(mef, shape):
     noise = mef(("", np.ones(shape, "f4")), name="mini.fits")
-    with pytest.raises(InputError, match=r"mini\.fits: .*no low-resolution image of \(40, 60\)"):
+    with pytest.raises(InputError, match=r"mini\.fits: .*not a low-resolution image of \(40, 60\)"):
         read_exposure(mef(("", np.ones((40, 60), "f4"))), noise=noise, noise_kind="background")
 
 

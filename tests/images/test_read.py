@@ -8,8 +8,8 @@ import pytest
 from astropy.io import fits
 
 from diffdecor import read_exposure
+from diffdecor.config import ImageOptions
 from diffdecor.errors import InputError
-from diffdecor.images.noise import NoiseSource
 from diffdecor.images.read import open_exposure
 
 
@@ -181,7 +181,7 @@ def test_a_missing_file_is_named(mef, pixels, option, tmp_path):
 def test_planes_that_nobody_asks_for_are_not_read(mef, pixels):
     bad = -np.ones_like(pixels)
     path = mef(("IMAGE", pixels), ("MASK", bad.astype("i4"), {"MP_A": 1}), ("VARIANCE", bad))
-    exposure = open_exposure(path).exposure
+    exposure = open_exposure(path, ImageOptions()).exposure
     np.testing.assert_array_equal(exposure.image[2:4], pixels[2:4])
     for plane in (exposure.mask, exposure.variance):
         with pytest.raises(InputError):
@@ -196,22 +196,24 @@ def test_planes_that_nobody_asks_for_are_not_read(mef, pixels):
         ("difference", {"VARIANCE": 1}, {}, (2,)),
         ("difference", {}, {}, ()),
         ("science", {"WHT": 1}, {}, ()),  # scaled to the image
-        ("science", {"WHT": 1}, {"kind": "ivar"}, (1,)),
+        ("science", {"WHT": 1}, {"noise_kind": "ivar"}, (1,)),
         ("science", {"ERR": 1}, {"gain": 2.0}, ()),
     ],
 )
 def test_what_the_result_does_not_depend_on(mef, pixels, role, planes, noise, unneeded):
     others = [(name, np.full_like(pixels, value)) for name, value in planes.items()]
     path = mef(("SCI", pixels), *others)
-    source = NoiseSource(role=role, **noise)
-    assert open_exposure(path, noise=source, role=role).unneeded == unneeded
+    assert open_exposure(path, ImageOptions(role=role, **noise)).unneeded == unneeded
 
 
 def test_an_image_without_data_somewhere_is_needed(mef, pixels):
-    assert open_exposure(mef(("SCI", pixels, {"MASKVAL": 3.0}))).unneeded == ()
+    def unneeded(*cards, **options):
+        return open_exposure(mef(("SCI", pixels, *cards)), ImageOptions(**options)).unneeded
+
+    assert unneeded({"MASKVAL": 3.0}) == ()
     pixels[:, 0] = 0
-    assert open_exposure(mef(("SCI", pixels))).unneeded == ()
-    assert open_exposure(mef(("SCI", pixels)), zero_borders=False).unneeded == (1,)
+    assert unneeded() == ()
+    assert unneeded(zero_borders=False) == (1,)
 
 
 @pytest.mark.parametrize("name", ["VARIANCE", "ERR", "IVAR", "WHT"])
@@ -224,7 +226,7 @@ def test_rows_are_the_same_however_they_are_read(mef, name):
     noise[150, :3] = [np.nan, np.inf, 1e-12]
     mask = rng.integers(0, 40, image.shape).astype("i2")
     path = mef(("SCI", image), (name, noise), ("DQ", mask))
-    whole, exposure = read_exposure(path), open_exposure(path).exposure
+    whole, exposure = read_exposure(path), open_exposure(path, ImageOptions()).exposure
     for rows in [slice(n, n + 13) for n in range(0, 187, 11)]:
         for plane in ("image", "variance", "mask"):
             np.testing.assert_array_equal(

@@ -45,7 +45,7 @@ def run(tmp_path, arrays):
             difference=str(tmp_path / "difference.fits"),
             kernel=str(tmp_path / "kernel.fits"),
             output=str(output),
-            files=FilesConfig(**options),
+            files=FilesConfig.of(**options),
         )
         return run_job(job), output
 

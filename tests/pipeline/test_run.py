@@ -18,12 +18,15 @@ from diffdecor.errors import (
     OutputError,
     OutputExistsError,
 )
-from diffdecor.pipeline.cards import METRIC_CARDS
+from diffdecor.kernels.registry import read_kernel
+from diffdecor.pipeline import inputs
 from diffdecor.pipeline.inputs import read_inputs
-from diffdecor.pipeline.job import Job, input_sums, is_done, source_values
+from diffdecor.pipeline.job import Job
+from diffdecor.pipeline.provenance import METRIC_CARDS, is_done
 from diffdecor.pipeline.run import convert_kernel, run_job
 
 SHAPE = (40, 48)
+KINDS = {"science_noise_kind": "variance", "template_noise_kind": "variance"}
 DATA = Path(__file__).parents[1] / "data" / "hotpants"
 
 
@@ -44,9 +47,8 @@ def job(tmp_path):
 
 def known(job):
     """Whether the job knows its output again."""
-    inputs = read_inputs(job)
-    sums = input_sums(job, inputs.files, inputs.unneeded, inputs.reading)
-    return is_done(job, lambda: source_values(inputs.files, sums))
+    read = read_inputs(job)
+    return is_done(read.job, lambda: read.sources)
 
 
 def test_done_and_done_already(job, capfd):
@@ -63,6 +65,26 @@ def test_done_and_done_already(job, capfd):
         else:
             assert again == (pytest.approx(value) if isinstance(value, float) else value), name
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("scale", ["1/k", 2.0])
+def test_the_kernel_is_read_once(job, monkeypatch, scale):
+    reads = []
+    monkeypatch.setattr(
+        inputs, "read_kernel", lambda *a, **more: reads.append(a) or read_kernel(*a, **more)
+    )
+    config = DecorrelationConfig(template_scale=scale)
+    read = inputs.read_inputs(replace(job, decorrelation=config))
+    assert len(reads) == 1
+    expected = 1 / fits.getdata(job.kernel).sum() if scale == "1/k" else scale
+    assert read.kernel.scales(0, 0)[1] == pytest.approx(expected, rel=1e-12)
+
+
+def test_every_file_is_opened_once(job, monkeypatch):
+    opened, real = [], fits.open
+    monkeypatch.setattr(fits, "open", lambda file, **how: opened.append(file) or real(file, **how))
+    inputs.read_inputs(job)
+    assert len(opened) == 4
 
 
 def test_centroids_may_be_a_file_or_numbers(job, tmp_path):
@@ -84,7 +106,7 @@ def test_centroids_may_be_a_file_or_numbers(job, tmp_path):
         ({"science": "missing.fits"}, InputError),
         ({"kernel": None}, KernelError),
         ({"output": "/nowhere/out.fits"}, OutputError),
-        ({"files": FilesConfig(science_gain=1, science_noise="x")}, ConfigError),
+        ({"files": FilesConfig.of(science_gain=1, science_noise="x")}, ConfigError),
         ({"decorrelation": DecorrelationConfig(score=True)}, ConfigError),
         ({"decorrelation": DecorrelationConfig(fill_planes="NONE")}, ConfigError),
     ],
@@ -119,7 +141,7 @@ def test_a_result_is_no_difference(job, tmp_path):
 
 
 def test_inputs_are_all_named(job):
-    files = FilesConfig(science_mask="m.fits[1]", template_psf="p.fits", dtype="float64")
+    files = FilesConfig.of(science_mask="m.fits[1]", template_psf="p.fits", dtype="float64")
     config = DecorrelationConfig(cell_centroids="c.txt")
     named = replace(job, files=files, decorrelation=config, configuration="my.toml")
     triple = {role: getattr(job, role) for role in ("science", "template", "difference", "kernel")}
@@ -139,15 +161,15 @@ def with_noise(job, tmp_path):
         (tmp_path / role).mkdir()
         noise[f"{role}_noise"] = str(tmp_path / role / "var.fits")
         fits.PrimaryHDU(np.full(SHAPE, value)).writeto(noise[f"{role}_noise"])
-    kinds = {"science_noise_kind": "variance", "template_noise_kind": "variance"}
-    return replace(job, files=FilesConfig(**noise, **kinds)), noise
+    return replace(job, files=FilesConfig.of(**noise, **KINDS)), noise
 
 
 def test_files_in_each_others_place_are_another_job(with_noise):
     job, noise = with_noise
     one, other = noise.values()
-    exchanged = replace(job.files, science_noise=other, template_noise=one)
-    twice = replace(job.files, template_noise=one)
+    exchanged, twice = (
+        FilesConfig.of(science_noise=file, template_noise=one, **KINDS) for file in (other, one)
+    )
     for files in (exchanged, twice):
         run_job(replace(job, files=files, overwrite=True))
         assert known(replace(job, files=files))
@@ -163,7 +185,7 @@ def test_the_same_files_by_other_paths_are_the_same_job(with_noise, tmp_path, mo
         {"template_noise": "./template/../template/var.fits"},
         {name: str(Path(file).relative_to(tmp_path)) for name, file in noise.items()},
     ):
-        files = replace(job.files, **changes)
+        files = FilesConfig.of(**noise | changes, **KINDS)
         assert run_job(replace(job, files=files)).status == "already done"
 
 

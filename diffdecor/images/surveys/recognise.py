@@ -1,8 +1,8 @@
 """Which layout a file has, and which files beside it belong to it.
 
-A file is recognised in three steps, and the first that finds a row of the table ends the search:
-by the planes that it holds; by the tool that made it; by the cards and the name that its survey
-gives. Two rows of one step must never both claim a file.
+A file is recognised in three steps, and the first that finds a layout ends the search: by the
+planes that it holds; by the tool that made it; by the cards and the name that its survey gives. Two
+layouts of one step must never both claim a file.
 """
 
 from __future__ import annotations
@@ -11,54 +11,34 @@ import logging
 import re
 from pathlib import Path
 
-from diffdecor.errors import ConfigError, InputError
-from diffdecor.fits.open import Hdus, Header, find_extension, image_shape, open_fits
+from diffdecor.errors import InputError
+from diffdecor.fits.open import Hdus, Header, find_extension, image_shape
 from diffdecor.fits.paths import Extension, split_extension
 from diffdecor.images.locate import hdu_name
-from diffdecor.images.surveys.layout import Companion, Layout, Sign
-from diffdecor.images.surveys.layouts import LAYOUTS
+from diffdecor.images.surveys import layout_named
+from diffdecor.images.surveys.model import Companion, Layout, Sign
 
 logger = logging.getLogger(__name__)
 
+#: The layouts of each step.
+STEPS = (
+    ("lsst", "hst", "jwst", "ccddata"),
+    ("hotpants", "plain"),
+    ("decam", "ztf", "ps1", "meerlicht"),
+)
 _PACKED = ("", ".fz", ".gz")
 
 
 def layout_of(
-    hdus: Hdus, extension: Extension | None, path: str | Path, told: str | None, role: str
+    hdus: Hdus, extension: Extension | None, path: str | Path, requested: str | None, role: str
 ) -> Layout:
-    """Return the layout of a file, and log it.
+    """Return the layout of an open file, the one that is requested or recognised, and log it.
 
-    Parameters
-    ----------
-    hdus : astropy.io.fits.HDUList
-        All HDUs of the file.
-    extension : str, int, tuple of str and int, or None
-        What the user wrote in brackets.
-    path : str or Path
-        The file.
-    told : str, optional
-        Name of the layout, if the user says it.
-    role : str
-        "science", "template" or "difference".
-
-    Returns
-    -------
-    Layout
-        A row of the table; that of plain images if no other claims the file.
-
-    Raises
-    ------
-    ConfigError
-        If there is no layout of this name.
-    InputError
-        If two layouts claim the file.
+    It is that of plain images if no other claims the file; an InputError is raised if two do.
     """
-    if told is not None:
-        if told not in LAYOUTS:
-            msg = f"--{role}-layout is {told!r}: expected one of {', '.join(LAYOUTS)}"
-            raise ConfigError(msg)
-        logger.info("%s: layout of the %s image: %s, as told", path, role, told)
-        return LAYOUTS[told]
+    if requested is not None:
+        logger.info("%s: layout of the %s image: %s, as requested", path, role, requested)
+        return layout_named(requested)
     claims = _claims(hdus, _headers(hdus, extension, path), bare_name(path))
     if len(claims) > 1:
         msg = (
@@ -66,36 +46,15 @@ def layout_of(
             f"with --{role}-layout {'|'.join(row.name for row, _ in claims)}"
         )
         raise InputError(msg)
-    layout, reason = claims[0] if claims else (LAYOUTS["plain"], "nothing says another")
+    found, reason = claims[0] if claims else (layout_named("plain"), "nothing says another")
     logger.info(
-        "%s: layout of the %s image: %s (%s): %s", path, role, layout.name, layout.title, reason
+        "%s: layout of the %s image: %s (%s): %s", path, role, found.name, found.title, reason
     )
-    if role == "difference" and layout.white and re.fullmatch(layout.white, bare_name(path)):
+    if role == "difference" and found.white and re.fullmatch(found.white, bare_name(path)):
         logger.warning(
             "%s: this looks like a ZOGY difference, whose noise is white by construction", path
         )
-    return layout
-
-
-def companion_files(path: str | Path, told: str | None, role: str) -> dict[str, str]:
-    """Return the files of noise and mask that lie beside an image under its survey's names.
-
-    Parameters
-    ----------
-    path : str or Path
-        The image, with its extension in brackets or not.
-    told : str, optional
-        Name of its layout, if the user says it.
-    role : str
-        "science", "template" or "difference".
-
-    Returns
-    -------
-    dict of str to str
-        Those of ``noise`` and ``mask`` that are there.
-    """
-    with open_fits(path) as (hdus, extension):
-        return companions_of(path, layout_of(hdus, extension, path, told, role))
+    return found
 
 
 def companions_of(path: str | Path, layout: Layout) -> dict[str, str]:
@@ -115,6 +74,7 @@ def is_companion(file: str | Path, companion: Companion | None) -> bool:
 
 
 def _beside(path: Path, companion: Companion) -> Path | None:
+    """Return the companion of an image that is there, packed or not."""
     match = re.fullmatch(companion.image, bare_name(path))
     for name in companion.names if match else ():
         for packed in _PACKED:
@@ -140,12 +100,12 @@ def _headers(hdus: Hdus, extension: Extension | None, path: str | Path) -> list[
 def _claims(hdus: Hdus, headers: list[Header], name: str) -> list[tuple[Layout, str]]:
     """Return the layouts of the first step that claim a file, and why."""
     there = {hdu_name(hdu) for hdu in hdus if image_shape(hdu)}
-    for step in (1, 2, 3):
+    for step in STEPS:
         claims = []
-        for layout in LAYOUTS.values():
-            shown = [sign for sign in layout.signs if _shows(sign, headers, there, name)]
-            if layout.step == step and shown:
-                claims.append((layout, _reason(shown[0])))
+        for claimant in map(layout_named, step):
+            shown = [sign for sign in claimant.signs if _shows(sign, headers, there, name)]
+            if shown:
+                claims.append((claimant, _reason(shown[0])))
         if claims:
             return claims
     return []

@@ -1,4 +1,4 @@
-"""Pixels in a scale that is not linear: the asinh magnitudes of Pan-STARRS1."""
+"""Pan-STARRS1: pixels in asinh magnitudes, noise and mask in files beside them."""
 
 from __future__ import annotations
 
@@ -11,43 +11,60 @@ from numpy.typing import NDArray
 from diffdecor.core.planes import LazyPlane
 from diffdecor.errors import InputError
 from diffdecor.fits.open import Header
+from diffdecor.images.surveys.model import Companion, Layout, Preset, Sign, named
 
 logger = logging.getLogger(__name__)
 
 CARDS = ("BOFFSET", "BSOFTEN")
 _A = 2.5 / np.log(10)
-# 1e12 softenings: no pixel has ever been so bright, so what is beyond is no asinh magnitude.
+#: 1e12 softenings: no pixel has ever been so bright, so what is beyond is not an asinh magnitude.
 _BEYOND = 30.0
 
+LAYOUT = Layout(
+    name="ps1",
+    title="Pan-STARRS1",
+    signs=(
+        Sign(file=r".*skycell\..*\.fits"),
+        Sign(cards={"BSOFTEN": ".*"}),
+        Sign(cards={"BOFFSET": ".*"}),
+    ),
+    preset="ps1",
+    asinh=True,
+    noise_file=Companion(
+        image=r"(.*)\.fits", names=(r"\1.wt.fits",), looks=r".*\.wt\.fits", kind="variance"
+    ),
+    mask_file=Companion(image=r"(.*)\.fits", names=(r"\1.mask.fits",), looks=r".*\.mask\.fits"),
+)
 
-def linear(
-    pixels: LazyPlane, header: Header, file: object, *, asinh: bool, role: str = "science"
-) -> LazyPlane:
+PRESETS = {
+    "ps1": Preset(
+        "Pan-STARRS1",
+        named(
+            ("DETECTOR", "BAD"),
+            ("FLAT", "BAD"),
+            ("DARK", "BAD"),
+            ("BLANK", "NO_DATA"),
+            ("CTE", "BAD"),
+            "SAT",
+            ("LOW", "BAD"),
+            "SUSPECT",
+            "CR",
+            ("SPIKE", "DETECTED"),
+            ("GHOST", "DETECTED"),
+            ("STREAK", "DETECTED"),
+            ("STARCORE", "DETECTED"),
+            ("CONV_BAD", "BAD"),
+            "CONV_POOR",
+        ),
+    ),
+}
+
+
+def linear(pixels: LazyPlane, header: Header, file: object, *, asinh: bool, role: str) -> LazyPlane:
     """Return pixels in a linear scale: ``BOFFSET + 2 BSOFTEN sinh(v / 1.0857)`` of those of PS1.
 
-    Parameters
-    ----------
-    pixels : plane (ny, nx)
-        Pixels ``BZERO + BSCALE * stored``.
-    header : Header
-        Theirs.
-    file : object
-        Their file, for messages.
-    asinh : bool
-        The layout is one whose pixels are scaled so. Others are left alone, with a warning if the
-        cards are there.
-    role : str
-        Whose options the messages name.
-
-    Returns
-    -------
-    plane (ny, nx)
-        Of the same type.
-
-    Raises
-    ------
-    InputError
-        If a card is missing or is no number; later, if rows turn out to be linear already.
+    Those of layouts without `asinh` are left alone, with a warning if the cards are there. Raises
+    an InputError if a card is missing or not a number; later, if rows turn out to be linear.
     """
     there = [card for card in CARDS if card in header]
     if not there:
@@ -88,5 +105,17 @@ def _check_asinh(pixels: NDArray[Any], file: object, role: str) -> None:
             f"{file}: the cards BOFFSET, BSOFTEN say that the pixels are asinh-scaled, but one is "
             f"{largest:g}, so they are linear already; remove the cards, or give "
             f"--{role}-layout plain"
+        )
+        raise InputError(msg)
+
+
+def refuse_inherited(header: Header, file: object) -> None:
+    """Refuse a difference with the cards of asinh-scaled pixels, mostly those of an input."""
+    there = [card for card in CARDS if card in header]
+    if there:
+        msg = (
+            f"{file}: has the cards {', '.join(there)} of asinh-scaled pixels, which a "
+            "difference mostly has from an input; say with --difference-layout ps1 that it is "
+            "scaled so, or with --difference-layout plain that it is not"
         )
         raise InputError(msg)

@@ -1,0 +1,16 @@
+"""LSST, HSC (afw) and diffdecor itself: planes in HDUs of their names, mask planes in cards."""
+
+from __future__ import annotations
+
+from diffdecor.images.surveys.model import Layout, Preset, Sign
+
+LAYOUT = Layout(
+    name="lsst",
+    title="LSST, HSC (afw), diffdecor",
+    signs=(Sign(hdus=("IMAGE", "MASK|VARIANCE")),),
+    image=("IMAGE",),
+    mask=("MASK",),
+    noise={"VARIANCE": "variance"},
+)
+
+PRESETS = {"lsst": Preset("LSST, HSC: `MP_*` cards are needed")}

@@ -1,0 +1,201 @@
+"""What an output says of itself: cards of version, inputs, options and metrics.
+
+By them a later run knows whether it is done already. Every card is declared once: the header, the
+JSON of the command line and the tables of the README are made from these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from astropy.io import fits
+
+from diffdecor._version import __version__
+from diffdecor.config import DecorrelationConfig, FilesConfig
+from diffdecor.config.options import Declared, recorded_options
+from diffdecor.errors import InputError
+from diffdecor.fits.headers import cards_to_header
+from diffdecor.fits.open import Header, open_fits
+from diffdecor.fits.paths import split_extension
+from diffdecor.fits.reading import Reading
+from diffdecor.fits.sums import InputSum
+from diffdecor.pipeline.job import Job
+
+
+class Card(NamedTuple):
+    """A card, and what it is called in Python and JSON; the unit of pure numbers is empty."""
+
+    name: str
+    keyword: str
+    unit: str
+    comment: str
+
+
+VERSION_CARD = Card("version", "DDVERS", "", "version of diffdecor that made this")
+_SUM = "sum of its data, and of BSCALE, BZERO, BLANK"
+SOURCE_CARDS = (
+    Card("science", "DDSCI", "", "science file"),
+    Card("science_sum", "DDSCISUM", "", _SUM),
+    Card("template", "DDTMP", "", "template file"),
+    Card("template_sum", "DDTMPSUM", "", _SUM),
+    Card("difference", "DDDIF", "", "difference file"),
+    Card("difference_sum", "DDDIFSUM", "", _SUM),
+    Card("kernel", "DDKER", "", "kernel file, if it is not the difference"),
+    Card("kernel_sum", "DDKERSUM", "", "sum of its data, and of its cards"),
+    Card("others_sum", "DDOTHSUM", "", "sums of noise, masks, PSFs, stacks, in order"),
+)
+METRIC_CARDS = (
+    Card("skipped", "DDSKIP", "", "True: no data, the difference is as it was"),
+    Card("side", "DDCONVOL", "", "image that was convolved; at the position"),
+    Card("position_x", "DDXPOS", "pixel", "1-based position of the metrics below"),
+    Card("position_y", "DDYPOS", "pixel", "1-based position of the metrics below"),
+    Card("kernel_sum", "DDKSUM", "", "sum of the matching kernel"),
+    Card("science_scale", "DDASCI", "", "a_S, scale of the science side"),
+    Card("template_scale", "DDATMP", "", "a_T, scale of the template side"),
+    Card("science_level", "DDSNOISE", "image unit2", "s, noise variance of the science image"),
+    Card("template_level", "DDTNOISE", "image unit2", "t, noise variance of the template"),
+    Card("science_weight", "DDSWGHT", "", "weight of the science variance"),
+    Card("template_weight", "DDTWGHT", "", "weight of the template variance"),
+    Card("residual", "DDRESID", "sigma", "rms of the rebuilt difference less the real one"),
+    Card("residual_bright", "DDRESIDB", "sigma", "the same on bright pixels"),
+    Card("filters", "DDNFILT", "", "number of filters (nodes or cells)"),
+    Card("filter_half_width", "DDHWIDTH", "pixel", "arm of the filters"),
+    Card("filter_tail", "DDTAIL", "", "share of their L2 norm cut off"),
+    Card("fallbacks", "DDNFALL", "", "nodes or cells without a noise level of their own"),
+    Card("filled_pixels", "DDNFILL", "pixel", "pixels filled before filtering"),
+    Card("variance_before", "DDVARIN", "image unit2", "mean variance, difference as it was"),
+    Card("variance_after", "DDVAROUT", "image unit2", "mean variance of the result"),
+    Card("correlation_x_before", "DDCORX0", "", "x neighbour correlation, as it was"),
+    Card("correlation_y_before", "DDCORY0", "", "y neighbour correlation, as it was"),
+    Card("correlation_x_after", "DDCORX1", "", "x neighbour correlation of the result"),
+    Card("correlation_y_after", "DDCORY1", "", "y neighbour correlation of the result"),
+    Card("correlation_rms_before", "DDCORR0", "", "rms correlation to lag 3, as it was"),
+    Card("correlation_rms_after", "DDCORR1", "", "rms correlation to lag 3 of the result"),
+    Card("correlation_error", "DDCORERR", "", "1 sigma error of these if noise is white"),
+    Card("sky_pixels", "DDNSKY", "pixel", "source-free pixels that were measured"),
+    Card("fwhm_before", "DDFWHM0", "pixel", "PSF FWHM at half maximum, as it was"),
+    Card("fwhm_after", "DDFWHM1", "pixel", "PSF FWHM at half maximum of the result"),
+    Card("moment_fwhm_before", "DDFWHMM0", "pixel", "PSF FWHM of adaptive moments, as it was"),
+    Card("moment_fwhm_after", "DDFWHMM1", "pixel", "PSF FWHM of adaptive moments, result"),
+    Card("area_before", "DDNEA0", "pixel", "noise-equivalent area of the PSF, as it was"),
+    Card("area_after", "DDNEA1", "pixel", "noise-equivalent area of the PSF, result"),
+)
+#: Roles of the files that have cards of their own.
+_NAMED = ("science", "template", "difference", "kernel")
+#: Role of a file that is read, but does not count: the options in it do.
+_CONFIGURATION = "configuration"
+
+
+def record(job: Job, sources: Mapping[str, object], metrics: Mapping[str, object]) -> Header:
+    """Return the cards that record version, inputs (of `source_values`), options and metrics."""
+    table = list(output_cards())
+    values: dict[str, object] = {VERSION_CARD.keyword: __version__, **sources}
+    for config in (job.decorrelation, job.files):
+        for item in recorded_options(type(config)):
+            values[item.option.keyword] = _recorded(item.value_in(config), item)
+    by_name = {card.name: card.keyword for card in METRIC_CARDS}
+    values |= {by_name[name]: value for name, value in metrics.items()}
+    return cards_to_header(values, table)
+
+
+def output_cards() -> Sequence[Card]:
+    """Return every card that a run adds to the primary header, in their order."""
+    recorded = [
+        Card(item.name, item.option.keyword, "", f"option {item.flag_name}")
+        for config_type in (DecorrelationConfig, FilesConfig)
+        for item in recorded_options(config_type)
+    ]
+    return [VERSION_CARD, *SOURCE_CARDS, *METRIC_CARDS, *recorded]
+
+
+def _recorded(value: object, item: Declared) -> object:
+    """Return an option's value as its card holds it; files by their name."""
+    if isinstance(value, tuple) and value and isinstance(value[0], tuple):
+        return ",".join(f"{x:g}:{y:g}" for x, y in value)
+    is_file = isinstance(value, str) and item.option.metavar == "FILE"
+    return Path(str(value)).name if is_file else value
+
+
+def input_sums(
+    job: Job,
+    files: Mapping[str, str],
+    unneeded: Mapping[str, Collection[int]],
+    reading: Reading,
+) -> dict[str, Callable[[], int]]:
+    """Return what gives the sum of every input file, by its role.
+
+    `unneeded` are the HDUs that the pixels of the result do not depend on, by role of the file.
+    """
+
+    @cache
+    def taken(file: Path, hdus: tuple[int, ...], *, all_cards: bool) -> Callable[[], int]:
+        return cache(InputSum(file, hdus, reading, all_cards=all_cards))
+
+    return {
+        role: taken(
+            split_extension(file)[0],
+            tuple(unneeded.get(role, ())),
+            # Without a file of its own the kernel is in the difference, or is found through it.
+            all_cards="kernel" in role or (role == "difference" and job.kernel is None),
+        )
+        for role, file in files.items()
+        if role != _CONFIGURATION
+    }
+
+
+def source_values(
+    files: Mapping[str, str], sums: Mapping[str, Callable[[], int]]
+) -> dict[str, object]:
+    """Return the values of the cards of the input files, which are given by their role."""
+    by_name = {card.name: card.keyword for card in SOURCE_CARDS}
+    values: dict[str, object] = {}
+    others = []
+    for role, file in files.items():
+        if role in _NAMED:
+            values[by_name[role]] = Path(file).name
+            values[by_name[f"{role}_sum"]] = str(sums[role]())
+        elif role != _CONFIGURATION:
+            # In order of their roles: the same files in other roles are another job.
+            others.append(str(sums[role]()))
+    if others:
+        values[by_name["others_sum"]] = " ".join(others)
+    return values
+
+
+def is_done(job: Job, sources: Callable[[], Mapping[str, object]]) -> bool:
+    """Say whether the output is there and was made by this very job.
+
+    That is so if all cards but the metrics are as they would be written now; `sources` gives what
+    `source_values` does, if that is needed.
+    """
+    path = Path(job.output)
+    if not _ours(path):
+        return False
+    # As they are when they have been written: some texts and long numbers are cut off then.
+    wanted = fits.Header.fromstring(record(job, sources(), {}).tostring())
+    metrics = {card.keyword for card in METRIC_CARDS}
+    compared = [card.keyword for card in output_cards() if card.keyword not in metrics]
+    with open_fits(path) as (hdus, _):
+        there = hdus[0].header
+        return all(there.get(keyword) == wanted.get(keyword) for keyword in compared)
+
+
+def _ours(path: Path) -> bool:
+    """Say whether a file is a complete output of ours."""
+    try:
+        if not path.is_file():
+            return False
+        with open_fits(path) as (hdus, _):
+            return VERSION_CARD.keyword in hdus[0].header
+    except (InputError, OSError):  # a name too long, a folder that may not be searched
+        return False
+
+
+def recorded_metrics(output: str) -> dict[str, object]:
+    """Return the metrics that an output's header holds, None for those it does not."""
+    with open_fits(output) as (hdus, _):
+        header = hdus[0].header
+        return {card.name: header.get(card.keyword) for card in METRIC_CARDS}
