@@ -3,14 +3,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 RUN := $(BIN)/diffdecor run sample_data/science.fits sample_data/template.fits sample_data/difference.fits
+OLDEST := import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+  print(*(n.replace(">=", "==") for n in p["dependencies"] + p["optional-dependencies"]["test"]))
 SAMPLE := $(foreach role,science template,--$(role)-noise sample_data/$(role)_sigma.fits \
   --$(role)-noise-kind sigma --$(role)-mask sample_data/$(role)_mask.fits) \
   --difference-mask sample_data/difference_mask.fits
 
-.PHONY: help demo test check lint types format docs fuzz bench clean
+.PHONY: help demo test test-oldest check lint types format docs fuzz bench clean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 demo: .venv/installed ## install, and decorrelate the sample
 	@mkdir -p demo_output
@@ -18,6 +20,10 @@ demo: .venv/installed ## install, and decorrelate the sample
 
 test: .venv/test ## run the tests
 	$(BIN)/python -m pytest --numprocesses auto
+
+# Old versions know nothing of what newer ones beside them have deprecated.
+test-oldest: build/oldest/installed ## run the tests with the oldest versions that are declared
+	build/oldest/bin/python -m pytest --numprocesses auto -W ignore::DeprecationWarning
 
 check: lint types ## format, lint and types
 
@@ -64,6 +70,13 @@ build/sfft/installed:
 .venv/test: pyproject.toml | .venv/bin/python
 	$(PIP) --editable '.[test]'
 	@touch $@ .venv/installed
+
+# Wheels of versions this old exist for Python 3.11 and 3.12 only.
+build/oldest/installed: pyproject.toml
+	$(PYTHON) -m venv --clear build/oldest
+	build/oldest/bin/python -m pip --disable-pip-version-check install --quiet --editable . \
+	  $$($(PYTHON) -c '$(OLDEST)')
+	@touch $@
 
 .venv/lint: pyproject.toml | .venv/bin/python
 	$(PIP) --editable '.[test,lint]'

@@ -4,7 +4,7 @@ Which one to raise:
 
 * `ConfigError` when an option or argument is wrong in itself, whatever the files hold;
 * `InputError` when a file or array cannot be used: `KernelError` for the matching kernel;
-* `OutputError` when the result cannot be written; `BusyError` when somebody else is writing it.
+* `OutputError` when the result cannot be written; `BusyError` when another process is writing it.
 
 Every class is also the built-in exception that a Python caller would expect. Nothing here knows of
 the command line; `exit_code` is what a process ending on this error should return.

@@ -1,9 +1,38 @@
-"""What tests of every room share."""
+"""What all tests share: how hypothesis looks for examples, and a process that is as it was."""
 
+import logging
 import os
+import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says more about the machine than about the code. The examples are the
+# same in every run: a test that passes here passes elsewhere. `make fuzz` looks for new ones.
+settings.register_profile(
+    "diffdecor", deadline=None, derandomize=True, database=None, print_blob=True
+)
+settings.load_profile("diffdecor")
+
+
+@pytest.fixture(autouse=True)
+def as_it_was():
+    """Undo what commands do to their process, also those of a whole module's fixtures."""
+    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    handlers = {name: signal.getsignal(getattr(signal, name)) for name in names}
+    reset_log()
+    yield
+    reset_log()
+    for name, handler in handlers.items():
+        signal.signal(getattr(signal, name), handler)
+
+
+def reset_log():
+    """Let the log of the package be that of an ordinary program again."""
+    logger = logging.getLogger("diffdecor")
+    logger.handlers[:], logger.propagate = [], True
+    logger.setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")

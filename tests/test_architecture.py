@@ -1,6 +1,7 @@
 """The house stands: imports go down only, modules stay small, start-up stays light."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import diffdecor
 
 PACKAGE = Path(diffdecor.__file__).parent
+CONTRIBUTING = Path(__file__).parents[1] / "CONTRIBUTING.md"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # From the roof down: a room imports only from floors below its own.
@@ -79,6 +81,20 @@ def test_rooms_keep_to_their_trade(path):
 
 def test_every_room_has_a_floor():
     assert {room_of(path) for path in MODULES} - {"__init__"} == set(FLOOR_OF)
+
+
+def test_every_room_is_described():
+    """CONTRIBUTING.md says what belongs where; the version is the only room without a word."""
+    text = CONTRIBUTING.read_text(encoding="utf-8")
+    section = re.search(
+        r"^## How it works inside\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE
+    )
+    assert section, "CONTRIBUTING.md has no section 'How it works inside'"
+    rooms = {f"{room}/" if (PACKAGE / room).is_dir() else f"{room}.py" for room in FLOOR_OF} - {
+        "_version.py"
+    }
+    named = {room for room in rooms if re.search(rf"(?<!\w){re.escape(room)}", section[1])}
+    assert named == rooms
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["run", "--no-such-option"]])

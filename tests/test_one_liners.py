@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 from astropy.io import fits
-from click.testing import CliRunner
-
-from diffdecor.cli import main
+from helpers.workplace import call
 
 HERE = Path(__file__).parent
 DATA = HERE / "data"
@@ -46,7 +44,7 @@ CASES = {
 
 def run(arguments, out):
     words = [str(word) for word in arguments]
-    done = CliRunner().invoke(main, ["run", *words, "-o", str(out), "--json"])
+    done = call("run", *words, "-o", str(out), "--json")
     assert done.exit_code == 0, done.stderr
     return json.loads(done.stdout)
 

@@ -1,14 +1,14 @@
 """Block convolution: one kernel for a whole plane, or kernels that vary smoothly over it.
 
-The plane is cut into tiles; each is read with the margin that the kernel reaches over, transformed,
-multiplied and cropped (overlap-save), so nothing wraps around, memory stays that of a band of rows,
-and the rounding of a bright star stays in its tile. A kernel that varies is bilinear between the
-four corners of a tile: the pixel takes the bilinear mean of the four convolutions, which is the
-convolution with the bilinear mean of the four kernels. That is continuous everywhere: there are no
-seams.
+The plane is cut into bands of rows, and these into tiles. Each tile is read with the margin that
+the kernel reaches over, transformed, multiplied and cropped (overlap-save), so nothing wraps
+around, memory stays that of a band, and the rounding of a bright star stays in its tile. A kernel
+that varies is bilinear between the four corners of a tile: the pixel takes the bilinear mean of the
+four convolutions, which is the convolution with the bilinear mean of the four kernels. That is
+continuous everywhere: there are no seams.
 
-Kernels are transformed in double precision, pixels in the precision that is asked for, or in double
-precision where one of a tile is so bright that its rounding would show in the others. Bands of rows
+Kernels are transformed in double precision; pixels in the precision that is asked for, or in double
+precision where one pixel of a tile is so bright that its rounding would show in the others. Bands
 do not depend on each other: several threads may each work on one.
 """
 
@@ -30,29 +30,26 @@ from diffdecor.core.planes import Plane
 Edges = Literal["extend", "zero"]
 Precision = Literal["single", "double"]
 
+#: Shortest transform of a tile with its margins, and longest side of a tile between nodes, pixels.
 TILE = 256
-"""Shortest transform of a tile with its margins, and longest side of a tile between nodes."""
+#: Transforms are at least this many times as long as the margins: fewer pixels are read twice.
 _MARGINS = 5
-"""Transforms are at least so many times as long as the margins: fewer pixels are read twice."""
+#: Lengths of transforms are multiples of it: many factors of 2, and one length for most tiles.
 _STEP = 32
+#: Bands of rows whose kernels' transforms are kept at most.
 _BANDS_KEPT = 4
+#: Pixels of a band at most, since every thread holds one, and its lowest height all the same, rows.
 _BAND, _LOWEST = 1 << 22, 64
-"""Pixels of a band of rows at most, unless that is very low: they are held by every thread."""
+#: Numpy transforms in single precision only where it scales: else the factor is an integer.
 _NORM: Literal["ortho"] = "ortho"
-"""Numpy transforms in single precision only where it scales: else the factor is a whole number."""
 _TYPES: dict[str, Any] = {"single": np.float32, "double": np.float64}
 
 
 @dataclass(frozen=True)
 class Span:
-    """Pixels along one axis over which kernels are linear.
+    """Pixels along one axis, from `start` to before `stop`, over which kernels are linear.
 
-    Parameters
-    ----------
-    start, stop : int
-        First pixel, and one past the last.
-    lower, upper : float
-        Positions of the kernels between which theirs are interpolated; equal for one kernel.
+    They are interpolated between kernels at `lower` and `upper`, which are equal for one kernel.
     """
 
     start: int
@@ -76,7 +73,7 @@ class Span:
 
 
 def spans(nodes: NDArray[np.float64], length: int, longest: int) -> list[Span]:
-    """Cut an axis at the nodes of a field, and where these are far apart into equal parts.
+    """Cut an axis at the nodes of a field, and where these are far apart into equal spans.
 
     Parameters
     ----------
@@ -99,9 +96,9 @@ def spans(nodes: NDArray[np.float64], length: int, longest: int) -> list[Span]:
     for lower, upper in itertools.pairwise([0.0, *inner, last] if last else [0.0, 0.0]):
         start = int(np.ceil(lower))
         stop = length if upper == last else int(np.ceil(upper))
-        parts = max(1, -(-(stop - start) // longest))
-        cuts = np.linspace(start, stop, parts + 1).round().astype(int).tolist()
-        corners = [lower, *map(float, cuts[1:-1]), upper] if varies else [0.0] * (parts + 1)
+        number = max(1, -(-(stop - start) // longest))
+        cuts = np.linspace(start, stop, number + 1).round().astype(int).tolist()
+        corners = [lower, *map(float, cuts[1:-1]), upper] if varies else [0.0] * (number + 1)
         found += [
             Span(*pixels, *kernels)
             for pixels, kernels in zip(
@@ -125,12 +122,7 @@ class Convolution:
         Of pixels and their transforms.
     bright_limit : float
         Tiles with a pixel beyond it are transformed in double precision all the same: rounding is
-        a share of the brightest pixel, and goes to all of them.
-
-    Attributes
-    ----------
-    bands : list of slice
-        Rows that are best worked out together, in rising order; together they are all rows.
+        a share of the brightest pixel, and spreads over the whole tile.
     """
 
     def __init__(
@@ -159,7 +151,7 @@ class Convolution:
 
     @property
     def bands(self) -> list[slice]:
-        """Rows that are best worked out together."""
+        """Rows that are best worked out together: all rows, in rising order."""
         return [slice(rows.start, rows.stop) for rows in self._rows]
 
     def __getitem__(self, rows: slice) -> NDArray[Any]:
@@ -168,8 +160,8 @@ class Convolution:
         for span in self._rows:
             start, stop = max(span.start, rows.start), min(span.stop, rows.stop)
             if start < stop:
-                part = Span(start, stop, span.lower, span.upper)
-                self._fill(out[start - rows.start : stop - rows.start], part)
+                wanted = Span(start, stop, span.lower, span.upper)
+                self._fill(out[start - rows.start : stop - rows.start], wanted)
         return out
 
     def _fill(self, out: NDArray[Any], rows: Span) -> None:
@@ -188,12 +180,12 @@ class Convolution:
             place = slice(columns.start, columns.stop + self._left + self._right)
             tiles = [block[:, place] for block in blocks]
             into = out[:, columns.start : columns.stop]
-            loudest = max(float(max(tile.max(), -tile.min())) for tile in tiles)
-            if loudest == 0:
+            brightest = max(float(max(tile.max(), -tile.min())) for tile in tiles)
+            if brightest == 0:
                 into[:] = 0
                 continue
             shape = _transform_shape(*tiles[0].shape)
-            if loudest > self._bright_limit:
+            if brightest > self._bright_limit:
                 # The precision of a transform is that of what goes in.
                 tiles = [tile.astype(np.float64) for tile in tiles]
             transforms = self._forward(tiles, shape)
@@ -239,7 +231,7 @@ class Convolution:
                 transfer(field.at(x, y), field.origin, shape).astype(dtype)
                 for field in self._fields
             ]
-            # One kernel serves all tiles; those between two bands of rows are wanted twice.
+            # One kernel serves all tiles; those between two bands are wanted twice.
             if y in self._between or not self._varies:
                 if len(self._kept) > _BANDS_KEPT * len(self._columns):
                     self._kept.clear()
@@ -273,7 +265,7 @@ class Convolution:
         """
         dtype, real = transforms[0].dtype, transforms[0].real.dtype
         cropped = slice(self._bottom, self._bottom + len(rows))
-        pieces = []
+        sides = []
         for number, column in enumerate(kernels):
             products = []
             for row, terms in enumerate(column):
@@ -283,10 +275,10 @@ class Convolution:
                     product += transform * term
                 products.append(np.fft.ifft(product, axis=0, norm=_NORM, out=product)[cropped])
             mixed = _mixed(products, rows, np.s_[:, np.newaxis])
-            piece = _scratch(f"piece {number}", (len(rows), shape[1]), real)
-            np.fft.irfft(mixed, shape[1], norm=_NORM, out=piece)
-            pieces.append(piece[:, self._left : self._left + len(columns)])
-        out[:] = _mixed(pieces, columns, np.s_[np.newaxis, :])
+            side = _scratch(f"side {number}", (len(rows), shape[1]), real)
+            np.fft.irfft(mixed, shape[1], norm=_NORM, out=side)
+            sides.append(side[:, self._left : self._left + len(columns)])
+        out[:] = _mixed(sides, columns, np.s_[np.newaxis, :])
 
 
 def convolved(
@@ -313,9 +305,9 @@ def convolved(
     return Convolution((plane, kernels), edges=edges, precision=precision)[0 : plane.shape[0]]
 
 
-def _mixed(pieces: list[NDArray[Any]], span: Span, along: Any) -> NDArray[Any]:  # noqa: ANN401
-    """Return the one piece, or the mean of both, linear along a span; they are changed."""
-    first, *others = pieces
+def _mixed(arrays: list[NDArray[Any]], span: Span, along: Any) -> NDArray[Any]:  # noqa: ANN401
+    """Return the only array, or the mean of two, linear along a span; they are overwritten."""
+    first, *others = arrays
     real = first.real.dtype
     for second in others:
         # Real weights count for both parts of complex numbers alike.

@@ -1,4 +1,4 @@
-"""Holes and borders: filling before the filter, and saying afterwards what the filter saw."""
+"""Bad pixels and borders: filled before the filter, and flagged afterwards by what it saw."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from diffdecor.core.convolve import Convolution
 from diffdecor.core.kernelfield import KernelField
 from diffdecor.core.planes import LazyPlane, Plane
 
+#: Half widths of the windows in which the local level is looked for, pixels.
 WINDOWS = (3, 12, 48)
-"""Half widths of the windows in which the local level is looked for, pixels."""
+#: Good pixels that make a local level.
 _ENOUGH = 8
-"""Good pixels that make a local level."""
-_PART = 128
+#: Columns whose bad pixels are filled together.
+_COLUMNS = 128
+#: Rows and columns of some pixels.
 Pixels = tuple[NDArray[np.intp], NDArray[np.intp]]
-"""Rows and columns of some pixels."""
 
 
 def _local_levels(
@@ -30,9 +31,9 @@ def _local_levels(
     """
     rows, columns = where
     levels = np.full(rows.size, np.nan)
-    parts = columns // _PART
-    for part in np.unique(parts):
-        here = np.flatnonzero(parts == part)
+    groups = columns // _COLUMNS
+    for group in np.unique(groups):
+        here = np.flatnonzero(groups == group)
         levels[here] = _levels_near(values, bad, (rows[here], columns[here]), windows)
     return levels
 
@@ -51,8 +52,8 @@ def _levels_near(
     # Sums are taken about some level of the pixels, which keeps their rounding far below the noise.
     some = values[around][good][: _ENOUGH**2]
     reference = float(some.mean(dtype=np.float64)) if some.size else 0.0
-    totals = _window_sums(np.where(good, values[around] - reference, 0.0))
-    counts = _window_sums(good)
+    totals = _WindowSums(np.where(good, values[around] - reference, 0.0))
+    counts = _WindowSums(good)
     level = np.full(rows.size, np.nan)
     for half_width in windows:
         number = counts(y, x, half_width)
@@ -61,7 +62,7 @@ def _levels_near(
     return level
 
 
-class _window_sums:  # noqa: N801  called like a function
+class _WindowSums:
     """Sums over square windows around given pixels, clipped at the border (summed-area table)."""
 
     def __init__(self, values: NDArray[Any]) -> None:
@@ -85,53 +86,40 @@ def locally_filled(plane: Plane, bad: Plane, background: Callable[[], float]) ->
     """Return a plane whose bad pixels are filled with the local level as its rows are read.
 
     The level is the mean of the good pixels in the smallest of the square windows `WINDOWS` with at
-    least 8 of them. A constant level stays that level, so nothing rings.
-
-    Parameters
-    ----------
-    plane : plane (ny, nx)
-        The pixels; bad ones may hold anything.
-    bad : plane (ny, nx)
-        True where a pixel is to be filled.
-    background : callable
-        Gives the level where there is no good pixel near, if that is needed.
-
-    Returns
-    -------
-    LazyPlane
-        Rows that do not depend on how the plane is cut into bands, of the plane's type.
+    least 8 of them, else `background()`. A constant level stays that level, so nothing rings. Rows
+    do not depend on how the plane is cut into bands.
     """
     ny, nx = plane.shape
-    # Most holes are small: rows farther away are read at once only if the last holes were not.
+    # Most gaps are small: rows farther away are read at once only if the last gaps were large.
     reach = WINDOWS[1]
 
     def around(rows: slice, margin: int) -> tuple[NDArray[Any], NDArray[np.bool_], int]:
-        """Read rows and those beside them; say how many there are below."""
+        """Read rows with a margin; return how many rows of it lie below, too."""
         start = max(0, rows.start - margin)
         wanted = slice(start, min(ny, rows.stop + margin))
-        holes = bad[wanted]
-        return plane[wanted], holes, rows.start - start
+        unusable = bad[wanted]
+        return plane[wanted], unusable, rows.start - start
 
     def read(rows: slice) -> NDArray[Any]:
         nonlocal reach
         height, margin = rows.stop - rows.start, reach
-        pixels, holes, below = around(rows, margin)
+        pixels, unusable, below = around(rows, margin)
         filled = pixels[below : below + height]
-        y, x = _set_pixels(holes[below : below + height])
+        y, x = _set_pixels(unusable[below : below + height])
         if not y.size:
             reach = WINDOWS[1]
             return filled
         filled = np.array(filled)
         # These look at what is near each pixel only, so more rows make no difference.
-        levels = _local_levels(pixels, holes, (y + below, x), WINDOWS[:2])
+        levels = _local_levels(pixels, unusable, (y + below, x), WINDOWS[:2])
         filled[y, x] = levels
         far = np.isnan(levels)
         reach = WINDOWS[2] if far.any() else WINDOWS[1]
         if far.any():
             y, x = y[far], x[far]
             if margin < WINDOWS[2]:
-                pixels, holes, below = around(rows, WINDOWS[2])
-            levels = _local_levels(pixels, holes, (y + below, x), WINDOWS[2:])
+                pixels, unusable, below = around(rows, WINDOWS[2])
+            levels = _local_levels(pixels, unusable, (y + below, x), WINDOWS[2:])
             filled[y, x] = np.where(np.isnan(levels), background(), levels)
         return filled
 
@@ -146,20 +134,7 @@ def _set_pixels(mask: NDArray[np.bool_]) -> Pixels:
 
 
 def constant_filled(plane: Plane, value: float) -> LazyPlane:
-    """Return a plane whose non-finite pixels are replaced by one value as its rows are read.
-
-    Parameters
-    ----------
-    plane : plane (ny, nx)
-        The pixels.
-    value : float
-        What replaces them.
-
-    Returns
-    -------
-    LazyPlane
-        Rows of the plane's type.
-    """
+    """Return a plane whose non-finite pixels are replaced by one value as its rows are read."""
     ny, nx = plane.shape
 
     def read(rows: slice) -> NDArray[Any]:
@@ -172,37 +147,17 @@ def constant_filled(plane: Plane, value: float) -> LazyPlane:
 def energy_kernels(filters: KernelField) -> KernelField:
     """Return the share of each filter's energy that every pixel under it contributes.
 
-    Parameters
-    ----------
-    filters : KernelField
-        Filters that vary over the image.
-
-    Returns
-    -------
-    KernelField
-        Their squares, of unit sum, about their mean over the nodes: the share of energy varies
-        far less than the filter, and one kernel serves the whole image.
+    This is the mean square of the filters over the nodes, of unit sum: the share of energy varies
+    far less than the filter, and one kernel serves the whole image.
     """
     energy = (filters.stamps**2).mean(axis=(0, 1))
     return KernelField.constant(energy / energy.sum(), filters.origin)
 
 
 def near_filled(filled: Plane, energy: KernelField, share: float) -> LazyPlane:
-    """Return the pixels that take more than a share of their filter's energy from filled ones.
+    """Return where more than a share of the filter's energy comes from filled pixels, as a plane.
 
-    Parameters
-    ----------
-    filled : plane (ny, nx)
-        True where a pixel was filled.
-    energy : KernelField
-        From `energy_kernels`.
-    share : float
-        The share that is tolerated.
-
-    Returns
-    -------
-    LazyPlane
-        True near filled pixels; these themselves are not counted.
+    The filled pixels themselves do not count. `energy` is that of `energy_kernels`.
     """
     taken = Convolution((filled, energy), edges="zero")
     ny, nx = filled.shape
@@ -217,19 +172,9 @@ def near_filled(filled: Plane, energy: KernelField, share: float) -> LazyPlane:
 
 
 def incomplete_border(energy: KernelField, share: float) -> tuple[int, int, int, int]:
-    """Return how many pixels at each border lack more than a share of their filter's energy.
+    """Return how many pixels lack more than a share of their filter's energy at each border.
 
-    Parameters
-    ----------
-    energy : KernelField
-        From `energy_kernels`.
-    share : float
-        The share that is tolerated.
-
-    Returns
-    -------
-    tuple of int
-        Pixels at the left, right, bottom and top border.
+    These are the left, right, bottom and top border; `energy` is that of `energy_kernels`.
     """
     kernel = energy.stamps[0, 0]
     cx, cy = energy.origin

@@ -15,34 +15,12 @@ Origin = tuple[int, int]
 
 
 def fast_shape(ny: int, nx: int) -> tuple[int, int]:
-    """Return the smallest shape with a fast real transform.
-
-    Parameters
-    ----------
-    ny, nx : int
-        What it must at least be.
-
-    Returns
-    -------
-    tuple of int
-        ``(ny, nx)``.
-    """
+    """Return the smallest shape of at least ``(ny, nx)`` with a fast real transform."""
     return fast_length(ny), fast_length(nx)
 
 
 def fast_length(least: int) -> int:
-    """Return the smallest number without other prime factors than 2, 3 and 5.
-
-    Parameters
-    ----------
-    least : int
-        What it must at least be.
-
-    Returns
-    -------
-    int
-        Length of a fast transform.
-    """
+    """Return the smallest integer, at least `least`, without other prime factors than 2, 3, 5."""
     best = 1 << max(0, least - 1).bit_length()
     fives = 1
     while fives < best:
@@ -58,21 +36,10 @@ def fast_length(least: int) -> int:
 def wrap(
     stamps: NDArray[np.float64], origin: Origin, shape: tuple[int, int]
 ) -> NDArray[np.float64]:
-    """Place stamps into zeros of the given shape, with their origin at index ``[0, 0]``.
+    """Place stamps into zeros of a shape ``(ny, nx)``, with their origin at index ``[0, 0]``.
 
-    Parameters
-    ----------
-    stamps : array (..., ky, kx)
-        Stamps, not larger than `shape`.
-    origin : tuple of int
-        0-based ``(cx, cy)`` in the stamps; it may lie outside them.
-    shape : tuple of int
-        ``(ny, nx)`` of the result; what lies left of or below the origin wraps around.
-
-    Returns
-    -------
-    array (..., ny, nx)
-        The wrapped stamps.
+    What lies left of or below the origin, which may be outside the stamps, wraps around. The stamps
+    must not be larger than the shape.
     """
     *batch, ky, kx = stamps.shape
     cx, cy = origin
@@ -86,22 +53,7 @@ def wrap(
 def transfer(
     stamps: NDArray[np.float64], origin: Origin, shape: tuple[int, int]
 ) -> NDArray[np.complex128]:
-    """Return the transforms ``(..., ny, nx // 2 + 1)`` of stamps with their origin at zero.
-
-    Parameters
-    ----------
-    stamps : array (..., ky, kx)
-        Stamps, not larger than `shape`.
-    origin : tuple of int
-        0-based ``(cx, cy)`` in the stamps.
-    shape : tuple of int
-        ``(ny, nx)`` of the transform.
-
-    Returns
-    -------
-    array (..., ny, nx // 2 + 1)
-        ``numpy.fft.rfft2`` of the wrapped stamps.
-    """
+    """Return ``rfft2`` of the wrapped stamps, ``(..., ny, nx // 2 + 1)`` for a shape (ny, nx)."""
     (ny, nx), (cx, cy) = shape, origin
     ky = stamps.shape[-2]
     # Along x only the rows of the stamps are transformed: all others are zero.
@@ -114,17 +66,8 @@ def transfer(
 def centred(wrapped: NDArray[np.float64], half_width: int) -> NDArray[np.float64]:
     """Cut the pixels within `half_width` of index ``[0, 0]`` out of wrapped arrays.
 
-    Parameters
-    ----------
-    wrapped : array (..., ny, nx)
-        Arrays with their origin at index ``[0, 0]``.
-    half_width : int
-        Below half of either axis.
-
-    Returns
-    -------
-    array (..., 2 half_width + 1, 2 half_width + 1)
-        Stamps with the origin ``(half_width, half_width)``.
+    The result ``(..., 2 half_width + 1, 2 half_width + 1)`` has its origin in the middle.
+    `half_width` must be below half of either axis.
     """
     offsets = np.arange(-half_width, half_width + 1)
     return np.asarray(wrapped[..., offsets[:, np.newaxis], offsets])
@@ -138,23 +81,7 @@ def convolve_stamps(
 ) -> tuple[NDArray[np.float64], Origin]:
     """Convolve stamps with stamps, whole: nothing is cut off and nothing wraps.
 
-    Parameters
-    ----------
-    first : array (..., ky1, kx1)
-        Stamps.
-    first_origin : tuple of int
-        Their origin ``(cx, cy)``.
-    second : array (..., ky2, kx2)
-        Stamps; the leading axes of both broadcast.
-    second_origin : tuple of int
-        Their origin ``(cx, cy)``.
-
-    Returns
-    -------
-    array (..., ky1 + ky2 - 1, kx1 + kx2 - 1)
-        The convolution.
-    tuple of int
-        Its origin ``(cx, cy)``.
+    Returns ``(..., ky1 + ky2 - 1, kx1 + kx2 - 1)`` and its origin; leading axes broadcast.
     """
     ny = first.shape[-2] + second.shape[-2] - 1
     nx = first.shape[-1] + second.shape[-1] - 1
@@ -168,21 +95,17 @@ def convolve_stamps(
 
 
 def reflect(stamps: NDArray[np.float64], origin: Origin) -> tuple[NDArray[np.float64], Origin]:
-    """Turn correlation stamps into convolution stamps, or the reverse.
-
-    Parameters
-    ----------
-    stamps : array (..., ky, kx)
-        Stamps.
-    origin : tuple of int
-        Their origin ``(cx, cy)``.
-
-    Returns
-    -------
-    array (..., ky, kx)
-        The stamps flipped along both axes.
-    tuple of int
-        Where their origin has gone.
-    """
+    """Turn correlation stamps into convolution stamps, or the reverse; return the origin, too."""
     ky, kx = stamps.shape[-2:]
     return stamps[..., ::-1, ::-1], (kx - 1 - origin[0], ky - 1 - origin[1])
+
+
+def sums_beyond(
+    values: NDArray[np.float64], rows: NDArray[np.intp], columns: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """Return the sums of values ``(ny, nx)`` outside squares: item r of those at distance >= r.
+
+    `rows` and `columns` are the distances of each row and column from the origin, pixels.
+    """
+    ring = np.maximum(rows[:, np.newaxis], columns).ravel()
+    return np.asarray(np.cumsum(np.bincount(ring, weights=values.ravel())[::-1])[::-1])

@@ -1,48 +1,71 @@
-"""From values at given positions to a value anywhere: the weights of the neighbours."""
+"""From stamps at given positions to a stamp anywhere: linear on a grid, otherwise the nearest."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from diffdecor.core.fourier import Origin
 
-def nearest_weights(positions: NDArray[np.float64], x: float, y: float) -> NDArray[np.float64]:
-    """Return the weight of every position for a value at ``(x, y)``: all for the nearest.
+Interpolation = Literal["LINEAR", "NEAREST"]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Stamps:
+    """Small images that belong to positions of a large one: kernels, PSFs, filters.
+
+    Positions on a full rectangular grid are interpolated linearly, and beyond its outermost nodes
+    held constant; other positions, and ``interpolation="NEAREST"``, take the nearest stamp.
 
     Parameters
     ----------
+    stamps : array (n, ky, kx)
+        The stamps.
     positions : array (n, 2)
-        ``(x, y)`` of every value, in any order.
-    x, y : float
-        Where a value is wanted.
-
-    Returns
-    -------
-    array (n,)
-        One weight of 1, the others 0.
+        0-based ``(x, y)`` of every stamp; of a single one it does not matter.
+    origin : tuple of int
+        0-based ``(cx, cy)`` of the origin in every stamp.
+    interpolation : {"LINEAR", "NEAREST"}
+        How to go from position to position.
     """
+
+    stamps: NDArray[np.float64]
+    positions: NDArray[np.float64] = field(default_factory=lambda: np.zeros((1, 2)))
+    origin: Origin
+    interpolation: Interpolation = "LINEAR"
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape ``(ky, kx)`` of every stamp."""
+        _, ky, kx = self.stamps.shape
+        return ky, kx
+
+    def stamp(self, x: float, y: float) -> NDArray[np.float64]:
+        """Return the stamp ``(ky, kx)`` at the 0-based position ``(x, y)``."""
+        return np.asarray(np.tensordot(self.weights(x, y), self.stamps, axes=1), np.float64)
+
+    def weights(self, x: float, y: float) -> NDArray[np.float64]:
+        """Return the weight of every stamp ``(n,)`` at ``(x, y)``: from 0 to 1, of unit sum."""
+        if self.interpolation == "NEAREST":
+            return nearest_weights(self.positions, x, y)
+        return bilinear_weights(self.positions, x, y)
+
+
+def nearest_weights(positions: NDArray[np.float64], x: float, y: float) -> NDArray[np.float64]:
+    """Return the weight ``(n,)`` of every position ``(n, 2)`` at ``(x, y)``: 1 of the nearest."""
     weights = np.zeros(len(positions))
     weights[np.argmin(((positions - (x, y)) ** 2).sum(axis=1))] = 1.0
     return weights
 
 
 def bilinear_weights(positions: NDArray[np.float64], x: float, y: float) -> NDArray[np.float64]:
-    """Return the weight of every position for a value at ``(x, y)``.
+    """Return the weight ``(n,)`` of every position ``(n, 2)``, in any order, at ``(x, y)``.
 
-    Positions that form a full rectangular grid, evenly spaced or not, are interpolated linearly
-    along both axes and held constant beyond the outermost ones. Of any others the nearest counts.
-
-    Parameters
-    ----------
-    positions : array (n, 2)
-        ``(x, y)`` of every value, in any order.
-    x, y : float
-        Where a value is wanted.
-
-    Returns
-    -------
-    array (n,)
-        Weights from 0 to 1 of unit sum.
+    Linear on a full rectangular grid, evenly spaced or not, and constant beyond it; of positions
+    that do not form a grid the nearest counts.
     """
     columns, column = np.unique(positions[:, 0], return_inverse=True)
     rows, row = np.unique(positions[:, 1], return_inverse=True)
@@ -55,14 +78,24 @@ def bilinear_weights(positions: NDArray[np.float64], x: float, y: float) -> NDAr
 
 
 def _linear_weights(nodes: NDArray[np.float64], position: float) -> NDArray[np.float64]:
-    """Return the weights of linear interpolation between sorted nodes, constant beyond them."""
+    """Return the weight of every node ``(n,)``."""
     weights = np.zeros(len(nodes))
-    upper = min(int(np.searchsorted(nodes, position)), len(nodes) - 1)
-    lower = max(upper - 1, 0)
-    if lower == upper:
-        weights[upper] = 1.0
-        return weights
-    share = (position - nodes[lower]) / (nodes[upper] - nodes[lower])
-    weights[upper] = min(max(share, 0.0), 1.0)
-    weights[lower] = 1.0 - weights[upper]
+    first, second, share = bracket(nodes, position)
+    weights[first] = 1.0 - share
+    weights[second] += share
     return weights
+
+
+def bracket(nodes: NDArray[np.float64], positions: Any) -> tuple[Any, Any, Any]:  # noqa: ANN401
+    """Return the indices of the nodes around positions, and the weight of the second (0 to 1).
+
+    Nodes ``(n,)`` rise; positions are a number or an array, and so are the results. Beyond the
+    outermost nodes the nearer one has all the weight; a single node is first and second, weight 0.
+    """
+    if len(nodes) == 1:
+        return 0, 0, 0.0
+    # On single numbers minimum and maximum take half as long as clip (2 and 5 us, 2026-11).
+    second = np.minimum(np.maximum(nodes.searchsorted(positions), 1), len(nodes) - 1)
+    first = second - 1
+    share = (positions - nodes[first]) / (nodes[second] - nodes[first])
+    return first, second, np.minimum(np.maximum(share, 0.0), 1.0)

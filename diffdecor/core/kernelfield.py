@@ -8,21 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffdecor.core.fourier import Origin
+from diffdecor.core.interpolate import bracket
 
 
 @dataclass(frozen=True, eq=False)
 class KernelField:
-    """Kernels on the nodes of a rectilinear grid, bilinear between them.
+    """Kernels ``(ny, nx, ky, kx)`` on the nodes of a rectilinear grid, bilinear between them.
 
-    Parameters
-    ----------
-    x, y : array (nx,), (ny,)
-        Rising 0-based pixel positions of the node columns and rows. One of each: a kernel that
-        does not vary. Beyond the outermost nodes the kernel stays that of the border.
-    stamps : array (ny, nx, ky, kx)
-        True-convolution kernels on the nodes.
-    origin : tuple of int
-        0-based origin ``(cx, cy)`` of the stamps. Stamps beside their origin are grown to it.
+    The 0-based pixel positions `x` and `y` of node columns and rows rise. One of each: a kernel
+    that does not vary. Beyond the outermost nodes the kernel stays that of the border. True
+    convolution; stamps that do not contain their origin ``(cx, cy)`` are grown to it.
     """
 
     x: NDArray[np.float64]
@@ -59,35 +54,9 @@ class KernelField:
 
     def at(self, x: float, y: float) -> NDArray[np.float64]:
         """Return the kernel ``(ky, kx)`` at a 0-based position."""
-        rows, upper = bracket(self.y, y)
-        columns, right = bracket(self.x, x)
+        *rows, upper = bracket(self.y, y)
+        left, right, share = bracket(self.x, x)
         below, above = (
-            (1 - right) * self.stamps[row, columns[0]] + right * self.stamps[row, columns[1]]
-            for row in rows
+            (1 - share) * self.stamps[row, left] + share * self.stamps[row, right] for row in rows
         )
         return np.asarray((1 - upper) * below + upper * above)
-
-
-def bracket(nodes: NDArray[np.float64], position: float) -> tuple[tuple[int, int], float]:
-    """Return the indices of the two nodes around a position, and the weight of the second.
-
-    Parameters
-    ----------
-    nodes : array (n,)
-        Rising positions.
-    position : float
-        Where; beyond the outermost nodes the nearer one has all the weight.
-
-    Returns
-    -------
-    tuple of int
-        Indices of the nodes.
-    float
-        Weight of the second, from 0 to 1.
-    """
-    if len(nodes) == 1:
-        return (0, 0), 0.0
-    second = min(max(int(np.searchsorted(nodes, position)), 1), len(nodes) - 1)
-    first = second - 1
-    weight = float((position - nodes[first]) / (nodes[second] - nodes[first]))
-    return (first, second), min(max(weight, 0.0), 1.0)

@@ -7,6 +7,7 @@ noise power ``P(k) = s a_S^2 |A(k)|^2 + t a_T^2 |B(k)|^2`` (DMTN-021, with both 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,10 @@ from diffdecor.core.fourier import Origin
 
 @dataclass(frozen=True, eq=False)
 class NoiseSide:
-    """The noise of one image, and the way it took into the difference, at n places.
+    """The noise of one side of a difference, and what it went through, at n places.
+
+    The noise of a stack is the sum of the independent noises of its images, each of which went
+    through a kernel of its own; the other attributes describe the stack as if it were one image.
 
     Parameters
     ----------
@@ -28,12 +32,16 @@ class NoiseSide:
         Kernel that the image was convolved with (A or B), true convolution; ``[[1]]`` for none.
     origin : tuple of int
         0-based origin ``(cx, cy)`` of the stamps.
+    parts : tuple of NoiseSide
+        Of a stack: noise of every image, with all of the kernels and factors from the image to the
+        difference. Empty for one image.
     """
 
     level: NDArray[np.float64]
     scale: NDArray[np.float64]
     stamps: NDArray[np.float64]
     origin: Origin
+    parts: tuple[NoiseSide, ...] = ()
 
     def __len__(self) -> int:
         """Return the number of places."""
@@ -41,12 +49,18 @@ class NoiseSide:
 
     def __getitem__(self, places: slice | NDArray[np.intp]) -> NoiseSide:
         """Return the side at some of its places."""
-        return NoiseSide(self.level[places], self.scale[places], self.stamps[places], self.origin)
+        return NoiseSide(
+            self.level[places],
+            self.scale[places],
+            self.stamps[places],
+            self.origin,
+            tuple(part[places] for part in self.parts),
+        )
 
     @property
     def members(self) -> tuple[NoiseSide, ...]:
-        """The independent noises that the side consists of: itself."""
-        return (self,)
+        """The independent noises that the side consists of: itself, or those of a stack."""
+        return self.parts or (self,)
 
     @property
     def sums(self) -> NDArray[np.float64]:
@@ -56,7 +70,7 @@ class NoiseSide:
     @property
     def zero_power(self) -> NDArray[np.float64]:
         """Noise power at zero frequency ``(n,)``."""
-        return self.level * (self.scale * self.sums) ** 2
+        return reduce(np.add, (one.level * (one.scale * one.sums) ** 2 for one in self.members))
 
     def gain(self, shape: tuple[int, int]) -> NDArray[np.float64]:
         """Return ``|kernel(k)|^2`` on the frequencies of a real transform, ``(n, ny, nx//2+1)``."""
@@ -67,68 +81,9 @@ class NoiseSide:
 
     def power(self, shape: tuple[int, int]) -> NDArray[np.float64]:
         """Return the noise power on the frequencies of a real transform, ``(n, ny, nx//2+1)``."""
-        return _along(self.level * self.scale**2) * self.gain(shape)
-
-
-@dataclass(frozen=True, eq=False)
-class StackedSide:
-    """The noise of a weighted sum of images, each convolved with a kernel of its own, at n places.
-
-    Parameters
-    ----------
-    stack : NoiseSide
-        The way of the sum into the difference, as if it were one image.
-    members : tuple of NoiseSide
-        Every image's own noise and whole way, its own kernel and weight included.
-    """
-
-    stack: NoiseSide
-    members: tuple[NoiseSide, ...]
-
-    def __len__(self) -> int:
-        """Return the number of places."""
-        return len(self.stack)
-
-    def __getitem__(self, places: slice | NDArray[np.intp]) -> StackedSide:
-        """Return the side at some of its places."""
-        return StackedSide(self.stack[places], tuple(one[places] for one in self.members))
-
-    @property
-    def level(self) -> NDArray[np.float64]:
-        """Noise variance of the sum if nothing were convolved ``(n,)``, image unit squared."""
-        return self.stack.level
-
-    @property
-    def scale(self) -> NDArray[np.float64]:
-        """Factor of the sum in the difference ``(n,)``."""
-        return self.stack.scale
-
-    @property
-    def stamps(self) -> NDArray[np.float64]:
-        """Kernel that the sum was convolved with ``(n, ky, kx)``."""
-        return self.stack.stamps
-
-    @property
-    def origin(self) -> Origin:
-        """Origin ``(cx, cy)`` of these stamps."""
-        return self.stack.origin
-
-    @property
-    def zero_power(self) -> NDArray[np.float64]:
-        """Noise power at zero frequency ``(n,)``."""
-        return np.asarray(sum(one.zero_power for one in self.members))
-
-    def power(self, shape: tuple[int, int]) -> NDArray[np.float64]:
-        """Return the noise power on the frequencies of a real transform, ``(n, ny, nx//2+1)``."""
-        return np.asarray(sum(one.power(shape) for one in self.members))
-
-
-AnySide = NoiseSide | StackedSide
-
-
-def _along(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give per-place values ``(n,)`` the axes of an image."""
-    return values[:, np.newaxis, np.newaxis]
+        factors = ((one, one.level * one.scale**2) for one in self.members)
+        powers = (factor[:, np.newaxis, np.newaxis] * one.gain(shape) for one, factor in factors)
+        return reduce(np.add, powers)
 
 
 def white_side(level: NDArray[np.float64], scale: NDArray[np.float64] | float = 1.0) -> NoiseSide:

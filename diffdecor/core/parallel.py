@@ -15,13 +15,7 @@ Value = TypeVar("Value")
 
 
 def cores() -> int:
-    """Count the processor cores that this process may use.
-
-    Returns
-    -------
-    int
-        1 at least.
-    """
+    """Count the processor cores that this process may use, at least 1."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -30,24 +24,11 @@ def cores() -> int:
 def ordered_map(
     function: Callable[[Item], Done], items: Iterable[Item], threads: int
 ) -> Iterator[Done]:
-    """Apply a function to items, several at a time, and give the results in the items' order.
+    """Apply a function to items, several at a time, and yield the results in the items' order.
 
     No more than two results per thread wait to be taken, so memory stays bounded. Numpy lets other
     threads run while it works; results that are combined in order do not depend on their number.
-
-    Parameters
-    ----------
-    function : callable
-        Takes one item.
-    items : iterable
-        What it takes.
-    threads : int
-        How many work at a time.
-
-    Yields
-    ------
-    result
-        Of every item in turn; an exception that `function` raises comes out here.
+    An exception of the function comes out where its result would.
     """
     if threads == 1:
         yield from map(function, items)
@@ -67,18 +48,7 @@ def ordered_map(
 
 
 def once(make: Callable[[], Value]) -> Callable[[], Value]:
-    """Return a function that makes a value when it is first called, whichever thread calls it.
-
-    Parameters
-    ----------
-    make : callable
-        Makes the value.
-
-    Returns
-    -------
-    callable
-        Returns the value.
-    """
+    """Return a function that makes a value when it is first called, by whichever thread."""
     lock = Lock()
     made: list[Value] = []
 

@@ -1,8 +1,13 @@
-"""What the numerics call a plane, and planes that are made as they are read."""
+"""Planes: two-dimensional pixels that are read by rows, many of them computed as they are read.
+
+Three words for what is worked on together: a *band* is some rows, read and written as one, the work
+of one thread; a *tile* is what one Fourier transform takes, a band cut along x; a *chunk* is so few
+rows that all that is made of them stays in the processor's cache.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock, local
 from typing import Any, Protocol
@@ -12,16 +17,18 @@ from numpy.typing import DTypeLike, NDArray
 
 from diffdecor.core.parallel import ordered_map
 
-_PIECE = 1 << 17
-"""Pixels that are made at a time."""
+#: Pixels of a chunk.
+_CHUNK = 1 << 17
+#: Pixels of a band where nothing else decides on its height, and of a sample.
+_BAND = 1 << 20
 
 
 class Plane(Protocol):
     """Two-dimensional pixels that can be sliced by rows.
 
-    A numpy array is one; so is a part of a FITS file, or a plane made row by row from others.
-    Several threads may read one at a time. Whoever reads rows must not change them: they may be a
-    view of somebody's array.
+    A numpy array is one; so is an image in a FITS file, or a plane made row by row from others.
+    Several threads may read one at the same time. Whoever reads rows must not change them: they may
+    be a view of somebody else's array.
     """
 
     @property
@@ -32,17 +39,48 @@ class Plane(Protocol):
         """Return the rows ``rows`` (step 1) as an array ``(n, nx)``."""
 
 
+@dataclass(frozen=True)
+class Window:
+    """A rectangle of pixels: first pixel and one past the last along either axis, 0-based."""
+
+    x0: int
+    x1: int
+    y0: int
+    y1: int
+
+    @classmethod
+    def whole(cls, shape: tuple[int, int]) -> Window:
+        """Return the window of all pixels of a plane ``(ny, nx)``."""
+        return cls(0, shape[1], 0, shape[0])
+
+    @property
+    def rows(self) -> slice:
+        """Rows of the window."""
+        return slice(self.y0, self.y1)
+
+    @property
+    def columns(self) -> slice:
+        """Columns of the window."""
+        return slice(self.x0, self.x1)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape ``(ny, nx)`` of what is in the window."""
+        return self.y1 - self.y0, self.x1 - self.x0
+
+    def within(self, shape: tuple[int, int]) -> Window:
+        """Return the part of the window that lies in a plane ``(ny, nx)``."""
+        ny, nx = shape
+        return Window(max(0, self.x0), min(nx, self.x1), max(0, self.y0), min(ny, self.y1))
+
+    def grown(self, margin: int) -> Window:
+        """Return the window with a margin of pixels on every side."""
+        return Window(self.x0 - margin, self.x1 + margin, self.y0 - margin, self.y1 + margin)
+
+
 @dataclass(frozen=True, eq=False)
 class LazyPlane:
-    """A plane whose rows are computed when they are read.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        ``(ny, nx)``.
-    rows : callable
-        Makes the array ``(n, nx)`` of a slice of rows.
-    """
+    """A plane ``(ny, nx)`` whose rows are computed, from their slice, when they are read."""
 
     shape: tuple[int, int]
     rows: Callable[[slice], NDArray[Any]]
@@ -57,12 +95,9 @@ class LazyPlane:
 
 
 class CachedPlane:
-    """A plane that keeps the rows it gave last, for every thread, so that none is made twice.
+    """A plane that keeps the rows that each thread read last, so that none is made twice.
 
-    Parameters
-    ----------
-    plane : plane (ny, nx)
-        Where the rows come from. Ask for the most rows first: parts of them then cost nothing.
+    Read the largest range first: rows within it then cost nothing.
     """
 
     def __init__(self, plane: Plane) -> None:
@@ -121,33 +156,33 @@ class Count:
 
 
 def copy_planes(
-    pairs: Sequence[tuple[Plane, Target]], parts: Sequence[slice], threads: int
+    pairs: Sequence[tuple[Plane, Target]], bands: Sequence[slice], threads: int
 ) -> None:
-    """Read planes band by band, all of them in a band of rows before the next, into targets.
+    """Copy planes into targets band by band: all planes of a band before the next one.
 
     Parameters
     ----------
     pairs : sequence of plane (ny, nx) and target
         In the order in which they are read.
-    parts : sequence of slice
+    bands : sequence of slice
         Rows to be read together.
     threads : int
-        How many bands are worked on at a time. The result does not depend on it.
+        Bands that are worked on at a time. The result does not depend on it.
     """
 
     def copy(rows: slice) -> None:
         for plane, target in pairs:
             target[rows] = plane[rows]
 
-    for _ in ordered_map(copy, parts, threads):
+    for _ in ordered_map(copy, bands, threads):
         pass
 
 
-def in_pieces(plane: Plane) -> LazyPlane:
-    """Return the same plane, whose rows are made some at a time.
+def in_chunks(plane: Plane) -> LazyPlane:
+    """Return the same plane, whose rows are made chunk by chunk.
 
     What is made on the way to them then stays in the processor's cache, and takes next to no
-    memory. That is not for planes whose rows are best made together.
+    memory. Not for planes whose rows are best made together, such as convolutions.
 
     Parameters
     ----------
@@ -157,30 +192,30 @@ def in_pieces(plane: Plane) -> LazyPlane:
     Returns
     -------
     LazyPlane
-        Of the same rows.
+        With the same pixels.
     """
     ny, nx = plane.shape
 
     def read(rows: slice) -> NDArray[Any]:
-        whole = None
-        for piece in pieces(rows, nx):
-            part = plane[piece]
-            if whole is None:
-                whole = np.empty((rows.stop - rows.start, nx), part.dtype)
-            whole[piece.start - rows.start : piece.stop - rows.start] = part
-        return plane[rows] if whole is None else whole
+        out = None
+        for chunk in chunks(rows, nx):
+            pixels = plane[chunk]
+            if out is None:
+                out = np.empty((rows.stop - rows.start, nx), pixels.dtype)
+            out[chunk.start - rows.start : chunk.stop - rows.start] = pixels
+        return plane[rows] if out is None else out
 
     return LazyPlane((ny, nx), read)
 
 
-def part_of(plane: Plane, rows: slice, columns: slice) -> NDArray[Any]:
+def part_of(plane: Plane, window: Window) -> NDArray[Any]:
     """Return a part of a plane, in memory of its own; no more than some whole rows are held.
 
     Parameters
     ----------
     plane : plane (ny, nx)
         The plane.
-    rows, columns : slice
+    window : Window
         Which part.
 
     Returns
@@ -188,17 +223,18 @@ def part_of(plane: Plane, rows: slice, columns: slice) -> NDArray[Any]:
     array
         Its pixels.
     """
-    return np.concatenate([plane[piece][:, columns] for piece in pieces(rows, plane.shape[1])])
+    parts = chunks(window.rows, plane.shape[1])
+    return np.concatenate([plane[chunk][:, window.columns] for chunk in parts])
 
 
-def windowed(plane: Plane, rows: slice, columns: slice) -> LazyPlane:
+def windowed(plane: Plane, window: Window) -> LazyPlane:
     """Return a part of a plane as a plane of its own, whose rows are read when they are wanted.
 
     Parameters
     ----------
     plane : plane (ny, nx)
         The plane.
-    rows, columns : slice
+    window : Window
         Which part.
 
     Returns
@@ -206,14 +242,15 @@ def windowed(plane: Plane, rows: slice, columns: slice) -> LazyPlane:
     LazyPlane
         Of the shape of the part.
     """
-    shape = rows.stop - rows.start, columns.stop - columns.start
-    return LazyPlane(
-        shape, lambda part: plane[rows.start + part.start : rows.start + part.stop][:, columns]
-    )
+
+    def read(rows: slice) -> NDArray[Any]:
+        return plane[window.y0 + rows.start : window.y0 + rows.stop][:, window.columns]
+
+    return LazyPlane(window.shape, read)
 
 
-def pieces(rows: slice, nx: int) -> list[slice]:
-    """Cut rows of a plane into some that stay in the processor's cache.
+def chunks(rows: slice, nx: int) -> list[slice]:
+    """Cut rows of a plane into chunks.
 
     Parameters
     ----------
@@ -227,26 +264,82 @@ def pieces(rows: slice, nx: int) -> list[slice]:
     list of slice
         In rising order.
     """
-    height = max(1, _PIECE // nx)
-    return [
-        slice(start, min(start + height, rows.stop))
-        for start in range(rows.start, rows.stop, height)
-    ]
+    return _cut(rows.start, rows.stop, max(1, _CHUNK // nx))
 
 
 def bands(shape: tuple[int, ...], height: int = 256) -> list[slice]:
-    """Return slices that go through all rows of a plane, some at a time.
+    """Cut all rows of a plane into bands.
 
     Parameters
     ----------
     shape : tuple of int
         ``(ny, nx)`` of the plane.
     height : int
-        Rows at a time.
+        Rows of a band.
 
     Returns
     -------
     list of slice
         In rising order.
     """
-    return [slice(start, min(start + height, shape[0])) for start in range(0, shape[0], height)]
+    return _cut(0, shape[0], height)
+
+
+def _cut(start: int, stop: int, height: int) -> list[slice]:
+    return [slice(first, min(first + height, stop)) for first in range(start, stop, height)]
+
+
+def streamed(plane: Plane) -> Iterator[tuple[slice, NDArray[Any]]]:
+    """Read a plane from its first row to its last, in bands of about a million pixels.
+
+    Parameters
+    ----------
+    plane : plane (ny, nx)
+        The plane.
+
+    Yields
+    ------
+    rows : slice
+        Rows of a band.
+    pixels : array (n, nx)
+        Its pixels.
+    """
+    for rows in bands(plane.shape, max(1, _BAND // plane.shape[1])):
+        yield rows, plane[rows]
+
+
+def sampled(plane: Plane) -> NDArray[Any]:
+    """Return evenly spaced rows of a plane, about a million pixels; all of a small one.
+
+    Parameters
+    ----------
+    plane : plane (ny, nx)
+        The plane.
+
+    Returns
+    -------
+    array (n, nx)
+        The rows.
+    """
+    ny, nx = plane.shape
+    count = max(1, _BAND // nx)
+    if count >= ny:
+        return plane[0:ny]
+    rows = np.linspace(0, ny - 1, count).round().astype(int)
+    return np.concatenate([plane[row : row + 1] for row in rows.tolist()])
+
+
+def in_memory(plane: Plane) -> NDArray[Any]:
+    """Return all rows of a plane.
+
+    Parameters
+    ----------
+    plane : plane (ny, nx)
+        The plane.
+
+    Returns
+    -------
+    array (ny, nx)
+        Its pixels; an array is returned as it is.
+    """
+    return plane[0 : plane.shape[0]]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from diffdecor.core.fourier import Origin, convolve_stamps
+from diffdecor.core.fourier import Origin, convolve_stamps, sums_beyond
 
 _SIGMA_TO_FWHM = 2.0 * np.sqrt(2.0 * np.log(2.0))
+#: Iterations of the adaptive moments at most.
 _PASSES = 100
+#: Determinant of moments, pixels^4, below which they have collapsed onto one pixel.
 _SMALLEST = 1e-4
-"""Determinant of moments, pixels^4, below which they have collapsed onto one pixel."""
 
 
 def corrected_psf(
@@ -92,9 +93,10 @@ def flux_half_width(stamp: NDArray[np.float64], origin: Origin, lost: float = 1e
     int
         The half width, pixels.
     """
-    y, x = np.indices(stamp.shape)
-    ring = np.maximum(np.abs(x - origin[0]), np.abs(y - origin[1])).ravel()
-    beyond = np.cumsum(np.bincount(ring, weights=np.abs(stamp).ravel())[::-1])[::-1]
+    rows, columns = (
+        np.abs(np.arange(n) - c) for n, c in zip(stamp.shape, origin[::-1], strict=True)
+    )
+    beyond = sums_beyond(np.abs(stamp), rows, columns)
     return int(np.flatnonzero(beyond > lost)[-1])
 
 

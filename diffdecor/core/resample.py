@@ -16,8 +16,8 @@ from diffdecor.core.fourier import Origin
 
 Method = Literal["lanczos4", "spline", "integrate"]
 
+#: Of a pixel: a sampling step in a header is a rounded number.
 _ROUNDING = 1e-6
-"""Of a pixel: a sampling step in a header is a rounded number."""
 
 
 def rendered(
@@ -26,33 +26,17 @@ def rendered(
     step: float,
     method: Method,
 ) -> tuple[NDArray[np.float64], Origin]:
-    """Render stamps on image pixels, a point source in the middle of a pixel.
+    """Render stamps ``(..., ky, kx)`` on image pixels, a point source in the middle of a pixel.
 
-    Parameters
-    ----------
-    stamps : array (..., ky, kx)
-        Samples.
-    center : tuple of float
-        0-based position ``(cx, cy)`` of the point source in the samples.
-    step : float
-        Distance of the samples in image pixels.
-    method : {"lanczos4", "spline", "integrate"}
-        ``lanczos4`` interpolates with the windowed sinc of 4 lobes, ``spline`` with a cubic spline;
-        both yield zero outside of the samples. ``integrate`` adds up the light of the subpixels in
-        every pixel, with a spline through the growth curve where edges do not coincide.
+    The point source is at the 0-based `center` ``(cx, cy)`` of the samples, which are `step` image
+    pixels apart. Returns stamps ``(..., ny, nx)`` and their origin.
 
-    Returns
-    -------
-    array (..., ny, nx)
-        Rendered stamps. The sum is that of the samples with ``integrate``; else it is ``step^2``
-        times that, for well-sampled stamps.
-    tuple of int
-        Their origin ``(cx, cy)``.
+    ``lanczos4`` interpolates with the windowed sinc of 4 lobes, ``spline`` with a cubic spline;
+    both yield zero outside the samples, and for well-sampled stamps a sum of ``step^2`` times
+    theirs. ``integrate`` adds up the light of the subpixels in every pixel, with a spline through
+    the growth curve where edges do not coincide: the sum is that of the samples.
 
-    Raises
-    ------
-    ValueError
-        If the step is not a positive number, or the centre lies outside of the samples.
+    ValueError if the step is not a positive number, or the centre lies outside the samples.
     """
     ny, nx = stamps.shape[-2:]
     inside = all(-0.5 <= c <= n - 0.5 for c, n in zip(center, (nx, ny), strict=True))

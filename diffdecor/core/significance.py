@@ -10,56 +10,18 @@ from diffdecor.core.fourier import reflect
 from diffdecor.core.kernelfield import KernelField
 from diffdecor.core.planes import LazyPlane, Plane
 
+#: Share of a PSF's energy below which a source there would hardly be seen.
 _LEAST_SHARE = 1e-6
-"""Share of a PSF's energy below which a source there would hardly be seen."""
-
-
-def significance(
-    image: NDArray[np.floating],
-    variance: NDArray[np.floating],
-    usable: NDArray[np.bool_],
-    psf: KernelField,
-) -> NDArray[np.float64]:
-    """Return the best-fitting flux of a point source at every pixel in units of its error.
-
-    With independent pixels of variance v the flux that fits best is
-    ``sum(psf d / v) / sum(psf^2 / v)``, its variance ``1 / sum(psf^2 / v)`` (the matched filter;
-    Zackay et al. 2016, section 2). Pixels that are not usable have no weight.
-
-    Parameters
-    ----------
-    image : array (ny, nx)
-        Pixels.
-    variance : array (ny, nx)
-        Their variance, image unit squared.
-    usable : array (ny, nx)
-        False where a pixel must not count.
-    psf : KernelField
-        PSF of the image, of unit sum, centred on its origin.
-
-    Returns
-    -------
-    array (ny, nx)
-        Signal-to-noise ratio, positive for sources that have brightened; NaN where the usable
-        pixels hold less than a millionth of the energy ``sum(psf^2)``.
-    """
-    return significance_plane(image, variance, usable, psf)[0 : image.shape[0]]
 
 
 def significance_plane(image: Plane, variance: Plane, usable: Plane, psf: KernelField) -> LazyPlane:
-    """Return the significance of a point source as a plane, worked out as its rows are read.
+    """Return the flux of a point source that fits best at every pixel, in units of its error.
 
-    Parameters
-    ----------
-    image, variance, usable : plane (ny, nx)
-        As for `significance`; a row of the result needs theirs as far away as the PSF reaches.
-    psf : KernelField
-        PSF of the image, of unit sum, centred on its origin.
-
-    Returns
-    -------
-    LazyPlane
-        What `significance` returns, float64.
+    With independent pixels of variance v that flux is ``sum(psf d / v) / sum(psf^2 / v)``, and its
+    variance ``1 / sum(psf^2 / v)`` (the matched filter; Zackay et al. 2016, section 2). Pixels that
+    are not usable have no weight; the result is NaN where the usable ones hold less than a
+    millionth of the energy ``sum(psf^2)``. The PSF has unit sum and is centred on its origin. A row
+    is computed, in float64, from all rows that the PSF reaches.
     """
     ny, nx = image.shape
 

@@ -13,16 +13,8 @@ from numpy.typing import NDArray
 class Term:
     """One function of position, ``f_i(u) g_j(v)``.
 
-    Parameters
-    ----------
-    family : {"POLY", "CHEB1", "BSPLINE"}
-        ``u**i``, the Chebyshev polynomial ``T_i(u)``, or the ``i``-th B-spline of `knots`.
-    i, j : int
-        Index of the function in ``u`` (along x) and ``v`` (along y).
-    degree : int
-        Degree of the B-splines.
-    knots : tuple of arrays
-        Full knot vectors in ``u`` and in ``v``, for B-splines.
+    POLY: ``u**i``; CHEB1: the Chebyshev polynomial ``T_i(u)``; BSPLINE: the ``i``-th B-spline of a
+    degree on full knot vectors in ``u`` and ``v``.
     """
 
     family: Literal["POLY", "CHEB1", "BSPLINE"]

@@ -16,17 +16,19 @@ from numpy.typing import DTypeLike, NDArray
 
 from diffdecor.core.convolve import Convolution, Edges, Precision
 from diffdecor.core.fourier import Origin, convolve_stamps
+from diffdecor.core.interpolate import bracket
 from diffdecor.core.kernelfield import KernelField
-from diffdecor.core.noise import AnySide
+from diffdecor.core.noise import NoiseSide
 from diffdecor.core.planes import LazyPlane, Plane
 
+#: Kernels that are convolved together.
 _BATCH = 64
+#: Share of the sum of a squared kernel that may be cut off.
 _TAIL = 1e-8
-"""Share of the sum of a squared kernel that may be cut off."""
 
 
 def squared_kernels(
-    filters: NDArray[np.float64], side: AnySide
+    filters: NDArray[np.float64], side: NoiseSide
 ) -> tuple[NDArray[np.float64], Origin]:
     """Return the squares of ``psi a K``, the kernels of a side's variance plane, at n places.
 
@@ -34,7 +36,7 @@ def squared_kernels(
     ----------
     filters : array (n, 2m + 1, 2m + 1)
         Decorrelation kernels psi.
-    side : NoiseSide or StackedSide
+    side : NoiseSide
         The way of the image into the difference.
 
     Returns
@@ -48,14 +50,14 @@ def squared_kernels(
     return _cut(np.concatenate(batches), origin)
 
 
-def squared_sums(filters: NDArray[np.float64], side: AnySide) -> NDArray[np.float64]:
+def squared_sums(filters: NDArray[np.float64], side: NoiseSide) -> NDArray[np.float64]:
     """Return the sums of the squares of ``psi a K``, the weights of a side, at n places.
 
     Parameters
     ----------
     filters : array (n, 2m + 1, 2m + 1)
         Decorrelation kernels psi.
-    side : NoiseSide or StackedSide
+    side : NoiseSide
         The way of the image into the difference.
 
     Returns
@@ -69,16 +71,16 @@ def squared_sums(filters: NDArray[np.float64], side: AnySide) -> NDArray[np.floa
 
 
 def _squared_batches(
-    filters: NDArray[np.float64], side: AnySide
+    filters: NDArray[np.float64], side: NoiseSide
 ) -> Iterator[tuple[NDArray[np.float64], Origin]]:
-    """Give the squared kernels whole, with their origin, some at a time."""
+    """Yield the squared kernels, not cut, with their origin, a batch at a time."""
     half_width = filters.shape[-1] // 2
     for start in range(0, len(filters), _BATCH):
-        part = slice(start, start + _BATCH)
+        batch = slice(start, start + _BATCH)
         combined, origin = convolve_stamps(
-            filters[part], (half_width, half_width), side.stamps[part], side.origin
+            filters[batch], (half_width, half_width), side.stamps[batch], side.origin
         )
-        yield (side.scale[part, np.newaxis, np.newaxis] * combined) ** 2, origin
+        yield (side.scale[batch, np.newaxis, np.newaxis] * combined) ** 2, origin
 
 
 def _cut(squares: NDArray[np.float64], origin: Origin) -> tuple[NDArray[np.float64], Origin]:
@@ -93,7 +95,7 @@ def _cut(squares: NDArray[np.float64], origin: Origin) -> tuple[NDArray[np.float
 
 
 def _support(profile: NDArray[np.float64]) -> tuple[int, int]:
-    """Return the shortest range outside which either end of a profile has less than the tail."""
+    """Return the range of a profile beyond which either end has less than the tail."""
     limit = _TAIL * max(float(profile.sum()), np.finfo(float).tiny)
     start = int(np.searchsorted(np.cumsum(profile), limit))
     stop = len(profile) - int(np.searchsorted(np.cumsum(profile[::-1]), limit))
@@ -135,7 +137,7 @@ def full_variance(
     precision : {"single", "double"}
         Of the transforms.
     bright_limit : float
-        Near larger variances than that they are in double precision all the same.
+        Tiles with a larger variance are transformed in double precision all the same.
 
     Returns
     -------
@@ -189,11 +191,9 @@ def _interpolate(
     """Interpolate rows of values ``(nnodes, nx)`` linearly to positions, constant beyond."""
     if len(nodes) == 1:
         return values
-    second = np.clip(np.searchsorted(nodes, positions), 1, len(nodes) - 1)
-    first = second - 1
-    share = np.clip((positions - nodes[first]) / (nodes[second] - nodes[first]), 0, 1)
+    first, second, share = bracket(nodes, positions)
     upper = share.astype(values.dtype)[:, np.newaxis]
-    mixed = values[second]
+    mixed: NDArray[Any] = values[second]
     mixed -= values[first]
     mixed *= upper
     mixed += values[first]

@@ -11,44 +11,32 @@ from numpy.typing import NDArray
 
 from diffdecor.core.statistics import robust_sigma
 
-_CLIP = 4.0
+#: Sigmas beyond which `sky_pixels` leaves pixels out, and half width of its means, pixels.
+_CLIP, _SMOOTH = 4.0, 2
+#: Sigmas that make a source of `source_pixels`, and the margin around it, pixels.
 _SOURCE, _SOURCE_MARGIN = 5.0, 8
-_SMOOTH = 2
+#: Side of the blocks of the local level, pixels.
 _BLOCK = 48
+#: Larger values would overflow in single precision.
 _HUGE = 1e30
+#: Values that tell a spread to better than a per cent.
 _SAMPLE = 1 << 15
-"""Values that tell a spread to better than a per cent."""
 
 
 def sky_pixels(
     image: NDArray[np.floating], usable: NDArray[np.bool_], variance: NDArray[np.floating] | None
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return an image in units of its noise, less its local level, and which pixels are sky.
+    """Return an image minus its local level, in units of its noise, and which pixels are sky.
 
     Sources are found as what stands out of the noise by 4 sigma, in the image or in 5 x 5 means,
-    and left out with a margin of 2 pixels. The local level is the median of blocks of 48 pixels.
-
-    Parameters
-    ----------
-    image : array (ny, nx)
-        Pixels.
-    usable : array (ny, nx)
-        False where a pixel must not count.
-    variance : array (ny, nx), optional
-        Variance of the noise, to bring regions of different depth to one scale.
-
-    Returns
-    -------
-    array (ny, nx)
-        The normalised image, 0 where a pixel is not sky.
-    array (ny, nx)
-        True where a pixel is sky.
+    and left out with a margin of 2 pixels; the image is 0 there. The local level is that of
+    `local_level`. The variance brings regions of different depth to the same scale.
     """
     sky = usable & np.isfinite(image)
     if variance is not None:
         sky &= np.isfinite(variance) & (variance > 0)
     # The level is taken off first: it goes on where the noise steps.
-    values = _less_level(image, sky)
+    values = _without_level(image, sky)
     if variance is not None:
         np.divide(values, np.sqrt(variance, where=sky, out=np.ones_like(values)), out=values)
     for _ in range(3):
@@ -67,45 +55,23 @@ def sky_pixels(
 
 
 def source_pixels(image: NDArray[np.floating], usable: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return the pixels of an image with light of sources in them.
+    """Return the pixels of the science image, or of the template, with light of sources in them.
 
     These are pixels whose 5 x 5 mean stands out of the local level by 5 robust sigma of such
     means, with a margin of 8 pixels. Subtraction leaves correlated residuals there, which are not
     noise. A lower threshold would pick peaks of the noise itself, and bias its correlation.
-
-    Parameters
-    ----------
-    image : array (ny, nx)
-        Pixels of the science image, or of the template.
-    usable : array (ny, nx)
-        False where a pixel must not count.
-
-    Returns
-    -------
-    array (ny, nx)
-        True near sources.
     """
     known: NDArray[np.bool_] = usable & np.isfinite(image)
     if not known.any():
         return known
-    smooth = _box_signal(_single(_less_level(image, known)), known, _SMOOTH)
+    smooth = _box_signal(_single(_without_level(image, known)), known, _SMOOTH)
     return _grown(known & (smooth > _SOURCE * _spread(smooth, known)), _SOURCE_MARGIN)
 
 
 def local_level(values: NDArray[np.floating], sky: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return the local level of an image: the median of blocks of 48 pixels.
+    """Return the local level at every pixel: the median of its block of 48 x 48 pixels.
 
-    Parameters
-    ----------
-    values : array (ny, nx)
-        Pixels.
-    sky : array (ny, nx)
-        True where a pixel counts; it must be finite there.
-
-    Returns
-    -------
-    array (ny, nx)
-        The level of every pixel's block; 0 where hardly any pixel counts.
+    Only pixels of the sky count, which must be finite; 0 where hardly any is.
     """
     ny, nx = values.shape
     across, down = -(-nx // _BLOCK), -(-ny // _BLOCK)
@@ -122,8 +88,8 @@ def local_level(values: NDArray[np.floating], sky: NDArray[np.bool_]) -> NDArray
     return median.repeat(_BLOCK, axis=0)[:ny].repeat(_BLOCK, axis=1)[:, :nx]
 
 
-def _less_level(image: NDArray[np.floating], sky: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return an image less its local level, 0 where a pixel is not sky."""
+def _without_level(image: NDArray[np.floating], sky: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return an image minus its local level, 0 where a pixel is not sky."""
     values = np.zeros(image.shape)
     np.subtract(image, local_level(image, sky), where=sky, out=values)
     return values
@@ -175,31 +141,21 @@ def _around(values: NDArray[Any], half_width: int, combine: np.ufunc) -> NDArray
 
 @dataclass(frozen=True, eq=False)
 class Autocorrelation:
-    """Correlation coefficients of sky pixels by lag.
-
-    Parameters
-    ----------
-    values : array (2 m + 1, 2 m + 1)
-        Coefficient at lag ``(dx, dy) = (column - m, row - m)``.
-    errors : array (2 m + 1, 2 m + 1)
-        One sigma of every coefficient if the noise is white.
-    pixels : int
-        Number of sky pixels.
-    """
+    """Correlation coefficients of sky pixels at lag ``(dx, dy) = (column - m, row - m)``."""
 
     values: NDArray[np.float64]
+    #: One sigma of every coefficient if the noise is white.
     errors: NDArray[np.float64]
+    #: Number of sky pixels.
     pixels: int
 
     def at(self, dx: int, dy: int) -> float:
         """Return the coefficient at a lag."""
-        middle = self.values.shape[0] // 2
-        return float(self.values[middle + dy, middle + dx])
+        return _at_lag(self.values, dx, dy)
 
     def error_at(self, dx: int, dy: int) -> float:
         """Return the error of the coefficient at a lag."""
-        middle = self.values.shape[0] // 2
-        return float(self.errors[middle + dy, middle + dx])
+        return _at_lag(self.errors, dx, dy)
 
     def rms(self) -> float:
         """Return the root mean square of all coefficients but that at lag zero.
@@ -211,24 +167,18 @@ class Autocorrelation:
         return float(np.sqrt(np.mean(known**2))) if known.size else float("nan")
 
 
+def _at_lag(values: NDArray[np.float64], dx: int, dy: int) -> float:
+    middle = values.shape[0] // 2
+    return float(values[middle + dy, middle + dx])
+
+
 def autocorrelation(
     values: NDArray[np.float64], sky: NDArray[np.bool_], max_lag: int
 ) -> Autocorrelation:
     """Measure the correlation of sky pixels, each lag normalised by its number of pixel pairs.
 
-    Parameters
-    ----------
-    values : array (ny, nx)
-        Pixels with local mean zero; those that are not sky are not used.
-    sky : array (ny, nx)
-        True where a pixel is sky.
-    max_lag : int
-        Longest lag along either axis, pixels.
-
-    Returns
-    -------
-    Autocorrelation
-        NaN at lags without pairs.
+    The pixels have local mean zero; lags reach `max_lag` pixels along either axis. NaN at lags
+    without pairs.
     """
     mean = values[sky].mean() if sky.any() else 0.0
     pixels = np.where(sky, values - mean, 0.0)

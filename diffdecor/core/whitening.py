@@ -14,22 +14,24 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from diffdecor.core.fourier import centred, fast_length
-from diffdecor.core.noise import AnySide, NoiseSide
+from diffdecor.core.fourier import centred, fast_length, sums_beyond
+from diffdecor.core.noise import NoiseSide
 from diffdecor.core.parallel import ordered_map
 
 log = logging.getLogger(__name__)
 
+#: Share of the L2 norm of a filter that may be cut off: the error it makes, in noise sigmas.
 TAIL = 1e-9
-"""Share of the L2 norm of a filter that may be cut off: the error it makes, in noise sigmas."""
+#: Smallest noise power, in units of P(0), that a filter undoes; below, psi would exceed 1000.
 FLOOR = 1e-6
-"""Smallest noise power, in units of P(0), that a filter undoes; below, psi would exceed 1000."""
+#: Largest half width of a filter, pixels.
 MAX_HALF_WIDTH = 256
-"""Longest filter arm, pixels."""
-_LONGEST_ARM = 0.4
-"""Half width of a filter in units of its transform's size: what wraps around comes from half as far
-again beyond the cut, where a filter that falls off is far smaller."""
+#: Half width of a filter in units of its transform's size at most: what wraps around comes from
+#: half as far again beyond the cut, where a filter that falls off is far smaller.
+_LARGEST_SHARE = 0.4
+#: Pixels of the filters that are made together: they stay in the processor's cache.
 _BATCH_PIXELS = 1 << 17
+#: Share of the L2 norm whose loss shows in the result.
 _VISIBLE_TAIL = 1e-4
 
 
@@ -53,7 +55,7 @@ def whitening(power: NDArray[np.float64], zero_power: NDArray[np.float64]) -> ND
 
 
 def score_correction(
-    science: NoiseSide, template: AnySide, shape: tuple[int, int]
+    science: NoiseSide, template: NoiseSide, shape: tuple[int, int]
 ) -> NDArray[np.float64]:
     """Return the likelihood correction of a score image, ``|A/A(0)|^2 P(0) / P``.
 
@@ -78,13 +80,13 @@ def score_correction(
 
 
 def filter_transfer(
-    science: AnySide, template: AnySide, shape: tuple[int, int], *, score: bool = False
+    science: NoiseSide, template: NoiseSide, shape: tuple[int, int], *, score: bool = False
 ) -> NDArray[np.float64]:
     """Return the transforms of the filters at every place: whitening, or the score correction.
 
     Parameters
     ----------
-    science, template : NoiseSide or StackedSide
+    science, template : NoiseSide
         Noise of both sides at n places.
     shape : tuple of int
         ``(ny, nx)`` of the transform.
@@ -105,28 +107,21 @@ def filter_transfer(
 
 @dataclass(frozen=True, eq=False)
 class Filters:
-    """Compact filters of unit sum at n places.
-
-    Parameters
-    ----------
-    stamps : array (n, 2m + 1, 2m + 1)
-        The filters, origin ``(m, m)``.
-    tail : float
-        Largest share of the L2 norm of a filter that was cut off.
-    """
+    """Compact filters of unit sum at n places: ``(n, 2m + 1, 2m + 1)``, origin ``(m, m)``."""
 
     stamps: NDArray[np.float64]
+    #: Largest share of the L2 norm of a filter that was cut off.
     tail: float
 
     @property
     def half_width(self) -> int:
-        """Length of the filters' arm m, pixels."""
+        """Half width m of the filters, pixels."""
         return int(self.stamps.shape[-1] // 2)
 
 
 def compact_filters(
-    science: AnySide,
-    template: AnySide,
+    science: NoiseSide,
+    template: NoiseSide,
     *,
     score: bool = False,
     tail: float = TAIL,
@@ -134,12 +129,12 @@ def compact_filters(
 ) -> Filters:
     """Return the filters at every place, cut where their tail has become negligible.
 
-    The length is that of the longest filter. It follows from the L2 norm of what is cut off, on a
-    grid so much longer than the filter that the periodicity of the transform does not matter.
+    All have the half width of the widest. It follows from the L2 norm of what is cut off, on a grid
+    so much larger than the filter that the periodicity of the transform does not matter.
 
     Parameters
     ----------
-    science, template : NoiseSide or StackedSide
+    science, template : NoiseSide
         Noise of both sides at n places.
     score : bool
         Whether the difference is a score image.
@@ -161,7 +156,7 @@ def compact_filters(
         worst = int(np.argmax(lost))
         if lost[worst] <= tail or worst in probe:
             break
-        probe = np.append(probe, worst)  # longer than it looked
+        probe = np.append(probe, worst)  # wider than expected
     if lost[worst] > _VISIBLE_TAIL:
         log.warning(
             "the filter is cut off at %d pixels although %.1g of it lies beyond: "
@@ -172,11 +167,11 @@ def compact_filters(
     return Filters(stamps, float(lost[worst]))
 
 
-def _extremes(science: AnySide, template: AnySide) -> NDArray[np.intp]:
-    """Return the places where the longest filters are to be expected.
+def _extremes(science: NoiseSide, template: NoiseSide) -> NDArray[np.intp]:
+    """Return the places where the widest filters are to be expected.
 
-    The filter is the longer the more the convolved side dominates the noise, and depends on the
-    width of the kernel: places with the extremes of either.
+    A filter is the wider the more the convolved side dominates the noise, and depends on the width
+    of the kernel: places with the extremes of either.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.nan_to_num(template.zero_power / science.zero_power)
@@ -187,8 +182,8 @@ def _extremes(science: AnySide, template: AnySide) -> NDArray[np.intp]:
 
 
 def _cut_filters(
-    science: AnySide,
-    template: AnySide,
+    science: NoiseSide,
+    template: NoiseSide,
     size: int,
     half_width: int,
     threads: int,
@@ -201,9 +196,9 @@ def _cut_filters(
     lost = np.empty(number)
 
     def make(start: int) -> None:
-        part = slice(start, start + batch)
-        wrapped = _wrapped_filters(science[part], template[part], size, score=score)
-        stamps[part], lost[part] = _cut(wrapped, half_width)
+        places = slice(start, start + batch)
+        wrapped = _wrapped_filters(science[places], template[places], size, score=score)
+        stamps[places], lost[places] = _cut(wrapped, half_width)
 
     for _ in ordered_map(make, range(0, number, batch), threads):
         pass
@@ -224,7 +219,7 @@ def _cut(
     return kept, share
 
 
-def _warn_of_floor(science: AnySide, template: AnySide) -> None:
+def _warn_of_floor(science: NoiseSide, template: NoiseSide) -> None:
     """Say so where the unconvolved side has so little noise that no filter can undo the kernel."""
     for near, far in ((science, template), (template, science)):
         unconvolved = all(one.stamps.shape[-2:] == (1, 1) for one in near.members)
@@ -237,7 +232,7 @@ def _warn_of_floor(science: AnySide, template: AnySide) -> None:
 
 
 def _wrapped_filters(
-    science: AnySide, template: AnySide, size: int, *, score: bool
+    science: NoiseSide, template: NoiseSide, size: int, *, score: bool
 ) -> NDArray[np.float64]:
     """Return the periodic filters ``(n, size, size)``, origin at index [0, 0]."""
     shape = (size, size)
@@ -245,16 +240,18 @@ def _wrapped_filters(
     return np.asarray(np.fft.irfft2(transforms, shape))
 
 
-def _length(science: AnySide, template: AnySide, *, score: bool, tail: float) -> tuple[int, int]:
-    """Return transform size and half width that do for the longest of the filters."""
+def _length(
+    science: NoiseSide, template: NoiseSide, *, score: bool, tail: float
+) -> tuple[int, int]:
+    """Return transform size and half width that are enough for the widest of the filters."""
     members = (*science.members, *template.members)
     widest = max(max(one.stamps.shape[1:]) for one in members)
     size = fast_length(max(64, 2 * widest))
     while True:
         wrapped = _wrapped_filters(science, template, size, score=score)
         half_width = _tail_half_width(wrapped, tail)
-        if half_width <= min(_LONGEST_ARM * size, MAX_HALF_WIDTH):
-            return fast_length(max(widest, math.ceil(half_width / _LONGEST_ARM))), half_width
+        if half_width <= min(_LARGEST_SHARE * size, MAX_HALF_WIDTH):
+            return fast_length(max(widest, math.ceil(half_width / _LARGEST_SHARE))), half_width
         if size >= 4 * MAX_HALF_WIDTH:
             return size, MAX_HALF_WIDTH
         size *= 2
@@ -264,11 +261,8 @@ def _tail_half_width(wrapped: NDArray[np.float64], tail: float) -> int:
     """Return the smallest half width beyond which every filter has less than `tail` of its norm."""
     size = wrapped.shape[-1]
     distance = np.minimum(np.arange(size), size - np.arange(size))
-    ring = np.maximum(distance[:, np.newaxis], distance).ravel()
     width = 0
     for one in wrapped:
-        energy = np.bincount(ring, weights=one.ravel() ** 2)
-        beyond = np.cumsum(energy[::-1])[::-1]  # beyond[r]: energy at distance r and farther
-        kept = np.flatnonzero(beyond > tail**2 * beyond[0])
-        width = max(width, int(kept[-1]))
+        energy = sums_beyond(one**2, distance, distance)
+        width = max(width, int(np.flatnonzero(energy > tail**2 * energy[0])[-1]))
     return width

@@ -1,119 +1,66 @@
-"""LSST's way with a varying kernel: separate cells, each a run of its own, then a reducer."""
+"""LSST's answer to a varying kernel: separate cells, each a run of its own, and a reducer."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
-from diffdecor.config import DecorrelationConfig
-from diffdecor.core.planes import CachedPlane, LazyPlane, Plane, windowed
-from diffdecor.decorrelation.filtering import Field, Triple, filtered, result_variance
-from diffdecor.decorrelation.mask import unusable_pixels
-from diffdecor.decorrelation.nodes import Cell, Window, cells_at, regular_cells
+from diffdecor.core.planes import CachedPlane, LazyPlane, Plane, Window, windowed
+from diffdecor.decorrelation.filtering import FilterGrid, filter_image, propagate_variance
+from diffdecor.decorrelation.nodes import Places, check_number, in_pixels, middle_of, size_unit
+from diffdecor.decorrelation.subtraction import Subtraction
 from diffdecor.errors import ConfigError
-from diffdecor.kernels.model import Box
 
+Adjust = Literal["spacing", "size", "none"]
+
+#: LSST's defaults, in units of the PSF FWHM.
 CELL_SIZE, GRID_STEP = 41.0, 40.0
-"""LSST's defaults, in units of the PSF FWHM."""
-MOST_CELLS = 50_000
-"""More cells or nodes than that are a mistake in an option."""
-_LARGEST = float(1 << 30)
 
 
-def cells_for(
-    shape: tuple[int, int], config: DecorrelationConfig, fwhm: float | None
-) -> list[Cell]:
-    """Return the cells that a configuration asks for.
+@dataclass(frozen=True)
+class Cell:
+    """A cell as LSST's map-reduce defines it: where the result goes, and what it is made from."""
 
-    Parameters
-    ----------
-    shape : tuple of int
-        ``(ny, nx)`` of the image.
-    config : DecorrelationConfig
-        Sizes, their unit, centroids.
-    fwhm : float, optional
-        FWHM of the difference's PSF, pixels, if it is known.
+    #: Pixels that the cell serves.
+    inner: Window
+    #: The cell with its border, from which noise levels are taken.
+    outer: Window
 
-    Returns
-    -------
-    list of Cell
-        In LSST's order: x outer, y inner; or that of the centroids.
 
-    Raises
-    ------
-    ConfigError
-        If sizes are in units of a FWHM that is not known, or no cell meets the image.
-    """
+def place_cells(subtraction: Subtraction) -> Places:
+    """Return the places of LSST's cells, as if in one row."""
+    config, cells = subtraction.config, cells_for(subtraction)
+    return Places(
+        x=np.arange(len(cells), dtype=np.float64),
+        y=np.zeros(1),
+        positions=np.array([middle_of(cell.outer, config) for cell in cells]),
+        windows=[cell.outer for cell in cells],
+        served=[cell.inner for cell in cells],
+    )
+
+
+def cells_for(subtraction: Subtraction) -> list[Cell]:
+    """Return the cells that the options ask for: x outer, y inner, or as their centroids are."""
+    config, shape = subtraction.config, subtraction.shape
     size = config.cell_size or (CELL_SIZE, CELL_SIZE)
-    step = config.grid_step or (GRID_STEP, GRID_STEP)
     if isinstance(config.cell_centroids, tuple):
-        cells = cells_at(
-            list(config.cell_centroids), _truncated(size), _truncated(config.cell_border), shape
-        )
+        centroids, border = list(config.cell_centroids), _truncated(config.cell_border)
+        cells = cells_at(centroids, _truncated(size), border, shape)
     else:
-        unit = fwhm_unit(config, fwhm)
-        steps = _rounded(step, unit)
-        check_number(shape[1] / steps[0] * shape[0] / steps[1])
-        cells = regular_cells(
-            shape,
-            _rounded(size, unit),
-            steps,
-            _rounded(config.cell_border, unit, least=0),
-            config.adjust_grid,  # type: ignore[arg-type]
-        )
+        unit = size_unit(subtraction)
+        step = _rounded(config.grid_step or (GRID_STEP, GRID_STEP), unit)
+        check_number(shape[1] / step[0] * shape[0] / step[1])
+        border, adjust = _rounded(config.cell_border, unit, least=0), config.adjust_grid
+        cells = regular_cells(shape, _rounded(size, unit), step, border, adjust)  # type: ignore[arg-type]
     if not cells:
         msg = f"no cell meets the image of {shape[1]} x {shape[0]} pixels; check the centroids"
         raise ConfigError(msg)
     return cells
-
-
-def fwhm_unit(config: DecorrelationConfig, fwhm: float | None) -> float:
-    """Return the unit of grid sizes in pixels: the PSF FWHM, or 1.
-
-    Raises
-    ------
-    ConfigError
-        If the FWHM is asked for and not known.
-    """
-    if not config.scale_by_fwhm:
-        return 1.0
-    if fwhm is None or not np.isfinite(fwhm):
-        msg = (
-            "grid sizes are in units of the PSF FWHM, but there is no PSF; give --difference-psf "
-            "or --science-psf, or sizes in pixels with --no-scale-by-fwhm"
-        )
-        raise ConfigError(msg)
-    return fwhm
-
-
-def check_number(cells: float) -> None:
-    """Refuse a grid that would keep the computer busy for days, before it is made.
-
-    Parameters
-    ----------
-    cells : float
-        How many cells or nodes it has, roughly.
-
-    Raises
-    ------
-    ConfigError
-        If they are more than anybody can mean.
-    """
-    if cells > MOST_CELLS:
-        msg = (
-            f"the grid would have some {cells:.0f} cells or nodes, {MOST_CELLS} are allowed; "
-            "give a larger --grid-step, and mind its unit (--no-scale-by-fwhm: pixels)"
-        )
-        raise ConfigError(msg)
-
-
-def in_pixels(size: float, unit: float = 1.0) -> float:
-    """Return a size in pixels, bounded beyond every image so that it stays a sane number."""
-    return min(size * unit, _LARGEST)
 
 
 def _rounded(pair: tuple[float, float], unit: float, least: int = 1) -> tuple[int, int]:
@@ -126,26 +73,79 @@ def _truncated(pair: tuple[float, float]) -> tuple[int, int]:
     return int(in_pixels(pair[0])), int(in_pixels(pair[1]))
 
 
-def middle_of(window: Window, config: DecorrelationConfig) -> tuple[float, float]:
-    """Return the 0-based position whose kernel stands for a window: its middle.
+def axis_centres(length: int, size: int, step: int, adjust: Adjust) -> tuple[list[float], int]:
+    """Return the 0-based centres of LSST's cells along one axis, and the cell size, pixels.
 
-    Zero edges, which reproduce LSST's code, take its half pixel too much along.
+    ``spacing`` moves the centres so that cells fill the axis, ``size`` makes cells as large as the
+    step, ``none`` takes both as they are.
     """
-    beyond = 0.0 if config.edges == "zero" else 1.0
-    return (window.x0 + window.x1 - beyond) / 2, (window.y0 + window.y1 - beyond) / 2
+    if adjust == "spacing":
+        count = length // size + 1
+        return np.linspace(size // 2, length - size // 2, count).tolist(), size
+    if adjust == "size":
+        centres = np.arange(step // 2, length + step // 2, step)
+        return centres.astype(float).tolist(), step + 1
+    return np.arange(size // 2, length + size // 2, step).astype(float).tolist(), size
+
+
+def _even_range(start: int, stop: int, length: int) -> tuple[int, int]:
+    """Clip a range of pixels to an axis and make its size even, as LSST does."""
+    start, stop = max(0, start), min(length, stop)
+    if (stop - start) % 2:
+        if stop < length:
+            stop += 1
+        else:
+            start = max(0, start - 1)
+    return start, stop
+
+
+def _axis_cell(
+    centre: float, size: int, border: int, length: int
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return inner and outer range of a cell along one axis."""
+    first = math.floor(centre) - size // 2
+    inner = _even_range(first, first + size, length)
+    outer = _even_range(first - border, first + size + border, length)
+    return inner, outer
+
+
+def cells_at(
+    centres: list[tuple[float, float]],
+    size: tuple[int, int],
+    border: tuple[int, int],
+    shape: tuple[int, int],
+) -> list[Cell]:
+    """Return the cells around 0-based centres, without those that miss the image ``(ny, nx)``.
+
+    Size and border are ``(x, y)`` pixels.
+    """
+    ny, nx = shape
+    cells = []
+    for x, y in centres:
+        inner_x, outer_x = _axis_cell(x, size[0], border[0], nx)
+        inner_y, outer_y = _axis_cell(y, size[1], border[1], ny)
+        if inner_x[0] < inner_x[1] and inner_y[0] < inner_y[1]:
+            cells.append(Cell(Window(*inner_x, *inner_y), Window(*outer_x, *outer_y)))
+    return cells
+
+
+def regular_cells(
+    shape: tuple[int, int],
+    size: tuple[int, int],
+    step: tuple[int, int],
+    border: tuple[int, int],
+    adjust: Adjust,
+) -> list[Cell]:
+    """Return LSST's grid of cells, x outer and y inner; sizes are ``(x, y)`` pixels."""
+    ny, nx = shape
+    xs, size_x = axis_centres(nx, size[0], step[0], adjust)
+    ys, size_y = axis_centres(ny, size[1], step[1], adjust)
+    return cells_at([(x, y) for x in xs for y in ys], (size_x, size_y), border, shape)
 
 
 @dataclass(frozen=True, eq=False)
 class CellResult:
-    """The result in one cell.
-
-    Parameters
-    ----------
-    window : Window
-        Its pixels.
-    image, variance : plane (ny, nx)
-        Result and variance in them.
-    """
+    """Result and variance ``(ny, nx)`` in the pixels of one cell."""
 
     window: Window
     image: Plane
@@ -156,132 +156,58 @@ class CellResult:
         return replace(self, image=np.asarray(self.image), variance=np.asarray(self.variance))
 
 
-def decorrelated_cells(
-    triple: Triple,
-    cells: Sequence[Cell],
-    field: Field,
-    boxes: Sequence[Box],
-    config: DecorrelationConfig,
-    dtype: DTypeLike,
+def decorrelate_cells(
+    subtraction: Subtraction, unusable: Plane, filters: FilterGrid, places: Places
 ) -> list[CellResult]:
     """Decorrelate every cell by itself, always from pristine input, as its rows are read.
 
     With zero edges a cell sees zeros beyond its border, as in LSST's code; else what lies there.
-
-    Parameters
-    ----------
-    triple : Triple
-        The exposures; their planes had better remember rows, which cells side by side share.
-    cells : sequence of Cell
-        The cells.
-    field : Field
-        Filter and noise of every cell, as if in one row.
-    boxes : sequence of Box
-        Where there is a matching kernel.
-    config : DecorrelationConfig
-        Everything else.
-    dtype : data type
-        Type of the variance.
-
-    Returns
-    -------
-    list of CellResult
-        In the order of the cells.
+    Planes should remember the rows that they gave last, which cells side by side share.
     """
-    reach = field.filters.shape[-1] // 2 + max(
-        max(member.stamps.shape[1:])
-        for side in (field.science, field.template)
-        for member in side.members
-    )
+    shape, zero_edges = subtraction.shape, subtraction.config.edges == "zero"
+    members = (*filters.science.members, *filters.template.members)
+    reach = filters.half_width + max(max(member.stamps.shape[1:]) for member in members)
     results = []
-    for number, cell in enumerate(cells):
-        window = cell.outer if config.edges == "zero" else _grown(cell.inner, reach, triple.shape)
-        at = slice(number, number + 1)
-        one = Field(
-            np.zeros(1), np.zeros(1), field.filters[at], field.science[at], field.template[at]
+    for number, (inner, outer) in enumerate(zip(places.served, places.windows, strict=True)):
+        window = outer if zero_edges else inner.grown(reach).within(shape)
+        planes = _planes(subtraction, unusable, filters.only(number), window)
+        # The cell as it lies in the window that it is worked out from.
+        cell = Window(
+            *(inner.x0 - window.x0, inner.x1 - window.x0),
+            *(inner.y0 - window.y0, inner.y1 - window.y0),
         )
-        image, variance = _planes(triple.through(window), window, one, boxes, config, dtype)
-        results.append(
-            CellResult(
-                cell.inner,
-                _part(image, cell.inner, window),
-                _part(variance, cell.inner, window),
-            )
-        )
+        results.append(CellResult(inner, *(windowed(plane, cell) for plane in planes)))
     return results
 
 
 def _planes(
-    piece: Triple,
-    window: Window,
-    one: Field,
-    boxes: Sequence[Box],
-    config: DecorrelationConfig,
-    dtype: DTypeLike,
+    subtraction: Subtraction, unusable: Plane, one: FilterGrid, window: Window
 ) -> tuple[LazyPlane, LazyPlane]:
     """Return result and variance of a window.
 
     They are prepared anew whenever rows are read: there may be thousands of cells.
     """
 
+    def inside(plane: Plane) -> LazyPlane:
+        return windowed(plane, window)
+
     def image(rows: slice) -> NDArray[Any]:
-        bad = CachedPlane(unusable_pixels(piece, [_shifted(box, window) for box in boxes], config))
-        return filtered(piece.difference, bad, one, config)[0][rows]
+        return filter_image(subtraction.with_planes(inside), inside(unusable), one)[0][rows]
 
     def variance(rows: slice) -> NDArray[Any]:
-        return result_variance(piece, one, config, dtype)[rows]
+        return propagate_variance(subtraction.with_planes(inside), one)[rows]
 
-    return LazyPlane(piece.shape, image), LazyPlane(piece.shape, variance)
-
-
-def _part(plane: Plane, inner: Window, window: Window) -> LazyPlane:
-    """Return the part of a window's plane that its cell has."""
-    rows, columns = (
-        slice(start - first, stop - first)
-        for start, stop, first in (
-            (inner.y0, inner.y1, window.y0),
-            (inner.x0, inner.x1, window.x0),
-        )
-    )
-    return windowed(plane, rows, columns)
+    return LazyPlane(window.shape, image), LazyPlane(window.shape, variance)
 
 
-def _grown(window: Window, reach: int, shape: tuple[int, int]) -> Window:
-    """Return a window with a margin, within the image."""
-    return Window(
-        max(0, window.x0 - reach),
-        min(shape[1], window.x1 + reach),
-        max(0, window.y0 - reach),
-        min(shape[0], window.y1 + reach),
-    )
-
-
-def _shifted(box: Box, window: Window) -> Box:
-    """Return a box in the coordinates of a window."""
-    return Box(
-        box.xmin - window.x0, box.xmax - window.x0, box.ymin - window.y0, box.ymax - window.y0
-    )
-
-
-def reduced_cells(
+def reduce_cells(
     cells: Sequence[CellResult], shape: tuple[int, int], blend: str
 ) -> tuple[LazyPlane, LazyPlane]:
-    """Make one image of the cells, as LSST's reducers do; NaN where there is no cell.
+    """Make one image and variance ``(ny, nx)`` of the cells, as LSST's reducers do.
 
-    Parameters
-    ----------
-    cells : sequence of CellResult
-        The cells.
-    shape : tuple of int
-        ``(ny, nx)`` of the image.
-    blend : {"average", "copy", "sum", "none"}
-        ``copy``: later cells overwrite; ``average`` (and ``none``): mean of the cells whose image
-        and variance are not NaN; ``sum``: their sum.
-
-    Returns
-    -------
-    image, variance : LazyPlane
-        The planes; rows of either cost nothing once the other's have been read.
+    With ``copy`` later cells overwrite; ``average`` (and ``none``) is the mean of the cells whose
+    image and variance are not NaN, ``sum`` their sum. NaN where there is no cell. Rows of either
+    plane cost nothing once the other's have been read.
     """
     both = CachedPlane(LazyPlane(shape, lambda rows: _reduced(cells, rows, shape[1], blend)))
     return (

@@ -1,4 +1,9 @@
-"""Decorrelate a difference image: exposures in, exposure out. The one function to call."""
+"""Decorrelate a difference image: exposures in, exposure out. The recipe, on one page.
+
+`decorrelate` is what users call, `prepare` the recipe: validate -> noise -> filters -> pixels ->
+variance -> mask -> PSF; `result_of` adds the metrics. The pixels are worked out when they are read,
+band by band, so that files of any size pass through.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +15,23 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from diffdecor.config import DecorrelationConfig
-from diffdecor.core.planes import Plane, copy_planes
-from diffdecor.decorrelation.cells import CellResult
-from diffdecor.decorrelation.metrics import result_metrics, result_significance
-from diffdecor.decorrelation.preparation import Prepared, centre_of, prepare
-from diffdecor.decorrelation.subtraction import Member
+from diffdecor.core.planes import CachedPlane, Plane, bands, copy_planes
+from diffdecor.decorrelation.cells import CellResult, decorrelate_cells, place_cells, reduce_cells
+from diffdecor.decorrelation.filtering import (
+    filter_image,
+    make_filters,
+    propagate_variance,
+    with_enough_precision,
+    with_possible_pixels,
+)
+from diffdecor.decorrelation.mask import make_mask, unusable_pixels
+from diffdecor.decorrelation.metrics import measure_metrics
+from diffdecor.decorrelation.nodes import place_nodes
+from diffdecor.decorrelation.noise_levels import measure_noise_levels
+from diffdecor.decorrelation.preparation import Prepared, leave_unchanged
+from diffdecor.decorrelation.psf import correct_psf, detection_psf, point_source_significance
+from diffdecor.decorrelation.subtraction import Member, Subtraction
+from diffdecor.decorrelation.validation import empty_input, validate
 from diffdecor.images.model import Exposure
 from diffdecor.kernels.model import MatchingKernel
 from diffdecor.psfs.model import PointSpreadFunction
@@ -103,72 +120,138 @@ def decorrelate(  # noqa: PLR0913  all but four are optional and named
     InputError
         If shapes disagree or noise levels cannot be known; `KernelError` if the kernel cannot be
         used.
+
+    Examples
+    --------
+    White noise; that of the template was convolved with a Gaussian before it was subtracted.
+
+    >>> import numpy as np
+    >>> from diffdecor import Exposure, decorrelate
+    >>> noise = np.random.default_rng(3).normal(size=(2, 200, 200))
+    >>> science, template = noise[0], 3 * noise[1]
+    >>> y, x = np.indices((9, 9)) - 4
+    >>> kernel = np.exp(-(x**2 + y**2) / 2)
+    >>> kernel /= kernel.sum()
+    >>> matched = np.fft.irfft2(np.fft.rfft2(template) * np.fft.rfft2(kernel, template.shape))
+    >>> difference = science - np.roll(matched, (-4, -4), axis=(0, 1))
+    >>> result = decorrelate(
+    ...     Exposure(image=science, variance=np.full(science.shape, 1.0)),
+    ...     Exposure(image=template, variance=np.full(template.shape, 9.0)),
+    ...     Exposure(image=difference),
+    ...     kernel,
+    ... )
+    >>> for name in "correlation_x_before", "correlation_x_after", "correlation_error":
+    ...     print(name, f"{result.metrics[name]:.3f}")
+    correlation_x_before 0.319
+    correlation_x_after 0.001
+    correlation_error 0.005
+    >>> print(f"{result.exposure.image.var():.2f} {result.exposure.variance.mean():.2f}")
+    9.95 10.00
     """
     prepared = prepare(
-        science,
-        template,
-        difference,
-        kernel,
-        config=config,
-        preconvolution=preconvolution,
-        science_members=science_members,
-        template_members=template_members,
+        Subtraction.of(
+            science,
+            template,
+            difference,
+            kernel,
+            config=config,
+            preconvolution=preconvolution,
+            science_members=science_members,
+            template_members=template_members,
+        )
     )
-    shape, exposure = difference.shape, prepared.exposure
-    image = np.empty(shape, exposure.image[0:1].dtype)
-    mask = np.empty(shape, np.int32)
-    variance = None if exposure.variance is None else np.empty(shape, exposure.variance[0:1].dtype)
-    filled = prepared.into(image, mask, variance)
-    planes = replace(exposure, image=image, mask=mask, variance=variance)
-    result = result_of(prepared, planes, filled)
-    result = replace(result, cells=tuple(cell.in_memory() for cell in result.cells))
-    if result.significance is None:
-        return result
-    ratio = np.empty(shape, np.float32)
-    copy_planes([(result.significance, ratio)], prepared.bands, prepared.threads)
-    return replace(result, significance=ratio)
+    return _in_memory(prepared)
+
+
+def prepare(subtraction: Subtraction) -> Prepared:
+    """Do everything but work out the pixels; raises what `decorrelate` does."""
+    # Validate.
+    subtraction = validate(subtraction)
+    empty = empty_input(subtraction)
+    if empty:
+        log.warning("%s: every pixel is NaN; the difference is returned as it is", empty)
+        return leave_unchanged(subtraction)
+    by_cells = subtraction.config.mode == "grid" and subtraction.config.blend != "interpolate"
+
+    # Noise: the variances s and t of both sides, at one place for the whole image, at the nodes of
+    # a grid, or in LSST's cells.
+    places = place_cells(subtraction) if by_cells else place_nodes(subtraction)
+    levels = measure_noise_levels(subtraction, places.windows)
+
+    # Filters: psi(k) = sqrt(P(0) / P(k)), with P = s a_S^2 |A|^2 + t a_T^2 |B|^2.
+    filters = make_filters(subtraction, places, levels)
+
+    # Rows of the inputs are read once for all that needs them; those of masks are worth the memory
+    # only where cells share them.
+    subtraction = with_enough_precision(with_possible_pixels(subtraction, filters), filters)
+    subtraction = subtraction.with_planes(CachedPlane, masks=by_cells)
+    unusable = CachedPlane(unusable_pixels(subtraction))
+
+    # Pixels: psi * D. Variance: a_S^2 v_S * (psi*A)^2 + a_T^2 v_T * (psi*B)^2.
+    cells: list[CellResult] = []
+    if by_cells:
+        cells = decorrelate_cells(subtraction, unusable, filters, places)
+        image, variance = reduce_cells(cells, subtraction.shape, subtraction.config.blend)
+        parts = bands(subtraction.shape)
+    else:
+        image, parts = filter_image(subtraction, unusable, filters)
+        variance = propagate_variance(subtraction, filters)
+
+    # Mask: what it was, what was filled or lacks data, and what the filter saw of that.
+    fallback = [
+        served for served, other in zip(places.served, levels.fallback, strict=True) if other
+    ]
+    mask, mask_planes = make_mask(subtraction, unusable, filters.psi, fallback)
+
+    # PSF: psi * A * phi_S.
+    psf = correct_psf(subtraction, filters)
+    return Prepared(
+        subtraction=subtraction,
+        exposure=replace(
+            subtraction.difference,
+            image=image,
+            variance=variance,
+            mask=mask,
+            mask_planes=mask_planes,
+            psf=psf,
+        ),
+        filled=unusable,
+        bands=parts,
+        filters=filters,
+        fallbacks=len(fallback),
+        detection=detection_psf(psf, subtraction, filters),
+        cells=tuple(cells) if subtraction.config.blend == "none" else (),
+    )
 
 
 def result_of(prepared: Prepared, exposure: Exposure, filled: int) -> Result:
-    """Return the result of a decorrelation whose pixels have been worked out.
+    """Return the result once its pixels have been worked out, with all metrics.
 
-    Parameters
-    ----------
-    prepared : Prepared
-        The decorrelation.
-    exposure : Exposure
-        Its exposure, with planes that hold the pixels.
-    filled : int
-        Number of pixels that were filled.
-
-    Returns
-    -------
-    Result
-        With all metrics; the significance is worked out when its rows are read.
+    `exposure` has planes that hold the pixels, of which `filled` were filled. The significance is
+    worked out when its rows are read.
     """
-    filtering = prepared.filtering
-    if filtering is None:
+    filters, subtraction = prepared.filters, prepared.subtraction
+    if filters is None:
         return _unchanged(exposure)
-    field, config = filtering.field, prepared.config
-    centre = centre_of(exposure.shape, config)
-    metrics = result_metrics(
-        prepared.triple, exposure, filtering.way, field, filtering.positions, centre
-    )
-    metrics |= {"fallbacks": filtering.fallbacks, "filled_pixels": filled}
     if filled == exposure.shape[0] * exposure.shape[1]:
         log.warning(
             "%s: every pixel is masked or without data, so none is changed; --fill-planes says "
             "which planes count",
             exposure.name,
         )
+    metrics = measure_metrics(subtraction, exposure, prepared.filled, filters)
+    metrics |= {"fallbacks": prepared.fallbacks, "filled_pixels": filled}
+    significance = None
+    if prepared.config.significance:
+        significance = point_source_significance(exposure, prepared.filled, prepared.detection)
     return Result(
         exposure=exposure,
-        filters=field.filters,
-        positions=filtering.positions,
-        science_level=field.science.level,
-        template_level=field.template.level,
+        filters=filters.stamps,
+        positions=filters.positions,
+        science_level=filters.science.level,
+        template_level=filters.template.level,
         metrics=metrics,
-        significance=result_significance(exposure, prepared.filled, filtering.detection, config),
+        significance=significance,
         cells=prepared.cells,
     )
 
@@ -183,3 +266,21 @@ def _unchanged(exposure: Exposure) -> Result:
         template_level=nowhere,
         metrics={"skipped": True},
     )
+
+
+def _in_memory(prepared: Prepared) -> Result:
+    """Work out the pixels, and return the result with arrays for planes."""
+    exposure = prepared.exposure
+    shape = exposure.shape
+    image = np.empty(shape, exposure.image[0:1].dtype)
+    mask = np.empty(shape, np.int32)
+    variance = None if exposure.variance is None else np.empty(shape, exposure.variance[0:1].dtype)
+    filled = prepared.into(image, mask, variance)
+    planes = replace(exposure, image=image, mask=mask, variance=variance)
+    result = result_of(prepared, planes, filled)
+    result = replace(result, cells=tuple(cell.in_memory() for cell in result.cells))
+    if result.significance is None:
+        return result
+    ratio = np.empty(shape, np.float32)
+    copy_planes([(result.significance, ratio)], prepared.bands, prepared.threads)
+    return replace(result, significance=ratio)

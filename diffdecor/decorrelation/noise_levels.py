@@ -1,107 +1,84 @@
-"""Noise at places of an image: its level on both sides, and its way into the difference."""
+"""Noise levels: the clipped mean of each variance plane in windows of the image."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diffdecor.config import IGNORED_PLANES, DecorrelationConfig
+from diffdecor.config import DecorrelationConfig
+from diffdecor.core.clipping import with_infinity
 from diffdecor.core.parallel import cores, ordered_map
-from diffdecor.decorrelation.nodes import Window
-from diffdecor.decorrelation.variances import BLOCK, block_medians, streamed_level, window_levels
-from diffdecor.errors import ConfigError, InputError
+from diffdecor.core.planes import Plane, Window
+from diffdecor.core.statistics import clipped_means, streamed_clipped_mean
+from diffdecor.decorrelation.subtraction import ROLES, Role, Subtraction
+from diffdecor.errors import InputError
 from diffdecor.images.model import Exposure
 
 log = logging.getLogger(__name__)
 
+#: Neighbours lie up to this far away, in units of the distance of the nearest one.
 _NEAR = 1.6
+#: Pixels of a variance plane that are read at a time.
+BAND_PIXELS = 1 << 19
+#: Pixels of a row of windows that are held in memory, for each thread.
+_MOST_HELD = 1 << 22
 
 
 @dataclass(frozen=True, eq=False)
 class NoiseLevels:
-    """Noise variances at n places.
+    """Noise variances at n places, image unit squared."""
 
-    Parameters
-    ----------
-    science, template : array (n,), or (m, n) for a stack of m images
-        Noise variance of both images, image unit squared.
-    fallback : array (n,)
-        True where one of them is that of the neighbours or of the whole image.
-    """
-
+    #: Of every member of the science side and of the template side, ``(members, n)``.
     science: NDArray[np.float64]
     template: NDArray[np.float64]
+    #: True where one of them is that of the neighbours or of the whole image, ``(n,)``.
     fallback: NDArray[np.bool_]
 
 
-def noise_levels(
-    science: Exposure | Sequence[Exposure],
-    template: Exposure | Sequence[Exposure],
-    windows: Sequence[Window],
-    config: DecorrelationConfig,
-) -> NoiseLevels:
-    """Measure the noise levels of both images in windows, or take those that are given.
+def measure_noise_levels(subtraction: Subtraction, windows: Sequence[Window]) -> NoiseLevels:
+    """Measure the noise levels of both sides in windows, or take those that are given.
 
     A window without a usable pixel takes the mean of its nearest neighbours' levels; if they have
-    none either, that of the whole image.
-
-    Parameters
-    ----------
-    science, template : Exposure or sequence of Exposure
-        With variance planes, unless the configuration gives the level. Several: a stack.
-    windows : sequence of Window
-        Where to measure.
-    config : DecorrelationConfig
-        Given levels, planes to ignore.
-
-    Returns
-    -------
-    NoiseLevels
-        In the order of the windows.
-
-    Raises
-    ------
-    InputError
-        If an image has no pixel with a usable variance at all, or no noise in either image.
+    none either, that of the whole image. Raises `InputError` if an image has no pixel with a usable
+    variance at all, or neither image has any noise.
     """
-    sides = {"science": _images(science), "template": _images(template)}
-    measured = _measured(sides, windows, config)
+    measured = _measured(subtraction, windows)
     found, fallback = {}, np.zeros(len(windows), dtype=bool)
-    for role, exposures in sides.items():
-        given = getattr(config, f"{role}_variance")
-        rows = []
-        for exposure in exposures:
+    for role in ROLES:
+        given, rows = subtraction.given_level(role), []
+        for member in subtraction.members(role):
             levels = np.full(len(windows), given) if given is not None else next(measured)
             missing = np.isnan(levels)
             if missing.any():
-                levels = _completed(levels, windows, exposure, config)
+                levels = _completed(levels, windows, member.exposure, subtraction.config)
             rows.append(levels)
             fallback |= missing
-        found[role] = rows[0] if len(rows) == 1 else np.array(rows)
-    _refuse_silence(sides, found)
+        found[role] = np.array(rows)
+    silent = [(levels == 0).all(axis=0) for levels in found.values()]
+    if (silent[0] & silent[1]).any():
+        names = ", ".join(subtraction.members(role)[0].exposure.name for role in ROLES)
+        msg = (
+            f"{names}: both variance planes are zero: there is no noise to whiten; give "
+            "--science-variance and --template-variance"
+        )
+        raise InputError(msg)
     return NoiseLevels(found["science"], found["template"], fallback)
 
 
-def _images(images: Exposure | Sequence[Exposure]) -> tuple[Exposure, ...]:
-    return (images,) if isinstance(images, Exposure) else tuple(images)
-
-
-def _measured(
-    sides: Mapping[str, Sequence[Exposure]],
-    windows: Sequence[Window],
-    config: DecorrelationConfig,
-) -> Iterator[NDArray[np.float64]]:
+def _measured(subtraction: Subtraction, windows: Sequence[Window]) -> Iterator[NDArray[np.float64]]:
     """Measure the levels ``(n,)`` of every image that has none given, several at a time."""
     exposures: list[Exposure] = []
-    for role, images in sides.items():
-        if getattr(config, f"{role}_variance") is None:
-            for exposure in images:
-                _require_variance(exposure, role)
-            exposures += images
+    for role in ROLES:
+        if subtraction.given_level(role) is None:
+            for member in subtraction.members(role):
+                require_variance(member.exposure, role)
+                exposures.append(member.exposure)
+    config = subtraction.config
     threads = config.threads or cores()
     together = max(1, min(threads, len(exposures)))
     return ordered_map(
@@ -113,21 +90,8 @@ def _measured(
     )
 
 
-def _refuse_silence(
-    sides: Mapping[str, Sequence[Exposure]], found: Mapping[str, NDArray[np.float64]]
-) -> None:
-    """Refuse images without any noise."""
-    silent = [(np.atleast_2d(levels) == 0).all(axis=0) for levels in found.values()]
-    if (silent[0] & silent[1]).any():
-        names = ", ".join(exposures[0].name for exposures in sides.values())
-        msg = (
-            f"{names}: both variance planes are zero: there is no noise to whiten; give "
-            "--science-variance and --template-variance"
-        )
-        raise InputError(msg)
-
-
-def _require_variance(exposure: Exposure, role: str) -> None:
+def require_variance(exposure: Exposure, role: Role) -> None:
+    """Refuse an image without a variance plane."""
     if exposure.variance is None:
         msg = (
             f"{exposure.name}: no variance plane for the {role} image; give --{role}-noise FILE, "
@@ -169,8 +133,7 @@ def _completed(
 
 def whole_level(exposure: Exposure, config: DecorrelationConfig) -> float:
     """Return the noise variance of a whole image, of its masked pixels if there are no others."""
-    ny, nx = exposure.shape
-    everything = Window(0, nx, 0, ny)
+    everything = Window.whole(exposure.shape)
     for planes in (config.ignore_planes, ()):
         level = streamed_level(exposure, everything, planes, config.threads or cores())
         if np.isfinite(level):
@@ -187,58 +150,108 @@ def whole_level(exposure: Exposure, config: DecorrelationConfig) -> float:
     raise InputError(msg)
 
 
-def block_log_ratios(
-    science: Sequence[Exposure], template: Sequence[Exposure], config: DecorrelationConfig
+def usable_variances(
+    exposure: Exposure,
+    rows: Sequence[slice],
+    ignore: Sequence[str],
+    columns: slice = slice(None),
+    step: int = 1,
+) -> NDArray[np.floating]:
+    """Return strips of rows of a variance plane, infinity where a pixel does not count.
+
+    Pixels of the mask planes `ignore` do not count. Every `step`-th pixel along either axis of each
+    strip is taken; the result ``(n, nx)`` is in the precision of the plane.
+    """
+
+    def read(plane: Plane) -> NDArray[Any]:
+        strips = [np.asarray(plane[strip])[::step, columns][:, ::step] for strip in rows]
+        return np.concatenate(strips) if len(strips) > 1 else strips[0]
+
+    values = read(exposure.variance)  # type: ignore[arg-type]
+    if values.dtype.kind != "f":
+        values = values.astype(np.float64)
+    bad = ~np.isfinite(values)
+    bits = exposure.mask_planes.value(ignore)
+    if exposure.mask is not None and bits:
+        bad |= read(exposure.mask) & bits != 0
+    return with_infinity(values, bad) if bad.any() else values
+
+
+def window_levels(
+    exposure: Exposure, windows: Sequence[Window], ignore: Sequence[str], threads: int = 1
 ) -> NDArray[np.float64]:
-    """Return the logarithm of the ratios of all noise levels to the first in small blocks.
+    """Return the clipped mean of a variance plane in windows ``(n,)``, NaN where no pixel counts.
 
-    Only ratios shape the filter. Every block of 16 x 16 pixels takes the median of each second
-    pixel along either axis.
-
-    Parameters
-    ----------
-    science, template : sequence of Exposure
-        The images of both sides.
-    config : DecorrelationConfig
-        Given levels, planes to ignore.
-
-    Returns
-    -------
-    array (nimages - 1, by, bx)
-        ``log(level / first level)``, NaN where unknown.
+    Rows that several windows have in common are read once.
     """
-    ny, nx = science[0].shape
-    flat = np.zeros((-(-ny // BLOCK), -(-nx // BLOCK)))
-    logs = []
-    for role, exposures in (("science", science), ("template", template)):
-        given = getattr(config, f"{role}_variance")
-        for exposure in exposures:
-            if given is None:
-                _require_variance(exposure, role)
-            logs.append(flat if given is not None else _block_logs(exposure, config))
-    return np.asarray(np.array(logs[1:]) - logs[0])
+    by_rows: dict[tuple[int, int], list[int]] = {}
+    for number, window in enumerate(windows):
+        by_rows.setdefault((window.y0, window.y1), []).append(number)
+    parts = [part for numbers in by_rows.values() for part in _held(numbers, windows)]
+    inside = threads if len(parts) == 1 else 1
+
+    def measured(numbers: Sequence[int]) -> Sequence[float] | NDArray[np.float64]:
+        if len(numbers) == 1:
+            return [streamed_level(exposure, windows[numbers[0]], ignore, inside)]
+        return _levels_in_a_row(exposure, [windows[number] for number in numbers], ignore)
+
+    levels = np.full(len(windows), np.nan)
+    for numbers, found in zip(parts, ordered_map(measured, parts, threads), strict=True):
+        levels[numbers] = found
+    return levels
 
 
-def _block_logs(exposure: Exposure, config: DecorrelationConfig) -> NDArray[np.float64]:
-    """Return the logarithm of the noise level in every block, NaN where unknown."""
-    medians = block_medians(exposure, config.ignore_planes, config.threads or cores())
-    with np.errstate(divide="ignore", invalid="ignore"):
-        logs = np.log(medians.astype(np.float64))
-    logs[~np.isfinite(logs)] = np.nan
-    return np.asarray(logs)
+def _held(numbers: Sequence[int], windows: Sequence[Window]) -> list[list[int]]:
+    """Split a row of windows into as many at a time as are held in memory."""
+    numbers = sorted(numbers, key=lambda number: windows[number].x0)
+    most = max(1, _MOST_HELD // max(_pixels(windows[number]) for number in numbers))
+    return [list(numbers[start : start + most]) for start in range(0, len(numbers), most)]
 
 
-def check_planes(exposures: Sequence[Exposure], names: Sequence[str], option: str) -> None:
-    """Refuse the name of a mask plane that no image has, unless it is one of the defaults.
+def _pixels(window: Window) -> int:
+    return (window.x1 - window.x0) * (window.y1 - window.y0)
 
-    Raises
-    ------
-    ConfigError
-        If a name is in none of the masks.
+
+def _levels_in_a_row(
+    exposure: Exposure, windows: Sequence[Window], ignore: Sequence[str]
+) -> NDArray[np.float64]:
+    """Return the levels in windows of the same rows, from left to right: rows are read once."""
+    left, top = windows[0].x0, windows[0].y0
+    columns = slice(left, max(window.x1 for window in windows))
+    largest = max(_pixels(window) for window in windows)
+    # A window's pixels lie in one row, one after the other: what is done to all goes fast.
+    held: NDArray[np.floating] = np.empty((0, 0))
+    for rows in _bands(windows[0], exposure.shape[1]):
+        values = usable_variances(exposure, [rows], ignore, columns)
+        if not held.size:
+            held = np.full((len(windows), largest), np.inf, dtype=values.dtype)
+        # Rows whose numbers do not fit single precision come in double precision.
+        held = held.astype(np.result_type(held, values), copy=False)
+        for row, window in zip(held, windows, strict=True):
+            part = values[:, window.x0 - left : window.x1 - left]
+            begin = (rows.start - top) * part.shape[1]
+            row[begin : begin + part.size].reshape(part.shape)[:] = part
+    return clipped_means(held)
+
+
+def streamed_level(
+    exposure: Exposure, window: Window, ignore: Sequence[str], threads: int
+) -> float:
+    """Return the clipped mean of a variance plane in a window of any size, in bounded memory.
+
+    NaN where no pixel counts.
     """
-    known = {name for exposure in exposures for name in exposure.mask_planes.bits}
-    for name in names:
-        if name not in known and name not in IGNORED_PLANES:
-            there = ", ".join(sorted(known)) or "none"
-            msg = f"{option}: no image has a mask plane {name}; there are: {there}"
-            raise ConfigError(msg)
+
+    def read(rows: slice) -> NDArray[np.floating]:
+        return usable_variances(exposure, [rows], ignore, window.columns)
+
+    return streamed_clipped_mean(read, _bands(window, exposure.shape[1]), threads)
+
+
+def _bands(window: Window, nx: int) -> list[slice]:
+    """Return the rows of a window, some at a time."""
+    height = max(1, BAND_PIXELS // nx)
+    return [
+        slice(start, min(start + height, window.y1))
+        for start in range(window.y0, window.y1, height)
+    ]

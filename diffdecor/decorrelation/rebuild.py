@@ -10,37 +10,24 @@ from numpy.typing import NDArray
 from diffdecor.core.convolve import convolved
 from diffdecor.core.fourier import Origin
 from diffdecor.core.kernelfield import KernelField
-from diffdecor.kernels.model import BasisKernel, Box, MatchingKernel, Region, StampKernel, Term
+from diffdecor.kernels.model import BasisKernel, Box, MatchingKernel, Region, Term
 
+#: Distance of the positions at which a kernel without a formula is evaluated, pixels.
 _SPACING = 64
 
 
-def rebuilt(
+def rebuild(
     kernel: MatchingKernel,
     science: NDArray[np.float64],
     template: NDArray[np.float64],
     side: str | None = None,
 ) -> NDArray[np.float64]:
-    """Return the difference that a kernel promises of two images.
+    """Return the difference ``(ny, nx)`` that a kernel promises of two images.
 
     ``a_S S - a_T (K * T) + background`` where the template was convolved, and mirrored where the
-    science image was; with the kernel taken where the tool took it: of the output or the source
-    pixel, constant over blocks.
-
-    Parameters
-    ----------
-    kernel : MatchingKernel
-        The kernel.
-    science, template : array (ny, nx)
-        The images.
-    side : {"template", "science"}, optional
-        The convolved side, where the kernel does not say.
-
-    Returns
-    -------
-    array (ny, nx)
-        NaN where there is no kernel, where it reaches over the border of the image, and where it
-        takes a pixel that is not finite.
+    science image was (`side`, where the kernel does not say); with the kernel taken where the tool
+    took it: of the output or the source pixel, constant over blocks. NaN where there is no kernel,
+    where it reaches over the border, and where it takes a pixel that is not finite.
     """
     if isinstance(kernel, BasisKernel):
         model = np.full(science.shape, np.nan)
@@ -58,7 +45,7 @@ def rebuilt(
 
 
 def _difference(
-    scales: Region | StampKernel,
+    scales: Region,
     side: str | None,
     matched: NDArray[np.float64],
     science: NDArray[np.float64],
@@ -141,7 +128,7 @@ def _from_stamps(
 ) -> NDArray[np.float64]:
     """Rebuild with a kernel that is known by its stamps at positions."""
     ny, nx = science.shape
-    single = isinstance(kernel, StampKernel) and len(kernel.stamps) == 1
+    single = len(kernel.positions) == 1
     x, y = (
         np.zeros(1) if single else np.linspace(0, size - 1, max(2, -(-size // _SPACING)))
         for size in (nx, ny)

@@ -1,23 +1,30 @@
-"""The ways of the images into the difference: kernels, scales, and what makes noise of them."""
+"""A subtraction ``D = a_S (A * S) - a_T (B * T) + background``: its images, kernels and scales.
+
+S is the science image, T the template on the same pixels; ``*`` is a true convolution. Usually one
+of A and B is the matching kernel, and the other a delta function.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from diffdecor.config import DecorrelationConfig
 from diffdecor.config.options import INVERSE_SUM
 from diffdecor.core.fourier import convolve_stamps, reflect
-from diffdecor.core.noise import AnySide, NoiseSide, StackedSide, white_side
-from diffdecor.decorrelation.noise_levels import NoiseLevels
+from diffdecor.core.noise import NoiseSide, white_side
+from diffdecor.core.planes import Plane
 from diffdecor.errors import ConfigError, KernelError
 from diffdecor.images.model import Exposure
-from diffdecor.kernels.model import MatchingKernel
-from diffdecor.psfs.model import PointSpreadFunction
+from diffdecor.kernels.model import MatchingKernel, StampKernel
+from diffdecor.psfs.model import PointSpreadFunction, StampPsf
+
+Role = Literal["science", "template"]
+ROLES: tuple[Role, Role] = ("science", "template")
 
 SCALES = ("science_scale", "template_scale")
 
@@ -41,15 +48,113 @@ class Member:
     weight: float = 1.0
 
 
-@dataclass(frozen=True, eq=False)
-class Way:
-    """The ways of both images into the difference, which noise levels make noise of."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Subtraction:
+    """How a difference was made of its images, and how it is to be decorrelated."""
 
+    science: Exposure
+    template: Exposure
+    difference: Exposure
+    #: The matching kernel; a delta function where images went through the members' kernels only.
     kernel: MatchingKernel
+    #: All options, and scales of ``1/k`` as numbers.
     config: DecorrelationConfig
-    preconvolution: PointSpreadFunction | None = None
-    science_members: tuple[Member, ...] = ()
-    template_members: tuple[Member, ...] = ()
+    #: What the science image of a score image was correlated with.
+    preconvolution: PointSpreadFunction | None
+    #: The images that each side is the weighted sum of: in the ordinary case one, itself.
+    science_members: tuple[Member, ...]
+    template_members: tuple[Member, ...]
+
+    @classmethod
+    def of(  # noqa: PLR0913  the arguments of `decorrelate`
+        cls,
+        science: Exposure,
+        template: Exposure,
+        difference: Exposure,
+        kernel: MatchingKernel | ArrayLike | None,
+        *,
+        config: DecorrelationConfig | None = None,
+        preconvolution: PointSpreadFunction | ArrayLike | None = None,
+        science_members: Sequence[Member] = (),
+        template_members: Sequence[Member] = (),
+    ) -> Subtraction:
+        """Return the subtraction that the arguments of `decorrelate` describe."""
+        kernel = _as_kernel(kernel)
+        return cls(
+            science=science,
+            template=template,
+            difference=difference,
+            kernel=kernel,
+            config=with_known_scales(config or DecorrelationConfig(), kernel, difference.shape),
+            preconvolution=_as_psf(preconvolution) or science.psf,
+            science_members=tuple(science_members) or (Member(science),),
+            template_members=tuple(template_members) or (Member(template),),
+        )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape ``(ny, nx)`` of every plane."""
+        return self.difference.shape
+
+    @property
+    def exposures(self) -> tuple[Exposure, Exposure, Exposure]:
+        """Science, template and difference."""
+        return self.science, self.template, self.difference
+
+    @property
+    def psf(self) -> PointSpreadFunction | None:
+        """PSF of the difference, or that of the image whose PSF comes closest to it."""
+        return self.difference.psf or self.science.psf or self.template.psf
+
+    @property
+    def can_be_rebuilt(self) -> bool:
+        """Whether the images went through the matching kernel only, so that D follows from them."""
+        return not self.config.score and all(
+            _is_plain(members) for members in (self.science_members, self.template_members)
+        )
+
+    def members(self, role: Role) -> tuple[Member, ...]:
+        """Return the images whose noise makes that of a side."""
+        return self.science_members if role == "science" else self.template_members
+
+    def given_level(self, role: Role) -> float | None:
+        """Return the noise variance of a side's images that the options give."""
+        config = self.config
+        return config.science_variance if role == "science" else config.template_variance
+
+    def with_planes(self, change: Callable[[Plane], Plane], *, masks: bool = True) -> Subtraction:
+        """Return the same subtraction with other planes; kernels and PSFs stay where they are."""
+
+        def exposure(old: Exposure) -> Exposure:
+            return replace(
+                old,
+                image=change(old.image),
+                variance=None if old.variance is None else change(old.variance),
+                mask=change(old.mask) if masks and old.mask is not None else old.mask,
+            )
+
+        return self.with_exposures(exposure)
+
+    def with_exposures(self, change: Callable[[Exposure], Exposure]) -> Subtraction:
+        """Return the same subtraction of other exposures."""
+        changed: dict[int, Exposure] = {}
+
+        def once(old: Exposure) -> Exposure:
+            if id(old) not in changed:  # an image and its only member are one exposure, and stay so
+                changed[id(old)] = change(old)
+            return changed[id(old)]
+
+        def of_members(old: tuple[Member, ...]) -> tuple[Member, ...]:
+            return tuple(replace(member, exposure=once(member.exposure)) for member in old)
+
+        return replace(
+            self,
+            science=once(self.science),
+            template=once(self.template),
+            difference=once(self.difference),
+            science_members=of_members(self.science_members),
+            template_members=of_members(self.template_members),
+        )
 
     def side(self, x: float, y: float) -> str:
         """Return the convolved side at a covered position."""
@@ -68,24 +173,26 @@ class Way:
 
     def nearest(self, x: float, y: float) -> tuple[float, float]:
         """Return the position nearest to ``(x, y)`` at which there is a kernel."""
-        return nearest_covered(self.kernel, x, y)
+        return _nearest_covered(self.kernel, x, y)
 
-    def sides(self, positions: NDArray[np.float64], levels: NoiseLevels) -> tuple[AnySide, AnySide]:
+    def noise_sides(
+        self,
+        positions: NDArray[np.float64],
+        science_levels: NDArray[np.float64],
+        template_levels: NDArray[np.float64],
+    ) -> tuple[NoiseSide, NoiseSide]:
         """Return the noise of both sides at 0-based positions ``(n, 2)``.
 
-        Raises
-        ------
-        KernelError
-            If the sum of a kernel is zero to rounding.
+        The levels ``(members, n)`` are the noise variances of the members, image unit squared.
         """
         science, template = self._matched(positions)
         return (
-            _with_noise(science, levels.science, self.science_members, positions),
-            _with_noise(template, levels.template, self.template_members, positions),
+            _with_noise(science, science_levels, self.science_members, positions),
+            _with_noise(template, template_levels, self.template_members, positions),
         )
 
     def _matched(self, positions: NDArray[np.float64]) -> tuple[NoiseSide, NoiseSide]:
-        """Return the ways of both sides through the matching kernel, with noise of unit level."""
+        """Return both sides as the matching kernel leaves them, with noise of unit level."""
         places = [self.nearest(float(x), float(y)) for x, y in positions]
         stamps = np.array([self._checked_stamp(x, y) for x, y in places])
         science, template = np.array([self.scales(x, y) for x, y in places]).T
@@ -128,12 +235,38 @@ class Way:
                 "--preconvolution-kernel, or --science-psf if it was its PSF"
             )
             raise ConfigError(msg)
-        if self.science_members:
+        if not _is_plain(self.science_members):
             msg = "--score cannot be combined with --science-kernel or --science-stack"
             raise ConfigError(msg)
         stamps = np.array([self.preconvolution.stamp(x, y) for x, y in places])
         origin = self.preconvolution.origin
         return NoiseSide(np.ones(len(places)), scales, *reflect(stamps, origin))
+
+
+def _is_plain(members: Sequence[Member]) -> bool:
+    """Say whether a side is one image that went through no kernel of its own."""
+    return len(members) == 1 and members[0].kernel is None
+
+
+def _as_kernel(kernel: MatchingKernel | ArrayLike | None) -> MatchingKernel:
+    """Return a kernel as it is, that of one stamp ``(ky, kx)``, or a delta function for None."""
+    if kernel is None:
+        kernel = np.ones((1, 1))
+    if hasattr(kernel, "stamp"):
+        return kernel  # type: ignore[return-value]
+    stamp = np.array(kernel, dtype=np.float64)
+    if stamp.ndim != 2:
+        msg = f"a kernel array must be one stamp (ky, kx), not {stamp.shape}"
+        raise KernelError(msg)
+    origin = (stamp.shape[1] // 2, stamp.shape[0] // 2)
+    return StampKernel(stamps=stamp[np.newaxis], origin=origin, name="kernel array")
+
+
+def _as_psf(psf: PointSpreadFunction | ArrayLike | None) -> PointSpreadFunction | None:
+    """Return a PSF as it is, or that of one stamp ``(ny, nx)``."""
+    if psf is None or hasattr(psf, "stamp"):
+        return psf  # type: ignore[return-value]
+    return StampPsf(psf, name="preconvolution kernel")
 
 
 def with_known_scales(
@@ -146,7 +279,7 @@ def with_known_scales(
     inverse = [name for name in SCALES if getattr(config, name) == INVERSE_SUM]
     if not inverse:
         return config
-    x, y = nearest_covered(kernel, (shape[1] - 1) / 2, (shape[0] - 1) / 2)
+    x, y = _nearest_covered(kernel, (shape[1] - 1) / 2, (shape[0] - 1) / 2)
     total = kernel.sum(x, y)
     if total == 0:
         msg = f"{kernel.name}: the sum of the kernel is zero; it cannot have matched two images"
@@ -155,7 +288,7 @@ def with_known_scales(
     return replace(config, **known)
 
 
-def nearest_covered(kernel: MatchingKernel, x: float, y: float) -> tuple[float, float]:
+def _nearest_covered(kernel: MatchingKernel, x: float, y: float) -> tuple[float, float]:
     """Return the position nearest to ``(x, y)`` at which there is a kernel."""
     boxes = kernel.boxes
     if not boxes or any(box.covers(x, y) for box in boxes):
@@ -168,33 +301,27 @@ def nearest_covered(kernel: MatchingKernel, x: float, y: float) -> tuple[float, 
 
 
 def _with_noise(
-    way: NoiseSide,
+    side: NoiseSide,
     levels: NDArray[np.float64],
     members: Sequence[Member],
     positions: NDArray[np.float64],
-) -> AnySide:
-    """Give the way of a side the noise of its image, or of the images that it is the sum of."""
-    if not members:
-        return replace(way, level=levels)
-    rows = np.atleast_2d(levels)
-    sides = [
-        _member_side(way, row, member, positions) for row, member in zip(rows, members, strict=True)
-    ]
-    if len(sides) == 1:
-        return sides[0]
-    total = np.sum(
-        [row * member.weight**2 for row, member in zip(rows, members, strict=True)], axis=0
-    )
-    return StackedSide(replace(way, level=total), tuple(sides))
-
-
-def _member_side(
-    way: NoiseSide, levels: NDArray[np.float64], member: Member, positions: NDArray[np.float64]
 ) -> NoiseSide:
-    """Return the noise of one image: through its own kernel, and then the way of the side."""
-    stamps, origin = way.stamps, way.origin
+    """Give a side of unit noise the noise ``(members, n)`` of the images that it is the sum of."""
+    pairs = list(zip(levels, members, strict=True))
+    parts = tuple(_member_noise(side, row, member, positions) for row, member in pairs)
+    if len(parts) == 1:
+        return parts[0]
+    total = np.sum([row * member.weight**2 for row, member in pairs], axis=0)
+    return replace(side, level=total, parts=parts)
+
+
+def _member_noise(
+    side: NoiseSide, levels: NDArray[np.float64], member: Member, positions: NDArray[np.float64]
+) -> NoiseSide:
+    """Return the noise of one image, through its own kernel and then that of the side."""
+    stamps, origin = side.stamps, side.origin
     if member.kernel is not None:
-        places = [nearest_covered(member.kernel, float(x), float(y)) for x, y in positions]
+        places = [_nearest_covered(member.kernel, float(x), float(y)) for x, y in positions]
         own = np.array([member.kernel.stamp(x, y) for x, y in places])
         stamps, origin = convolve_stamps(own, member.kernel.origin, stamps, origin)
-    return NoiseSide(levels, way.scale * member.weight, stamps, origin)
+    return NoiseSide(levels, side.scale * member.weight, stamps, origin)

@@ -8,49 +8,42 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from diffdecor.config import DecorrelationConfig
-from diffdecor.core.planes import Plane
+from diffdecor.core.planes import Plane, Window, part_of
 from diffdecor.core.statistics import robust_sigma
 from diffdecor.core.whiteness import local_level
-from diffdecor.decorrelation.filtering import Triple
 from diffdecor.decorrelation.mask import unusable_pixels
-from diffdecor.decorrelation.nodes import Window
-from diffdecor.decorrelation.rebuild import rebuilt
-from diffdecor.decorrelation.subtraction import Way
-from diffdecor.kernels.misreadings import misreadings, moved
-from diffdecor.kernels.model import BasisKernel, MatchingKernel, StampKernel
+from diffdecor.decorrelation.rebuild import rebuild
+from diffdecor.decorrelation.subtraction import ROLES, SCALES, Subtraction
+from diffdecor.kernels.misreadings import misreadings
+from diffdecor.kernels.model import MatchingKernel, Side
 
+#: Residual, in units of the noise, below which no other reading of the kernel is tried.
 EXACT = 1e-3
-"""Residual, in units of the noise, below which no other reading of the kernel is tried."""
+#: Residual, in units of the noise, up to which files may belong together.
 FITS = 0.5
-"""Residual, in units of the noise, up to which files may belong together."""
+#: The same on bright pixels, where a tool's interpolation of its kernel shows.
 FITS_BRIGHT = 3.0
-"""The same on bright pixels, where a tool's interpolation of its kernel shows."""
+#: Factor by which another reading must fit better to be named.
 _BETTER = 3.0
+#: Bright pixels are _BRIGHT sigma above the local level; fewer than _ENOUGH are not judged.
 _BRIGHT = 10.0
 _ENOUGH = 20
+#: The quick check takes a square of this side, pixels, found by looking at every _STEP-th row.
 _PART = 256
 _STEP = 32
+#: Pixels among which the bright ones are found, roughly.
 _SAMPLE = 100_000
+#: Pixels among which the part with most light is looked for, in large images.
 _LOOKED_AT = 1 << 20
-"""Pixels among which the part with most light is looked for, in large images."""
 
 
 @dataclass(frozen=True)
 class Fit:
-    """How well a rebuilt difference equals the one in the file.
+    """How well a rebuilt difference equals the one in the file."""
 
-    Parameters
-    ----------
-    residual : float
-        Root mean square of the deviation in units of the expected noise, all good pixels.
-    bright : float
-        The same of bright pixels; NaN if there are none.
-    pixels, bright_pixels : int
-        Their numbers.
-    """
-
+    #: Root mean square of the deviation in units of the expected noise, all usable pixels.
     residual: float
+    #: The same of bright pixels; NaN if there are none.
     bright: float
     pixels: int
     bright_pixels: int
@@ -68,56 +61,25 @@ class Fit:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether files belong together.
-
-    Parameters
-    ----------
-    belongs : bool
-        Whether they do.
-    fit : Fit
-        How well the kernel as it was read rebuilds the difference.
-    cause : str
-        What would have to be different, where that is known; empty if nothing is wrong.
-    alternative : Fit, optional
-        How well it would fit then.
-    """
+    """Whether files belong together."""
 
     belongs: bool
+    #: How well the kernel as it was read rebuilds the difference.
     fit: Fit
+    #: What would have to be different, where that is known; empty if nothing is wrong.
     cause: str = ""
+    #: How well it would fit then.
     alternative: Fit | None = None
 
 
-def verify(
-    triple: Triple,
-    kernel: MatchingKernel,
-    config: DecorrelationConfig,
-    *,
-    lenient: bool = False,
-) -> Verdict:
+def verify(subtraction: Subtraction, *, lenient: bool = False) -> Verdict:
     """Rebuild a difference from its images and kernel, and say whether they belong together.
 
     Where the kernel as it was read does not rebuild the difference, the usual misreadings are tried
-    and the one that fits is named.
-
-    Parameters
-    ----------
-    triple : Triple
-        Science image, template and difference.
-    kernel : MatchingKernel
-        The kernel.
-    config : DecorrelationConfig
-        Convolved side and scales, where they are given; planes that hold no sky.
-    lenient : bool
-        Try no other reading of a kernel that fits tolerably.
-
-    Returns
-    -------
-    Verdict
-        With residuals in units of the noise that the variance planes promise.
+    and the one that fits is named; with `lenient` only if the kernel does not even fit tolerably.
     """
-    kernel = _as_configured(kernel, config)
-    comparison = _comparison(triple, kernel, config)
+    subtraction = replace(subtraction, kernel=_as_configured(subtraction))
+    kernel, comparison = subtraction.kernel, _comparison(subtraction)
     fit = comparison.fit(kernel)
     if not fit.pixels:
         return Verdict(belongs=False, fit=fit, cause="there is no pixel to compare")
@@ -137,42 +99,37 @@ def verify(
     return Verdict(belongs=False, fit=fit, cause="none of the usual misreadings fits either")
 
 
-def _as_configured(kernel: MatchingKernel, config: DecorrelationConfig) -> MatchingKernel:
-    """Return the kernel with the side that the options name, or the usual one."""
-    if isinstance(kernel, StampKernel) and kernel.convolved is None:
-        side = "template" if config.convolved == "auto" else config.convolved
-        return replace(kernel, convolved=side)  # type: ignore[arg-type]
-    return kernel
+def _as_configured(subtraction: Subtraction) -> MatchingKernel:
+    """Return the kernel with the side and scales that the options name, or the usual side."""
+    config = subtraction.config
+    side: Side = "science" if config.convolved == "science" else "template"
+    scales = {name: getattr(config, name) for name in SCALES}
+    given = {name: scale for name, scale in scales.items() if scale is not None}
+    return subtraction.kernel.with_usage(
+        lambda usage: usage._replace(side=usage.side or side, **given)
+    )
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """A difference as it is, and what is needed to compare a rebuilt one with it.
-
-    Parameters
-    ----------
-    science, template, difference : array (ny, nx)
-        Pixels.
-    noise : array (ny, nx)
-        Expected noise of the difference, one sigma.
-    good, bright : array (ny, nx)
-        Pixels that count, and those of them with light of sources.
-    """
+    """A difference as it is, and what is needed to compare a rebuilt one with it ``(ny, nx)``."""
 
     science: NDArray[np.float64]
     template: NDArray[np.float64]
     difference: NDArray[np.float64]
+    #: Expected noise of the difference, one sigma.
     noise: NDArray[np.float64]
+    #: Pixels that count, and those of them with light of sources.
     good: NDArray[np.bool_]
     bright: NDArray[np.bool_]
 
     def fit(self, kernel: MatchingKernel) -> Fit:
         """Say how well a kernel rebuilds the difference."""
-        model = rebuilt(kernel, self.science, self.template)
-        return self.measure(model, level=not _has_background(kernel))
+        model = rebuild(kernel, self.science, self.template)
+        return self.measure(model, level=not kernel.has_background)
 
     def measure(self, model: NDArray[np.float64], *, level: bool = False) -> Fit:
-        """Say how well a model equals the difference; with `level`, but for its local level."""
+        """Say how well a model equals the difference; with `level`, except for its local level."""
         known = self.good & np.isfinite(model)
         residual = np.where(known, model - self.difference, 0.0)
         if level:
@@ -189,11 +146,11 @@ class Comparison:
     def other_models(
         self, kernel: MatchingKernel
     ) -> Iterator[tuple[str, NDArray[np.float64], bool]]:
-        """Go through what could be wrong with the images rather than with the kernel."""
-        level = not _has_background(kernel)
-        model = rebuilt(kernel, self.science, self.template)
+        """Give causes that lie in the images, not in the kernel, with what they would make of D."""
+        level = not kernel.has_background
+        model = rebuild(kernel, self.science, self.template)
         yield "the difference has the other sign (template minus science)", -model, level
-        exchanged = rebuilt(kernel, self.template, self.science)
+        exchanged = rebuild(kernel, self.template, self.science)
         yield "science image and template are exchanged", exchanged, level
         science_scale, template_scale = kernel.scales(*_somewhere(kernel))
         subtracted = science_scale * self.science - template_scale * self.template
@@ -204,10 +161,6 @@ def _rms(values: NDArray[np.float64], enough: int) -> float:
     return float(np.sqrt(np.mean(values**2))) if values.size >= enough else float("nan")
 
 
-def _has_background(kernel: MatchingKernel) -> bool:
-    return isinstance(kernel, BasisKernel) and bool(kernel.background_terms)
-
-
 def _somewhere(kernel: MatchingKernel) -> tuple[float, float]:
     """Return a position at which there is a kernel."""
     if not kernel.boxes:
@@ -216,14 +169,11 @@ def _somewhere(kernel: MatchingKernel) -> tuple[float, float]:
     return (box.xmin + box.xmax) / 2, (box.ymin + box.ymax) / 2
 
 
-def _comparison(triple: Triple, kernel: MatchingKernel, config: DecorrelationConfig) -> Comparison:
-    """Read the planes of a triple, and choose the pixels that count."""
-    everything = slice(0, triple.shape[0])
-    science, template, difference = (
-        np.asarray(exposure.image[everything], dtype=np.float64) for exposure in triple.exposures
-    )
-    good = ~np.asarray(unusable_pixels(triple, kernel.boxes, config)[everything])
-    noise = _noise(triple, kernel, config, good)
+def _comparison(subtraction: Subtraction) -> Comparison:
+    """Read the planes of a subtraction, and choose the pixels that count."""
+    science, template, difference = (_pixels(one.image) for one in subtraction.exposures)
+    good = ~np.asarray(unusable_pixels(subtraction))
+    noise = _noise(subtraction, difference[good])
     good &= np.isfinite(noise) & (noise > 0)
     known = good & np.isfinite(science)
     above = np.where(known, science - local_level(np.where(known, science, 0.0), known), 0.0)
@@ -238,27 +188,30 @@ def _comparison(triple: Triple, kernel: MatchingKernel, config: DecorrelationCon
     )
 
 
-def _noise(
-    triple: Triple, kernel: MatchingKernel, config: DecorrelationConfig, good: NDArray[np.bool_]
-) -> NDArray[np.float64]:
-    """Return the noise that the difference should have, one sigma at every pixel."""
-    everything = slice(0, triple.shape[0])
-    x, y = _somewhere(kernel)
-    way = Way(kernel, config)
-    energy = float((kernel.stamp(x, y) ** 2).sum())
-    gains = np.array(way.scales(x, y)) ** 2
-    gains[0 if way.side(x, y) == "science" else 1] *= energy
-    total = np.zeros(triple.shape)
-    given = (config.science_variance, config.template_variance)
-    pairs = zip(triple.exposures[:2], given, gains, strict=True)
-    for exposure, level, gain in pairs:
+def _pixels(plane: Plane) -> NDArray[np.float64]:
+    return np.asarray(plane[0 : plane.shape[0]], dtype=np.float64)
+
+
+def _noise(subtraction: Subtraction, pixels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the noise that the difference should have, one sigma at every pixel ``(ny, nx)``.
+
+    Where neither plane nor level tells, it is the scatter of its usable `pixels`.
+    """
+    x, y = _somewhere(subtraction.kernel)
+    energy = float((subtraction.kernel.stamp(x, y) ** 2).sum())
+    gains = np.array(subtraction.scales(x, y)) ** 2
+    gains[0 if subtraction.side(x, y) == "science" else 1] *= energy
+    total = np.zeros(subtraction.shape)
+    images = subtraction.science, subtraction.template
+    for role, exposure, gain in zip(ROLES, images, gains, strict=True):
+        level = subtraction.given_level(role)
         if exposure.variance is not None:
-            total += gain * np.asarray(exposure.variance[everything], dtype=np.float64)
+            total += gain * _pixels(exposure.variance)
         elif level is not None:
             total += gain * level
         else:
-            pixels = np.asarray(triple.difference.image[everything], dtype=np.float64)
-            return np.full(triple.shape, robust_sigma(pixels[good]) if good.any() else np.nan)
+            spread = robust_sigma(pixels) if pixels.size else np.nan
+            return np.full(subtraction.shape, spread)
     return np.sqrt(np.maximum(total, 0.0))
 
 
@@ -276,7 +229,7 @@ def _cut_out(
         return
 
     def misfit(offset: tuple[int, int]) -> float:
-        return float(np.nan_to_num(comparison.fit(moved(kernel, *offset)).worst, nan=np.inf))
+        return float(np.nan_to_num(comparison.fit(kernel.moved(*offset)).worst, nan=np.inf))
 
     best, step = (free[0] // 2, free[1] // 2), max(free) // 4 + 1
     while True:
@@ -291,41 +244,30 @@ def _cut_out(
             break
         step = -(-step // 3)
     name = f"the images are a cut-out whose first pixel was ({best[0] + 1}, {best[1] + 1}), 1-based"
-    yield name, moved(kernel, *best)
+    yield name, kernel.moved(*best)
 
 
-def verify_quickly(triple: Triple, kernel: MatchingKernel, config: DecorrelationConfig) -> Verdict:
-    """Do what a lenient `verify` does, on the part of the image with most light of sources.
-
-    Parameters
-    ----------
-    triple, kernel, config
-        As for `verify`.
-
-    Returns
-    -------
-    Verdict
-        Of that part.
-    """
-    bad = unusable_pixels(triple, kernel.boxes, config)
-    window = _brightest(triple.science.image, bad, max(_PART, 3 * max(kernel.shape)))
-    # Nobody asks for the variance of the difference, so it is not read.
-    difference = replace(triple.difference, variance=None)
-    part = replace(triple, difference=difference).cut(window)
-    return verify(part, moved(kernel, window.x0, window.y0), config, lenient=True)
+def verify_quickly(subtraction: Subtraction) -> Verdict:
+    """Do what a lenient `verify` does, on the part of the image with most light of sources."""
+    kernel = subtraction.kernel
+    side = max(_PART, 3 * max(kernel.shape))
+    window = _brightest(subtraction.science.image, unusable_pixels(subtraction), side)
+    # The variance of the difference is not needed, so it is not read.
+    difference = replace(subtraction.difference, variance=None)
+    part = replace(subtraction, difference=difference).with_planes(
+        lambda plane: part_of(plane, window)
+    )
+    return verify(replace(part, kernel=kernel.moved(window.x0, window.y0)), lenient=True)
 
 
-def _brightest(image: Plane, bad: Plane, side: int) -> Window:
-    """Return the square of an image with most pixels that stand out.
-
-    Only a sample of rows is looked at.
-    """
+def _brightest(image: Plane, unusable: Plane, side: int) -> Window:
+    """Return the square of an image with most bright pixels, as a sample of its rows shows."""
     ny, nx = image.shape
     step = min(max(_STEP, ny * nx // _LOOKED_AT), side // 2, max(1, ny // _STEP))
     rows = np.arange(step // 2, ny, step)
     sample = np.concatenate([image[y : y + 1] for y in rows.tolist()])
     good = np.isfinite(sample)
-    good &= ~np.concatenate([bad[y : y + 1] for y in rows.tolist()])
+    good &= ~np.concatenate([unusable[y : y + 1] for y in rows.tolist()])
     some = sample[good]
     level = np.percentile(some[:: some.size // _SAMPLE | 1], 99) if some.size else np.inf
     bright = good & (sample > level)
@@ -334,7 +276,7 @@ def _brightest(image: Plane, bad: Plane, side: int) -> Window:
     count = np.add.reduceat(bright, columns, axis=1, dtype=np.int64)
     count = np.add.reduceat(count, firsts, axis=0)
     number, column = np.unravel_index(int(count.argmax()), count.shape)
-    # The last square begins earlier, to be a whole one.
+    # The last square begins earlier, so that it is complete.
     x0 = max(0, min(int(columns[column]), nx - side))
     y0 = max(0, min(int(rows[firsts[number]]) // side * side, ny - side))
     return Window(x0, min(nx, x0 + side), y0, min(ny, y0 + side))

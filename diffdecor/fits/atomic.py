@@ -6,6 +6,7 @@ import errno
 import fcntl
 import logging
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -25,40 +26,18 @@ _LOCKED = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES}
 def atomic_output(
     path: str | Path, *, overwrite: bool = False, inputs: Iterable[str | Path] = ()
 ) -> Iterator[BinaryIO]:
-    """Write a file beside its final name, and rename it when it is complete.
+    """Write a file under a temporary name, ``.NAME.part``, and rename it when it is complete.
 
-    The temporary file ``.NAME.part`` is locked, so that two processes never write the same output,
-    and is left behind only by a process that was killed; the next one uses it again.
-
-    Parameters
-    ----------
-    path : str or Path
-        The output.
-    overwrite : bool
-        Replace a file that is there already.
-    inputs : iterable of str or Path
-        Files, or ``file.fits[EXT]``, that must never be replaced.
-
-    Yields
-    ------
-    file
-        Open for writing bytes, and empty.
-
-    Raises
-    ------
-    OutputExistsError
-        If the output is there already, or is one of the inputs.
-    BusyError
-        If another process is writing it now.
-    OutputError
-        If it cannot be written.
+    The temporary file is locked, so that two processes never write the same output. Only a process
+    that was killed leaves it behind, and the next one uses it again. Raises what `check_output`
+    does, and `BusyError` if another process is writing the output now.
     """
     path = Path(path)
     inputs = tuple(inputs)
     check_output(path, overwrite=overwrite, inputs=inputs)
     part = path.with_name(f".{path.name}.part")
     try:
-        with _locked(part, path) as file:
+        with _locked(part, path, inputs) as file:
             try:
                 # Once more: who held the lock before may have finished this very file.
                 check_output(path, overwrite=overwrite, inputs=inputs)
@@ -79,21 +58,8 @@ def check_output(
 ) -> None:
     """Refuse an output that must not or cannot be written, before any work is done for it.
 
-    Parameters
-    ----------
-    path : str or Path
-        The output.
-    overwrite : bool
-        It may replace a file that is there already.
-    inputs : iterable of str or Path
-        Files, or ``file.fits[EXT]``, that must never be replaced.
-
-    Raises
-    ------
-    OutputExistsError
-        If the output is there already, or is one of the inputs.
-    OutputError
-        If it is no regular file, its folder is missing, or its name asks for compression.
+    `OutputExistsError` if it exists and `overwrite` is False, or if it is one of the inputs, given
+    as ``file.fits`` or ``file.fits[EXT]``, which are never overwritten; `OutputError` for all else.
     """
     path = Path(path)
     try:
@@ -113,7 +79,7 @@ def _problem(path: Path, inputs: tuple[str | Path, ...], *, overwrite: bool) -> 
         problem = f"there is no folder {path.parent}; create it first"
     elif not path.exists():
         return None
-    elif any(_is_file(path, item) for item in inputs):
+    elif _is_input(path.stat(), inputs):
         msg = f"{path}: is an input; an input is never overwritten, choose another name"
         return OutputExistsError(msg)
     elif not path.is_file():
@@ -125,16 +91,23 @@ def _problem(path: Path, inputs: tuple[str | Path, ...], *, overwrite: bool) -> 
     return OutputError(f"{path}: {problem}")
 
 
-def _is_file(path: Path, argument: str | Path) -> bool:
-    source, _ = split_extension(argument)
-    return source.exists() and path.samefile(source)
+def _is_input(found: os.stat_result, inputs: Iterable[str | Path]) -> bool:
+    """Say whether a file is one of the inputs, whatever their names."""
+    sources = (split_extension(item)[0] for item in inputs)
+    return any(source.exists() and os.path.samestat(found, source.stat()) for source in sources)
 
 
 @contextmanager
-def _locked(part: Path, path: Path) -> Iterator[BinaryIO]:
+def _locked(part: Path, path: Path, inputs: tuple[str | Path, ...]) -> Iterator[BinaryIO]:
     """Open the temporary file, empty, as the only one to write it."""
     while True:
-        with _opened(part, path) as file:
+        try:
+            descriptor = _opened(part, inputs)
+        except OSError as error:
+            reason = error.strerror or error
+            msg = f"{path}: cannot be written: {reason} ({part})"
+            raise OutputError(msg) from error
+        with os.fdopen(descriptor, "wb") as file:
             _lock(file, path)
             if not _is_at(file, part):
                 continue  # whoever held the lock renamed or removed it: this is not it any more
@@ -143,16 +116,52 @@ def _locked(part: Path, path: Path) -> Iterator[BinaryIO]:
             return
 
 
-def _opened(part: Path, path: Path) -> BinaryIO:
-    def opener(name: str, _flags: int) -> int:
-        # Not truncated: another process may be writing it.
-        return os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+def _opened(part: Path, inputs: tuple[str | Path, ...]) -> int:
+    """Create the temporary file, or open the one that a killed process left behind, as it is."""
+    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    while True:
+        with suppress(FileExistsError):
+            return os.open(part, flags | os.O_CREAT | os.O_EXCL, 0o666)
+        with suppress(FileNotFoundError):  # removed in the meantime: create it after all
+            _refuse_foreign(part.lstat(), inputs)
+            descriptor = os.open(part, flags)
+            try:
+                # Once more, of what was really opened.
+                _refuse_foreign(os.fstat(descriptor), inputs)
+            except BaseException:
+                os.close(descriptor)
+                raise
+            return descriptor
 
-    try:
-        return open(part, "wb", opener=opener)
-    except OSError as error:
-        msg = f"{path}: cannot be written: {error.strerror} ({part.name} in {path.parent})"
-        raise OutputError(msg) from error
+
+def _refuse_foreign(found: os.stat_result, inputs: tuple[str | Path, ...]) -> None:
+    """Raise OutputError if a file under the temporary name is not one that we left behind."""
+    cure = "remove it"
+    if stat.S_ISLNK(found.st_mode):
+        kind = "a symbolic link"
+    elif not stat.S_ISREG(found.st_mode):
+        kind = "not a regular file"
+    elif _is_input(found, inputs):
+        kind, cure = "an input", "choose another output"
+    elif _is_redirected(found):
+        kind, cure = "our standard input or output", "choose another output"
+    elif found.st_nlink > 1:
+        kind = "a hard link to another file"
+    elif found.st_uid != os.geteuid():
+        kind = "a file that belongs to another user"
+    else:
+        return
+    msg = f"its temporary file is {kind}; {cure}"
+    raise OutputError(msg)
+
+
+def _is_redirected(found: os.stat_result) -> bool:
+    """Say whether one of our standard streams is redirected to a file."""
+    for stream in range(3):
+        with suppress(OSError):  # it is closed
+            if os.path.samestat(found, os.fstat(stream)):
+                return True
+    return False
 
 
 def _lock(file: BinaryIO, path: Path) -> None:
@@ -191,7 +200,7 @@ def _failed(path: Path, code: int) -> OutputError:
 def _is_at(file: BinaryIO, part: Path) -> bool:
     """Say whether the open file is still the one of this name."""
     try:
-        return os.path.samestat(os.fstat(file.fileno()), part.stat())
+        return os.path.samestat(os.fstat(file.fileno()), part.lstat())
     except FileNotFoundError:
         return False
 

@@ -10,28 +10,18 @@ from numpy.typing import NDArray
 
 from diffdecor.fits.open import Header
 
+#: Bytes; every header and every data unit is a number of whole blocks.
 BLOCK = 2880
-"""Bytes; every header and every data unit is a number of whole blocks."""
-
 _MASK = 0xFFFFFFFF
-_WORDS = 1 << 17  # at a time: what is added up twice stays in the processor's cache
+#: Words of a chunk: what is added up twice stays in the processor's cache.
+_WORDS = 1 << 17
 
 
 def datasum(data: bytes | memoryview | NDArray[Any], start: int = 0) -> int:
     """Return the sum of big-endian 32-bit words in ones' complement, FITS's DATASUM.
 
-    Parameters
-    ----------
-    data : bytes, or array
-        Zeros stand for what is missing of the last word. An array counts as FITS stores it: big
-        first.
-    start : int
-        Sum of what comes before, a whole number of words.
-
-    Returns
-    -------
-    int
-        From 0 to 2**32 - 1. The order of the words has no influence.
+    Zeros stand for what is missing of the last word; an array counts as FITS stores it, big-endian.
+    `start` is the sum of what comes before, whole words. The order of the words has no influence.
     """
     if isinstance(data, np.ndarray):
         if data.dtype.isnative and data.dtype.itemsize in {4, 8}:
@@ -45,24 +35,16 @@ def datasum(data: bytes | memoryview | NDArray[Any], start: int = 0) -> int:
     words = np.frombuffer(buffer[:whole], dtype=">u4")
     native = np.empty(min(len(words), _WORDS), dtype=np.uint32)
     for first in range(0, len(words), _WORDS):
-        piece = words[first : first + _WORDS]
-        native[: len(piece)] = piece
-        total += _sum(native[: len(piece)])
+        chunk = words[first : first + _WORDS]
+        native[: len(chunk)] = chunk
+        total += _sum(native[: len(chunk)])
     return _folded(total)
 
 
 def ascii_checksum(total: int) -> str:
-    """Return the value of a CHECKSUM card that brings the sum of an HDU to -0.
+    """Return the 16 characters of a CHECKSUM card that bring the sum of an HDU to -0.
 
-    Parameters
-    ----------
-    total : int
-        Sum of the words of the HDU, as of `datasum`, with 16 zeros ``"0"`` for the value.
-
-    Returns
-    -------
-    str
-        16 letters and digits.
+    `total` is the sum over the HDU, as of `datasum`, with 16 zeros ``"0"`` for the value.
     """
     columns = [_ascii_byte(byte) for byte in (total ^ _MASK).to_bytes(4, "big")]
     text = "".join(column[row] for row in range(4) for column in columns)
@@ -72,19 +54,8 @@ def ascii_checksum(total: int) -> str:
 def header_with_sums(header: Header, data: int, size: int = 0) -> bytes:
     """Return the blocks of a header, with cards for the sums over data and over the whole HDU.
 
-    Parameters
-    ----------
-    header : Header
-        It gets the cards, too.
-    data : int
-        Sum over the data unit.
-    size : int
-        Bytes that there are for the header, whole blocks; blank cards take what is left.
-
-    Returns
-    -------
-    bytes
-        Of this size, or longer.
+    The header gets these cards, too. `data` is the sum over the data unit. Blank cards fill the
+    header up to `size` bytes, whole blocks; it may need more.
     """
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
     header["DATASUM"] = (str(data), f"data unit checksum updated {now}")
@@ -100,7 +71,7 @@ def _blocks(header: Header, size: int) -> bytes:
 
 
 def padded(length: int) -> int:
-    """Return the length of a unit of a FITS file that holds so many bytes."""
+    """Return the length of a unit of a FITS file with this many bytes in it."""
     return -(-length // BLOCK) * BLOCK
 
 

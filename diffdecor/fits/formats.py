@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-from diffdecor.errors import InputError
+from diffdecor.errors import DiffdecorError, InputError
+from diffdecor.fits.open import UNREADABLE, one_line, quiet_astropy
 
 
 class Identifies(Protocol):
@@ -19,6 +21,11 @@ class Identifies(Protocol):
         They are all HDUs of the file, or the one that the user named in brackets.
         """
 
+
+#: What else astropy raises on headers that are not what it expects.
+SLIPS = (AssertionError, AttributeError, ArithmeticError)
+#: Largest side of a stamp (pixels): a kernel or PSF that is larger is an image, or damaged.
+LARGEST_SIDE = 1001
 
 Reader = TypeVar("Reader", bound=Identifies)
 
@@ -34,46 +41,25 @@ class Format(NamedTuple, Generic[Reader]):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Registry(Generic[Reader]):
-    """The formats of one kind of thing.
+    """The formats of one kind of thing, what messages call it, and the error they are raised with.
 
-    Parameters
-    ----------
-    thing : str
-        What the files hold, for messages: ``"PSF"``.
-    modules : sequence of str
-        Modules that register the readers, imported when they are first needed.
-    error : type
-        Raised where a file cannot be told; a kind of `InputError`.
+    Modules that register readers are imported when a file may be theirs: each is given with words
+    of which every file of its formats has one, as a keyword or in its text. A module without words
+    is asked about every file.
     """
 
     thing: str
-    modules: Sequence[str]
+    modules: Mapping[str, Sequence[str]]
     error: type[InputError] = InputError
     _formats: dict[str, Format[Reader]] = field(default_factory=dict)
 
     def register(
         self, name: str, *, description: str, fallback: bool = False
     ) -> Callable[[Reader], Reader]:
-        """Make a reader known: a decorator.
+        """Make a reader known: a decorator. ValueError if the name is taken.
 
-        Parameters
-        ----------
-        name : str
-            Name of the format.
-        description : str
-            One line for the list of formats.
-        fallback : bool
-            Ask it only when no other format claims the file.
-
-        Returns
-        -------
-        callable
-            Registers the reader that it is given, and returns it.
-
-        Raises
-        ------
-        ValueError
-            If the name is taken: an error of the programmer, not of the user.
+        The description is one line for the list of formats; a fallback is asked only when no other
+        format claims a file.
         """
 
         def add(reader: Reader) -> Reader:
@@ -85,37 +71,22 @@ class Registry(Generic[Reader]):
 
         return add
 
-    def formats(self) -> dict[str, Format[Reader]]:
-        """Return every format by name, with all modules imported."""
-        for module in self.modules:
-            import_module(module)
+    def formats(self, hdus: Sequence[Any] | None = None) -> dict[str, Format[Reader]]:
+        """Return every format by name; with HDUs at least those that these may hold."""
+        for module, words in self.modules.items():
+            if hdus is None or not words or has_any(words, hdus):
+                import_module(module)
         return dict(self._formats)
 
     def claim(
         self, hdus: Sequence[Any], name: object, *, fallback: bool = False
     ) -> Format[Reader] | None:
-        """Return the format whose reader claims these HDUs, None if there is none.
+        """Return the format whose reader claims the HDUs of a file, or the one HDU that is meant.
 
-        Parameters
-        ----------
-        hdus : sequence of HDU
-            All HDUs of the file, or the one that is meant.
-        name : object
-            The file, for messages.
-        fallback : bool
-            Ask the readers registered as fallback, instead of the others.
-
-        Returns
-        -------
-        Format or None
-            The only one that claims them.
-
-        Raises
-        ------
-        InputError
-            If several do.
+        None if no reader does; an error if several do. With `fallback` only fallbacks are asked,
+        otherwise only the others.
         """
-        known = [known for known in self.formats().values() if known.fallback is fallback]
+        known = [known for known in self.formats(hdus).values() if known.fallback is fallback]
         claimed = [one for one in known if one.reader.identify(hdus)]
         if len(claimed) > 1:
             names = " and ".join(one.name for one in claimed)
@@ -124,25 +95,7 @@ class Registry(Generic[Reader]):
         return claimed[0] if claimed else None
 
     def identify(self, hdus: Sequence[Any], name: object) -> Format[Reader]:
-        """Return the format whose reader claims these HDUs, those for want of a better one last.
-
-        Parameters
-        ----------
-        hdus : sequence of HDU
-            All HDUs of the file, or the one that is meant.
-        name : object
-            The file, for messages.
-
-        Returns
-        -------
-        Format
-            The only one that claims them.
-
-        Raises
-        ------
-        InputError
-            If none does, with the list of what is understood, or if several do.
-        """
+        """Return the format that claims the HDUs, fallbacks last; an error if there is none."""
         found = self.claim(hdus, name) or self.claim(hdus, name, fallback=True)
         if found is not None:
             return found
@@ -150,3 +103,27 @@ class Registry(Generic[Reader]):
         understood = "; ".join(f"{one.name}: {one.description}" for one in known)
         msg = f"{name}: holds no {self.thing} in a known format. Understood: {understood}"
         raise self.error(msg)
+
+
+@contextmanager
+def damage_named(name: str, thing: str) -> Iterator[None]:
+    """Run a reader, with everything that goes wrong inside astropy an error that names the file."""
+    try:
+        with quiet_astropy(name):
+            yield
+    except DiffdecorError:
+        raise
+    except (*UNREADABLE, *SLIPS) as error:
+        msg = f"{name}: damaged {thing} ({one_line(error)}); fetch or make it again"
+        raise InputError(msg) from error
+
+
+def has_any(words: Sequence[str], hdus: Sequence[Any]) -> bool:
+    """Say whether one of the words is a keyword in a header, or in a text."""
+    places = [place for hdu in hdus for place in (hdu.header, getattr(hdu, "text", ""))]
+    return any(word in place for word in words for place in places)
+
+
+def column_names(hdu: Any) -> list[str]:  # noqa: ANN401  astropy has no types
+    """Return the names of the columns of a table as its header has them; none of an image."""
+    return [] if hdu.is_image else [str(name).strip() for name in hdu.header["TTYPE*"].values()]

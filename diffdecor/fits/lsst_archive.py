@@ -14,10 +14,11 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from diffdecor.errors import InputError
-from diffdecor.fits.lsst_headers import INDEX, hdu_kind
 from diffdecor.fits.open import Hdu, Hdus
 
+_INDEX = "ARCHIVE_INDEX"
 _DATA = "ARCHIVE_DATA"
+_PSF_NUMBER = ("ARCHIVE_ID_PSF", "PSF_ID")
 
 _WHY = {
     "PiffPsf": "a Python pickle, which diffdecor never opens",
@@ -27,6 +28,42 @@ _WHY = {
     "AnalyticKernel": "a function without pixels",
     "SeparableKernel": "two functions without pixels",
 }
+
+
+def has_archive(hdus: Hdus) -> bool:
+    """Say whether there is an archive; looks at headers only."""
+    return any(_kind(hdu) == _INDEX for hdu in hdus)
+
+
+def is_exposure(hdus: Hdus) -> bool:
+    """Say whether the archive holds what belongs to an image, not one object of its own."""
+    return any("AR_HDU" in hdu.header for hdu in hdus)
+
+
+def psf_number(hdus: Hdus) -> int:
+    """Return the number of the PSF of an exposure in its archive, 0 if it has none."""
+    for hdu in hdus:
+        for keyword in _PSF_NUMBER:
+            number = hdu.header.get(keyword)
+            if isinstance(number, int) and number > 0:
+                return int(number)
+    return 0
+
+
+def parent_origin(hdus: Hdus) -> tuple[float, float] | None:
+    """Return the 0-based parent position (XY0) of the first pixel of an image.
+
+    None if no card gives it. Of several HDUs of the file the image comes first.
+    """
+    for hdu in hdus:
+        cards = hdu.header
+        if cards.get("CRPIX1A") == 1 and cards.get("CRPIX2A") == 1:
+            sign, values = 1.0, (cards.get("CRVAL1A"), cards.get("CRVAL2A"))
+        else:
+            sign, values = -1.0, (cards.get("LTV1"), cards.get("LTV2"))
+        if all(isinstance(value, int | float) and np.isfinite(value) for value in values):
+            return sign * float(values[0]), sign * float(values[1])
+    return None
 
 
 class _Place(NamedTuple):
@@ -40,16 +77,9 @@ class _Place(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Archive:
-    """An opened archive; valid only while its file is.
+    """An opened archive of a file: tables of data and places of objects, both by number.
 
-    Parameters
-    ----------
-    name : str
-        The file, for messages.
-    tables : dict of int to HDU
-        Tables of data by their number.
-    places : dict of int to _Place
-        Where every object is, by its number.
+    Valid only while the file is open.
     """
 
     name: str
@@ -57,24 +87,9 @@ class Archive:
     places: dict[int, _Place]
 
     def record(self, number: int, above: tuple[int, ...] = ()) -> Record:
-        """Return an object.
+        """Return the object of a number, which is a part of the objects `above`.
 
-        Parameters
-        ----------
-        number : int
-            Its number; 1 is what was written, if that was an object and not an image.
-        above : tuple of int
-            Objects that it is a part of.
-
-        Returns
-        -------
-        Record
-            The object.
-
-        Raises
-        ------
-        InputError
-            If there is no such object, or if it is a part of itself.
+        1 is what was written, if that was an object and not an image.
         """
         if number in above:
             self.refuse(f"object {number} is a part of itself")
@@ -96,26 +111,13 @@ class Archive:
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """One object of an archive.
-
-    Parameters
-    ----------
-    archive : Archive
-        Where it is.
-    number : int
-        Its number.
-    kind : str
-        Its class, as the stack calls it.
-    row : astropy.io.fits.FITS_record
-        Its cells.
-    path : tuple of int
-        Numbers of the objects that it is a part of, and its own.
-    """
+    """One object of an archive: its number, its class in the stack, and its cells."""
 
     archive: Archive
     number: int
     kind: str
     row: Any
+    #: Numbers of the objects that it is a part of, and its own.
     path: tuple[int, ...]
 
     @property
@@ -151,7 +153,7 @@ class Record:
         """Return x and y that are whole numbers."""
         x, y = self.pair(column)
         if x != int(x) or y != int(y):
-            self.archive.refuse(f"{column} of {self.kind} {self.number} is no pixel: {(x, y)}")
+            self.archive.refuse(f"{column} of {self.kind} {self.number} is not a pixel: {(x, y)}")
         return int(x), int(y)
 
     def parts(self, column: str) -> list[Record]:
@@ -167,7 +169,7 @@ class Record:
     ) -> NoReturn:
         """Raise the error for a class that cannot be read without the stack."""
         why = _WHY.get(self.kind, "of a class that diffdecor does not know")
-        msg = f"{self.name} is no {thing} that can be read here: it is {why}; {advice}"
+        msg = f"{self.name} is not a {thing} that can be read here: it is {why}; {advice}"
         raise error(msg)
 
     def _exactly(self, column: str, values: NDArray[np.float64], n: int) -> NDArray[np.float64]:
@@ -178,33 +180,15 @@ class Record:
 
 
 def open_archive(hdus: Hdus, name: str) -> Archive:
-    """Read the index of an archive.
-
-    Parameters
-    ----------
-    hdus : astropy.io.fits.HDUList
-        All HDUs of the file.
-    name : str
-        The file, for messages.
-
-    Returns
-    -------
-    Archive
-        Objects are read when they are asked for.
-
-    Raises
-    ------
-    InputError
-        If index or tables are missing or contradictory.
-    """
+    """Read the index of the archive in a file; objects are read when they are asked for."""
     archive = Archive(name, {}, {})
-    index = next((n for n, hdu in enumerate(hdus) if hdu_kind(hdu) == INDEX), None)
+    index = next((n for n, hdu in enumerate(hdus) if _kind(hdu) == _INDEX), None)
     if index is None or not _is_table(hdus[index]) or hdus[index].data is None:
         archive.refuse("there is no table EXTTYPE = 'ARCHIVE_INDEX'")
     for hdu in hdus[index + 1 :]:
-        if hdu_kind(hdu) == INDEX:
+        if _kind(hdu) == _INDEX:
             break  # another archive
-        if hdu_kind(hdu) == _DATA and _is_table(hdu):
+        if _kind(hdu) == _DATA and _is_table(hdu):
             archive.tables.setdefault(int(hdu.header["AR_CATN"]), hdu)
     for number, place in _places(hdus[index].data):
         archive.places[number] = min(place, archive.places.get(number, place))
@@ -223,3 +207,8 @@ def _places(index: Any) -> list[tuple[int, _Place]]:  # noqa: ANN401  astropy ha
 
 def _is_table(hdu: Hdu) -> bool:
     return isinstance(hdu, fits.BinTableHDU) and not isinstance(hdu, fits.CompImageHDU)
+
+
+def _kind(hdu: Hdu) -> str:
+    """Return what an HDU of an archive is: ARCHIVE_INDEX, ARCHIVE_DATA, or something else."""
+    return str(hdu.header.get("EXTTYPE", "")).strip().upper()

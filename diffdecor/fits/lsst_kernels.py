@@ -10,14 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffdecor.core.spatial import Term
+from diffdecor.fits.formats import LARGEST_SIDE
 from diffdecor.fits.lsst_archive import Record
 
 FIXED = ("FixedKernel", "DeltaFunctionKernel")
 KERNELS = (*FIXED, "LinearCombinationKernel")
-LARGEST_SIDE = 1001
 
 Family = Literal["POLY", "CHEB1"]
 _FAMILIES: dict[str, Family] = {"PolynomialFunction2D": "POLY", "Chebyshev1Function2D": "CHEB1"}
+
+_CONSTANT = (Term("POLY", 0, 0),)
 
 
 class Scaling(TypedDict):
@@ -43,23 +45,14 @@ class Domain:
 class StoredKernel:
     """A kernel as the stack has it: images, applied without a flip, times functions of position.
 
-    Parameters
-    ----------
-    images : array (n, ky, kx)
-        Basis images.
-    center : tuple of int
-        0-based ``(cx, cy)`` of the pixel that sits on the pixel it is applied to.
-    terms : tuple of Term
-        Functions of the parent position, scaled if there is a domain.
-    coefficients : array (n, nterm)
-        Coefficient of every image for every term.
-    domain : Domain, optional
-        Of Chebyshev polynomials.
+    Images ``(n, ky, kx)`` with a coefficient for every term, ``(n, nterm)``; terms are functions of
+    the parent position, scaled if there is a domain (of Chebyshev polynomials).
     """
 
     images: NDArray[np.float64]
+    #: 0-based ``(cx, cy)`` of the pixel that sits on the pixel the kernel is applied to.
     center: tuple[int, int]
-    terms: tuple[Term, ...] = (Term("POLY", 0, 0),)
+    terms: tuple[Term, ...] = _CONSTANT
     coefficients: NDArray[np.float64]
     domain: Domain | None = None
 
@@ -74,18 +67,7 @@ class StoredKernel:
         return np.asarray(np.tensordot(self.coefficients[:, 0], self.images, axes=1))
 
     def scaling(self, origin: tuple[float, float]) -> Scaling:
-        """Return the scaling of positions in an array.
-
-        Parameters
-        ----------
-        origin : tuple of float
-            Parent position of the first pixel of the array.
-
-        Returns
-        -------
-        Scaling
-            For a `Region` or a PSF.
-        """
+        """Return the scaling of positions in an array whose first pixel has a parent position."""
         box = self.domain or Domain(-1.0, -1.0, 1.0, 1.0)
         return {
             "x0": (box.min_x + box.max_x) / 2 - origin[0],
@@ -96,22 +78,9 @@ class StoredKernel:
 
 
 def stored_kernel(record: Record) -> StoredKernel:
-    """Read a kernel from an archive.
+    """Read a kernel of one of the classes `KERNELS`, with all its parts.
 
-    Parameters
-    ----------
-    record : Record
-        One of the classes `KERNELS`.
-
-    Returns
-    -------
-    StoredKernel
-        With the pixels and functions of all its parts.
-
-    Raises
-    ------
-    InputError
-        If a part is missing, of another class, or contradicts another.
+    An error if a part is missing, of another class, or contradicts another.
     """
     if record.kind in FIXED:
         image, center = _fixed(record)
@@ -126,17 +95,13 @@ def stored_kernel(record: Record) -> StoredKernel:
         functions = record.parts("spatialfunctions")
         terms, coefficients, domain = _functions(record, functions)
     else:
-        terms, coefficients, domain = _constant(), record.numbers("amplitudes")[:, np.newaxis], None
+        terms, coefficients, domain = _CONSTANT, record.numbers("amplitudes")[:, np.newaxis], None
     if len(coefficients) != len(images):
         found = f"{len(images)} components but {len(coefficients)} functions or amplitudes"
         record.archive.refuse(found)
     return StoredKernel(
         images=images, center=center, terms=terms, coefficients=coefficients, domain=domain
     )
-
-
-def _constant() -> tuple[Term, ...]:
-    return (Term("POLY", 0, 0),)
 
 
 def _component(record: Record, part: Record) -> tuple[NDArray[np.float64], tuple[int, int]]:
@@ -195,8 +160,8 @@ def _degree(function: Record, coefficients: NDArray[np.float64]) -> int:
     degree = (isqrt(8 * len(coefficients) + 1) - 3) // 2
     if (degree + 1) * (degree + 2) != 2 * len(coefficients) or degree < 0:
         function.archive.refuse(
-            f"{len(coefficients)} coefficients of {function.kind} {function.number} are no "
-            "polynomial of two variables"
+            f"{len(coefficients)} coefficients of {function.kind} {function.number} are not "
+            "those of a polynomial of two variables"
         )
     return degree
 

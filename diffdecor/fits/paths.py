@@ -12,22 +12,10 @@ _VERSIONED = re.compile(r"(?P<name>.+?)\s*,\s*(?P<version>\d+)")
 
 
 def split_extension(text: str | Path) -> tuple[Path, Extension | None]:
-    """Split ``file.fits[EXT]`` into the file and the extension.
+    """Split ``file.fits[EXT]`` into the file and the extension; None where no brackets are.
 
-    A file that is really there with brackets in its name wins over the notation.
-
-    Parameters
-    ----------
-    text : str or Path
-        File name, with or without an extension in brackets at its end.
-
-    Returns
-    -------
-    path : Path
-        The file.
-    extension : str, int, tuple of str and int, or None
-        EXTNAME, 0-based HDU number (0: the primary), EXTNAME with EXTVER, or None where the
-        argument names no extension.
+    The extension is an EXTNAME, a 0-based HDU number (0: the primary), or EXTNAME with EXTVER. A
+    file that really has brackets in its name takes precedence over the notation.
     """
     whole = Path(text)
     match = _SUFFIX.fullmatch(str(text))

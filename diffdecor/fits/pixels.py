@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,38 +15,24 @@ from diffdecor.errors import InputError
 
 @dataclass(frozen=True, kw_only=True)
 class Scaling:
-    """What the cards of an image say of its stored numbers.
+    """What the cards of an image say of its stored numbers."""
 
-    Parameters
-    ----------
-    scale, zero : float
-        A pixel is ``zero + scale * stored``.
-    blank : int, optional
-        The stored whole number of a pixel without value.
-    """
-
+    #: A pixel is ``zero + scale * stored``.
     scale: float = 1
     zero: float = 0
+    #: The stored integer of a pixel without value.
     blank: int | None = None
 
     @property
     def is_shift(self) -> bool:
-        """Whether whole numbers stay whole numbers, as they do in unsigned images."""
+        """Whether integers stay integers, as they do in unsigned images."""
         return self.scale == 1 and self.zero == int(self.zero)
 
     def pixels(self, stored: NDArray[Any]) -> NDArray[Any]:
-        """Return stored numbers as pixels.
+        """Return stored numbers, of any type and byte order, as pixels in native byte order.
 
-        Parameters
-        ----------
-        stored : array
-            Integers or floats in any byte order; they are not changed.
-
-        Returns
-        -------
-        array of float32 or float64
-            Native byte order. Floats keep their type; integers of up to 16 bits become float32,
-            longer ones float64. What is BLANK is NaN.
+        Floats keep their type; integers of up to 16 bits become float32, longer ones float64. What
+        is BLANK is NaN. The stored numbers are not changed.
         """
         scale, zero = self.scale, self.zero
         if stored.dtype.kind == "f":
@@ -64,24 +52,9 @@ class Scaling:
         return pixels
 
     def integers(self, stored: NDArray[Any], name: object) -> NDArray[np.integer[Any]]:
-        """Return stored numbers, whatever their type, as the whole numbers of a mask.
+        """Return stored numbers, of any type and byte order, as the integers of a mask.
 
-        Parameters
-        ----------
-        stored : array
-            Integers or floats in any byte order; they are not changed.
-        name : object
-            Their file, for messages.
-
-        Returns
-        -------
-        array of integers
-            Native byte order.
-
-        Raises
-        ------
-        InputError
-            If one is not a whole number.
+        `name` is their file, for the InputError that says that one of them is not an integer.
         """
         if stored.dtype.kind != "f" and self.is_shift:
             if self.zero == 0:
@@ -95,29 +68,29 @@ class Scaling:
         return np.asarray(np.clip(whole, -(2.0**62), 2.0**62), dtype=np.int64)
 
 
-def scaling_of(header: Any, name: object) -> Scaling:  # noqa: ANN401  astropy has no types
-    """Return what a header says of the stored numbers of its image.
+def numbers_at(
+    descriptor: int, place: int, shape: tuple[int, int], stored: np.dtype[Any]
+) -> NDArray[Any]:
+    """Read numbers ``(n, nx)`` at a place in a file (bytes), and return them in native byte order.
 
-    Parameters
-    ----------
-    header : Header
-        Of the image, as it is on disk.
-    name : object
-        The file, for messages.
-
-    Returns
-    -------
-    Scaling
-        1 and 0 where there are no cards.
-
-    Raises
-    ------
-    InputError
-        If a card is no number.
+    EOFError if the file ends before they do.
     """
+    numbers = np.empty(math.prod(shape), stored.newbyteorder("="))
+    left = numbers.view(np.uint8).data
+    while left and (count := os.preadv(descriptor, [left], place)):
+        left, place = left[count:], place + count
+    if left:
+        raise EOFError
+    if not stored.isnative:  # along one axis numpy does that in place
+        numbers[:] = numbers.view(stored)
+    return numbers.reshape(shape)
+
+
+def scaling_of(header: Any, name: object) -> Scaling:  # noqa: ANN401  astropy has no types
+    """Return the scaling of an image by its header as it is on disk; `name` is for messages."""
     scale, zero = header.get("BSCALE", 1), header.get("BZERO", 0)
     if not all(isinstance(value, int | float) for value in (scale, zero)):
-        msg = f"{name}: BSCALE, BZERO = {scale!r}, {zero!r} are no numbers; correct the cards"
+        msg = f"{name}: BSCALE, BZERO = {scale!r}, {zero!r} are not numbers; correct the cards"
         raise InputError(msg)
     blank = header.get("BLANK")
     return Scaling(scale=scale, zero=zero, blank=blank if isinstance(blank, int) else None)

@@ -1,4 +1,4 @@
-"""Planes that stay in their file: rows are read when somebody wants them.
+"""Planes that stay in their file: rows are read when they are wanted.
 
 Rows of an uncompressed image are read at the place that astropy gives for its data, past astropy;
 the file is not mapped to memory, where its pages would count as ours. Compressed rows are unpacked
@@ -31,39 +31,23 @@ from diffdecor.fits.open import (
     quiet_astropy,
     stored_numbers,
 )
-from diffdecor.fits.pixels import scaling_of
+from diffdecor.fits.pixels import numbers_at, scaling_of
 from diffdecor.fits.reading import Reading
 
 _TYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 
+#: Rows of a compressed plane that are unpacked together where they can be kept.
 _ROWS = 512
-"""Rows of a compressed plane that are unpacked at a time where they can be kept."""
-# astropy is not made for several threads.
+#: Astropy is not made for several threads.
 _one_at_a_time = Lock()
 
 
 def stored_pixels(hdu: Hdu, name: object, reading: Reading | None = None) -> LazyPlane:
-    """Return the pixels of an image HDU as a plane that is read row by row.
+    """Return the pixels of an image HDU, float32 or float64, as a plane that is read row by row.
 
-    Parameters
-    ----------
-    hdu : HDU
-        An image of two axes, compressed or not, of a file opened with `open_fits`, which need not
-        stay open.
-    name : object
-        The file, to open it again and for messages.
-    reading : Reading, optional
-        Memory to keep what was unpacked, and sums of what was read.
-
-    Returns
-    -------
-    LazyPlane
-        Rows of float32 or float64, as `read_pixels` gives them.
-
-    Raises
-    ------
-    InputError
-        If BSCALE or BZERO is no number; later, if rows cannot be read.
+    The HDU has two axes, and is of a file opened with `open_fits`, which need not stay open: `name`
+    is the file, to open it again. InputError if BSCALE or BZERO is not a number; later, if rows
+    cannot be read.
     """
     scaling = scaling_of(hdu.header, name)
     stored = _stored(hdu, name, reading)
@@ -71,28 +55,7 @@ def stored_pixels(hdu: Hdu, name: object, reading: Reading | None = None) -> Laz
 
 
 def stored_integers(hdu: Hdu, name: object, reading: Reading | None = None) -> LazyPlane:
-    """Return the whole numbers of an image HDU, a mask, as a plane that is read row by row.
-
-    Parameters
-    ----------
-    hdu : HDU
-        An image of two axes, compressed or not, of a file opened with `open_fits`, which need not
-        stay open.
-    name : object
-        The file, to open it again and for messages.
-    reading : Reading, optional
-        Memory to keep what was unpacked, and sums of what was read.
-
-    Returns
-    -------
-    LazyPlane
-        Rows of integers of any type, native byte order.
-
-    Raises
-    ------
-    InputError
-        If BSCALE or BZERO is no number; later, if rows cannot be read or hold other numbers.
-    """
+    """Return the integers of a mask, of any type, as `stored_pixels` returns pixels."""
     scaling = scaling_of(hdu.header, name)
     stored = _stored(hdu, name, reading)
     return LazyPlane(_shape(hdu), lambda rows: scaling.integers(stored[rows], name))
@@ -117,16 +80,7 @@ def _stored(hdu: Hdu, name: object, reading: Reading | None) -> Plane:
 class FilePlane:
     """The numbers of an uncompressed image, read from its file by rows.
 
-    Parameters
-    ----------
-    hdu : HDU
-        The image.
-    file : BinaryIO
-        The file that holds it, which need not stay open.
-    name : object
-        The file, for messages.
-    reading : Reading, optional
-        Where to add up what is read.
+    `file` is what holds the HDU; it need not stay open. `reading` adds up what is read.
     """
 
     def __init__(
@@ -145,39 +99,25 @@ class FilePlane:
     def __getitem__(self, rows: slice) -> NDArray[Any]:
         """Return the rows ``rows``, native byte order."""
         first, last, _ = rows.indices(self.shape[0])
-        numbers = np.empty(max(last - first, 0) * self.shape[1], self._dtype.newbyteorder("="))
-        self._fill(numbers.view(np.uint8).data, first * self.shape[1])
-        if not self._dtype.isnative:  # along one axis numpy does that in place
-            numbers[:] = numbers.view(self._dtype)
-        native = numbers.reshape(-1, self.shape[1])
-        if self._sums is not None:
-            self._sums.add(first, native)
-        return native
-
-    def _fill(self, left: memoryview, index: int) -> None:
-        """Fill memory from the file, beginning at the pixel of this index."""
-        place = self._start + index * self._dtype.itemsize
+        shape = max(last - first, 0), self.shape[1]
+        place = self._start + first * self.shape[1] * self._dtype.itemsize
         try:
-            while left and (count := os.preadv(self._descriptor, [left], place)):
-                left, place = left[count:], place + count
+            numbers = numbers_at(self._descriptor, place, shape, self._dtype)
+        except EOFError:
+            msg = f"{self._name}: the file became shorter while it was read; fetch it again"
+            raise InputError(msg) from None
         except OSError as error:
             raise damaged_pixels(self._name, error.strerror) from error
-        if left:
-            msg = f"{self._name}: the file became shorter while it was read; fetch it again"
-            raise InputError(msg)
+        if self._sums is not None:
+            self._sums.add(first, numbers)
+        return numbers
 
 
 class CompressedPlane:
-    """The numbers of an image that astropy unpacks: some rows at a time, and each once if it may.
+    """The numbers of an image that astropy unpacks: some rows at a time, and each once if possible.
 
-    Parameters
-    ----------
-    hdu : HDU
-        The image.
-    name : object
-        The file, to open it when the first rows are wanted, and for messages.
-    reading : Reading
-        Memory to keep what was unpacked.
+    The file is opened again when the first rows are wanted. `reading` says whether there is memory
+    to keep what was unpacked.
     """
 
     def __init__(self, hdu: Hdu, name: object, reading: Reading) -> None:
@@ -203,10 +143,8 @@ class CompressedPlane:
             absent = rows.start + np.flatnonzero(self._missing[rows])
             if absent.size:
                 # Astropy takes as long for a row as for some hundred.
-                first = int(absent[0]) // _ROWS * _ROWS
-                wanted = slice(
-                    first, min(self.shape[0], -(-(int(absent[-1]) + 1) // _ROWS) * _ROWS)
-                )
+                first, last = int(absent[0]) // _ROWS, int(absent[-1]) // _ROWS
+                wanted = slice(first * _ROWS, min(self.shape[0], (last + 1) * _ROWS))
                 self._kept[wanted] = self._unpacked(wanted)
                 self._missing[wanted] = False
                 if not self._missing.any():

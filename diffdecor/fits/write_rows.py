@@ -1,38 +1,33 @@
-"""A plane of the output file, written by bands of rows to its place in the file."""
+"""The output file while it is written: planes row by row, then headers and small HDUs."""
 
 from __future__ import annotations
 
 import errno
+import io
 import os
 import threading
-from typing import Any
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import Any, NamedTuple
 
 import numpy as np
+from astropy.io import fits
 from numpy.typing import NDArray
 
-from diffdecor.fits.checksum import datasum
+from diffdecor.fits.checksum import BLOCK, datasum, header_with_sums, padded
+from diffdecor.fits.open import Hdu, Header
+from diffdecor.fits.pixels import numbers_at
 
-_PIECE = 1 << 19
-"""Bytes that are converted at a time: they stay in the processor's cache until they are written."""
+#: Bytes of a chunk: it stays in the processor's cache from its conversion until it is written.
+_CHUNK = 1 << 19
+_CANNOT_RESERVE = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}
+_LENIENT = "silentfix+ignore"
+#: Cards that every header may get in the end: LONGSTRN, CHECKSUM, DATASUM, END.
+_OWN_CARDS = 4
 
 
 def write_at(descriptor: int, data: bytes | memoryview | NDArray[Any], place: int) -> None:
-    """Write bytes, or an array as it lies in memory, to a place in a file.
-
-    Parameters
-    ----------
-    descriptor : int
-        File descriptor.
-    data : bytes, or array
-        What to write.
-    place : int
-        Where it begins, bytes.
-
-    Raises
-    ------
-    OSError
-        If it cannot be written.
-    """
+    """Write bytes, or an array as it lies in memory, to a place in a file (bytes)."""
     if isinstance(data, np.ndarray):
         data = data.reshape(-1).view(np.uint8).data
     buffer = memoryview(data)
@@ -42,20 +37,11 @@ def write_at(descriptor: int, data: bytes | memoryview | NDArray[Any], place: in
 
 
 class OutputPlane:
-    """Pixels of an image HDU that are assigned by rows, in any order and from any thread.
+    """Pixels ``(ny, nx)`` of an image HDU, assigned by rows, in any order and from any thread.
 
-    It can be read like every other plane: rows that were assigned, in native byte order.
-
-    Parameters
-    ----------
-    descriptor : int
-        File descriptor, open for reading and writing.
-    offset : int
-        Where the data unit begins, bytes.
-    shape : tuple of int
-        ``(ny, nx)``.
-    dtype : {"float32", "float64", "int32"}
-        Type of the pixels.
+    It can be read like every other plane: rows that were assigned, in native byte order. The file
+    descriptor must be open for both; `offset` is where the data unit begins, bytes; the type is
+    float32, float64 or int32.
     """
 
     def __init__(self, descriptor: int, offset: int, shape: tuple[int, int], dtype: str) -> None:
@@ -72,12 +58,7 @@ class OutputPlane:
     def __setitem__(self, rows: slice, values: NDArray[Any]) -> None:
         """Write the rows ``rows`` (step 1), an array ``(n, nx)``; every row just once.
 
-        Raises
-        ------
-        ValueError
-            If the array has another shape.
-        RuntimeError
-            If a row was assigned before: the sum over the file would be wrong.
+        RuntimeError if a row was assigned before: the sum over the file would be wrong.
         """
         start, stop, _ = rows.indices(self.shape[0])
         expected = (max(stop - start, 0), self.shape[1])
@@ -95,26 +76,14 @@ class OutputPlane:
     def __getitem__(self, rows: slice) -> NDArray[Any]:
         """Return rows that were assigned, an array ``(n, nx)`` in native byte order."""
         start, stop, _ = rows.indices(self.shape[0])
-        pixels = np.empty(max(stop - start, 0) * self.shape[1], self.dtype)
-        buffer = pixels.view(np.uint8).data
-        place = self._place(start)
-        while buffer:
-            count = os.preadv(self._descriptor, [buffer], place)
-            if not count:
-                raise OSError(errno.EIO, os.strerror(errno.EIO))
-            buffer, place = buffer[count:], place + count
-        if not self._big_endian.isnative:  # along one axis numpy does that in place
-            pixels[:] = pixels.view(self._big_endian)
-        return pixels.reshape(-1, self.shape[1])
+        shape = max(stop - start, 0), self.shape[1]
+        try:
+            return numbers_at(self._descriptor, self._place(start), shape, self._big_endian)
+        except EOFError:
+            raise OSError(errno.EIO, os.strerror(errno.EIO)) from None
 
     def finished_sum(self) -> int:
-        """Return the DATASUM of the complete plane.
-
-        Raises
-        ------
-        RuntimeError
-            If a row has not been assigned.
-        """
+        """Return the DATASUM of the complete plane; RuntimeError if a row is missing."""
         missing = np.flatnonzero(~self._assigned)
         if missing.size:
             msg = f"{missing.size} rows of the output are missing, the first is {missing[0]}"
@@ -130,15 +99,15 @@ class OutputPlane:
 
     def _convert(self, values: NDArray[Any], row: int) -> int:
         """Write values from a row on; return their sum."""
-        height = max(_PIECE // self._row_bytes, 1)
+        height = max(_CHUNK // self._row_bytes, 1)
         on_disk = np.empty((min(height, len(values)), self.shape[1]), self._big_endian)
         total = 0
         for first in range(0, len(values), height):
             with np.errstate(over="ignore"):  # what is beyond float32 is as good as infinite
-                piece = np.ascontiguousarray(values[first : first + height], self.dtype)
-            total += datasum(piece)
-            on_disk[: len(piece)] = piece
-            write_at(self._descriptor, on_disk[: len(piece)], self._place(row + first))
+                chunk = np.ascontiguousarray(values[first : first + height], self.dtype)
+            total += datasum(chunk)
+            on_disk[: len(chunk)] = chunk
+            write_at(self._descriptor, on_disk[: len(chunk)], self._place(row + first))
         return total
 
     def _start_storing(self, start: int, stop: int) -> None:
@@ -152,3 +121,131 @@ class OutputPlane:
 
     def _place(self, row: int) -> int:
         return self._offset + row * self._row_bytes
+
+
+class _Extension(NamedTuple):
+    """A plane, its header, and where in the file that is."""
+
+    header: Header
+    place: int
+    plane: OutputPlane
+
+
+class ResultFile:
+    """An output file to be filled: planes are assigned by rows, cards and HDUs are added.
+
+    Space for the planes is set aside at once, so that a full disk is noticed before the work.
+
+    Parameters
+    ----------
+    descriptor : int
+        The file, empty, open for reading and writing.
+    primary : Header
+        Of the primary HDU, which has no data.
+    planes : sequence of HDU
+        Image HDUs, the first called IMAGE; only the shape and type of their pixels count.
+    cards : Header, optional
+        Cards for the primary header, unless others are set.
+    cards_room : int
+        Number of cards that may be added later.
+    """
+
+    def __init__(
+        self,
+        descriptor: int,
+        primary: Header,
+        planes: Sequence[Hdu],
+        *,
+        cards: Header = None,
+        cards_room: int = 0,
+    ) -> None:
+        self._descriptor = descriptor
+        self._primary = primary
+        self._cards = cards
+        self._further: Iterable[Hdu] = ()
+        known = len(_extended(primary, cards).header.tostring(endcard=False, padding=False))
+        self._room = padded(known + 80 * (cards_room + _OWN_CARDS))
+        self._extensions, self._end = _laid_out(descriptor, planes, self._room)
+        _reserve(descriptor, self._end)
+        by_name = {one.header["EXTNAME"]: one.plane for one in self._extensions}
+        self.image = by_name["IMAGE"]
+        self.mask = by_name.get("MASK")
+        self.variance = by_name.get("VARIANCE")
+        self.significance = by_name.get("SIGNIF")
+
+    def set_cards(self, cards: Header) -> None:
+        """Set the cards for the primary header; they replace those of the same keyword."""
+        self._cards = cards
+
+    def append(self, hdus: Iterable[Hdu]) -> None:
+        """Add HDUs to the end of the file; they may be made as they are written."""
+        self._further = chain(self._further, hdus)
+
+    def finish(self, *hdus: Hdu) -> None:
+        """Write headers, checksums, the HDUs given, and those that were appended.
+
+        RuntimeError if rows are missing, or there are more cards than there is room for.
+        """
+        for header, place, plane in self._extensions:
+            write_at(self._descriptor, header_with_sums(header, plane.finished_sum()), place)
+        end = self._end
+        for hdu in chain(hdus, self._further):
+            content = _alone(hdu)
+            write_at(self._descriptor, content, end)
+            end += len(content)
+        primary = _mended(_extended(self._primary, self._cards)).header
+        blocks = header_with_sums(primary, 0, self._room)
+        if len(blocks) != self._room:
+            msg = f"the primary header has {len(blocks)} bytes, and room for {self._room}"
+            raise RuntimeError(msg)
+        write_at(self._descriptor, blocks, 0)
+
+
+def _laid_out(descriptor: int, hdus: Sequence[Hdu], place: int) -> tuple[list[_Extension], int]:
+    """Return the planes in their order in the file, and where the last one ends."""
+    extensions = []
+    for hdu in hdus:
+        header = _mended(hdu).header
+        data = place + len(header_with_sums(header, 0))
+        native = hdu.data.dtype.newbyteorder("=").name
+        plane = OutputPlane(descriptor, data, hdu.shape, native)
+        extensions.append(_Extension(header, place, plane))
+        place = data + padded(hdu.size)
+    return extensions, place
+
+
+def _reserve(descriptor: int, size: int) -> None:
+    """Extend the file to its size, filled with zeros, and reserve the space if possible."""
+    if hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(descriptor, 0, size)
+        except OSError as error:
+            if error.errno not in _CANNOT_RESERVE:
+                raise
+    os.ftruncate(descriptor, size)
+
+
+def _extended(primary: Header, cards: Header) -> Hdu:
+    """Return a primary HDU with further cards."""
+    hdu = fits.PrimaryHDU(header=primary)
+    hdu.header.set("EXTEND", True, after="NAXIS")
+    if cards is not None:
+        hdu.header.extend(cards, update=True)
+    return hdu
+
+
+def _mended(hdu: Hdu) -> Hdu:
+    """Correct what the standard does not allow in a header; say if strings are continued."""
+    if any(len(str(card)) > 80 for card in hdu.header.cards):
+        hdu.header["LONGSTRN"] = ("OGIP 1.0", "long texts are continued over several cards")
+    hdu.verify(_LENIENT)
+    return hdu
+
+
+def _alone(hdu: Hdu) -> memoryview:
+    """Return an HDU as it is in a file, with its checksums."""
+    file = io.BytesIO()
+    # Astropy writes an extension only after a primary HDU, which is one block here.
+    hdus = fits.HDUList([fits.PrimaryHDU(), _mended(hdu)])
+    hdus.writeto(file, checksum=True, output_verify=_LENIENT)
+    return file.getbuffer()[BLOCK:]

@@ -18,10 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffdecor.config import ImageOptions
-from diffdecor.core.planes import LazyPlane, Plane
+from diffdecor.core.planes import LazyPlane, Plane, streamed
 from diffdecor.errors import InputError
 from diffdecor.fits.open import Header
-from diffdecor.fits.streaming import streamed
 from diffdecor.images.model import MaskPlanes
 from diffdecor.images.surveys import preset_named
 from diffdecor.images.surveys.hotpants import is_output_mask

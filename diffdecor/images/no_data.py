@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diffdecor.core.planes import LazyPlane, Plane
+from diffdecor.core.planes import LazyPlane, Plane, streamed
 from diffdecor.fits.open import Header
-from diffdecor.fits.streaming import streamed
 from diffdecor.images.model import MaskPlanes
 
 logger = logging.getLogger(__name__)

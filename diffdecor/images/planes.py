@@ -12,14 +12,13 @@ import numpy as np
 
 from diffdecor.config import ImageOptions
 from diffdecor.core.parallel import once
-from diffdecor.core.planes import LazyPlane, Plane
+from diffdecor.core.planes import LazyPlane, Plane, sampled
 from diffdecor.errors import InputError
 from diffdecor.fits.headers import merged_header
 from diffdecor.fits.open import Hdu, Hdus, Header, image_shape, open_fits
 from diffdecor.fits.paths import Extension
 from diffdecor.fits.read_rows import stored_integers, stored_pixels
 from diffdecor.fits.reading import Reading
-from diffdecor.fits.streaming import sampled
 from diffdecor.images.locate import companion, find_image, hdu_name
 from diffdecor.images.masks import read_mask
 from diffdecor.images.model import MaskPlanes

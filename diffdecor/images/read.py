@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from diffdecor.config import ImageOptions
+from diffdecor.core.planes import in_memory
 from diffdecor.errors import InputError
 from diffdecor.fits.open import open_fits
 from diffdecor.fits.reading import Reading
-from diffdecor.fits.streaming import in_memory
 from diffdecor.images.model import Exposure
 from diffdecor.images.no_data import (
     filled_pixels,

@@ -21,11 +21,10 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from diffdecor.core.parallel import once
-from diffdecor.core.planes import LazyPlane, Plane
+from diffdecor.core.planes import LazyPlane, Plane, sampled, streamed
 from diffdecor.core.statistics import robust_sigma
 from diffdecor.core.whiteness import sky_pixels
 from diffdecor.errors import InputError
-from diffdecor.fits.streaming import sampled, streamed
 
 logger = logging.getLogger(__name__)
 

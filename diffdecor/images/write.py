@@ -10,14 +10,15 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
+from diffdecor.core.interpolate import Stamps
 from diffdecor.core.planes import Plane, bands
 from diffdecor.fits.atomic import atomic_output
 from diffdecor.fits.headers import carry_over, squared_unit, wcs_cards, without_wcs
 from diffdecor.fits.open import Hdu, Header, quiet_astropy
-from diffdecor.fits.result import ResultFile
+from diffdecor.fits.write_rows import ResultFile
 from diffdecor.images.model import Exposure, MaskPlanes
 from diffdecor.images.variance import narrowed
-from diffdecor.psfs.stamps import Stamps, psf_stamps, stamp_hdus
+from diffdecor.psfs.stamp import psf_stamps, stamp_hdus
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import numpy as np
 
 from diffdecor.core.psf import adaptive_fwhm
 from diffdecor.errors import KernelError
-from diffdecor.kernels.model import BasisKernel, MatchingKernel, Side, StampKernel
+from diffdecor.kernels.model import MatchingKernel, Side
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,19 +25,11 @@ _WILD = 3.0
 def describe(kernel: MatchingKernel) -> dict[str, Any]:
     """Return the facts about a kernel, over a grid of 9 x 9 positions where it varies.
 
-    Parameters
-    ----------
-    kernel : MatchingKernel
-        The kernel.
-
-    Returns
-    -------
-    dict
-        Format, size ``[kx, ky]``, origin (0-based), sides, scales, sum, FWHM and centroid offset
-        (pixels; smallest, median and largest over the image), what the format tells besides, and
-        a list of ``warnings``.
+    Format, size ``[kx, ky]``, origin (0-based), sides; scales, sum, FWHM and centroid offset
+    (pixels; smallest, median and largest over the image); what it is made of; and a list of
+    ``warnings``.
     """
-    places = [(x, y) for x, y in _positions(kernel) if _covered(kernel, x, y)]
+    places = _positions(kernel)
     stamps = [kernel.stamp(x, y) for x, y in places]
     if any(stamp.sum() == 0 for stamp in stamps):
         msg = f"{kernel.name}: the sum of the kernel is zero; it cannot have matched two images"
@@ -57,25 +49,14 @@ def describe(kernel: MatchingKernel) -> dict[str, Any]:
         "fwhm": _range([_fwhm(stamp) for stamp in stamps]),
         "offset_x": _range([_offset(stamp, kernel.origin)[0] for stamp in stamps]),
         "offset_y": _range([_offset(stamp, kernel.origin)[1] for stamp in stamps]),
-        **_inside(kernel),
+        **kernel.contents,
         "warnings": oddities(kernel),
     }
 
 
 def oddities(kernel: MatchingKernel) -> list[str]:
-    """Return what is odd about a kernel, over the same positions as `describe`.
-
-    Parameters
-    ----------
-    kernel : MatchingKernel
-        The kernel.
-
-    Returns
-    -------
-    list of str
-        One line each; empty for a kernel that looks as usual.
-    """
-    places = [(x, y) for x, y in _positions(kernel) if _covered(kernel, x, y)]
+    """Return what is odd about a kernel, over the same positions as `describe`, one line each."""
+    places = _positions(kernel)
     stamps = np.array([kernel.stamp(x, y) for x, y in places])
     found = [
         *_odd_sides({kernel.side(x, y) for x, y in places}),
@@ -152,7 +133,7 @@ def _odd_corners(
     kernel: MatchingKernel, stamps: NDArray[np.float64], places: list[tuple[float, float]]
 ) -> list[str]:
     """Say whether the polynomials run away towards the border of the image."""
-    if len(places) < 4 or isinstance(kernel, StampKernel):
+    if len(places) < 4 or len(kernel.positions):
         return []
     norms = np.sqrt((stamps**2).sum(axis=(1, 2)))
     ratio = float(norms.max() / np.median(norms)) if np.median(norms) > 0 else np.inf
@@ -164,17 +145,9 @@ def _odd_corners(
 
 
 def extent(kernel: MatchingKernel) -> tuple[float, float, float, float]:
-    """Return the pixels over which a kernel is worth looking at.
+    """Return the pixels over which a kernel is worth looking at: xmin, xmax, ymin, ymax.
 
-    Parameters
-    ----------
-    kernel : MatchingKernel
-        The kernel.
-
-    Returns
-    -------
-    xmin, xmax, ymin, ymax : float
-        0-based and inclusive: all regions, else the image, else the positions of the stamps.
+    0-based and inclusive: all regions, else the image, else the positions of the stamps.
     """
     boxes = kernel.boxes
     if boxes:
@@ -183,22 +156,17 @@ def extent(kernel: MatchingKernel) -> tuple[float, float, float, float]:
         ny, nx = kernel.image_shape
         xs, ys = [[0, nx - 1]], [[0, ny - 1]]
     else:
-        at = kernel.positions if isinstance(kernel, StampKernel) else np.zeros((1, 2))
-        xs, ys = [list(at[:, 0])], [list(at[:, 1])]
+        xs, ys = (kernel.positions[np.newaxis, :, axis].tolist() for axis in (0, 1))
     return float(np.min(xs)), float(np.max(xs)), float(np.min(ys)), float(np.max(ys))
 
 
 def _positions(kernel: MatchingKernel) -> list[tuple[float, float]]:
     """Return positions that show how the kernel varies."""
-    if isinstance(kernel, StampKernel):
+    if len(kernel.positions):
         return [(float(x), float(y)) for x, y in kernel.positions]
     xmin, xmax, ymin, ymax = extent(kernel)
     xs, ys = np.linspace(xmin, xmax, _GRID), np.linspace(ymin, ymax, _GRID)
-    return [(float(x), float(y)) for y in ys for x in xs]
-
-
-def _covered(kernel: MatchingKernel, x: float, y: float) -> bool:
-    return not kernel.boxes or any(box.covers(x, y) for box in kernel.boxes)
+    return [(float(x), float(y)) for y in ys for x in xs if kernel.covers(float(x), float(y))]
 
 
 def _range(values: list[float]) -> list[float]:
@@ -227,16 +195,3 @@ def _offset(
         float((x * stamp).sum() / total - origin[0]),
         float((y * stamp).sum() / total - origin[1]),
     )
-
-
-def _inside(kernel: MatchingKernel) -> dict[str, Any]:
-    """Return what the kind of kernel tells besides."""
-    if isinstance(kernel, BasisKernel):
-        return {
-            "basis_images": len(kernel.basis),
-            "spatial_terms": len(kernel.terms),
-            "background_terms": len(kernel.background_terms),
-        }
-    if isinstance(kernel, StampKernel):
-        return {"stamps": len(kernel.stamps)}
-    return {}

@@ -39,25 +39,10 @@ class FiconvReader:
 
     @staticmethod
     def read(source: Source, options: KernelOptions) -> BasisKernel:
-        """Read the list.
+        """Read the list: one region.
 
-        Parameters
-        ----------
-        source : Source
-            The text, and the difference for the size of the image.
-        options : KernelOptions
-            The convolved side, should it not be the template.
-
-        Returns
-        -------
-        BasisKernel
-            One region: the image, or where no difference tells its size the pixels on which the
-            polynomials of the list run from -1 to 1.
-
-        Raises
-        ------
-        KernelError
-            If a line cannot be understood, or if something is missing.
+        It is the image, or where no difference gives its size the pixels on which the polynomials
+        of the list run from -1 to 1.
         """
         (listing,) = source.hdus
         parser = Parser(source.name, listing.lines)
@@ -124,7 +109,7 @@ def _n_terms(order: int) -> int:
 
 
 def _order_of(coefficients: NDArray[np.float64]) -> int:
-    """Return the order of a polynomial with so many coefficients; -1 where there are none."""
+    """Return the order of the polynomial of this number of coefficients; -1 without any."""
     orders = range(-1, HIGHEST_ORDER + 1)
     return next(order for order in orders if _n_terms(order) == len(coefficients))
 

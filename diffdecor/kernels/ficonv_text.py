@@ -11,8 +11,8 @@ import numpy as np
 
 from diffdecor.errors import KernelError
 
+#: Key of the basis image, which is in commented lines.
 IMAGE = "#image"
-"""Key of the basis image, which is in commented lines."""
 
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _HEAD = re.compile(r"\[(\w+)\]\s*(?:#.*)?")
@@ -21,23 +21,12 @@ _ASSIGNMENT = re.compile(r"(#?\s*\w+)\s*=\s*(.*)")
 
 @dataclass(frozen=True)
 class Block:
-    """The lines from ``[name]`` to ``[end]``.
-
-    Parameters
-    ----------
-    parser : Parser
-        Knows the file.
-    name : str
-        Between the brackets.
-    line : int
-        Number of its first line, from 1.
-    values : dict of str to (int, str)
-        Line number and text of every key.
-    """
+    """The lines from ``[name]``, which is line `line` of the file, to ``[end]``."""
 
     parser: Parser
     name: str
     line: int
+    #: Line number and text of every key.
     values: dict[str, tuple[int, str]]
 
     def has(self, key: str) -> bool:
@@ -57,7 +46,7 @@ class Block:
             self.refuse(key, f"expected {count} numbers, found {len(words)}")
         for word in words:
             if not _NUMBER.fullmatch(word) or not np.isfinite(float(word)):
-                self.refuse(key, f"{word[:40]!r} is no number")
+                self.refuse(key, f"{word[:40]!r} is not a number")
         return [float(word) for word in words]
 
     def whole(self, key: str, least: int, most: int) -> int:
@@ -75,20 +64,7 @@ class Block:
 
 
 class Parser:
-    """A kernel list, cut into its blocks.
-
-    Parameters
-    ----------
-    name : str
-        The file, for messages.
-    lines : sequence of str
-        Its lines.
-
-    Raises
-    ------
-    KernelError
-        If a line is not understood; the message has its number.
-    """
+    """A kernel list, cut into its blocks; a line that is not understood is an error."""
 
     def __init__(self, name: str, lines: Sequence[str]) -> None:
         self._name = name
@@ -126,7 +102,7 @@ class Parser:
         if is_comment and (found is None or block is None):
             return
         if found is None or block is None:
-            where = "no 'key = value'" if found is None else "outside of every block"
+            where = "not 'key = value'" if found is None else "outside of every block"
             self.refuse(number, f"{line[:40]!r} is {where}")
         key = found[1].replace(" ", "")
         if is_comment and key != IMAGE:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diffdecor.errors import KernelError
+from diffdecor.fits.formats import column_names
 from diffdecor.kernels.hotpants_basis import BasisModel, basis_images, read_model
 from diffdecor.kernels.hotpants_layout import Layout, parse_command, region_layout
 from diffdecor.kernels.model import BasisKernel, Blocks, Box, Region, Side
@@ -38,25 +39,9 @@ class HotpantsReader:
 
     @staticmethod
     def read(source: Source, options: KernelOptions) -> BasisKernel:
-        """Read the kernel of every region.
+        """Read the kernel of every region that has a solution; later ones count where they overlap.
 
-        Parameters
-        ----------
-        source : Source
-            Kernel file or difference. A difference without a table of its own names the file of
-            the kernel in KERFILE.
-        options : KernelOptions
-            The side, and what the buffer of several regions depends on where DIFFCMD is missing.
-
-        Returns
-        -------
-        BasisKernel
-            One region for every region with a solution; the later one counts where they overlap.
-
-        Raises
-        ------
-        KernelError
-            If a card or column is missing or wrong, or the basis was external (``-pca``).
+        A difference without a table of its own names the file of the kernel in KERFILE.
         """
         table = _solution_table(source)
         if table is not None:
@@ -78,10 +63,8 @@ class HotpantsReader:
 
 def _columns(hdu: Any) -> dict[int, str]:  # noqa: ANN401  astropy has no types
     """Return the names of the Region columns of a table by their number."""
-    if hdu.is_image:
-        return {}
-    names = (str(name).strip() for name in hdu.header["TTYPE*"].values())
-    return {int(match[1]): match[0] for name in names if (match := _COLUMN.fullmatch(name))}
+    found = filter(None, map(_COLUMN.fullmatch, column_names(hdu)))
+    return {int(match[1]): match[0] for match in found}
 
 
 def _solution_table(source: Source) -> Any:  # noqa: ANN401  astropy has no types
@@ -97,7 +80,7 @@ def _solution_table(source: Source) -> Any:  # noqa: ANN401  astropy has no type
 
 
 def _kernel_file(source: Source, kerfile: str) -> Path:
-    """Find the file named by KERFILE: as written, or beside the difference if both were moved."""
+    """Find the file named by KERFILE: as written, or next to the difference if both were moved."""
     folder = source.path.parent
     candidates = (folder / kerfile, folder / Path(kerfile).name)
     for candidate in candidates:
@@ -162,7 +145,7 @@ def _box(source: Source, number: int) -> Box | None:
     limits = [int(limit) - 1 for limit in match.groups()] if match else [0, -1, 0, -1]
     box = Box(*limits)
     if box.xmin > box.xmax or box.ymin > box.ymax or min(limits) < 0:
-        msg = f"{source.name}: {keyword} = {text!r} is no region [x1:x2,y1:y2]; correct the card"
+        msg = f"{source.name}: {keyword} = {text!r} is not a region [x1:x2,y1:y2]; correct the card"
         raise KernelError(msg)
     return box
 
@@ -183,11 +166,11 @@ def _region(
     if not np.isfinite(solution[1:]).all():
         msg = (
             f"{source.name}: a coefficient of region {number} is NaN or infinite; make the kernel "
-            "anew"
+            "again"
         )
         raise KernelError(msg)
     if kernel_sum == 0:
-        msg = f"{source.name}: the kernel of region {number} sums to zero; make it anew"
+        msg = f"{source.name}: the kernel of region {number} sums to zero; make it again"
         raise KernelError(msg)
     scale = 1.0 / kernel_sum if _is_normalised(source, side, options) else 1.0
     n_basis, n_terms = model.n_basis, len(model.terms)

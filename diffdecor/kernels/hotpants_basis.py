@@ -9,29 +9,20 @@ import numpy as np
 from astropy.io import fits
 
 from diffdecor.errors import KernelError
+from diffdecor.fits.formats import LARGEST_SIDE
 from diffdecor.kernels.model import Term
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-LARGEST_SIDE = 1001
 _MOST = 50  # Gaussians, or order of a polynomial; the tool is used with up to 8
 
 
 @dataclass(frozen=True, eq=False)
 class BasisModel:
-    """What the header of a kernel table says.
+    """What the header of a kernel table says."""
 
-    Parameters
-    ----------
-    gaussians : tuple of (int, float)
-        Degree of the polynomial and sigma in pixels of every Gaussian.
-    width : int
-        Width of the kernel in pixels, odd.
-    terms, background_terms : tuple of Term
-        Functions of position of the kernel and of the background.
-    """
-
+    #: Degree of the polynomial and sigma (pixels) of every Gaussian.
     gaussians: tuple[tuple[int, float], ...]
     width: int
     terms: tuple[Term, ...]
@@ -49,32 +40,14 @@ class BasisModel:
 
 
 def read_model(name: str, header: fits.Header) -> BasisModel:
-    """Read the header of a kernel table.
-
-    Parameters
-    ----------
-    name : str
-        What error messages call the file.
-    header : astropy.io.fits.Header
-        Header of the table.
-
-    Returns
-    -------
-    BasisModel
-        Gaussians, width and orders.
-
-    Raises
-    ------
-    KernelError
-        If a card is missing or impossible.
-    """
+    """Read the header of a kernel table; an error if a card is missing or impossible."""
     count = _whole(name, header, "NGAUSS", 1)
     gaussians = []
     for k in range(1, count + 1):
         sigma = header.get(f"SGAUSS{k}")
         if not isinstance(sigma, (int, float)) or not sigma > 0:
             msg = (
-                f"{name}: SGAUSS{k} = {sigma!r} is no width of a Gaussian (made with -pca?);"
+                f"{name}: SGAUSS{k} = {sigma!r} is not the width of a Gaussian (made with -pca?);"
                 " only Gaussian bases can be read"
             )
             raise KernelError(msg)
@@ -95,23 +68,15 @@ def _whole(name: str, header: fits.Header, keyword: str, least: int) -> int:
     if type(value) is int and least <= value <= (LARGEST_SIDE if keyword == "FWKERN" else _MOST):
         return value
     found = "is missing" if value is None else f"= {value!r} is impossible"
-    msg = f"{name}: {keyword} {found} in the HOTPANTS kernel table; make the kernel anew"
+    msg = f"{name}: {keyword} {found} in the HOTPANTS kernel table; make the kernel again"
     raise KernelError(msg)
 
 
 @np.errstate(all="ignore")  # of widths and sigmas that cannot be: the kernel refuses NaN itself
 def basis_images(model: BasisModel) -> NDArray[np.float64]:
-    """Return the basis images: Gaussians times polynomials, of which only the first has a sum.
+    """Return the basis images ``(nbasis, ky, kx)``: Gaussians times polynomials.
 
-    Parameters
-    ----------
-    model : BasisModel
-        Gaussians and width.
-
-    Returns
-    -------
-    array (nbasis, ky, kx)
-        True-convolution images with their origin in the middle pixel.
+    Only the first has a sum; the origin is the middle pixel.
     """
     t = np.arange(-(model.width // 2), model.width // 2 + 1, dtype=np.float64)
     images: list[NDArray[np.float64]] = []

@@ -24,23 +24,14 @@ Command = Mapping[str, tuple[float, ...]]
 
 @dataclass(frozen=True)
 class Layout:
-    """How all regions of a solution are laid out.
+    """How all regions of a solution are laid out."""
 
-    Parameters
-    ----------
-    padding : int
-        Pixels by which a region is grown to its buffered region.
-    limits : Box
-        Pixels that no buffered region leaves.
-    step : int
-        Pixels over which the tool held the kernel constant.
-    science_pedestal, template_pedestal : float
-        What the tool subtracted from the images beforehand.
-    """
-
+    #: Pixels by which a region is grown to its buffered region, and those that none leaves.
     padding: int
     limits: Box
+    #: Pixels over which the tool held the kernel constant.
     step: int
+    #: What the tool subtracted from the images beforehand.
     science_pedestal: float = 0.0
     template_pedestal: float = 0.0
 
@@ -61,18 +52,10 @@ class Layout:
 
 
 def parse_command(text: object) -> Command:
-    """Return the options of a DIFFCMD that shape the kernel.
+    """Return the options of a DIFFCMD that shape the kernel, and their numbers.
 
-    Parameters
-    ----------
-    text : str or None
-        DIFFCMD. Some builds keep only the last argument, a fork runs all of them together.
-
-    Returns
-    -------
-    mapping of str to tuple of float
-        Numbers of every option found; none of them if they cannot be told apart. Empty if the
-        command is not there. A command that is there always has ``inim``.
+    There are no numbers where they cannot be separated: some builds keep only the last argument, a
+    fork joins all of them. Empty without a command; a command always has ``inim``.
     """
     command = "" if text is None else str(text)
     if "-inim" not in command:
@@ -114,25 +97,8 @@ def region_layout(
 ) -> Layout:
     """Work out how far the regions were buffered, which no card says.
 
-    Parameters
-    ----------
-    boxes : mapping of int to Box
-        Regions with a solution, by number.
-    columns : int
-        Number of regions, those without a solution included.
-    width : int
-        Width of the kernel, FWKERN.
-    source : Source
-        The opened file: its name, and the size of the image.
-    command : mapping
-        Result of `parse_command`.
-    options : KernelOptions
-        Stand in for a missing command line, and defaults for them.
-
-    Returns
-    -------
-    Layout
-        The same for all regions.
+    Boxes are those of regions with a solution, by number; `columns` counts all regions; `width` is
+    FWKERN. Options replace a missing command line.
     """
     union = Box(
         min(box.xmin for box in boxes.values()),

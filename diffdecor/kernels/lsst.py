@@ -16,8 +16,13 @@ import numpy as np
 
 from diffdecor.core.fourier import reflect
 from diffdecor.errors import KernelError
-from diffdecor.fits.lsst_archive import Record, open_archive
-from diffdecor.fits.lsst_headers import has_archive, is_exposure, parent_origin
+from diffdecor.fits.lsst_archive import (
+    Record,
+    has_archive,
+    is_exposure,
+    open_archive,
+    parent_origin,
+)
 from diffdecor.fits.lsst_kernels import KERNELS, Domain, StoredKernel, stored_kernel
 from diffdecor.kernels.model import BasisKernel, Box, MatchingKernel, Region, Side, StampKernel
 from diffdecor.kernels.registry import KernelOptions, register
@@ -51,25 +56,10 @@ class LsstReader:
 
     @staticmethod
     def read(source: Source, options: KernelOptions) -> MatchingKernel:
-        """Read a kernel that was written on its own.
+        """Read a kernel that was written on its own; as a stamp if it is the same everywhere.
 
-        Parameters
-        ----------
-        source : Source
-            The opened file, and the difference for the position of its pixels in the parent.
-        options : KernelOptions
-            The convolved side, which the file does not know.
-
-        Returns
-        -------
-        StampKernel or BasisKernel
-            Stamps if it is the same everywhere. With the science image convolved, a_S is the
-            inverse of the kernel's sum at the middle of the image: by that the stack divides.
-
-        Raises
-        ------
-        KernelError
-            If this is no kernel, or one that only the stack can read.
+        With the science image convolved, a_S is the inverse of the kernel's sum at the middle of
+        the image: the stack divides by it.
         """
         stored = stored_kernel(_kernel_record(source))
         side = options.convolved or _side(source)

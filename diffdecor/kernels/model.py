@@ -8,14 +8,16 @@ this; their readers translate.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 import numpy as np
 
-from diffdecor.core.interpolate import bilinear_weights, nearest_weights
+from diffdecor.core.fourier import Origin
+from diffdecor.core.interpolate import Stamps
 from diffdecor.errors import KernelError
-from diffdecor.kernels.regions import Blocks, Box, Region, Side, Term
+from diffdecor.kernels.regions import Blocks, Box, Region, Side, Term, Usage
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,9 +31,14 @@ __all__ = [
     "Side",
     "StampKernel",
     "Term",
+    "Turn",
+    "Usage",
 ]
 
-_NOT_FINITE = "a kernel pixel or coefficient is NaN or infinite; make the kernel anew"
+#: Turns stamps ``(..., ky, kx)`` and their origin ``(cx, cy)``: a flip, a transposition.
+Turn = Callable[["NDArray[np.float64]", Origin], tuple["NDArray[np.float64]", Origin]]
+
+_NOT_FINITE = "a kernel pixel or coefficient is NaN or infinite; make the kernel again"
 
 
 def _require(holds: object, name: str, problem: str) -> None:
@@ -43,7 +50,8 @@ def _require(holds: object, name: str, problem: str) -> None:
 class MatchingKernel(Protocol):
     """A matching kernel, whatever file it came from.
 
-    Positions are 0-based pixels; stamps are true-convolution kernels.
+    Positions are 0-based pixels; stamps are true-convolution kernels. What comes after `background`
+    is needed to describe a kernel and to verify it, not to decorrelate.
     """
 
     @property
@@ -84,6 +92,30 @@ class MatchingKernel(Protocol):
 
     def background(self, x: float, y: float) -> float:
         """Return the additive part of the difference at ``(x, y)``."""
+
+    @property
+    def has_background(self) -> bool:
+        """Whether there is an additive part."""
+
+    @property
+    def positions(self) -> NDArray[np.float64]:
+        """Positions ``(n, 2)`` at which the kernel was measured; none if it is a function."""
+
+    @property
+    def contents(self) -> dict[str, int]:
+        """What the kernel is made of, and how many of each."""
+
+    def covers(self, x: float, y: float) -> bool:
+        """Say whether there is a kernel at ``(x, y)``."""
+
+    def turned(self, turn: Turn) -> MatchingKernel:
+        """Return the kernel with all its stamps flipped or transposed."""
+
+    def moved(self, x: int, y: int) -> MatchingKernel:
+        """Return the kernel of a cut-out of the image whose first pixel is ``(x, y)``."""
+
+    def with_usage(self, change: Callable[[Usage], Usage]) -> MatchingKernel:
+        """Return the kernel with other sides, scales and backgrounds, region by region."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -147,7 +179,7 @@ class BasisKernel:
         numbers = (region.x0, region.y0, *scales, *region.background)
         _require(np.isfinite(region.coefficients).all(), self.name, _NOT_FINITE)
         _require(np.isfinite(numbers).all(), self.name, _NOT_FINITE)
-        _require(all(scales), self.name, "a scale is zero; make the kernel anew")
+        _require(all(scales), self.name, "a scale is zero; make the kernel again")
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -159,6 +191,29 @@ class BasisKernel:
     def boxes(self) -> tuple[Box, ...]:
         """Pixels of every region."""
         return tuple(region.box for region in self.regions)
+
+    @property
+    def positions(self) -> NDArray[np.float64]:
+        """None: the coefficients are functions of position."""
+        return np.zeros((0, 2))
+
+    @property
+    def has_background(self) -> bool:
+        """Whether there is an additive part."""
+        return bool(self.background_terms)
+
+    @property
+    def contents(self) -> dict[str, int]:
+        """Numbers of basis images and of functions of position."""
+        return {
+            "basis_images": len(self.basis),
+            "spatial_terms": len(self.terms),
+            "background_terms": len(self.background_terms),
+        }
+
+    def covers(self, x: float, y: float) -> bool:
+        """Say whether a region covers ``(x, y)``."""
+        return any(region.box.covers(x, y) for region in self.regions)
 
     def region(self, x: float, y: float) -> Region:
         """Return the region that counts at ``(x, y)``.
@@ -190,15 +245,44 @@ class BasisKernel:
 
     def sum(self, x: float, y: float) -> float:
         """Return the sum of the kernel at ``(x, y)``."""
-        return float(self.region(x, y).weights(self.terms, x, y) @ self.basis.sum(axis=(1, 2)))
+        return self._sum(self.region(x, y), x, y)
+
+    def _sum(self, region: Region, x: float, y: float) -> float:
+        return float(region.weights(self.terms, x, y) @ self.basis.sum(axis=(1, 2)))
 
     def background(self, x: float, y: float) -> float:
         """Return the additive part of the difference at ``(x, y)``."""
         return self.region(x, y).background_at(self.background_terms, x, y)
 
+    def turned(self, turn: Turn) -> Self:
+        """Return the kernel with its basis images flipped or transposed."""
+        basis, origin = turn(self.basis, self.origin)
+        return replace(self, basis=basis, origin=origin)
+
+    def moved(self, x: int, y: int) -> Self:
+        """Return the kernel of a cut-out of the image whose first pixel is ``(x, y)``."""
+        regions = tuple(region.moved(x, y) for region in self.regions)
+        return replace(self, regions=regions, image_shape=None)
+
+    def with_usage(self, change: Callable[[Usage], Usage]) -> Self:
+        """Return the kernel with other sides, scales and backgrounds, region by region."""
+        return replace(self, regions=tuple(self._reused(one, change) for one in self.regions))
+
+    def _reused(self, region: Region, change: Callable[[Usage], Usage]) -> Region:
+        x, y = region.box.middle
+        scales = region.science_scale, region.template_scale
+        usage = change(Usage(region.side, *scales, self._sum(region, x, y)))
+        return replace(
+            region,
+            side=usage.side,
+            science_scale=usage.science_scale,
+            template_scale=usage.template_scale,
+            background=region.background * usage.background,
+        )
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class StampKernel:
+class StampKernel(Stamps):
     """A kernel known as stamps: one that holds everywhere, or several at given positions.
 
     Several positions on a full regular grid are interpolated linearly, and beyond its outermost
@@ -229,13 +313,9 @@ class StampKernel:
         If a pixel is not finite, or stamps and positions disagree.
     """
 
-    stamps: NDArray[np.float64]
-    positions: NDArray[np.float64] = field(default_factory=lambda: np.zeros((1, 2)))
-    origin: tuple[int, int]
     convolved: Side | None = None
     science_scale: float = 1.0
     template_scale: float = 1.0
-    interpolation: Literal["LINEAR", "NEAREST"] = "LINEAR"
     image_shape: tuple[int, int] | None = None
     name: str = "kernel"
     format: str = "stamps"
@@ -250,25 +330,29 @@ class StampKernel:
         finite = np.isfinite(self.stamps).all() and np.isfinite(self.positions).all()
         _require(finite, self.name, _NOT_FINITE)
         scales = (self.science_scale, self.template_scale)
-        problem = "a scale is zero or not finite; make the kernel anew"
+        problem = "a scale is zero or not finite; make the kernel again"
         _require(all(scales) and np.isfinite(scales).all(), self.name, problem)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Shape ``(ky, kx)`` of every stamp."""
-        _, ky, kx = self.stamps.shape
-        return ky, kx
 
     @property
     def boxes(self) -> tuple[Box, ...]:
         """Empty: stamps hold everywhere."""
         return ()
 
-    def stamp(self, x: float, y: float) -> NDArray[np.float64]:
-        """Return the kernel ``(ky, kx)`` at the 0-based position ``(x, y)``."""
-        return np.asarray(np.tensordot(self._weights(x, y), self.stamps, axes=1), np.float64)
+    @property
+    def has_background(self) -> bool:
+        """False: stamps carry no background."""
+        return False
 
-    def side(self, x: float, y: float) -> Side | None:  # noqa: ARG002  the same everywhere
+    @property
+    def contents(self) -> dict[str, int]:
+        """Number of stamps."""
+        return {"stamps": len(self.stamps)}
+
+    def covers(self, x: float, y: float) -> bool:  # noqa: ARG002  the same everywhere
+        """Return True."""
+        return True
+
+    def side(self, x: float, y: float) -> Side | None:  # noqa: ARG002
         """Return the convolved side, None where the file does not say."""
         return self.convolved
 
@@ -278,14 +362,28 @@ class StampKernel:
 
     def sum(self, x: float, y: float) -> float:
         """Return the sum of the kernel at ``(x, y)``."""
-        return float(self._weights(x, y) @ self.stamps.sum(axis=(1, 2)))
+        return float(self.weights(x, y) @ self.stamps.sum(axis=(1, 2)))
 
     def background(self, x: float, y: float) -> float:  # noqa: ARG002
         """Return 0: stamps carry no background."""
         return 0.0
 
-    def _weights(self, x: float, y: float) -> NDArray[np.float64]:
-        """Return the weight of every stamp at ``(x, y)``."""
-        if self.interpolation == "NEAREST":
-            return nearest_weights(self.positions, x, y)
-        return bilinear_weights(self.positions, x, y)
+    def turned(self, turn: Turn) -> Self:
+        """Return the kernel with its stamps flipped or transposed."""
+        stamps, origin = turn(self.stamps, self.origin)
+        return replace(self, stamps=stamps, origin=origin)
+
+    def moved(self, x: int, y: int) -> Self:
+        """Return the kernel of a cut-out of the image whose first pixel is ``(x, y)``."""
+        return replace(self, positions=self.positions - (x, y), image_shape=None)
+
+    def with_usage(self, change: Callable[[Usage], Usage]) -> Self:
+        """Return the kernel with another side and other scales."""
+        mean = float(self.stamps.sum(axis=(1, 2)).mean())
+        usage = change(Usage(self.convolved, self.science_scale, self.template_scale, mean))
+        return replace(
+            self,
+            convolved=usage.side,
+            science_scale=usage.science_scale,
+            template_scale=usage.template_scale,
+        )

@@ -46,25 +46,7 @@ class NativeReader:
 
     @staticmethod
     def read(source: Source, options: KernelOptions) -> MatchingKernel:
-        """Read either kind of native kernel.
-
-        Parameters
-        ----------
-        source : Source
-            The opened file.
-        options : KernelOptions
-            A side that is given here goes before that of the file.
-
-        Returns
-        -------
-        BasisKernel or StampKernel
-            What was written, to the bit; positions to rounding.
-
-        Raises
-        ------
-        KernelError
-            If the version is newer than this reader, or anything is missing or contradictory.
-        """
+        """Read either kind of kernel: what was written, to the bit; positions to rounding."""
         version = source.card("DDKERN")
         if version != VERSION:
             msg = (
@@ -203,7 +185,7 @@ def _stamp_shape(source: Source) -> tuple[int, int]:
 def _integer(source: Source, keyword: str) -> int:
     value = source.card(keyword)
     if not isinstance(value, int):
-        _refuse(source, f"{keyword} = {value!r} is no whole number")
+        _refuse(source, f"{keyword} = {value!r} is not a whole number")
     return value
 
 
@@ -229,7 +211,7 @@ def _hdu(source: Source, extension: str) -> Any:  # noqa: ANN401  astropy has no
 def _table(source: Source, extension: str) -> Any:  # noqa: ANN401  astropy has no types
     rows = _hdu(source, extension).data
     if rows is None or rows.dtype.names is None or len(rows) == 0:
-        _refuse(source, f"the HDU {extension} is no table with rows")
+        _refuse(source, f"the HDU {extension} is not a table with rows")
     return rows
 
 
@@ -242,5 +224,5 @@ def _column(source: Source, table: Any, name: str) -> NDArray[np.float64]:  # no
 
 
 def _refuse(source: Source, problem: str) -> NoReturn:
-    msg = f"{source.name}: damaged native kernel: {problem}; write it anew"
+    msg = f"{source.name}: damaged native kernel: {problem}; write it again"
     raise KernelError(msg)

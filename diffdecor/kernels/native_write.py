@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 VERSION = 1
-UNKNOWN = "unknown"  # in place of a side that no file has told
+UNKNOWN = "unknown"  # in place of a side that no file gives
 
 # Tables: column, FITS format, value in the given object.
 _REGION_COLUMNS: tuple[tuple[str, str, Any], ...] = (
@@ -41,23 +41,10 @@ _BLOCK_COLUMNS: tuple[tuple[str, str, Any], ...] = (
 
 
 def native_hdus(kernel: MatchingKernel) -> fits.HDUList:
-    """Convert a kernel to the native format.
+    """Convert a `BasisKernel` or `StampKernel` to HDUs in the native format.
 
-    Parameters
-    ----------
-    kernel : BasisKernel or StampKernel
-        A kernel of any origin.
-
-    Returns
-    -------
-    astropy.io.fits.HDUList
-        Ready to be written: 1-based FITS pixels, true convolution, double precision. KERTYPE is
-        BASIS or STAMPS as the kernel is. Reading it returns the same kernel.
-
-    Raises
-    ------
-    KernelError
-        If the kernel is of another kind.
+    1-based FITS pixels, true convolution, double precision. KERTYPE is BASIS or STAMPS as the
+    kernel is. Reading them returns the same kernel.
     """
     if isinstance(kernel, BasisKernel):
         hdus = [_primary(kernel, _basis_cards(kernel)), *_basis_hdus(kernel)]

@@ -20,23 +20,10 @@ _LINEAR = 0.01  # share of the peak below which the colour scale is linear
 
 
 def plot_kernel(kernel: MatchingKernel) -> bytes:
-    """Draw a kernel at 3 x 3 positions, and its sum over the image.
+    """Return a PNG file of a kernel at 3 x 3 positions, and of its sum over the image.
 
-    Parameters
-    ----------
-    kernel : MatchingKernel
-        The kernel.
-
-    Returns
-    -------
-    bytes
-        A PNG file. All stamps share one colour scale, symmetric about 0 and logarithmic except
-        near it. Where there is no kernel the place is empty.
-
-    Raises
-    ------
-    ConfigError
-        If matplotlib is not installed.
+    All stamps share one colour scale, symmetric about 0 and logarithmic except near it. Where there
+    is no kernel the place is empty.
     """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -61,7 +48,7 @@ def _draw_stamps(figure: Any, kernel: MatchingKernel) -> None:  # noqa: ANN401  
     from matplotlib.colors import SymLogNorm
 
     xs, ys = _axes(kernel, _ACROSS)
-    stamps = {(x, y): kernel.stamp(x, y) for y in ys for x in xs if _covered(kernel, x, y)}
+    stamps = {(x, y): kernel.stamp(x, y) for y in ys for x in xs if kernel.covers(x, y)}
     peak = max((float(np.abs(stamp).max()) for stamp in stamps.values()), default=0.0) or 1.0
     norm = SymLogNorm(linthresh=_LINEAR * peak, vmin=-peak, vmax=peak)
     (cx, cy), (ky, kx) = kernel.origin, kernel.shape
@@ -85,9 +72,7 @@ def _draw_sums(figure: Any, kernel: MatchingKernel) -> None:  # noqa: ANN401
     from matplotlib.patches import Rectangle
 
     xs, ys = _axes(kernel, _MAP)
-    sums = np.array(
-        [[kernel.sum(x, y) if _covered(kernel, x, y) else np.nan for x in xs] for y in ys]
-    )
+    sums = np.array([[kernel.sum(x, y) if kernel.covers(x, y) else np.nan for x in xs] for y in ys])
     panel = figure.subplots()
     xmin, xmax, ymin, ymax = extent(kernel)
     limits = (xmin - 0.5, xmax + 0.5, ymin - 0.5, ymax + 0.5)
@@ -106,7 +91,3 @@ def _axes(kernel: MatchingKernel, count: int) -> tuple[NDArray[np.float64], NDAr
     xmin, xmax, ymin, ymax = extent(kernel)
     parts = (np.arange(count) + 0.5) / count
     return xmin + (xmax - xmin) * parts, ymin + (ymax - ymin) * parts
-
-
-def _covered(kernel: MatchingKernel, x: float, y: float) -> bool:
-    return not kernel.boxes or any(box.covers(x, y) for box in kernel.boxes)

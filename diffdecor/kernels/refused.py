@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from diffdecor.errors import KernelError
+from diffdecor.fits.formats import column_names
 from diffdecor.fits.open import image_shape
 from diffdecor.kernels.source import Source
 from diffdecor.kernels.textfile import TextFile
@@ -17,37 +18,68 @@ _OF_THE_SKY = ("CTYPE1", "EXPTIME", "MJD-OBS", "DATE-OBS", "CRVAL1", "FILTER", "
 
 
 def refuse_known(source: Source) -> None:
-    """Refuse what is no matching kernel, and say what it is and what to give instead.
+    """Refuse what is not a matching kernel, and say what it is and what to give instead.
 
-    Parameters
-    ----------
-    source : Source
-        An opened file that no format claims, other than those for want of a better one.
-
-    Raises
-    ------
-    KernelError
-        If the file is one of these.
+    Called for files that only fallbacks claim, or no format.
     """
-    for is_one, answer in _KNOWN:
-        if is_one(source.candidates):
+    for is_one, answer in _known(source.candidates):
+        if is_one:
             msg = f"{source.name}: {answer}"
             raise KernelError(msg)
+
+
+def _known(hdus: Hdus) -> Iterator[tuple[bool, str]]:
+    """Go through the kinds of file that are known: whether this is one, and what to say."""
+    yield (
+        any(isinstance(hdu, TextFile) for hdu in hdus),
+        (
+            "a text file, not a readable FITS file and not a kernel list of ficonv (with [kernel] "
+            "blocks); these are the text files that are understood"
+        ),
+    )
+    tables = [hdu for hdu in hdus if not hdu.is_image]
+    yield (
+        any(hdu.name == "PSF_DATA" or "PSF_MASK" in column_names(hdu) for hdu in tables),
+        (
+            "the PSF of an image, made by PSFEx, not a matching kernel; give it as --science-psf "
+            "or --template-psf, and here the file of the kernel"
+        ),
+    )
+    yield (
+        any(card in hdu.header for hdu in hdus for card in ("Z-P", "Z-V")),
+        (
+            "made by ZOGY, which uses no matching kernel: the noise of its difference is white by "
+            "construction, so that there is nothing to decorrelate"
+        ),
+    )
+    yield (
+        any(str(hdu.header.get("KTYPE", "")).strip() == "BASIS" for hdu in hdus),
+        (
+            "basis images with coefficients (KTYPE = 'BASIS'), but no rule of where and in what "
+            "order they hold; write a table of the columns X, Y (1-based pixels) and STAMP"
+        ),
+    )
+    yield (
+        any("CONVD" in hdu.header and "KERHW" in hdu.header for hdu in hdus),
+        (
+            "a difference by SFFT, whose kernel is in a file of its own: give that file (the "
+            "solution) as the kernel, and this one as the difference"
+        ),
+    )
+    yield (
+        any(hdu.name in {"PSI", "PSIPOS"} for hdu in hdus),
+        (
+            "PSI is the filter that diffdecor has applied, not the matching kernel; give the "
+            "kernel of the difference as it was before"
+        ),
+    )
 
 
 def refuse_exposure(source: Source) -> None:
     """Refuse a whole exposure, whose image would pass for a stamp.
 
-    Parameters
-    ----------
-    source : Source
-        An opened file that no format claims, other than those for want of a better one.
-
-    Raises
-    ------
-    KernelError
-        If its first image is large and knows where or when it was taken, unless the user named
-        the HDU.
+    Its first image is large and its header says where or when it was taken. An HDU that the user
+    named is not refused.
     """
     if source.selected is None and _is_exposure(source.hdus):
         msg = (
@@ -57,36 +89,6 @@ def refuse_exposure(source: Source) -> None:
         raise KernelError(msg)
 
 
-def _is_text(hdus: Hdus) -> bool:
-    return any(isinstance(hdu, TextFile) for hdu in hdus)
-
-
-def _is_psfex(hdus: Hdus) -> bool:
-    """Say whether there is a model that PSFEx wrote."""
-    tables = [hdu for hdu in hdus if not hdu.is_image]
-    return any(hdu.name == "PSF_DATA" or "PSF_MASK" in _columns(hdu) for hdu in tables)
-
-
-def _is_zogy(hdus: Hdus) -> bool:
-    return any(card in hdu.header for hdu in hdus for card in ("Z-P", "Z-V"))
-
-
-def _is_basis_without_rule(hdus: Hdus) -> bool:
-    return any(str(hdu.header.get("KTYPE", "")).strip() == "BASIS" for hdu in hdus)
-
-
-def _is_sfft_difference(hdus: Hdus) -> bool:
-    return any("CONVD" in hdu.header and "KERHW" in hdu.header for hdu in hdus)
-
-
-def _is_our_output(hdus: Hdus) -> bool:
-    return any(hdu.name in {"PSI", "PSIPOS"} for hdu in hdus)
-
-
-def _columns(hdu: Any) -> list[str]:  # noqa: ANN401  astropy has no types
-    return [str(name).strip().upper() for name in hdu.header["TTYPE*"].values()]
-
-
 def _is_exposure(hdus: Hdus) -> bool:
     """Say whether the first image is too large for a kernel and knows where and when it was."""
     image = next((hdu for hdu in hdus if image_shape(hdu)), None)
@@ -94,49 +96,3 @@ def _is_exposure(hdus: Hdus) -> bool:
         return False
     headers = (hdus[0].header, image.header)
     return any(card in header for header in headers for card in _OF_THE_SKY)
-
-
-_KNOWN: tuple[tuple[Callable[[Hdus], bool], str], ...] = (
-    (
-        _is_text,
-        (
-            "a text file, not a readable FITS file and not a kernel list of ficonv (with [kernel] "
-            "blocks); these are the text files that are understood"
-        ),
-    ),
-    (
-        _is_psfex,
-        (
-            "the PSF of an image, made by PSFEx, not a matching kernel; give it as --science-psf "
-            "or --template-psf, and here the file of the kernel"
-        ),
-    ),
-    (
-        _is_zogy,
-        (
-            "made by ZOGY, which uses no matching kernel: the noise of its difference is white by "
-            "construction, so that there is nothing to decorrelate"
-        ),
-    ),
-    (
-        _is_basis_without_rule,
-        (
-            "basis images with coefficients (KTYPE = 'BASIS'), but no rule of where and in what "
-            "order they hold; write a table of the columns X, Y (1-based pixels) and STAMP"
-        ),
-    ),
-    (
-        _is_sfft_difference,
-        (
-            "a difference by SFFT, whose kernel is in a file of its own: give that file (the "
-            "solution) as the kernel, and this one as the difference"
-        ),
-    ),
-    (
-        _is_our_output,
-        (
-            "PSI is the filter that diffdecor has applied, not the matching kernel; give the "
-            "kernel of the difference as it was before"
-        ),
-    ),
-)

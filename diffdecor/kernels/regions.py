@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -12,9 +12,21 @@ from diffdecor.core.spatial import Term
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Blocks", "Box", "Region", "Side", "Term"]
+__all__ = ["Blocks", "Box", "Region", "Side", "Term", "Usage"]
 
 Side = Literal["template", "science"]
+
+
+class Usage(NamedTuple):
+    """How the tool used a kernel, in one region or everywhere."""
+
+    side: Side | None
+    science_scale: float
+    template_scale: float
+    #: Sum of the kernel in the middle of the region, or the mean sum of all stamps.
+    kernel_sum: float
+    #: Factor by which the additive background changes with the other values.
+    background: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -29,6 +41,15 @@ class Box:
     def covers(self, x: float, y: float) -> bool:
         """Say whether the position lies in one of the pixels of the box."""
         return self.xmin - 0.5 <= x <= self.xmax + 0.5 and self.ymin - 0.5 <= y <= self.ymax + 0.5
+
+    @property
+    def middle(self) -> tuple[float, float]:
+        """Position ``(x, y)`` of its middle."""
+        return (self.xmin + self.xmax) / 2, (self.ymin + self.ymax) / 2
+
+    def moved(self, x: int, y: int) -> Box:
+        """Return the box as it is counted from the pixel ``(x, y)``."""
+        return Box(self.xmin - x, self.xmax - x, self.ymin - y, self.ymax - y)
 
 
 @dataclass(frozen=True)
@@ -91,6 +112,14 @@ class Region:
     coefficients: NDArray[np.float64]
     background: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     blocks: Blocks | None = None
+
+    def moved(self, x: int, y: int) -> Region:
+        """Return the region of a cut-out whose first pixel is ``(x, y)``."""
+        blocks = self.blocks
+        if blocks is not None:
+            blocks = replace(blocks, start_x=blocks.start_x - x, start_y=blocks.start_y - y)
+        box = self.box.moved(x, y)
+        return replace(self, box=box, x0=self.x0 - x, y0=self.y0 - y, blocks=blocks)
 
     def weights(self, terms: tuple[Term, ...], x: float, y: float) -> NDArray[np.float64]:
         """Return the coefficient of every basis image ``(nbasis,)`` at the position ``(x, y)``."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diffdecor.errors import KernelError
+from diffdecor.fits.formats import LARGEST_SIDE
 from diffdecor.fits.open import image_shape, read_pixels
 from diffdecor.kernels.model import BasisKernel, Box, Region, Side, Term
 from diffdecor.kernels.registry import KernelOptions, register
@@ -25,31 +26,20 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LARGEST_SIDE = 1001
 _SIDES: dict[str, Side] = {"REF": "template", "SCI": "science"}
 
 
 @dataclass(frozen=True, eq=False)
 class Packet:
-    """What the header of a solution says.
+    """What the header of a solution says: sizes in pixels, and functions of position."""
 
-    Parameters
-    ----------
-    size : tuple of int
-        Width and height of the images.
-    width, height : int
-        Of the kernel.
-    kernel, background : tuple of Term
-        Functions of position.
-    scaling : tuple of Term, optional
-        Functions of position of the kernel sum, where it has its own.
-    """
-
+    #: ``(nx, ny)`` of the images; `width` and `height` are those of the kernel.
     size: tuple[int, int]
     width: int
     height: int
     kernel: tuple[Term, ...]
     background: tuple[Term, ...]
+    #: Functions of the kernel sum, where it has its own.
     scaling: tuple[Term, ...] | None
 
 
@@ -64,25 +54,10 @@ class SfftReader:
 
     @staticmethod
     def read(source: Source, options: KernelOptions) -> BasisKernel:
-        """Read the solution; the side comes from the difference.
+        """Read the solution: one region, the image, with a basis image per function of position.
 
-        Parameters
-        ----------
-        source : Source
-            Solution, and the difference with CONVD.
-        options : KernelOptions
-            A side that is given here goes before CONVD.
-
-        Returns
-        -------
-        BasisKernel
-            One region, the image; one basis image per function of position. Its side is None, and
-            there is no background, where neither file nor option tells the side.
-
-        Raises
-        ------
-        KernelError
-            If cards are missing or contradict each other, the numbers, or the difference.
+        The side comes from the options or the difference (CONVD). Where neither gives it, it is
+        None, and the background is left out: its sign depends on the side.
         """
         hdu = next(hdu for hdu in source.candidates if "FIJAB" in hdu.header)
         packet = _packet(source.name, hdu.header)
@@ -154,7 +129,7 @@ def _check_difference(source: Source, header: Any) -> None:  # noqa: ANN401
 
 
 def _side(source: Source, options: KernelOptions) -> Side | None:
-    """Return the convolved side; None only where there is no difference that could tell it."""
+    """Return the convolved side; None only where there is no difference that could give it."""
     if options.convolved:
         return options.convolved
     value = source.card("CONVD")

@@ -17,27 +17,10 @@ _MOST_TERMS = 10_000
 
 
 def kernel_terms(name: str, header: Any, size: tuple[int, int]) -> tuple[Term, ...]:  # noqa: ANN401
-    """Return the functions of the kernel.
+    """Return the functions of the kernel, in the order of the coefficients.
 
-    Parameters
-    ----------
-    name : str
-        The file, for messages.
-    header : astropy.io.fits.Header
-        Header of the solution.
-    size : tuple of int
-        Width and height of the images.
-
-    Returns
-    -------
-    tuple of Term
-        A polynomial of degree DK, or the B-splines of the cards KSPDEG, KIKX, KIKY, in the order
-        of the coefficients; of ``u = x / N0`` and ``v = y / N1``, FITS pixels.
-
-    Raises
-    ------
-    KernelError
-        If cards are missing, contradictory, or of a kind that is not known.
+    A polynomial of degree DK, or the B-splines of the cards KSPDEG, KIKX, KIKY; of ``u = x / N0``
+    and ``v = y / N1``, FITS pixels. `size` is ``(nx, ny)`` of the images.
     """
     return _terms(name, header, size, "K", order_card="DK")
 
@@ -70,29 +53,7 @@ def scaling_terms(name: str, header: Any, size: tuple[int, int]) -> tuple[Term, 
 
 
 def whole(name: str, header: Any, keyword: str, least: int) -> int:  # noqa: ANN401
-    """Return the whole number of a card.
-
-    Parameters
-    ----------
-    name : str
-        The file, for the message.
-    header : astropy.io.fits.Header
-        Header of the solution.
-    keyword : str
-        Name of the card.
-    least : int
-        The smallest number allowed.
-
-    Returns
-    -------
-    int
-        The number.
-
-    Raises
-    ------
-    KernelError
-        If the card is missing or holds something else.
-    """
+    """Return the whole number of a card, at least `least`."""
     value = header.get(keyword)
     if isinstance(value, int) and not isinstance(value, bool) and value >= least:
         return value
@@ -120,7 +81,9 @@ def _terms(
     order = whole(name, header, order_card, 0)
     degree = whole(name, header, f"{letter}SPDEG", 0) if f"{letter}SPDEG" in header else order
     if degree != order or order > HIGHEST_ORDER:
-        msg = f"{name}: {order_card} = {order}, {letter}SPDEG = {degree} cannot be; solve again"
+        msg = (
+            f"{name}: {order_card} = {order}, {letter}SPDEG = {degree} are impossible; solve again"
+        )
         raise KernelError(msg)
     if kind == "Polynomial":
         pairs = [(i, j) for i in range(order + 1) for j in range(order + 1 - i)]
@@ -131,7 +94,7 @@ def _terms(
     )
     in_u, in_v = (len(t) - degree - 1 for t in knots)
     if in_u * in_v > _MOST_TERMS:
-        msg = f"{name}: {in_u} x {in_v} B-splines are no solution of SFFT; solve again"
+        msg = f"{name}: {in_u} x {in_v} B-splines are not a solution of SFFT; solve again"
         raise KernelError(msg)
     pairs = [(i, j) for i in range(in_u) for j in range(in_v)]
     return tuple(Term("BSPLINE", i, j, degree, knots) for i, j in pairs)

@@ -1,4 +1,4 @@
-"""What every reader gets: the opened file of the kernel, and the difference beside it."""
+"""What every reader gets: the opened file of the kernel, and the difference that belongs to it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ import numpy as np
 from astropy.io import fits
 
 from diffdecor.errors import InputError, KernelError
+from diffdecor.fits.formats import SLIPS
 from diffdecor.fits.open import OpenFiles, find_extension, image_shape, one_line, open_fits
 from diffdecor.fits.paths import Extension, split_extension
 from diffdecor.kernels.model import Side
 from diffdecor.kernels.textfile import TextFile, read_text
 
 SIDES: dict[str, Side] = {"TEMPLATE": "template", "SCIENCE": "science", "IMAGE": "science"}
-# What else astropy raises on headers that are not what it expects.
-SLIPS = (AssertionError, AttributeError, ArithmeticError)
 
 # Of damaged headers astropy makes HDUs without data.
 _IMAGES_AND_TABLES = (
@@ -180,7 +179,7 @@ def scale_card(name: str, header: Any, keyword: str) -> float:  # noqa: ANN401  
     value = header.get(keyword, 1.0)
     if isinstance(value, (int, float)) and np.isfinite(value) and value != 0:
         return float(value)
-    msg = f"{name}: {keyword} = {value!r} is no scale factor; correct the card"
+    msg = f"{name}: {keyword} = {value!r} is not a scale factor; correct the card"
     raise KernelError(msg)
 
 
@@ -209,7 +208,7 @@ def side_of(name: str, keyword: str, value: object) -> Side:
     side = SIDES.get(str(value).strip().upper())
     if side is None:
         msg = (
-            f"{name}: {keyword} = {value!r} names no side; expected TEMPLATE, SCIENCE or IMAGE; "
+            f"{name}: {keyword} = {value!r} is not a side; expected TEMPLATE, SCIENCE or IMAGE; "
             "say which image was convolved with the option 'convolved'"
         )
         raise KernelError(msg)

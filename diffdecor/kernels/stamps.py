@@ -1,11 +1,13 @@
-"""Kernels sampled at positions: a table of stamps, a cube with its positions, a grid in four axes.
+"""Kernels as stamps: a plain image that holds everywhere, or stamps sampled at positions.
 
-All positions are 1-based FITS pixels. The cards of a plain stamp (CTRX, CTRY, CONVSIDE, SSCALE,
-TSCALE, KERSENSE), and INTERP (LINEAR or NEAREST), count in the HDU of the stamps or the primary.
+All positions are 1-based FITS pixels. The cards CTRX, CTRY, CONVSIDE, SSCALE, TSCALE and KERSENSE
+of the HDU count; for stamps at positions INTERP (LINEAR or NEAREST) does, too, and the cards may be
+in the primary header.
 
+* plain stamp: an image ``[ky, kx]``;
 * table: columns X, Y and STAMP, one row per position;
 * cube: one plane per row of a table with the columns X and Y (EXTNAME of the cube + ``POS``, or any
-  that fits), the layout of PSF and PSI in the outputs of diffdecor, which are no kernels;
+  that fits), the layout of PSF and PSI in the outputs of diffdecor, which are not kernels;
 * grid: an image ``[y node, x node, ky, kx]``; node ``n`` (from 0) is at GRIDX0 + n GRIDDX,
   GRIDY0 + n GRIDDY.
 """
@@ -18,25 +20,49 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from diffdecor.errors import KernelError
-from diffdecor.fits.open import image_shape, read_pixels
+from diffdecor.fits.formats import LARGEST_SIDE, column_names
+from diffdecor.fits.open import Header, image_shape, read_pixels
 from diffdecor.kernels.model import StampKernel
 from diffdecor.kernels.registry import KernelOptions, register
 from diffdecor.kernels.source import Source, scale_card, side_of
-from diffdecor.kernels.stamp import LARGEST_SIDE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_ZERO_SUM = 1e-9  # of the sum of absolute values
+_OF_EXPOSURES = {"MASK", "VARIANCE", "VAR", "WEIGHT", "WHT", "ERR", "DQ", "UNCERT"}
 _OF_OTHERS = ("DDKERN", "AR_CATN", "AR_NCAT", "NGAUSS", "FIJAB", "KTYPE")
 _NO_KERNELS = {"PSF", "PSI"}
+#: Of the sum of absolute values: far above rounding, far below any flux ratio.
+_ZERO_SUM = 1e-9
 _GRID = ("GRIDX0", "GRIDDX", "GRIDY0", "GRIDDY")
 _NEED = (
     "add a table with the columns X and Y (1-based FITS pixels), one row for every plane, or write "
     "a table with the columns X, Y and STAMP"
 )
 
-Stamps = tuple["NDArray[np.float64]", "NDArray[np.float64]"]
+Hdus = Sequence[Any]
+Placed = tuple["NDArray[np.float64]", "NDArray[np.float64]"]
+
+
+@register(
+    "stamp",
+    description="a 2-D image (cards CTRX, CTRY, CONVSIDE, SSCALE, TSCALE, KERSENSE)",
+    fallback=True,
+)
+class StampReader:
+    """Reads a bare kernel image."""
+
+    @staticmethod
+    def identify(hdus: Hdus) -> bool:
+        """Say whether there is any image; only asked when nothing else claims the file."""
+        return any(image_shape(hdu) for hdu in hdus)
+
+    @staticmethod
+    def read(source: Source, options: KernelOptions) -> StampKernel:
+        """Read the first two-dimensional image, or the HDU that was named."""
+        hdu = _plain_image(source)
+        stamp = read_pixels(hdu, source.name).astype(np.float64)
+        return _kernel(source, options, hdu.header, stamps=stamp[np.newaxis], format="stamp")
 
 
 @register(
@@ -46,11 +72,11 @@ class StampsReader:
     """Reads kernels sampled at positions."""
 
     @staticmethod
-    def identify(hdus: Sequence[Any]) -> bool:
+    def identify(hdus: Hdus) -> bool:
         """Say whether there are a table of stamps, or only images of more than two axes."""
         if any(card in hdu.header for hdu in hdus for card in _OF_OTHERS):
             return False
-        if any({"X", "Y", "STAMP"} <= _columns(hdu) for hdu in hdus):
+        if any(_is_table_of_stamps(hdu) for hdu in hdus):
             return True
         deep = _deep(hdus)
         has_positions = any(_positions_of(image, hdus) is not None for image in deep)
@@ -58,80 +84,119 @@ class StampsReader:
 
     @staticmethod
     def read(source: Source, options: KernelOptions) -> StampKernel:
-        """Read the stamps and their positions.
-
-        Parameters
-        ----------
-        source : Source
-            The opened file.
-        options : KernelOptions
-            Origin, sense, side and scales go before those of the cards.
-
-        Returns
-        -------
-        StampKernel
-            Not normalised; origin in pixel ``n // 2`` unless card or option say otherwise.
-
-        Raises
-        ------
-        KernelError
-            If there are no positions, or several kernels, or stamps that cannot be used.
-        """
+        """Read the stamps and their positions."""
         hdu = _choose(source)
         stamps, positions = _read(source, hdu)
-        _check(source.name, stamps)
-        cards = _Cards(source, hdu)
-        cx, cy = options.center or cards.origin(stamps.shape)
-        if cards.word("KERSENSE", options.sense, ("CONVOLUTION", "CORRELATION")) == "CORRELATION":
-            _, ky, kx = stamps.shape
-            stamps, cx, cy = stamps[:, ::-1, ::-1].copy(), kx - 1 - cx, ky - 1 - cy
-        side = cards.header.get("CONVSIDE")
-        if side is not None and not options.convolved:
-            side = side_of(source.name, "CONVSIDE", side)
-        interpolation: Any = cards.word("INTERP", None, ("LINEAR", "NEAREST"))
-        return StampKernel(
+        header = source.hdus[0].header.copy()
+        header.update(hdu.header)
+        interpolation = _word(source.name, "INTERP", header, ("LINEAR", "NEAREST"))
+        return _kernel(
+            source,
+            options,
+            header,
             stamps=stamps,
             positions=positions,
-            origin=(int(cx), int(cy)),
-            convolved=options.convolved or side,
-            science_scale=scale_card(source.name, cards.header, "SSCALE"),
-            template_scale=scale_card(source.name, cards.header, "TSCALE"),
             interpolation=interpolation,
             image_shape=None if source.difference is None else source.difference.image_shape,
-            name=source.name,
             format="stamps",
         )
 
 
-class _Cards:
-    """The cards of the stamps, those of the primary where their own HDU has none."""
+def _kernel(
+    source: Source,
+    options: KernelOptions,
+    header: Header,
+    *,
+    stamps: NDArray[np.float64],
+    **fields: Any,  # noqa: ANN401  of the kernel
+) -> StampKernel:
+    """Return the kernel that stamps are by their cards; what the user says goes before these."""
+    name = source.name
+    _check(name, stamps)
+    cx, cy = options.center or _origin(name, header, stamps.shape)
+    sense = options.sense or _word(name, "KERSENSE", header, ("CONVOLUTION", "CORRELATION"))
+    if sense.upper() == "CORRELATION":
+        _, ky, kx = stamps.shape
+        stamps, cx, cy = stamps[:, ::-1, ::-1].copy(), kx - 1 - cx, ky - 1 - cy
+    side = options.convolved
+    if side is None and header.get("CONVSIDE") is not None:
+        side = side_of(name, "CONVSIDE", header["CONVSIDE"])
+    return StampKernel(
+        stamps=stamps,
+        origin=(int(cx), int(cy)),
+        convolved=side,
+        science_scale=scale_card(name, header, "SSCALE"),
+        template_scale=scale_card(name, header, "TSCALE"),
+        name=name,
+        **fields,
+    )
 
-    def __init__(self, source: Source, hdu: Any) -> None:  # noqa: ANN401  astropy has no types
-        self._name = source.name
-        self.header = source.hdus[0].header.copy()
-        self.header.update(hdu.header)
 
-    def origin(self, shape: tuple[int, ...]) -> tuple[int, int]:
-        """Return the 0-based origin that the cards give, or the middle."""
-        *_, ky, kx = shape
-        values = self.header.get("CTRX", kx // 2 + 1), self.header.get("CTRY", ky // 2 + 1)
-        if not all(type(v) in (int, float) and v == np.floor(v) for v in values):
-            msg = f"{self._name}: CTRX, CTRY = {values} are no 1-based pixel; correct the cards"
-            raise KernelError(msg)
-        return int(values[0]) - 1, int(values[1]) - 1
+def _origin(name: str, header: Header, shape: tuple[int, ...]) -> tuple[int, int]:
+    """Return the 0-based origin that the cards give, by default pixel ``n // 2``."""
+    *_, ky, kx = shape
+    values = header.get("CTRX", kx // 2 + 1), header.get("CTRY", ky // 2 + 1)
+    if not all(type(v) in (int, float) and v == np.floor(v) for v in values):
+        msg = f"{name}: CTRX, CTRY = {values} are not a 1-based pixel; correct the cards"
+        raise KernelError(msg)
+    return int(values[0]) - 1, int(values[1]) - 1
 
-    def word(self, keyword: str, chosen: str | None, allowed: tuple[str, ...]) -> str:
-        """Return a card that is one of a few words, the first where there is none."""
-        value = str(chosen or self.header.get(keyword, allowed[0])).strip().upper()
-        if value not in allowed:
-            msg = f"{self._name}: {keyword} = {value!r}; expected {' or '.join(allowed)}"
-            raise KernelError(msg)
-        return value
+
+def _word(name: str, keyword: str, header: Header, allowed: tuple[str, ...]) -> Any:  # noqa: ANN401
+    """Return a card that is one of a few words, the first where there is none."""
+    value = str(header.get(keyword, allowed[0])).strip().upper()
+    if value not in allowed:
+        msg = f"{name}: {keyword} = {value!r}; expected {' or '.join(allowed)}"
+        raise KernelError(msg)
+    return value
+
+
+def _check(name: str, stamps: NDArray[np.float64]) -> None:
+    """Refuse what no format may deliver: too large, NaN, without any flux."""
+    problem = ""
+    if max(stamps.shape[1:]) > LARGEST_SIDE or 0 in stamps.shape:
+        problem = f"stamps of shape {stamps.shape} are not kernels; give the kernel's own HDU"
+    elif not np.isfinite(stamps).all():
+        problem = "a kernel pixel is NaN or infinite; make the kernel again"
+    else:
+        sums = stamps.sum(axis=(1, 2))
+        zero = np.abs(sums) <= _ZERO_SUM * np.abs(stamps).sum(axis=(1, 2))
+        if zero.any():
+            which = "the kernel" if len(stamps) == 1 else f"kernel {np.argmax(zero) + 1}"
+            problem = f"{which} sums to zero, so it would remove all flux; make it again"
+    if problem:
+        msg = f"{name}: {problem}"
+        raise KernelError(msg)
+
+
+def _plain_image(source: Source) -> Any:  # noqa: ANN401  astropy has no types
+    """Return the HDU of a plain stamp."""
+    candidates = source.candidates
+    exposure = sorted(_OF_EXPOSURES & {hdu.name.upper() for hdu in candidates})
+    if exposure:
+        msg = (
+            f"{source.name}: the HDU {exposure[0]} is part of an exposure, not a kernel; "
+            "name the kernel's HDU as file.fits[EXT]"
+        )
+        raise KernelError(msg)
+    hdu = next((hdu for hdu in candidates if len(image_shape(hdu)) == 2), None)
+    if hdu is None:
+        shapes = ", ".join(str(image_shape(hdu)) for hdu in candidates if image_shape(hdu))
+        msg = f"{source.name}: an image of shape {shapes}, but a kernel stamp has two axes"
+        raise KernelError(msg)
+    ky, kx = image_shape(hdu)
+    if max(ky, kx) > LARGEST_SIDE:
+        msg = (
+            f"{source.name}: {kx} x {ky} pixels are an image, not a kernel; "
+            "give the kernel's own file or HDU"
+        )
+        raise KernelError(msg)
+    return hdu
 
 
 def _choose(source: Source) -> Any:  # noqa: ANN401  astropy has no types
     """Return the HDU with the stamps: one only."""
-    tables = [hdu for hdu in source.candidates if {"X", "Y", "STAMP"} <= _columns(hdu)]
+    tables = [hdu for hdu in source.candidates if _is_table_of_stamps(hdu)]
     deep = _deep(source.candidates)
     placed = [hdu for hdu in deep if _positions_of(hdu, source.hdus) is not None]
     found = tables or placed or deep
@@ -142,12 +207,13 @@ def _choose(source: Source) -> Any:  # noqa: ANN401  astropy has no types
     return found[0]
 
 
-def _deep(hdus: Sequence[Any]) -> list[Any]:
+def _deep(hdus: Hdus) -> list[Any]:
     """Return the images of more than two axes that may be kernels."""
     return [hdu for hdu in hdus if len(image_shape(hdu)) > 2 and hdu.name not in _NO_KERNELS]
 
 
-def _read(source: Source, hdu: Any) -> Stamps:  # noqa: ANN401  astropy has no types
+def _read(source: Source, hdu: Any) -> Placed:  # noqa: ANN401  astropy has no types
+    """Return stamps ``(n, ky, kx)`` and their 0-based positions ``(n, 2)``."""
     if hdu.is_image:
         return _read_grid(source, hdu) if len(hdu.shape) == 4 else _read_cube(source, hdu)
     rows = hdu.data
@@ -161,20 +227,20 @@ def _read(source: Source, hdu: Any) -> Stamps:  # noqa: ANN401  astropy has no t
     return stamps, _xy(source.name, rows)
 
 
-def _read_cube(source: Source, hdu: Any) -> Stamps:  # noqa: ANN401  astropy has no types
+def _read_cube(source: Source, hdu: Any) -> Placed:  # noqa: ANN401  astropy has no types
     table = _positions_of(hdu, source.hdus)
     if table is None:
         _refuse_placeless(source.name, image_shape(hdu))
     return read_pixels(hdu, source.name).astype(np.float64), _xy(source.name, table.data)
 
 
-def _read_grid(source: Source, hdu: Any) -> Stamps:  # noqa: ANN401  astropy has no types
+def _read_grid(source: Source, hdu: Any) -> Placed:  # noqa: ANN401  astropy has no types
     rows, columns, ky, kx = hdu.shape
     numbers = [hdu.header.get(keyword) for keyword in _GRID]
     if None in numbers:
         _refuse_placeless(source.name, hdu.shape)
     if not all(type(n) in (int, float) and np.isfinite(n) for n in numbers) or 0 in numbers[1::2]:
-        msg = f"{source.name}: {', '.join(_GRID)} = {numbers} are no grid; correct the cards"
+        msg = f"{source.name}: {', '.join(_GRID)} = {numbers} are not a grid; correct the cards"
         raise KernelError(msg)
     x0, dx, y0, dy = numbers
     x, y = np.meshgrid(x0 + dx * np.arange(columns), y0 + dy * np.arange(rows))
@@ -200,7 +266,7 @@ def _xy(name: str, rows: Any) -> NDArray[np.float64]:  # noqa: ANN401  astropy h
     return np.column_stack(columns) - 1.0
 
 
-def _positions_of(cube: Any, hdus: Sequence[Any]) -> Any:  # noqa: ANN401  astropy has no types
+def _positions_of(cube: Any, hdus: Hdus) -> Any:  # noqa: ANN401  astropy has no types
     """Return the table with one position for every plane; None where there is none, or several."""
     if len(cube.shape) != 3:
         return None
@@ -213,25 +279,9 @@ def _positions_of(cube: Any, hdus: Sequence[Any]) -> Any:  # noqa: ANN401  astro
     return found[0] if len(found) == 1 else None
 
 
+def _is_table_of_stamps(hdu: Any) -> bool:  # noqa: ANN401  astropy has no types
+    return {"X", "Y", "STAMP"} <= _columns(hdu)
+
+
 def _columns(hdu: Any) -> set[str]:  # noqa: ANN401  astropy has no types
-    """Return the names of the columns of a table in capitals."""
-    if hdu.is_image:
-        return set()
-    return {str(name).strip().upper() for name in hdu.header["TTYPE*"].values()}
-
-
-def _check(name: str, stamps: NDArray[np.float64]) -> None:
-    """Refuse what no format may deliver: too large, NaN, without any flux."""
-    problem = ""
-    if max(stamps.shape[1:]) > LARGEST_SIDE or 0 in stamps.shape:
-        problem = f"stamps of shape {stamps.shape} are no kernels; give the kernel's own HDU"
-    elif not np.isfinite(stamps).all():
-        problem = "a kernel pixel is NaN or infinite; make the kernel anew"
-    else:
-        sums = stamps.sum(axis=(1, 2))
-        zero = np.abs(sums) <= _ZERO_SUM * np.abs(stamps).sum(axis=(1, 2))
-        if zero.any():
-            problem = f"kernel {np.argmax(zero) + 1} sums to zero; make it anew or leave it out"
-    if problem:
-        msg = f"{name}: {problem}"
-        raise KernelError(msg)
+    return {name.upper() for name in column_names(hdu)}

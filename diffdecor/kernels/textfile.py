@@ -51,22 +51,9 @@ class TextFile:
 
 
 def read_text(argument: str | Path) -> TextFile | None:
-    """Read a file, if it is one of text.
+    """Read a file if it is text; None if it may be FITS, or cannot be read.
 
-    Parameters
-    ----------
-    argument : str or Path
-        The file.
-
-    Returns
-    -------
-    TextFile or None
-        None where it may be FITS, or fails to be anything.
-
-    Raises
-    ------
-    InputError
-        If there is no such file, if it is empty, or of a kind that is never opened.
+    An error if there is no such file, if it is empty, or of a kind that is never opened.
     """
     path, extension = split_extension(argument)
     check_file(path)

@@ -14,8 +14,7 @@ from astropy.io import fits
 
 from diffdecor.config import DecorrelationConfig
 from diffdecor.config.options import INVERSE_SUM
-from diffdecor.decorrelation.filtering import Triple
-from diffdecor.decorrelation.subtraction import SCALES, Member, with_known_scales
+from diffdecor.decorrelation.subtraction import SCALES, Subtraction
 from diffdecor.errors import AlreadyDecorrelatedError, ConfigError, InputError, KernelError
 from diffdecor.fits.open import (
     UNREADABLE,
@@ -32,7 +31,7 @@ from diffdecor.images.alignment import check_same_shape, check_same_sky
 from diffdecor.images.model import Exposure
 from diffdecor.images.read import OpenedExposure, open_exposure
 from diffdecor.kernels.model import MatchingKernel
-from diffdecor.kernels.registry import KernelOptions, overridden, read_kernel
+from diffdecor.kernels.registry import read_kernel
 from diffdecor.pipeline.job import ROLES, Job
 from diffdecor.pipeline.provenance import VERSION_CARD, input_sums, source_values
 from diffdecor.pipeline.stacks import found_file, read_members
@@ -51,16 +50,8 @@ class Inputs:
 
     #: The job, naming the files that were found beside its images.
     job: Job
-    triple: Triple
-    #: None if there is none but the members' own.
-    kernel: MatchingKernel | None
-    #: Options of the job, with scales and the centroids of cells as numbers.
-    config: DecorrelationConfig
-    #: What the science image was correlated with, if that is not its PSF.
-    preconvolution: PointSpreadFunction | None
-    #: Images that were convolved themselves, or added up, of both sides.
-    science_members: tuple[Member, ...]
-    template_members: tuple[Member, ...]
+    #: Exposures, kernels and options, the centroids of cells read.
+    subtraction: Subtraction
     #: Every file that is read, by its role: those that the job names, those that stacks list, and
     #: those of kernels that were found through another file.
     files: Mapping[str, str]
@@ -95,19 +86,22 @@ def _read_inputs(job: Job, reading: Reading) -> Inputs:
     check_same_sky(science, template, difference)
     of_science, science_files = read_members(job.files.of_image("science"), science, reading)
     of_template, template_files = read_members(job.files.of_image("template"), template, reading)
-    kernel = None
-    if job.kernel is not None or not any(member.kernel for member in (*of_science, *of_template)):
-        kernel, config = _kernel(job, difference, config, files)
+    has_own = any(member.kernel for member in (*of_science, *of_template))
+    kernel = None if has_own and job.kernel is None else _kernel(job, difference, config, files)
     named = job.inputs | science_files | template_files | _found(job, kernel)
     unneeded = {role: opened[role].unneeded for role in ROLES}
     return Inputs(
         job=job,
-        triple=Triple(science, template, difference),
-        kernel=kernel,
-        config=config,
-        preconvolution=_preconvolution(job, files),
-        science_members=of_science,
-        template_members=of_template,
+        subtraction=Subtraction.of(
+            science,
+            template,
+            difference,
+            kernel,
+            config=config,
+            preconvolution=_preconvolution(job, files),
+            science_members=of_science,
+            template_members=of_template,
+        ),
         files=named,
         sums=input_sums(job, named, unneeded, reading),
     )
@@ -181,15 +175,11 @@ def _found(job: Job, kernel: MatchingKernel | None) -> dict[str, str]:
 
 def _kernel(
     job: Job, difference: Exposure, config: DecorrelationConfig, files: OpenFiles
-) -> tuple[MatchingKernel, DecorrelationConfig]:
-    """Read the kernel, check that it was made for an image of this size, and get to know scales."""
+) -> MatchingKernel:
+    """Read the kernel, and check that it was made for an image of this size."""
     kernel = _read_kernel(job, config, files)
     _check_kernel(job, kernel, difference)
-    known = with_known_scales(config, kernel, difference.shape)
-    if known is not config:
-        scales = {name: getattr(known, name) for name in SCALES}
-        kernel = overridden(kernel, KernelOptions(**scales))
-    return kernel, known
+    return kernel
 
 
 def _check_kernel(job: Job, kernel: MatchingKernel, difference: Exposure) -> None:

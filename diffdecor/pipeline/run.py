@@ -12,18 +12,17 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 
-from diffdecor.core.planes import copy_planes
+from diffdecor.core.interpolate import Stamps
+from diffdecor.core.planes import Window, copy_planes, in_memory
 from diffdecor.core.variance import single_holds
 from diffdecor.decorrelation.cells import CellResult
-from diffdecor.decorrelation.decorrelate import result_of
-from diffdecor.decorrelation.nodes import Window
-from diffdecor.decorrelation.preparation import Prepared, prepare
+from diffdecor.decorrelation.decorrelate import prepare, result_of
+from diffdecor.decorrelation.preparation import Prepared
 from diffdecor.decorrelation.verification import Verdict, verify, verify_quickly
 from diffdecor.errors import ConfigError, InputError, OutputExistsError
 from diffdecor.fits.atomic import atomic_output, check_output
 from diffdecor.fits.headers import squared_unit, wcs_cards
 from diffdecor.fits.open import Header
-from diffdecor.fits.streaming import in_memory
 from diffdecor.images.model import Exposure
 from diffdecor.images.variance import narrowed
 from diffdecor.images.write import fitting_dtype, result_file
@@ -37,7 +36,6 @@ from diffdecor.pipeline.provenance import (
     recorded_metrics,
     source_values,
 )
-from diffdecor.psfs.stamps import Stamps
 
 log = logging.getLogger(__name__)
 
@@ -56,14 +54,7 @@ def run_job(job: Job) -> Outcome:
     try:
         check_output(job.output, overwrite=job.overwrite, inputs=inputs.files.values())
         metrics = _verified(inputs)
-        prepared = prepare(
-            *inputs.triple.exposures,
-            inputs.kernel,
-            config=inputs.config,
-            preconvolution=inputs.preconvolution,
-            science_members=inputs.science_members,
-            template_members=inputs.template_members,
-        )
+        prepared = prepare(inputs.subtraction)
         metrics |= _write(inputs, prepared, metrics)
     except OutputExistsError:  # now, or since another process has finished it
         if job.overwrite or not is_done(inputs.job, lambda: inputs.sources):
@@ -76,32 +67,28 @@ def run_job(job: Job) -> Outcome:
 
 def verify_job(job: Job) -> Verdict:
     """Say whether the files of a job belong together, by rebuilding the difference."""
-    inputs = read_inputs(job)
-    if inputs.kernel is None or not _can_verify(inputs):
+    subtraction = read_inputs(job).subtraction
+    if not subtraction.can_be_rebuilt:
         msg = (
             f"{job.difference}: score images, and images that were convolved themselves, cannot be "
             "verified"
         )
         raise ConfigError(msg)
-    return verify(inputs.triple, inputs.kernel, inputs.config)
-
-
-def _can_verify(inputs: Inputs) -> bool:
-    return not (inputs.config.score or inputs.science_members or inputs.template_members)
+    return verify(subtraction)
 
 
 def _verified(inputs: Inputs) -> dict[str, object]:
     """Rebuild a part of the difference; refuse what cannot belong together, and say how well."""
     job = inputs.job
-    if not job.files.verify or inputs.kernel is None or not _can_verify(inputs):
+    if not job.files.verify or not inputs.subtraction.can_be_rebuilt:
         return {}
-    verdict = verify_quickly(inputs.triple, inputs.kernel, inputs.config)
+    verdict = verify_quickly(inputs.subtraction)
     if not verdict.fit.pixels:
         return {}
     other = verdict.alternative
     if other is not None and other.good and verdict.fit.worst > _IMPOSSIBLE:
         msg = (
-            f"{job.difference}: not the difference that {inputs.kernel.name} makes of "
+            f"{job.difference}: not the difference that {inputs.subtraction.kernel.name} makes of "
             f"{job.science} and {job.template}: it is off by {verdict.fit.worst:.3g} sigma, but by "
             f"{other.worst:.2g} if {verdict.cause} (--no-verify goes on all the same)"
         )
@@ -130,7 +117,7 @@ def _write(inputs: Inputs, prepared: Prepared, metrics: Mapping[str, object]) ->
         psi=_psi(prepared),
         dtype=dtype,
         variance_dtype=variance_dtype,
-        significance=prepared.config.significance and prepared.filtering is not None,
+        significance=prepared.config.significance and prepared.filters is not None,
         overwrite=job.overwrite,
         inputs=inputs.files.values(),
     ) as file:
@@ -147,22 +134,21 @@ def _write(inputs: Inputs, prepared: Prepared, metrics: Mapping[str, object]) ->
 
 
 def _psi(prepared: Prepared) -> Stamps | None:
-    if prepared.filtering is None:
+    filters = prepared.filters
+    if filters is None:
         return None
-    filters = prepared.filtering.field.filters
-    middle = filters.shape[-1] // 2
-    positions = prepared.filtering.positions
-    return Stamps(stamps=filters, positions=positions, origin=(middle, middle))
+    origin = (filters.half_width, filters.half_width)
+    return Stamps(stamps=filters.stamps, positions=filters.positions, origin=origin)
 
 
 def _dtypes(prepared: Prepared, dtype: str) -> tuple[str, str]:
     """Return the types of image and variance: double where single has no such numbers."""
-    variance, filtering = prepared.exposure.variance, prepared.filtering
+    variance, filters = prepared.exposure.variance, prepared.filters
     if dtype == "float64":
         return dtype, dtype
-    if filtering is None:
+    if filters is None:
         return dtype, dtype if variance is None else fitting_dtype(variance, dtype)
-    power = filtering.field.power
+    power = filters.power
     return (
         dtype if single_holds(np.sqrt(power)) else "float64",
         dtype if single_holds(power) else "float64",
@@ -230,6 +216,7 @@ def convert_kernel(
     inputs = [kernel, *filter(None, [difference])]
     check_output(output, overwrite=overwrite, inputs=inputs)
     read = read_kernel(kernel, difference)
+
     hdus = native_hdus(read)
     # The file it was read from may be one that the difference names.
     with atomic_output(output, overwrite=overwrite, inputs=[*inputs, read.name]) as file:

@@ -11,9 +11,16 @@ import logging
 import numpy as np
 
 from diffdecor.errors import InputError
-from diffdecor.fits.lsst_archive import Record, open_archive
-from diffdecor.fits.lsst_headers import has_archive, is_exposure, parent_origin, psf_number
-from diffdecor.fits.lsst_kernels import KERNELS, LARGEST_SIDE, stored_kernel
+from diffdecor.fits.formats import LARGEST_SIDE
+from diffdecor.fits.lsst_archive import (
+    Record,
+    has_archive,
+    is_exposure,
+    open_archive,
+    parent_origin,
+    psf_number,
+)
+from diffdecor.fits.lsst_kernels import KERNELS, stored_kernel
 from diffdecor.fits.open import Hdu, Hdus
 from diffdecor.psfs.model import BasisPsf, PointSpreadFunction, StampPsf
 from diffdecor.psfs.registry import register

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from diffdecor.core.interpolate import bilinear_weights
+from diffdecor.core.interpolate import Stamps
 from diffdecor.core.spatial import Term
 from diffdecor.errors import InputError
 
@@ -27,16 +27,15 @@ class PointSpreadFunction(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class StampPsf:
+class StampPsf(Stamps):
     """A point-spread function known as stamps: one, or several at given positions.
 
-    Several positions on a full rectangular grid are interpolated linearly, and beyond its outermost
-    nodes held constant; of any other positions the nearest stamp counts.
+    Several positions are interpolated as `Stamps` says.
 
     Parameters
     ----------
     stamps : array_like (n, ny, nx) or (ny, nx)
-        Stamps in image pixels; each is normalised to unit sum, unless it has it but for rounding.
+        Stamps in image pixels; each is normalised to unit sum, unless its sum is 1 to rounding.
     positions : array_like (n, 2), optional
         0-based ``(x, y)`` of every stamp. Not needed for one stamp.
     origin : tuple of int, optional
@@ -50,8 +49,9 @@ class StampPsf:
         If a stamp is not finite or its sum is not positive, or if stamps and positions disagree.
     """
 
-    stamps: ArrayLike
-    positions: ArrayLike | None = None
+    # Given as anything that makes an array, kept as arrays.
+    stamps: ArrayLike  # type: ignore[assignment]
+    positions: ArrayLike | None = None  # type: ignore[assignment]
     origin: tuple[int, int] = (-1, -1)
     name: str = "PSF"
 
@@ -83,11 +83,6 @@ class StampPsf:
         object.__setattr__(self, "stamps", stamps / sums[:, np.newaxis, np.newaxis])
         object.__setattr__(self, "positions", positions)
         object.__setattr__(self, "origin", (cx, cy))
-
-    def stamp(self, x: float, y: float) -> NDArray[np.float64]:
-        """Return the stamp ``(ny, nx)`` at the 0-based position ``(x, y)``."""
-        weights = bilinear_weights(np.asarray(self.positions), x, y)
-        return np.asarray(np.tensordot(weights, np.asarray(self.stamps), axes=1), np.float64)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -15,6 +15,7 @@ from astropy.io import fits
 from diffdecor.core.resample import rendered
 from diffdecor.core.spatial import Term
 from diffdecor.errors import InputError
+from diffdecor.fits.formats import column_names
 from diffdecor.fits.open import Hdu, Hdus, Header
 from diffdecor.psfs.model import BasisPsf
 from diffdecor.psfs.registry import register
@@ -56,22 +57,8 @@ class PsfexModel:
 def sampled_model(hdu: Hdu, name: str) -> BasisPsf:
     """Read a model on its own sampling grid.
 
-    Parameters
-    ----------
-    hdu : astropy.io.fits.BinTableHDU
-        The table PSF_DATA.
-    name : str
-        The file, for messages.
-
-    Returns
-    -------
-    BasisPsf
-        Of 0-based positions; the point source is on the sample ``n // 2`` of odd and even sizes.
-
-    Raises
-    ------
-    InputError
-        If it depends on anything but the position in the image, or contradicts itself.
+    Positions are 0-based; the point source is on sample ``n // 2`` of odd and even sizes. An error
+    if it depends on anything but the position in the image, or contradicts itself.
     """
     header = hdu.header
     degree, scaling = _polynomial(header, name)
@@ -111,7 +98,7 @@ def _polynomial(header: Header, name: str) -> tuple[int, dict[str, float]]:
         _refuse(name, f"POLDEG1 = {degree!r}")
     cards = {key: header.get(key) for key in ("POLZERO1", "POLSCAL1", "POLZERO2", "POLSCAL2")}
     if not all(is_number(value) for value in cards.values()):
-        _refuse(name, f"{cards} are no numbers")
+        _refuse(name, f"{cards} are not all numbers")
     return degree, {
         "x0": cards["POLZERO1"] - 1.0,
         "xs": float(cards["POLSCAL1"]),
@@ -121,9 +108,7 @@ def _polynomial(header: Header, name: str) -> tuple[int, dict[str, float]]:
 
 
 def _is_model(hdu: Hdu) -> bool:
-    return isinstance(hdu, fits.BinTableHDU) and _COLUMN in {
-        str(name).strip() for name in hdu.header["TTYPE*"].values()
-    }
+    return isinstance(hdu, fits.BinTableHDU) and _COLUMN in column_names(hdu)
 
 
 def _refuse(name: str, problem: str) -> NoReturn:

@@ -1,6 +1,6 @@
 """Recognise the format of a PSF file, and read it: `read_psf`.
 
-A format is a reader registered under a name. Its module is imported when the first PSF is read.
+A format is a reader registered under a name. Its module is imported when a file may be its own.
 """
 
 from __future__ import annotations
@@ -8,18 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from diffdecor.errors import DiffdecorError, InputError
-from diffdecor.fits.formats import Format, Registry
-from diffdecor.fits.open import (
-    UNREADABLE,
-    Hdu,
-    Hdus,
-    OpenFiles,
-    find_extension,
-    one_line,
-    open_fits,
-    quiet_astropy,
-)
+from diffdecor.errors import InputError
+from diffdecor.fits.formats import Registry, damage_named
+from diffdecor.fits.open import Hdu, Hdus, OpenFiles, find_extension, open_fits
 from diffdecor.psfs.model import PointSpreadFunction
 
 
@@ -41,7 +32,11 @@ class PsfReader(Protocol):
 
 _registry: Registry[PsfReader] = Registry(
     thing="PSF",
-    modules=tuple(f"diffdecor.psfs.{name}" for name in ("stamp", "psfex", "lsst")),
+    modules={
+        "diffdecor.psfs.stamp": (),
+        "diffdecor.psfs.psfex": ("TFIELDS",),
+        "diffdecor.psfs.lsst": ("EXTTYPE",),
+    },
 )
 _OF_PIFF = {"PSF_MODEL", "PSF_INTERP", "PSF_STARS"}
 register = _registry.register
@@ -77,31 +72,20 @@ def read_psf(path: str | Path, files: OpenFiles | None = None) -> PointSpreadFun
         selected = None if extension is None else find_extension(hdus, extension, path)
         _refuse_piff(hdus, path)
         known = _registry.identify(list(hdus) if selected is None else [selected], path)
-        return _read(known, hdus, selected, str(path))
+        with damage_named(str(path), known.name):
+            return known.reader.read(hdus, selected, str(path))
 
 
 def carried_psf(hdus: Hdus, name: str) -> PointSpreadFunction | None:
-    """Read the point-spread function that an image carries along.
+    """Read the point-spread function that an image carries along, from its open file.
 
-    Parameters
-    ----------
-    hdus : astropy.io.fits.HDUList
-        All HDUs of the image's file, still open.
-    name : str
-        The file, for messages.
-
-    Returns
-    -------
-    PointSpreadFunction or None
-        None if no format claims the file; any plain image in it is the image, not a PSF.
-
-    Raises
-    ------
-    InputError
-        If the PSF cannot be used.
+    None if no format claims the file: a plain image in it is the image, not a PSF.
     """
     known = _registry.claim(list(hdus), name)
-    return None if known is None else _read(known, hdus, None, name)
+    if known is None:
+        return None
+    with damage_named(name, known.name):
+        return known.reader.read(hdus, None, name)
 
 
 def _refuse_piff(hdus: Hdus, name: object) -> None:
@@ -112,20 +96,3 @@ def _refuse_piff(hdus: Hdus, name: object) -> None:
             "PSF with Piff and give an image of it, or a cube with a table PSFPOS of X and Y"
         )
         raise InputError(msg)
-
-
-def _read(
-    known: Format[PsfReader],
-    hdus: Hdus,
-    selected: Hdu,
-    name: str,
-) -> PointSpreadFunction:
-    """Read an opened file, with everything that goes wrong inside astropy named."""
-    try:
-        with quiet_astropy(name):
-            return known.reader.read(hdus, selected, name)
-    except DiffdecorError:
-        raise
-    except UNREADABLE as error:
-        msg = f"{name}: damaged {known.name} ({one_line(error)}); fetch or make it again"
-        raise InputError(msg) from error

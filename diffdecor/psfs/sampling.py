@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from diffdecor.core.resample import Method
 from diffdecor.errors import InputError
+from diffdecor.fits.formats import LARGEST_SIDE
 from diffdecor.fits.open import Header
 
 logger = logging.getLogger(__name__)
 
-LARGEST_SIDE = 1001
 _NUMBER = r"[-+]?\d+\.?\d*(?:[eE][-+]?\d+)?"
 
 
@@ -33,26 +33,9 @@ class Sampling(NamedTuple):
 
 
 def sampling_of(header: Header, shape: tuple[int, ...], name: str) -> Sampling:
-    """Return how stamps are sampled.
+    """Return how stamps of a shape ``(..., ny, nx)`` are sampled; step 1 without cards.
 
-    Parameters
-    ----------
-    header : astropy.io.fits.Header
-        Their header.
-    shape : tuple of int
-        Their shape.
-    name : str
-        The file, for messages.
-
-    Returns
-    -------
-    Sampling
-        Of step 1 without cards.
-
-    Raises
-    ------
-    InputError
-        If the cards are impossible, contradict each other, or make a stamp too large.
+    An error if the cards are impossible, contradict each other, or make a stamp too large.
     """
     steps = {}
     for keyword in ("OVERSAMP", "PSF_SAMP"):
@@ -76,26 +59,13 @@ def sampling_of(header: Header, shape: tuple[int, ...], name: str) -> Sampling:
 
 
 def check_sampling(keyword: str, value: object, side: float, name: str) -> None:
-    """Refuse a sampling that cannot be meant.
+    """Refuse an impossible sampling.
 
-    Parameters
-    ----------
-    keyword : str
-        Card that says it.
-    value : object
-        What it says: samples in a pixel, or pixels between samples.
-    side : float
-        Size of the stamps in image pixels.
-    name : str
-        The file, for messages.
-
-    Raises
-    ------
-    InputError
-        If it is no number from 0.01 to 100, or the stamps become too large.
+    `value` is what the card says, samples in a pixel or pixels between samples; `side` is the size
+    of the stamps in image pixels.
     """
     if not is_number(value) or not 0.01 <= float(value) <= 100:  # type: ignore[arg-type]
-        msg = f"{name}: {keyword} = {value!r} is no sampling; expected a number from 0.01 to 100"
+        msg = f"{name}: {keyword} = {value!r} is not a sampling; expected a number from 0.01 to 100"
         raise InputError(msg)
     if side > LARGEST_SIDE:
         msg = f"{name}: {side:g} pixels wide with {keyword} = {value}: an image, not a PSF"
@@ -105,29 +75,10 @@ def check_sampling(keyword: str, value: object, side: float, name: str) -> None:
 def center_of(
     header: Header, stamps: NDArray[np.float64], sampling: Sampling, name: str
 ) -> tuple[float, float]:
-    """Return the 0-based position of the point source in stamps.
+    """Return the 0-based position ``(cx, cy)`` of the point source in stamps ``(..., ny, nx)``.
 
-    Parameters
-    ----------
-    header : astropy.io.fits.Header
-        Their header, with the 1-based cards CTRX and CTRY or not.
-    stamps : array (..., ny, nx)
-        Stamps.
-    sampling : Sampling
-        How they are sampled; in image pixels the point source is in the middle of one.
-    name : str
-        The file, for messages.
-
-    Returns
-    -------
-    tuple of float
-        Without cards sample ``n // 2``. Grids are centred on their middle; so are subpixels of an
-        even number if their centroid is closer to it.
-
-    Raises
-    ------
-    InputError
-        If the cards give no position in the stamps.
+    From the 1-based cards CTRX and CTRY; without them sample ``n // 2``. Grids are centred on their
+    middle; so are subpixels of an even number if their centroid is closer to it.
     """
     ny, nx = stamps.shape[-2:]
     middle = (nx - 1) / 2, (ny - 1) / 2
@@ -153,26 +104,9 @@ def center_of(
 
 
 def grid_positions(header: Header, n: int, name: str) -> NDArray[np.float64] | None:
-    """Return the positions of the planes of a grid, from the cards DET_YX0, DET_YX1, ...
+    """Return the 0-based positions ``(n, 2)`` of the planes of a grid.
 
-    Parameters
-    ----------
-    header : astropy.io.fits.Header
-        Header of the planes. A card holds the text ``(y, x)``, 0-based.
-    n : int
-        Number of planes.
-    name : str
-        The file, for messages.
-
-    Returns
-    -------
-    array (n, 2) or None
-        0-based ``(x, y)``; None if there are no such cards.
-
-    Raises
-    ------
-    InputError
-        If a card is missing or holds no two numbers.
+    The cards DET_YX0, DET_YX1, ... hold the text ``(y, x)``, 0-based; None if there are none.
     """
     if "DET_YX0" not in header:
         return None
@@ -181,7 +115,7 @@ def grid_positions(header: Header, n: int, name: str) -> NDArray[np.float64] | N
         text = str(header.get(f"DET_YX{plane}"))
         numbers = re.findall(_NUMBER, re.sub(r"np\.float\d+", "", text))
         if len(numbers) != 2:
-            msg = f"{name}: DET_YX{plane} = {text!r} is no position; expected '(y, x)'"
+            msg = f"{name}: DET_YX{plane} = {text!r} is not a position; expected '(y, x)'"
             raise InputError(msg)
         positions.append([float(numbers[1]), float(numbers[0])])
     return np.array(positions)
@@ -201,7 +135,7 @@ def _given(
     inside = all(-0.5 <= c <= n - 0.5 for c, n in zip(in_pixels, size, strict=False))
     if len(in_pixels) != 2 or not whole or not inside:
         kind = "numbers" if sampling.step != 1.0 else "whole numbers"
-        msg = f"{name}: CTRX, CTRY = {given} is no pixel; give both as 1-based {kind}"
+        msg = f"{name}: CTRX, CTRY = {given} are not a pixel; give both as 1-based {kind}"
         raise InputError(msg)
     return in_pixels[0], in_pixels[1]
 

@@ -1,6 +1,5 @@
 """A small triple in a folder of its own for every test."""
 
-import logging
 import os
 import signal
 import subprocess
@@ -84,19 +83,6 @@ def process():
         return subprocess.Popen(command, env=environment | (env or {}), **about)
 
     return start
-
-
-@pytest.fixture(autouse=True)
-def as_it_was():
-    """Undo what a command does to its process: logging and signal handlers."""
-    logger = logging.getLogger("diffdecor")
-    before = list(logger.handlers), logger.level, logger.propagate
-    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    handlers = {name: signal.getsignal(getattr(signal, name)) for name in names}
-    yield
-    logger.handlers[:], logger.level, logger.propagate = before[0], before[1], before[2]
-    for name, handler in handlers.items():
-        signal.signal(getattr(signal, name), handler)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ SLOW = """
 import sys, time
 from pathlib import Path
 from diffdecor.cli import main
-from diffdecor.fits.result import ResultFile
+from diffdecor.fits.write_rows import ResultFile
 real, folder = ResultFile.finish, Path(sys.argv.pop(1))
 def halfway(file, *hdus):
     (folder / "halfway").touch()

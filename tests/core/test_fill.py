@@ -183,7 +183,8 @@ def test_flagged_neighbours_take_more_than_the_share(share):
     energy = energy_kernels(KernelField.constant(filter_stamp(), (4, 3)))
     taken = oracle.convolved(filled.astype(float), energy.stamps[0, 0], energy.origin, "zero")
     near = near_filled(filled, energy, share)[0:50]
-    assert_array_equal(near, (taken > share) & ~filled)
+    sure = np.abs(taken - share) > 1e-6  # the transforms are in single precision
+    assert_array_equal(near[sure], ((taken > share) & ~filled)[sure])
     assert near.any()
 
 

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from diffdecor.core.interpolate import bilinear_weights
+from diffdecor.core.interpolate import Stamps, bilinear_weights, bracket
+from diffdecor.core.kernelfield import KernelField
 
 xs = st.lists(st.integers(-50, 400), min_size=1, max_size=5, unique=True)
 places = st.floats(-100, 500)
@@ -36,3 +37,31 @@ def test_scattered_positions_take_the_nearest():
 def test_a_position_given_twice_makes_no_grid():
     positions = np.array([[0.0, 0], [10, 0], [10, 0], [0, 10]])
     assert_array_equal(bilinear_weights(positions, 1, 9), [0, 0, 0, 1])
+
+
+@oracle.EXAMPLES
+@given(xs, st.lists(places, min_size=1, max_size=4), st.integers(0, 99))
+def test_nodes_around_positions_interpolate_as_numpy_does(nodes, positions, seed):
+    nodes, values = np.sort(np.array(nodes, float)), np.random.default_rng(seed).random(len(nodes))
+    first, second, share = bracket(nodes, np.array(positions))
+    mixed = (1 - share) * values[first] + share * values[second]
+    assert_allclose(mixed, np.interp(positions, nodes, values), rtol=0, atol=1e-12)
+    for position, expected in zip(positions, np.broadcast_to(mixed, len(positions)), strict=True):
+        first, second, share = bracket(nodes, position)
+        found = (1 - share) * values[first] + share * values[second]
+        assert found == pytest.approx(expected, abs=1e-14)
+
+
+@pytest.mark.parametrize("place", [(3.0, 4.0), (0.0, 7.0), (-5.0, 30.0), (9.5, 19.9)])
+def test_stamps_on_a_grid_are_a_field_of_kernels(place):
+    x, y = np.array([0.0, 4, 10]), np.array([2.0, 20])
+    stamps = np.random.default_rng(3).random((6, 3, 5))
+    positions = np.array([(column, row) for row in y for column in x])
+    one = Stamps(stamps=stamps, positions=positions, origin=(2, 1))
+    field = KernelField(x, y, stamps.reshape(2, 3, 3, 5), (2, 1))
+    assert_allclose(one.stamp(*place), field.at(*place), rtol=0, atol=1e-14)
+    nearest = Stamps(
+        stamps=stamps, positions=positions, origin=(2, 1), interpolation="NEAREST"
+    ).stamp(*place)
+    distance = ((positions - place) ** 2).sum(axis=1)
+    assert_array_equal(nearest, stamps[distance.argmin()])

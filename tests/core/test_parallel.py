@@ -31,7 +31,7 @@ def test_a_late_result_does_not_let_others_overtake():
 
 
 @pytest.mark.parametrize("threads", [2, 3])
-def test_so_many_work_at_a_time(threads):
+def test_threads_work_at_the_same_time(threads):
     together = Barrier(threads, timeout=10)
     names = ordered_map(
         lambda _: together.wait() >= 0 and current_thread().name, range(threads), threads

@@ -11,12 +11,13 @@ from diffdecor.core.planes import (
     CachedPlane,
     Count,
     LazyPlane,
+    Window,
     bands,
+    chunks,
     constant_plane,
     copy_planes,
-    in_pieces,
+    in_chunks,
     part_of,
-    pieces,
     windowed,
 )
 
@@ -40,7 +41,7 @@ def test_constant_plane():
     assert_array_equal(plane[2:5], np.full((3, 4), 2.5))
 
 
-def test_computed_plane_makes_the_rows_asked_for():
+def test_lazy_plane_makes_the_rows_asked_for():
     pixels = np.arange(20.0).reshape(5, 4)
     plane = LazyPlane((5, 4), lambda rows: 2 * pixels[rows])
     assert_array_equal(plane[1:3], 2 * pixels[1:3])
@@ -52,7 +53,7 @@ def test_bands_go_through_all_rows():
     assert [(rows.start, rows.stop) for rows in slices] == [(0, 4), (4, 8), (8, 10)]
 
 
-# Rows that are remembered
+# Rows that are cached
 
 
 def test_rows_within_the_last_ones_are_not_made_again():
@@ -65,7 +66,7 @@ def test_rows_within_the_last_ones_are_not_made_again():
 
 
 @pytest.mark.parametrize("other", [(4, 20), (5, 21), (0, 5), (20, 30), (12, 30), (0, 40)])
-def test_other_rows_are_made_and_remembered_instead(other):
+def test_other_rows_are_made_and_cached_instead(other):
     beneath = Watched()
     plane = CachedPlane(beneath)
     for start, stop in [(5, 20), other, other, (5, 20)]:
@@ -74,7 +75,7 @@ def test_other_rows_are_made_and_remembered_instead(other):
     assert beneath.asked == [(5, 20), other, *again]
 
 
-def test_every_thread_remembers_its_own_rows():
+def test_every_thread_caches_its_own_rows():
     beneath = Watched()
     plane = CachedPlane(beneath)
     with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as other:
@@ -126,25 +127,25 @@ def test_what_a_target_raises_comes_out():
         copy_planes([(PIXELS, np.broadcast_to(0.0, PIXELS.shape))], bands(PIXELS.shape, 7), 2)
 
 
-# Parts
+# Chunks and windows
 
 
 @pytest.fixture
-def small_pieces(monkeypatch):
-    """Four rows of six pixels at a time."""
-    monkeypatch.setattr(planes, "_PIECE", 29)
+def small_chunks(monkeypatch):
+    """Chunks of four rows of six pixels."""
+    monkeypatch.setattr(planes, "_CHUNK", 29)
 
 
-def test_pieces_are_all_rows_in_order(small_pieces):  # noqa: ARG001
-    cut = [(piece.start, piece.stop) for piece in pieces(slice(3, 13), 6)]
+def test_chunks_are_all_rows_in_order(small_chunks):  # noqa: ARG001
+    cut = [(chunk.start, chunk.stop) for chunk in chunks(slice(3, 13), 6)]
     assert cut == [(3, 7), (7, 11), (11, 13)]
-    assert pieces(slice(3, 5), 10**9) == [slice(3, 4), slice(4, 5)]
-    assert pieces(slice(3, 3), 6) == []
+    assert chunks(slice(3, 5), 10**9) == [slice(3, 4), slice(4, 5)]
+    assert chunks(slice(3, 3), 6) == []
 
 
-def test_a_plane_in_pieces_is_the_same(small_pieces):  # noqa: ARG001
+def test_a_plane_in_chunks_is_the_same(small_chunks):  # noqa: ARG001
     beneath = Watched(PIXELS.astype(np.float32))
-    plane = in_pieces(beneath)
+    plane = in_chunks(beneath)
     assert plane.shape == PIXELS.shape
     assert_array_equal(plane[3:13], PIXELS[3:13], strict=False)
     assert beneath.asked == [(3, 7), (7, 11), (11, 13)]
@@ -152,9 +153,9 @@ def test_a_plane_in_pieces_is_the_same(small_pieces):  # noqa: ARG001
     assert plane[5:5].shape == (0, 6)
 
 
-def test_a_part_is_read_by_pieces_into_memory_of_its_own(small_pieces):  # noqa: ARG001
+def test_a_window_is_read_by_chunks_into_memory_of_its_own(small_chunks):  # noqa: ARG001
     beneath = Watched()
-    part = part_of(beneath, slice(3, 13), slice(2, 5))
+    part = part_of(beneath, Window(2, 5, 3, 13))
     assert_array_equal(part, PIXELS[3:13, 2:5])
     assert max(stop - start for start, stop in beneath.asked) == 4
     assert not np.shares_memory(part, PIXELS)
@@ -162,7 +163,7 @@ def test_a_part_is_read_by_pieces_into_memory_of_its_own(small_pieces):  # noqa:
 
 def test_a_window_is_a_plane_that_reads_its_rows_only():
     beneath = Watched()
-    window = windowed(beneath, slice(10, 30), slice(2, 5))
+    window = windowed(beneath, Window(2, 5, 10, 30))
     assert window.shape == (20, 3)
     assert_array_equal(window[4:9], PIXELS[14:19, 2:5])
     assert beneath.asked == [(14, 19)]

@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 
 from diffdecor.core.kernelfield import KernelField
-from diffdecor.core.significance import significance, significance_plane
+from diffdecor.core.significance import significance_plane
+
+
+def significance(*planes_and_psf):
+    return np.asarray(significance_plane(*planes_and_psf))
 
 
 def gaussian(size, sigma):

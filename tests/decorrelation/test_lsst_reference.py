@@ -10,13 +10,12 @@ from helpers import lsst_cases as lsst
 from numpy.testing import assert_allclose, assert_array_equal
 
 from diffdecor import DecorrelationConfig, decorrelate
+from diffdecor.core.planes import Window
 from diffdecor.core.psf import adaptive_fwhm, crop_stamp
 from diffdecor.core.whitening import filter_transfer
 from diffdecor.decorrelation.cells import cells_for
-from diffdecor.decorrelation.nodes import Window
-from diffdecor.decorrelation.noise_levels import NoiseLevels, noise_levels
-from diffdecor.decorrelation.subtraction import Way
-from diffdecor.psfs.model import StampPsf
+from diffdecor.decorrelation.noise_levels import measure_noise_levels
+from diffdecor.decorrelation.subtraction import Subtraction
 
 ALL = list(lsst.runs())
 
@@ -40,11 +39,22 @@ def exposures(name):
     return tuple(lsst.load_exposure(name, which) for which in ("science", "template", "difference"))
 
 
+def inputs(name, run, **changes):
+    given = {
+        "config": replace(lsst.config_of(run), **changes),
+        "preconvolution": lsst.load_preconvolution(name, run),
+    }
+    return (*exposures(name), lsst.load_kernel(name, lsst.side_of(run))), given
+
+
 def ours(name, run, **changes):
-    config = replace(lsst.config_of(run), **changes)
-    kernel = lsst.load_kernel(name, lsst.side_of(run))
-    preconvolution = lsst.load_preconvolution(name, run)
-    return decorrelate(*exposures(name), kernel, config=config, preconvolution=preconvolution)
+    arguments, given = inputs(name, run, **changes)
+    return decorrelate(*arguments, **given)
+
+
+def subtraction_of(name, run):
+    arguments, given = inputs(name, run)
+    return Subtraction.of(*arguments, **given)
 
 
 def rounding(plane):
@@ -109,18 +119,13 @@ def test_formula_to_rounding(name, number):
     """With LSST's own padding the image agrees to rounding: the formula is the same one."""
     run = about(name, number)
     results, image = run["results"], lsst.expected(name, run)["IMAGE"]
-    science, _, difference = exposures(name)
-    preconvolution = lsst.load_preconvolution(name, run)
-    psf = science.psf if preconvolution is None else StampPsf(preconvolution)
-    way = Way(lsst.load_kernel(name, lsst.side_of(run)), lsst.config_of(run), psf)
-    levels = NoiseLevels(
-        np.array([results["svar"]]), np.array([results["tvar"]]), np.zeros(1, dtype=bool)
-    )
-    sides = way.sides(np.array([results["kernel_position"]]), levels)
+    subtraction = subtraction_of(name, run)
+    levels = np.array([[results["svar"]]]), np.array([[results["tvar"]]])
+    sides = subtraction.noise_sides(np.array([results["kernel_position"]]), *levels)
     shape = tuple(results["fft_shape"])
     psi = filter_transfer(*sides, shape, score=run["config"]["preconv_mode"])[0]
 
-    pixels = difference.image
+    pixels = subtraction.difference.image
     filled = np.where(np.isfinite(pixels), pixels, pixels[np.isfinite(pixels)].mean())
     ny, nx = filled.shape
     whitened = scipy.fft.irfft2(psi * scipy.fft.rfft2(filled, shape), shape)[:ny, :nx]
@@ -146,17 +151,16 @@ def test_grid_image_and_variance(name, number):
 def test_grid_cells(name, number):
     """The same boxes, kernel positions and noise levels as LSST's, in its order."""
     run = about(name, number)
-    science, template, difference = exposures(name)
-    config, results = lsst.config_of(run), run["results"]
-    fwhm = adaptive_fwhm(difference.psf.stamp(0, 0))
+    subtraction, results = subtraction_of(name, run), run["results"]
+    fwhm = adaptive_fwhm(subtraction.difference.psf.stamp(0, 0))
     # LSST stops iterating earlier; sizes are rounded to whole pixels anyway.
     assert_allclose(fwhm, results["psf_fwhm_used"], rtol=1e-4)
-    cells = cells_for(difference.shape, config, fwhm)
+    cells = cells_for(subtraction)
     assert [_box(cell.inner) for cell in cells] == [cell["box0"] for cell in results["cells"]]
     assert [_box(cell.outer) for cell in cells] == [cell["box1"] for cell in results["cells"]]
-    levels = noise_levels(science, template, [cell.outer for cell in cells], config)
-    assert_allclose(levels.science, [cell["svar"] for cell in results["cells"]], rtol=1e-9)
-    assert_allclose(levels.template, [cell["tvar"] for cell in results["cells"]], rtol=1e-9)
+    levels = measure_noise_levels(subtraction, [cell.outer for cell in cells])
+    assert_allclose(levels.science, [[cell["svar"] for cell in results["cells"]]], rtol=1e-9)
+    assert_allclose(levels.template, [[cell["tvar"] for cell in results["cells"]]], rtol=1e-9)
     positions = ours(name, run).positions
     assert_array_equal(positions, [cell["kernel_position"] for cell in results["cells"]])
 

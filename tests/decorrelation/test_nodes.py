@@ -1,4 +1,4 @@
-"""Cells and nodes."""
+"""Where nodes lie, and what noise levels look like to them."""
 
 import itertools
 
@@ -13,11 +13,8 @@ from diffdecor.decorrelation.nodes import (
     MAX_NODES,
     MIN_SPACING,
     Nodes,
-    axis_centres,
-    cells_at,
     largest_spacing,
     nodes_for,
-    regular_cells,
 )
 
 BLOCK = 16
@@ -32,44 +29,13 @@ def block_levels(image):
 
 
 @oracle.EXAMPLES
-@given(
-    shape=st.tuples(st.integers(2, 300), st.integers(2, 300)),
-    size=st.tuples(st.integers(1, 90), st.integers(1, 90)),
-    step=st.tuples(st.integers(1, 90), st.integers(1, 90)),
-    border=st.integers(0, 30),
-    adjust=st.sampled_from(["spacing", "size", "none"]),
-)
-def test_cells_lie_within_the_image_and_their_margins(shape, size, step, border, adjust):
-    cells = regular_cells(shape, size, step, (border, border), adjust)
-    covered = np.zeros(shape, dtype=bool)
-    for cell in cells:
-        inner, outer = cell.inner, cell.outer
-        assert 0 <= outer.x0 <= inner.x0 < inner.x1 <= shape[1]
-        assert 0 <= outer.y0 <= inner.y0 < inner.y1 <= shape[0]
-        covered[inner.rows, inner.columns] = True
-    if adjust == "size":  # the option that promises it
-        assert covered.all()
-
-
-def test_spacing_spreads_centres_evenly():
-    centres, size = axis_centres(150, 56, 40, "spacing")
-    assert size == 56
-    assert centres == pytest.approx([28, 75, 122])
-
-
-def test_centroids_beyond_the_image_have_no_cell():
-    cells = cells_at([(10, 10), (500, 10), (10, -90)], (20, 20), (5, 5), (60, 70))
-    assert len(cells) == 1
-
-
-@oracle.EXAMPLES
 @given(sizes, sizes, st.floats(10, 300), st.floats(10, 300), st.integers(0, 99))
 def test_windows_of_nodes_partition_the_image(ny, nx, step_x, step_y, seed):
     rng = np.random.default_rng(seed)
     levels = rng.normal(0, 0.5, size=(1, -(-ny // BLOCK), -(-nx // BLOCK)))
     levels[rng.random(levels.shape) < 0.2] = np.nan
     breaks = tuple(float(rng.integers(0, nx)) for _ in range(2)), ()
-    nodes = nodes_for((ny, nx), (step_x, step_y), levels, BLOCK, breaks)
+    nodes = nodes_for((ny, nx), (step_x, step_y), levels, breaks)
     for lines, length in ((nodes.x, nx), (nodes.y, ny)):
         assert (lines[0], lines[-1]) == (0, length - 1)
         assert np.all(np.diff(lines) > 0)
@@ -94,7 +60,7 @@ def test_window_pixels_are_nearest_to_their_node():
 
 
 def test_constant_levels_need_no_more_nodes():
-    nodes = nodes_for((512, 640), (128, 128), np.zeros((1, 32, 40)), BLOCK)
+    nodes = nodes_for((512, 640), (128, 128), np.zeros((1, 32, 40)))
     assert np.diff(nodes.x).max() <= 128
     assert len(nodes.x) == 6
     assert len(nodes.y) == 5
@@ -102,7 +68,7 @@ def test_constant_levels_need_no_more_nodes():
 
 def test_a_linear_level_needs_no_more_nodes():
     levels = np.tile(np.linspace(0, 3, 40), (1, 32, 1))
-    assert len(nodes_for((512, 640), (128, 128), levels, BLOCK).y) == 5
+    assert len(nodes_for((512, 640), (128, 128), levels).y) == 5
 
 
 @pytest.mark.parametrize("axis", [0, 1])
@@ -110,7 +76,7 @@ def test_a_linear_level_needs_no_more_nodes():
 def test_nodes_lie_close_at_a_step(axis, where):
     image = np.zeros((640, 640))
     image[(slice(None),) * axis + (slice(where, None),)] = 1.0
-    nodes = nodes_for(image.shape, (128, 128), block_levels(image), BLOCK)
+    nodes = nodes_for(image.shape, (128, 128), block_levels(image))
     across, along = (nodes.y, nodes.x) if axis == 0 else (nodes.x, nodes.y)
     spacing = np.diff(across)
     at = np.searchsorted(across, where) - 1
@@ -123,7 +89,7 @@ def test_nodes_lie_close_at_a_step(axis, where):
 def test_a_step_within_one_part_of_the_image_is_seen():
     image = np.zeros((512, 512))
     image[:128, 300:] = 0.5
-    nodes = nodes_for(image.shape, (128, 128), block_levels(image), BLOCK)
+    nodes = nodes_for(image.shape, (128, 128), block_levels(image))
     assert np.diff(nodes.x)[np.searchsorted(nodes.x, 300) - 1] < 2 * MIN_SPACING
 
 
@@ -131,19 +97,17 @@ def test_a_step_within_one_part_of_the_image_is_seen():
 def test_a_faint_step_is_left_alone(height):
     image = np.zeros((512, 512))
     image[:, 300:] = height
-    assert len(nodes_for(image.shape, (128, 128), block_levels(image), BLOCK).x) == 5
+    assert len(nodes_for(image.shape, (128, 128), block_levels(image)).x) == 5
 
 
 def test_nodes_lie_on_both_sides_of_a_break():
-    nodes = nodes_for(
-        (512, 512), (128, 128), np.zeros((1, 32, 32)), BLOCK, ((199.0,), (-1.0, 511.0))
-    )
+    nodes = nodes_for((512, 512), (128, 128), np.zeros((1, 32, 32)), ((199.0,), (-1.0, 511.0)))
     assert {199.0, 200.0} <= set(nodes.x)
     assert_array_equal(nodes.y, [0, 128, 256, 383, 511])
 
 
 def test_unknown_levels_do_no_harm():
-    nodes = nodes_for((300, 300), (64, 64), np.full((1, 19, 19), np.nan), BLOCK)
+    nodes = nodes_for((300, 300), (64, 64), np.full((1, 19, 19), np.nan))
     assert len(nodes.x) == len(nodes.y) == 6
 
 
@@ -151,8 +115,8 @@ def test_levels_full_of_steps_do_not_make_endless_nodes():
     rng = np.random.default_rng(0)
     levels = rng.choice([0.0, 2.0], size=(1, 256, 256))
     for nodes in (
-        nodes_for((4096, 4096), (256, 256), levels, BLOCK),
-        nodes_for((4096, 4096), (256, 256), levels.cumsum(axis=1), BLOCK),
+        nodes_for((4096, 4096), (256, 256), levels),
+        nodes_for((4096, 4096), (256, 256), levels.cumsum(axis=1)),
     ):
         assert len(nodes.x) * len(nodes.y) <= MAX_NODES
 
@@ -169,12 +133,12 @@ def test_largest_spacing(shape, spacing):
 @pytest.mark.parametrize("shape", [(1, 1), (1, 500), (500, 1), (2, 2)])
 def test_thin_images_have_nodes(shape):
     levels = np.zeros((1, -(-shape[0] // BLOCK), -(-shape[1] // BLOCK)))
-    nodes = nodes_for(shape, (64, 64), levels, BLOCK)
+    nodes = nodes_for(shape, (64, 64), levels)
     assert all(np.all(np.diff(lines) <= 64) for lines in (nodes.x, nodes.y))
     assert len(nodes.windows()) == len(list(itertools.product(nodes.x, nodes.y)))
 
 
 def test_a_step_along_a_single_row_is_seen():
     levels = np.where(np.arange(40) < 20, 0.0, 1.0)[np.newaxis, np.newaxis]
-    nodes = nodes_for((1, 640), (128, 128), levels, BLOCK)
+    nodes = nodes_for((1, 640), (128, 128), levels)
     assert np.diff(nodes.x)[np.searchsorted(nodes.x, 320) - 1] < 2 * MIN_SPACING

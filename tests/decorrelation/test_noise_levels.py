@@ -8,16 +8,18 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from diffdecor.config import DecorrelationConfig
+from diffdecor.core.planes import Window
 from diffdecor.core.statistics import clipped_mean
-from diffdecor.decorrelation import variances
-from diffdecor.decorrelation.nodes import Window
-from diffdecor.decorrelation.noise_levels import block_log_ratios, noise_levels, whole_level
-from diffdecor.decorrelation.variances import (
-    block_medians,
+from diffdecor.decorrelation import nodes, noise_levels
+from diffdecor.decorrelation.nodes import block_log_ratios, block_medians
+from diffdecor.decorrelation.noise_levels import (
+    measure_noise_levels,
     streamed_level,
     usable_variances,
+    whole_level,
     window_levels,
 )
+from diffdecor.decorrelation.subtraction import Member, Subtraction
 from diffdecor.errors import InputError
 from diffdecor.images.model import Exposure, MaskPlanes
 
@@ -60,6 +62,13 @@ def exposure(dtype=np.float32, seed=1, name="image"):
     )
 
 
+def subtraction(science, template_stack, config):
+    members = [Member(one) for one in template_stack]
+    return Subtraction.of(
+        science, template_stack[0], science, None, config=config, template_members=members
+    )
+
+
 def counting_pixels(image):
     good = np.isfinite(image.variance.pixels) & (image.mask.pixels & 8 == 0)
     return np.where(good, image.variance.pixels.astype(np.float64), np.nan)
@@ -86,15 +95,23 @@ def test_levels_of_windows_are_the_clipped_means_in_them(monkeypatch, threads):
     pixels = counting_pixels(exposure())
     expected = [clipped_mean(pixels[window.rows, window.columns]) for window in windows]
     for held, band in ((1 << 22, 1 << 19), (1 << 22, 1000), (6000, 1000), (1, 700)):
-        monkeypatch.setattr(variances, "_MOST_HELD", held)
-        monkeypatch.setattr(variances, "_BAND_PIXELS", band)
+        monkeypatch.setattr(noise_levels, "_MOST_HELD", held)
+        monkeypatch.setattr(noise_levels, "BAND_PIXELS", band)
         levels = window_levels(exposure(), windows, IGNORED, threads)
         np.testing.assert_allclose(levels, expected, rtol=1e-12)
 
 
+def littered(shape, dtype=np.float64):
+    """Memory as others may have left it: as single precision, signalling NaN."""
+    memory = np.zeros(shape, dtype)
+    memory.view(np.uint32)[...] = 0x7FA00000
+    return memory
+
+
 def test_rows_may_need_more_precision_than_those_before(monkeypatch):
     """Numbers too small for single precision come in double precision, and NaN before them not."""
-    monkeypatch.setattr(variances, "_BAND_PIXELS", 1000)
+    monkeypatch.setattr(noise_levels, "BAND_PIXELS", 1000)
+    monkeypatch.setattr(np, "empty", littered)  # casting what was never written would warn
     tiny = np.full((40, 100), 1e-58)
     tiny[:15] = np.nan
 
@@ -121,7 +138,7 @@ def test_rows_of_windows_beside_each_other_are_read_once():
 @pytest.mark.parametrize("band", [1 << 19, 5000])
 def test_whole_images_are_read_once(monkeypatch, band):
     """But for the rows of the sample, where there are more rows than one band."""
-    monkeypatch.setattr(variances, "_BAND_PIXELS", band)
+    monkeypatch.setattr(noise_levels, "BAND_PIXELS", band)
     image = exposure()
     level = streamed_level(image, EVERYTHING, IGNORED, 2)
     assert level == pytest.approx(clipped_mean(counting_pixels(image)), rel=1e-12)
@@ -154,11 +171,12 @@ def test_levels_of_both_images_and_of_stacks(caplog, threads):
     science, template = exposure(seed=2), [exposure(seed=3), exposure(seed=4, name="other")]
     windows = [Window(0, 100, 0, 70), Window(100, 221, 0, 70), Window(0, 221, 70, 150)]
     config = DecorrelationConfig(ignore_planes=IGNORED, threads=threads)
-    levels = noise_levels(science, template, windows, config)
-    assert_array_equal(levels.science, window_levels(science, windows, IGNORED))
+    levels = measure_noise_levels(subtraction(science, template, config), windows)
+    assert_array_equal(levels.science, [window_levels(science, windows, IGNORED)])
     assert_array_equal(levels.template, [window_levels(one, windows, IGNORED) for one in template])
     assert not levels.fallback.any()
-    given = noise_levels(science, template, windows, DecorrelationConfig(template_variance=3.0))
+    config = DecorrelationConfig(template_variance=3.0)
+    given = measure_noise_levels(subtraction(science, template, config), windows)
     assert_array_equal(given.template, np.full((2, 3), 3.0))
     assert not caplog.records
 
@@ -181,7 +199,7 @@ def plain_medians(pixels):
 @pytest.mark.parametrize("band", [1 << 19, 4000, 1])
 @pytest.mark.parametrize("with_holes", [True, False])
 def test_medians_of_blocks(monkeypatch, band, with_holes):
-    monkeypatch.setattr(variances, "_BAND_PIXELS", band)
+    monkeypatch.setattr(nodes, "BAND_PIXELS", band)
     image = exposure()
     if not with_holes:
         image = Exposure(image=image.image, variance=np.random.default_rng(3).random(SHAPE))
@@ -192,7 +210,7 @@ def test_medians_of_blocks(monkeypatch, band, with_holes):
 def test_ratios_of_blocks_are_logarithms_to_the_first():
     science, template = exposure(seed=5), exposure(seed=6)
     config = DecorrelationConfig(ignore_planes=IGNORED)
-    ratios = block_log_ratios([science], [template, science], config)
+    ratios = block_log_ratios(subtraction(science, [template, science], config))
     assert ratios.shape == (2, 10, 14)
     first, second = (np.log(plain_medians(counting_pixels(one))) for one in (science, template))
     np.testing.assert_allclose(ratios[0], second - first, rtol=1e-12)

@@ -7,49 +7,48 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
-from click.testing import CliRunner
 from helpers import oracle
+from helpers.workplace import call
 
-from diffdecor import DecorrelationConfig, Exposure, MaskPlanes, read_exposure, read_kernel
-from diffdecor.cli import main
+from diffdecor import Exposure, MaskPlanes, read_exposure, read_kernel
 from diffdecor.core.convolve import convolved
 from diffdecor.core.kernelfield import KernelField
-from diffdecor.decorrelation.filtering import Triple
-from diffdecor.decorrelation.rebuild import rebuilt
+from diffdecor.core.planes import Window, part_of
+from diffdecor.decorrelation.rebuild import rebuild
+from diffdecor.decorrelation.subtraction import Subtraction
 from diffdecor.decorrelation.verification import verify, verify_quickly
-from diffdecor.kernels.misreadings import misreadings, moved, turned
+from diffdecor.kernels.misreadings import misreadings
 from diffdecor.kernels.model import BasisKernel, Box, Region, StampKernel, Term
 
 SAMPLE = Path(__file__).parents[2] / "sample_data"
-CONFIG = DecorrelationConfig()
 
 
 @pytest.fixture(scope="module")
 def sample():
-    """The real triple of the sample, and its kernel."""
+    """The real images of the sample, and their kernel."""
     exposures = [
         read_exposure(
             SAMPLE / f"{role}.fits", role=role, gain=None if role == "difference" else 2.0
         )
         for role in ("science", "template", "difference")
     ]
-    return Triple(*exposures), read_kernel(SAMPLE / "difference.fits")
+    return Subtraction.of(*exposures, read_kernel(SAMPLE / "difference.fits"))
 
 
 def test_a_real_difference_belongs_to_its_images(sample):
-    verdict = verify(*sample, CONFIG)
+    verdict = verify(sample)
     assert verdict.belongs
     assert verdict.fit.worst < 1e-5
     assert verdict.fit.bright_pixels > 1000
-    assert verify_quickly(*sample, CONFIG).fit.worst < 1e-5
+    assert verify_quickly(sample).fit.worst < 1e-5
 
 
 @pytest.mark.parametrize("number", range(5))
 @pytest.mark.parametrize("check", [verify, verify_quickly])
 def test_a_misread_kernel_is_named(sample, number, check):
-    triple, kernel = sample
+    kernel = sample.kernel
     name, misread = list(misreadings(kernel))[number]
-    verdict = check(triple, misread, CONFIG)
+    verdict = check(replace(sample, kernel=misread))
     assert not verdict.belongs
     assert verdict.alternative.worst < 1e-5
     if number < 3:  # what undoes a turn is the same turn
@@ -57,10 +56,10 @@ def test_a_misread_kernel_is_named(sample, number, check):
 
 
 def test_wrong_scales_are_named(sample):
-    triple, kernel = sample
+    kernel = sample.kernel
     assert kernel.scales(10, 10)[0] == pytest.approx(1 / kernel.sum(10, 10))
     unscaled = next(one for name, one in misreadings(kernel) if "--science-scale 1 " in name)
-    verdict = verify(triple, unscaled, CONFIG)
+    verdict = verify(replace(sample, kernel=unscaled))
     assert not verdict.belongs
     assert "--science-scale 1/k --template-scale 1/k" in verdict.cause
 
@@ -73,42 +72,38 @@ def test_wrong_scales_are_named(sample):
     ],
 )
 def test_wrong_images_are_named(sample, change, cause):
-    triple, kernel = sample
-    images = change(*(np.asarray(one.image) for one in triple.exposures))
+    images = change(*(np.asarray(one.image) for one in sample.exposures))
     changed = [
-        replace(one, image=image) for one, image in zip(triple.exposures, images, strict=True)
+        replace(one, image=image) for one, image in zip(sample.exposures, images, strict=True)
     ]
-    verdict = verify(Triple(*changed), kernel, CONFIG)
+    verdict = verify(Subtraction.of(*changed, sample.kernel))
     assert not verdict.belongs
     assert cause in verdict.cause
 
 
 def test_a_matched_template_is_named(sample):
-    triple, kernel = sample
-    science, template = (np.asarray(one.image, dtype=np.float64) for one in triple.exposures[:2])
+    kernel = sample.kernel
+    science, template = (np.asarray(one.image, dtype=np.float64) for one in sample.exposures[:2])
     scale = kernel.scales(10, 10)[0]
-    matched = science - rebuilt(kernel, science, template) / scale
-    wrong = replace(triple.template, image=np.where(np.isfinite(matched), matched, 0.0))
-    verdict = verify(replace(triple, template=wrong), kernel, CONFIG)
+    matched = science - rebuild(kernel, science, template) / scale
+    wrong = replace(sample.template, image=np.where(np.isfinite(matched), matched, 0.0))
+    verdict = verify(replace(sample, template=wrong))
     assert not verdict.belongs
     assert "matched already" in verdict.cause
 
 
 def test_a_cut_out_is_found(sample):
-    triple, kernel = sample
-    from diffdecor.decorrelation.nodes import Window
-
-    cut = triple.cut(Window(83, 360, 40, 333))
-    verdict = verify(cut, kernel, CONFIG)
+    window = Window(83, 360, 40, 333)
+    cut = sample.with_planes(lambda plane: part_of(plane, window))
+    verdict = verify(cut)
     assert not verdict.belongs
     assert "(84, 41)" in verdict.cause
-    assert verify(cut, moved(kernel, 83, 40), CONFIG).fit.worst < 1e-5
+    assert verify(replace(cut, kernel=sample.kernel.moved(83, 40))).fit.worst < 1e-5
 
 
 def test_unrelated_images_do_not_belong(sample):
-    triple, kernel = sample
-    turned_image = replace(triple.science, image=np.asarray(triple.science.image)[::-1])
-    verdict = verify(replace(triple, science=turned_image), kernel, CONFIG)
+    turned_image = replace(sample.science, image=np.asarray(sample.science.image)[::-1])
+    verdict = verify(replace(sample, science=turned_image))
     assert not verdict.belongs
     assert verdict.alternative is None
 
@@ -124,7 +119,7 @@ def test_symmetric_kernels_have_no_wrong_side_up():
         for image in (science, template, difference)
     ]
     kernel = StampKernel(stamps=stamp[np.newaxis], origin=(5, 5))
-    verdict = verify(Triple(*exposures), kernel, CONFIG)
+    verdict = verify(Subtraction.of(*exposures, kernel))
     assert verdict.belongs
     assert 0.01 < verdict.fit.residual < 0.1
 
@@ -150,7 +145,7 @@ def test_source_and_output_evaluation_differ_as_they_should():
                 sy, sx = y - (j - 3), x - (i - 0)
                 at = (sx, sy) if evaluated_at == "SOURCE" else (x, y)
                 expected -= kernel.stamp(*at)[j, i] * template[sy, sx]
-        model = rebuilt(kernel, science, template)
+        model = rebuild(kernel, science, template)
         assert model[y, x] == pytest.approx(expected, rel=1e-10)
         assert np.isnan(model[0, 0])
         assert np.isfinite(model[5:-5, 5:-5]).all()
@@ -162,8 +157,8 @@ def arguments(*more):
 
 
 def test_command_says_yes():
-    done = CliRunner().invoke(main, ["verify", *arguments("--json")])
-    assert done.exit_code == 0, done.output
+    done = call("verify", *arguments("--json"))
+    assert done.exit_code == 0, done.stderr
     facts = json.loads(done.stdout)
     assert facts["belongs"]
     assert facts["fit"]["residual"] < 1e-5
@@ -171,27 +166,27 @@ def test_command_says_yes():
 
 def test_command_says_no_and_run_refuses(tmp_path):
     kernel = read_kernel(SAMPLE / "difference.fits")
-    flipped = turned(kernel, lambda stamps, origin: (stamps[..., ::-1, ::-1], origin))
+    flipped = kernel.turned(lambda stamps, origin: (stamps[..., ::-1, ::-1], origin))
     from diffdecor.kernels.native_write import native_hdus
 
     native_hdus(flipped).writeto(tmp_path / "flipped.fits")
     more = arguments("--kernel", str(tmp_path / "flipped.fits"))
-    done = CliRunner().invoke(main, ["verify", *more])
+    done = call("verify", *more)
     assert done.exit_code == 3
     assert "flipped" in done.stdout
     out = tmp_path / "out.fits"
-    refused = CliRunner().invoke(main, ["run", *more, "-o", str(out)])
+    refused = call("run", *more, "-o", str(out))
     assert refused.exit_code == 3
     assert "flipped" in refused.stderr
     assert not out.exists()
-    forced = CliRunner().invoke(main, ["run", *more, "-o", str(out), "--no-verify"])
+    forced = call("run", *more, "-o", str(out), "--no-verify")
     assert forced.exit_code == 0, forced.stderr
     assert "DDRESID" not in fits.getheader(out)
 
 
 def test_run_records_the_residual(tmp_path):
     out = tmp_path / "out.fits"
-    done = CliRunner().invoke(main, ["run", *arguments("-o", str(out))])
+    done = call("run", *arguments("-o", str(out)))
     assert done.exit_code == 0, done.stderr
     assert fits.getheader(out)["DDRESID"] < 1e-5
 
@@ -224,14 +219,14 @@ def test_cross_convolution_and_stacks_on_the_command_line(tmp_path):
     out = str(tmp_path / "out.fits")
     more = ["--template-stack", str(tmp_path / "stack.toml"), "-o", out]
     more += ["--kernel", str(tmp_path / "delta.fits"), "--template-variance", "4"]
-    done = CliRunner().invoke(main, [*base, *more, "--convolved", "template"])
+    done = call(*base, *more, "--convolved", "template")
     assert done.exit_code == 0, done.stderr
     metrics = json.loads(done.stdout)
     assert metrics["template_level"] == pytest.approx(2.0)
     expected = 1 + 0.25 * 4 * (1 + 1)  # white sum of both at zero frequency
     assert fits.getdata(out, "VARIANCE").mean() == pytest.approx(expected, rel=1e-3)
     crossed = ["--science-kernel", kernel, "--template-variance", "2", "-o", out, "--overwrite"]
-    done = CliRunner().invoke(main, [*base, *crossed])
+    done = call(*base, *crossed)
     assert done.exit_code == 0, done.stderr
 
 
@@ -251,16 +246,15 @@ def test_broken_stacks_are_refused(tmp_path, text, says):
     (tmp_path / "stack.toml").write_text(text)
     out = tmp_path / "out.fits"
     more = arguments("--template-stack", str(tmp_path / "stack.toml"), "-o", str(out))
-    done = CliRunner().invoke(main, ["run", *more])
+    done = call("run", *more)
     assert done.exit_code == 3
     assert says in done.stderr
     assert not out.exists()
 
 
 def test_without_a_pixel_nothing_is_said(sample):
-    triple, kernel = sample
-    empty = replace(triple.science, image=np.full(triple.shape, np.nan))
-    verdict = verify(replace(triple, science=empty), kernel, CONFIG)
+    empty = replace(sample.science, image=np.full(sample.shape, np.nan))
+    verdict = verify(replace(sample, science=empty))
     assert not verdict.belongs
     assert verdict.cause == "there is no pixel to compare"
 
@@ -274,9 +268,9 @@ def test_one_over_the_kernel_sum_as_a_scale(tmp_path):
     native_hdus(unscaled).writeto(tmp_path / "unscaled.fits")
     more = arguments("--kernel", str(tmp_path / "unscaled.fits"), "--json")
     scales = ["--science-scale", "1/k", "--template-scale", "1/k"]
-    assert CliRunner().invoke(main, ["verify", *more]).exit_code == 3
+    assert call("verify", *more).exit_code == 3
     out = tmp_path / "out.fits"
-    done = CliRunner().invoke(main, ["run", *more, *scales, "-o", str(out)])
+    done = call("run", *more, *scales, "-o", str(out))
     assert done.exit_code == 0, done.stderr
     metrics = json.loads(done.stdout)
     assert metrics["science_scale"] == pytest.approx(1 / kernel.sum(10, 10))
@@ -314,7 +308,7 @@ def test_the_quick_check_reads_little_and_looks_at_the_light(where):
         for image, plane in zip(planes, variance, strict=True)
     ]
     kernel = StampKernel(stamps=stamp[np.newaxis], origin=(5, 5), convolved="template")
-    verdict = verify_quickly(Triple(*exposures), kernel, CONFIG)
+    verdict = verify_quickly(Subtraction.of(*exposures, kernel))
     assert verdict.fit.residual < 1e-6
     assert verdict.fit.bright_pixels > 500
     assert verdict.fit.pixels > 200**2
@@ -330,4 +324,4 @@ def test_the_quick_check_takes_images_of_all_shapes(shape):
         for image in (science, template, science - template)
     ]
     kernel = StampKernel(stamps=np.ones((1, 1, 1)), origin=(0, 0), convolved="template")
-    assert verify_quickly(Triple(*exposures), kernel, CONFIG).belongs
+    assert verify_quickly(Subtraction.of(*exposures, kernel)).belongs

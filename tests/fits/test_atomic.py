@@ -260,6 +260,73 @@ def test_many_processes_and_one_result(tmp_path):
     assert _names(tmp_path) == ["out.fits"]
 
 
+def _belongs_to_another(part, _source):
+    part.write_bytes(b"theirs")
+    os.chown(part, 12345, -1)
+
+
+# What may lie where the temporary file is to be, how it comes there, and what is said about it.
+FOREIGN = {
+    "input": (lambda part, source: part.hardlink_to(source), "an input"),
+    "moved input": (lambda part, source: source.rename(part), "an input"),
+    "hard link": (lambda part, source: part.hardlink_to(source.with_name("other")), "hard link"),
+    "symlink": (lambda part, source: part.symlink_to(source), "symbolic link"),
+    "dangling": (lambda part, source: part.symlink_to(source.with_name("gone")), "symbolic link"),
+    "FIFO": (lambda part, _: os.mkfifo(part), "not a regular file"),
+    "folder": (lambda part, _: part.mkdir(), "not a regular file"),
+    "owner": (_belongs_to_another, "another user"),
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_what_is_not_our_own_temporary_file_is_neither_written_nor_removed(tmp_path, kind):
+    if kind == "owner" and os.geteuid() != 0:
+        pytest.skip("only root can give files away")
+    make, says = FOREIGN[kind]
+    source, other, part = (tmp_path / name for name in ("in.fits", "other", ".out.fits.part"))
+    source.write_bytes(b"input")
+    other.write_bytes(b"other")
+    make(part, source)
+    before = {path: path.lstat() for path in tmp_path.iterdir()}
+    inputs = [f"{part if kind == 'moved input' else source}[SCI]"]
+    with pytest.raises(OutputError, match=rf"out\.fits: cannot be written: .*{says}") as caught:
+        _write(tmp_path / "out.fits", inputs=inputs)
+    assert str(part) in str(caught.value)
+    after = {path: path.lstat() for path in tmp_path.iterdir()}
+    kept = ("st_mode", "st_ino", "st_size", "st_mtime_ns", "st_uid", "st_nlink")
+    assert {path: [getattr(found, name) for name in kept] for path, found in after.items()} == {
+        path: [getattr(found, name) for name in kept] for path, found in before.items()
+    }
+
+
+@pytest.mark.parametrize("stream", [0, 1, 2])
+def test_the_temporary_file_is_not_what_the_shell_redirects_to(tmp_path, stream):
+    part = tmp_path / ".out.fits.part"
+    part.write_bytes(b"printed before")
+    code = """
+        import os, sys
+        from diffdecor.fits.atomic import atomic_output
+        os.dup2(os.open(sys.argv[1] + "/.out.fits.part", os.O_RDWR), int(sys.argv[2]))
+        try:
+            with atomic_output(sys.argv[1] + "/out.fits"):
+                pass
+        except OSError as error:
+            sys.exit("standard input or output" in str(error) and 7)
+    """
+    job = _in_python(code, tmp_path, stream)
+    job.communicate(timeout=60)
+    assert job.returncode == 7
+    assert part.read_bytes() == b"printed before"
+    assert _names(tmp_path) == [".out.fits.part"]
+
+
+def test_file_systems_that_give_new_files_to_somebody_else(tmp_path, monkeypatch):
+    """As network shares and memory cards do: what was created just now is ours."""
+    monkeypatch.setattr("diffdecor.fits.atomic.os.geteuid", lambda: 12345)
+    _write(tmp_path / "out.fits")
+    assert _names(tmp_path) == ["out.fits"]
+
+
 def test_a_lock_on_a_file_that_was_renamed_meanwhile_does_not_count(tmp_path, monkeypatch):
     path = tmp_path / "out.fits"
     part = tmp_path / ".out.fits.part"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from astropy.io import fits
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from diffdecor.fits import checksum
@@ -18,7 +18,6 @@ def _brute_force(data):
     return total if total == 0 else (total - 1) % MASK + 1
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=300), st.integers(0, 75))
 def test_it_is_the_sum_modulo_2_to_the_32_less_1(data, words):
     assert datasum(data) == datasum(memoryview(data)) == _brute_force(data)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from diffdecor.core.planes import in_memory
 from diffdecor.errors import InputError
 from diffdecor.fits.open import (
     OpenFiles,
@@ -20,7 +21,6 @@ from diffdecor.fits.open import (
     read_pixels,
 )
 from diffdecor.fits.read_rows import stored_integers
-from diffdecor.fits.streaming import in_memory
 
 
 def _opened(path, files=None):

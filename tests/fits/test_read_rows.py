@@ -10,17 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from diffdecor.config import ImageOptions
 from diffdecor.core.parallel import once
-from diffdecor.core.planes import bands
+from diffdecor.core.planes import bands, in_memory, sampled, streamed
 from diffdecor.errors import InputError
 from diffdecor.fits.open import image_shape, open_fits, read_pixels
 from diffdecor.fits.read_rows import stored_integers, stored_pixels
 from diffdecor.fits.reading import Reading
-from diffdecor.fits.streaming import in_memory, sampled, streamed
 from diffdecor.images.read import open_exposure
 
 SHAPE = (23, 17)
@@ -253,7 +252,6 @@ def test_memory_is_bounded(tmp_path, suffix):
     assert peak < 12 * 64 * 4000 * 4  # a plane has 64 MB, a band 1
 
 
-@settings(deadline=None)
 @given(ny=st.integers(1, 40), nx=st.integers(1, 9))
 def test_streams_and_samples(ny, nx):
     plane = np.arange(ny * nx).reshape(ny, nx)

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from diffdecor.fits import reading
@@ -19,7 +19,6 @@ def every_row_counts(monkeypatch):
     monkeypatch.setattr(reading, "_FEW", 0)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 31), st.integers(0, 31)), max_size=6))
 def test_every_row_counts_once(parts):
     sums, read = RowSums(31, 24), set()

@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 from astropy.io import fits
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from diffdecor.errors import InputError
@@ -18,7 +18,6 @@ from diffdecor.fits.reading import Reading
 from diffdecor.fits.sums import InputSum
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=400), st.integers(0, 100))
 def test_pieces_add_up(data, words):
     head, tail = data[: 4 * words], data[4 * words :]

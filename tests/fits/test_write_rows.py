@@ -33,24 +33,24 @@ def _bands(ny, cuts):
     return [slice(*pair) for pair in pairwise(edges)]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     ny=st.integers(1, 40),
     nx=st.integers(1, 30),
     cuts=st.lists(st.integers(0, 39)),
     order=st.randoms(use_true_random=False),
     threads=st.sampled_from([1, 2, 4]),
-    piece=st.sampled_from([1, 100, 1 << 19]),
+    chunk=st.sampled_from([1, 100, 1 << 19]),
     dtype=st.sampled_from(["float32", "float64", "int32"]),
 )
-def test_any_order_from_any_thread(tmp_path_factory, ny, nx, cuts, order, threads, piece, dtype):
+def test_any_order_from_any_thread(tmp_path_factory, ny, nx, cuts, order, threads, chunk, dtype):
     values = np.random.default_rng(ny).normal(0, 1e6, (ny, nx)).astype(dtype)
     rows = _bands(ny, cuts)
     order.shuffle(rows)
     path = tmp_path_factory.mktemp("planes") / "plane"
     number = os.open(path, os.O_RDWR | os.O_CREAT)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(write_rows, "_PIECE", piece)
+        patch.setattr(write_rows, "_CHUNK", chunk)
         plane = OutputPlane(number, 12, (ny, nx), dtype)
         list(ordered_map(lambda band: plane.__setitem__(band, values[band]), rows, threads))
     np.testing.assert_array_equal(plane[0:ny], values)

@@ -1,4 +1,3 @@
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -6,18 +5,6 @@ import pytest
 from astropy.io import fits
 
 SHAPE = (12, 16)
-
-
-@pytest.fixture(autouse=True)
-def log_as_it_is_without_commands():
-    """Commands that ran before in this process have set up the log for themselves."""
-    logger = logging.getLogger("diffdecor")
-    before = list(logger.handlers), logger.level, logger.propagate
-    logger.handlers[:], logger.propagate = [], True
-    logger.setLevel(logging.NOTSET)
-    yield
-    logger.handlers[:], logger.propagate = before[0], before[2]
-    logger.setLevel(before[1])
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ Stamps have explicit origins ``(cx, cy)`` and are true-convolution kernels throu
 import numpy as np
 from hypothesis import settings
 
-EXAMPLES = settings(max_examples=30, deadline=None, derandomize=True, database=None)
-"""Seeded: every run of the tests sees the same examples."""
+EXAMPLES = settings(max_examples=30)
+"""For tests that take long for each example."""
 
 MODES = {"extend": "reflect", "zero": "constant"}
 

@@ -1,6 +1,7 @@
 """A small triple in a folder, and `diffdecor` run on it and watched."""
 
 import hashlib
+import inspect
 import json
 import re
 import shutil
@@ -32,6 +33,9 @@ WCS = {
     "RADESYS": "ICRS",
     "BUNIT": "adu",
 }
+# Until version 8.2, click gives the two streams as one unless it is told not to.
+ONE_STREAM = "mix_stderr" in inspect.signature(CliRunner).parameters
+RUNNER = CliRunner(**({"mix_stderr": False} if ONE_STREAM else {}))
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*[a-z]")
 
 
@@ -122,7 +126,7 @@ class Workplace:
 
 def call(*arguments, **about):
     """Call `diffdecor` within this process."""
-    return CliRunner().invoke(main, [str(argument) for argument in arguments], **about)
+    return RUNNER.invoke(main, [str(argument) for argument in arguments], **about)
 
 
 def check_failure(result, code, *mentions):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from astropy.io import fits
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from diffdecor.errors import InputError
@@ -111,7 +111,6 @@ def test_a_companion_in_a_file_of_its_own_has_the_same_name():
     assert find_image(single, None, NOISE_NAMES, file="w", like=science[1]) is single[0]
 
 
-@settings(deadline=None)
 @given(
     stem=st.text("abc[], .", min_size=1, max_size=8).filter(lambda s: s.strip(". ")),
     name=st.text("ABCxyz_0", min_size=1, max_size=8).filter(lambda s: not s.isdecimal()),

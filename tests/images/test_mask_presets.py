@@ -9,10 +9,9 @@ import pytest
 from astropy.io import fits
 
 from diffdecor.config import FILLED_PLANES, IGNORED_PLANES, MASK_PRESETS, ImageOptions
-from diffdecor.core.planes import LazyPlane
+from diffdecor.core.planes import LazyPlane, in_memory
 from diffdecor.errors import ConfigError, InputError
 from diffdecor.fits.read_rows import stored_integers
-from diffdecor.fits.streaming import in_memory
 from diffdecor.images import surveys
 from diffdecor.images.masks import read_mask
 from diffdecor.images.read import read_exposure

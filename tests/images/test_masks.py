@@ -5,12 +5,12 @@ import io
 import numpy as np
 import pytest
 from astropy.io import fits
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from diffdecor.core.planes import in_memory
 from diffdecor.errors import InputError
 from diffdecor.fits.read_rows import stored_integers
-from diffdecor.fits.streaming import in_memory
 from diffdecor.images.masks import read_mask
 from diffdecor.images.model import MaskPlanes
 from diffdecor.images.no_data import filled_pixels, flag_no_data
@@ -148,7 +148,6 @@ def test_fill_values_are_added_to_a_mask_which_is_not_changed(pixels):
     assert filled_pixels(pixels, {}, "a") is None
 
 
-@settings(deadline=None)
 @given(
     bits=st.dictionaries(
         st.from_regex(r"[A-Z][A-Z0-9_]{0,20}", fullmatch=True), st.integers(0, 30), max_size=31

@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from diffdecor.core.planes import LazyPlane
-from diffdecor.fits.streaming import in_memory
+from diffdecor.core.planes import LazyPlane, in_memory
 from diffdecor.images import no_data
 from diffdecor.images.no_data import zero_border
 from diffdecor.images.read import read_exposure
@@ -84,7 +83,7 @@ def brute_force(image):
     return np.isin(labels, [labels[edge][0] for edge in whole])
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(
     shape=st.tuples(st.integers(1, 40), st.integers(1, 20)),
     seed=st.integers(0, 10**6),

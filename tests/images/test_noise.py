@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from diffdecor.config import ImageOptions
+from diffdecor.core.planes import in_memory
 from diffdecor.errors import ConfigError, InputError
-from diffdecor.fits.streaming import in_memory
 from diffdecor.images.noise import check_noise, upsampled
 from diffdecor.images.read import read_exposure
 from diffdecor.images.variance import narrowed, scaled_to_image, to_variance, variance_from_gain

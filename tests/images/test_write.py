@@ -9,13 +9,14 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from helpers.results import write_result
 
+from diffdecor.core.interpolate import Stamps
 from diffdecor.errors import OutputExistsError
 from diffdecor.fits.headers import cards_to_header
 from diffdecor.images.model import Exposure, MaskPlanes
 from diffdecor.images.read import read_exposure
 from diffdecor.pipeline.provenance import Card
 from diffdecor.psfs.model import StampPsf
-from diffdecor.psfs.stamps import Stamps, psf_stamps
+from diffdecor.psfs.stamp import psf_stamps
 
 SHAPE = (20, 30)
 RNG = np.random.default_rng(8)

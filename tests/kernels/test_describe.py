@@ -5,10 +5,9 @@ import re
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from helpers.workplace import call
 from kernels.conftest import DATA
 
-from diffdecor.cli import main
 from diffdecor.kernels.describe import describe, extent, oddities
 from diffdecor.kernels.model import BasisKernel, Box, Region, StampKernel, Term
 from diffdecor.kernels.registry import read_kernel
@@ -91,18 +90,18 @@ def test_extent(native_data):
 
 def test_info_prints_warnings():
     path = str(DATA / "sfft" / "E2_solution.fits")
-    lines = CliRunner().invoke(main, ["kernel", "info", path]).stdout.splitlines()
+    lines = call("kernel", "info", path).stdout.splitlines()
     warnings = [line for line in lines if line.startswith("warning: ")]
     assert warnings[0] == "warning: the convolved side is unknown; say it with --convolved"
     assert lines[-len(warnings) :] == warnings
-    facts = json.loads(CliRunner().invoke(main, ["kernel", "info", "--json", path]).stdout)
+    facts = json.loads(call("kernel", "info", "--json", path).stdout)
     assert ["warning: " + line for line in facts["warnings"]] == warnings
     assert (facts["format"], facts["convolved"]) == ("sfft", ["unknown"])
 
 
 def test_info_reads_lists():
     path = str(DATA / "ficonv" / "Df_kernel.list")
-    done = CliRunner().invoke(main, ["kernel", "info", "--json", path])
+    done = call("kernel", "info", "--json", path)
     facts = json.loads(done.stdout)
     assert (facts["format"], facts["size"], facts["basis_images"]) == ("ficonv", [13, 13], 11)
 
@@ -112,8 +111,8 @@ def test_convert_writes_lists_and_solutions(tmp_path):
         [DATA / "ficonv/Df_kernel.list", DATA / "sfft/BS1_solution.fits"]
     ):
         out = tmp_path / f"{number}.fits"
-        done = CliRunner().invoke(main, ["kernel", "convert", str(path), str(out)])
-        assert done.exit_code == 0, done.output
+        done = call("kernel", "convert", str(path), str(out))
+        assert done.exit_code == 0, done.stderr
         one, two = read_kernel(path), read_kernel(out)
         np.testing.assert_allclose(two.stamp(99, 88), one.stamp(99, 88), rtol=0, atol=1e-12)
         assert two.format == f"native ({one.format})"

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
+from helpers.closeness import assert_same
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -17,12 +18,12 @@ from diffdecor.kernels.native import native_hdus
 from diffdecor.kernels.registry import read_kernel
 
 SAMPLES = {
-    "D1": ("template", 1e-15, "SFFT"),
-    "E2": ("science", 1e-15, "SFFT"),
-    "BS1": ("template", 1e-15, "SFFT B-spline"),
-    "BS3": ("template", 1e-15, "SFFT B-spline"),
-    "cheb": ("template", 1e-15, "LSST afw"),
-    "poly": ("science", 1e-15, "LSST afw"),
+    "D1": ("template", 1e-14, "SFFT"),
+    "E2": ("science", 1e-14, "SFFT"),
+    "BS1": ("template", 1e-14, "SFFT B-spline"),
+    "BS3": ("template", 1e-14, "SFFT B-spline"),
+    "cheb": ("template", 1e-14, "LSST afw"),
+    "poly": ("science", 1e-14, "LSST afw"),
 }
 CLOSURES = ("regions", "terms", "background_terms", "basis", "stamps", "positions")
 
@@ -92,9 +93,9 @@ def test_samples_of_hotpants(native_data, hotpants, case):
     for one, two in zip(native.regions, original.regions, strict=True):
         assert (one.box, one.side, one.blocks) == (two.box, two.side, two.blocks)
         assert (one.x0, one.xs, one.y0, one.ys) == (two.x0, two.xs, two.y0, two.ys)
-        assert one.science_scale == pytest.approx(two.science_scale, rel=1e-15)
-        np.testing.assert_array_equal(one.coefficients, two.coefficients)
-        np.testing.assert_allclose(one.background, two.background, rtol=1e-14)
+        assert one.science_scale == pytest.approx(two.science_scale, rel=1e-14)
+        assert_same(one.coefficients, two.coefficients)
+        assert_same(one.background, two.background)
 
 
 def test_stamp_grid(native_data):
@@ -109,7 +110,7 @@ def test_stamp_grid(native_data):
         np.testing.assert_allclose(grid.stamp(x, y), original.stamp(x, y), rtol=0, atol=1e-12)
         assert grid.scales(x, y) == original.scales(x, y)
     between = grid.stamp(*grid.positions[:2].mean(axis=0))
-    np.testing.assert_allclose(between, grid.stamps[:2].mean(axis=0), atol=1e-15)
+    np.testing.assert_allclose(between, grid.stamps[:2].mean(axis=0), atol=1e-14)
 
 
 @pytest.mark.parametrize("case", ["A1", "A3", "B1", "B3", "C1", "M1", "S1"])
@@ -120,10 +121,10 @@ def test_conversion_of_hotpants(hotpants, tmp_path, case):
     assert facts(native) == facts(original)
     assert native.format == "native (hotpants)"
     for x, y in expected[f"{case}_xy0"]:
-        np.testing.assert_array_equal(native.stamp(x, y), original.stamp(x, y))
+        assert_same(native.stamp(x, y), original.stamp(x, y))
         assert native.side(x, y) == original.side(x, y)
         assert native.scales(x, y) == original.scales(x, y)
-        assert native.background(x, y) == original.background(x, y)
+        assert native.background(x, y) == pytest.approx(original.background(x, y), rel=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -212,7 +213,7 @@ def stamp_kernels(draw):
     )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(kernel=basis_kernels() | stamp_kernels())
 def test_round_trip(kernel):
     with tempfile.TemporaryDirectory() as folder:
@@ -281,7 +282,7 @@ HURT = {
     "INTERP": ("A1_stampgrid", card("INTERP", "CUBIC"), "INTERP = 'CUBIC'"),
     "size": ("D1_native", card("KERNX", 13), "contradict KERNX and KERNY"),
     "no centre": ("D1_native", lambda hdus: hdus[0].header.remove("CTRX"), "CTRX = None"),
-    "centre": ("D1_native", card("CTRY", 7.5), "CTRY = 7.5 is no whole number"),
+    "centre": ("D1_native", card("CTRY", 7.5), "CTRY = 7.5 is not a whole number"),
     "side": ("D1_native", cell("REGIONS", "CONVSIDE", "BOTH"), "CONVSIDE = 'BOTH'"),
     "side card": ("A1_stampgrid", card("CONVSIDE", "BOTH"), "CONVSIDE = 'BOTH'"),
     "scale": ("A1_stampgrid", card("SSCALE", 0.0), "SSCALE = 0.0"),

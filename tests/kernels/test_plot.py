@@ -5,10 +5,9 @@ import sys
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from helpers.workplace import call
 from kernels.conftest import DATA
 
-from diffdecor.cli import main
 from diffdecor.errors import ConfigError
 from diffdecor.kernels.plot import plot_kernel
 from diffdecor.kernels.registry import read_kernel
@@ -58,15 +57,15 @@ def test_command(tmp_path):
     pytest.importorskip("matplotlib")
     out, kernel = tmp_path / "k.png", str(DATA / "native" / "A3_plain_stamp.fits")
     arguments = ["kernel", "plot", kernel, "-o", str(out)]
-    done = CliRunner().invoke(main, arguments)
-    assert (done.exit_code, done.output) == (0, "")
+    done = call(*arguments)
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "", "")
     assert out.read_bytes().startswith(b"\x89PNG")
     before = out.stat().st_mtime_ns
-    again = CliRunner().invoke(main, arguments)
+    again = call(*arguments)
     assert again.exit_code == 2
-    assert "--overwrite" in again.output
+    assert "--overwrite" in again.stderr
     assert out.stat().st_mtime_ns == before
-    assert CliRunner().invoke(main, [*arguments, "--overwrite"]).exit_code == 0
+    assert call(*arguments, "--overwrite").exit_code == 0
     assert [path.name for path in tmp_path.iterdir()] == ["k.png"]
 
 
@@ -74,7 +73,7 @@ def test_the_kernel_is_never_replaced(tmp_path):
     kernel = tmp_path / "k.list"
     kernel.write_bytes((DATA / "ficonv" / "Df_kernel.list").read_bytes())
     arguments = ["kernel", "plot", str(kernel), "-o", str(kernel), "--overwrite"]
-    assert CliRunner().invoke(main, arguments).exit_code == 2
+    assert call(*arguments).exit_code == 2
     assert kernel.read_bytes() == (DATA / "ficonv" / "Df_kernel.list").read_bytes()
 
 
@@ -85,9 +84,9 @@ def test_without_matplotlib(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match=r"pip install 'diffdecor\[plot\]'"):
         plot_kernel(read_kernel(kernel))
     out = tmp_path / "k.png"
-    done = CliRunner().invoke(main, ["kernel", "plot", str(kernel), "-o", str(out)])
+    done = call("kernel", "plot", str(kernel), "-o", str(out))
     assert done.exit_code == 2
-    assert "diffdecor[plot]" in done.output
+    assert "diffdecor[plot]" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 

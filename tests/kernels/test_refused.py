@@ -1,4 +1,4 @@
-"""Files that are known, but are no matching kernels."""
+"""Files that are known, but are not matching kernels."""
 
 import pickle
 

@@ -1,15 +1,20 @@
 """Recognising formats, options that hold for all of them, and files that are none."""
 
 import gzip
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from astropy.io import fits
+from kernels.conftest import DATA
 
 from diffdecor.errors import ConfigError, InputError, KernelError
+from diffdecor.fits.formats import has_any
 from diffdecor.kernels import registry
 from diffdecor.kernels.registry import kernel_formats, read_kernel, register
+from diffdecor.kernels.source import open_source
 
 STAMP = np.arange(1.0, 16.0).reshape(3, 5)
 
@@ -44,6 +49,30 @@ def test_known_formats():
 def test_a_name_is_registered_once(formats):  # noqa: ARG001
     with pytest.raises(ValueError, match="already a matching kernel format 'stamp'"):
         register("stamp", description="another")(Claims)
+
+
+@pytest.mark.parametrize(
+    "path", sorted(path for path in DATA.rglob("*.*") if path.suffix in {".fits", ".gz", ".list"})
+)
+def test_a_format_is_known_by_its_words_before_its_module_is_imported(path):
+    known = registry._registry  # noqa: SLF001
+    with open_source(path, text=True) as source:
+        for module, words in known.modules.items():
+            readers = [one for one in known.formats().values() if one.reader.__module__ == module]
+            assert readers
+            if any(one.reader.identify(source.candidates) for one in readers) and words:
+                assert has_any(words, source.candidates)
+
+
+def test_other_formats_are_not_imported(native_data):
+    code = (
+        "import sys\n"
+        "from diffdecor.kernels.registry import read_kernel\n"
+        f"print(read_kernel({str(native_data / 'D1_native.fits')!r}).format)\n"
+        "print([name for name in sys.modules if name.endswith(('sfft', 'ficonv', 's.lsst'))])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_two_claimants_are_named(formats, write_image):  # noqa: ARG001

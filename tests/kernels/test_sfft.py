@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 from astropy.io import fits
+from helpers.closeness import assert_same
 from kernels.conftest import DATA
 
 from diffdecor.errors import InputError, KernelError
@@ -94,7 +95,7 @@ def test_conversion_keeps_splines_and_rules(tmp_path):
 def test_separate_scaling_is_a_delta_of_its_own(expected):
     kernel = sample("BS3")
     assert len(kernel.basis) == 7  # six functions of the kernel, and the sum
-    np.testing.assert_allclose(kernel.basis[:6].sum(axis=(1, 2)), 0, atol=1e-15)
+    np.testing.assert_allclose(kernel.basis[:6].sum(axis=(1, 2)), 0, atol=1e-14)
     x, y = expected["BS3_xy1"][0] - 1
     assert kernel.sum(x, y) == pytest.approx(expected["BS3_tool_stamps"][0].sum(), rel=1e-12)
 
@@ -169,7 +170,7 @@ def test_without_difference_the_side_is_unknown(caplog, tmp_path):
     assert kernel.side(3, 4) is None
     assert kernel.background(3, 4) == 0
     assert "does not say which image was convolved" in caplog.text
-    np.testing.assert_array_equal(kernel.stamp(3, 4), sample("E2").stamp(3, 4))
+    assert_same(kernel.stamp(3, 4), sample("E2").stamp(3, 4))
     native_hdus(kernel).writeto(tmp_path / "n.fits")
     assert read_kernel(tmp_path / "n.fits").side(3, 4) is None
     assert read_kernel(tmp_path / "n.fits", convolved="science").side(3, 4) == "science"
@@ -221,7 +222,7 @@ def changed(tmp_path, case, cards, data=None):
         ("D1", {"N0": 0}, "N0 = 0 is impossible"),
         ("D1", {"N0": True}, "N0 = True is impossible"),
         ("D1", {"DK": 2.0}, "DK = 2.0 is impossible"),
-        ("D1", {"DK": 1_000_000}, "DK = 1000000, KSPDEG = 1000000 cannot be"),
+        ("D1", {"DK": 1_000_000}, "DK = 1000000, KSPDEG = 1000000 are imp"),
         ("D1", {"KSPTYPE": "Wavelet"}, "KSPTYPE = 'Wavelet': SFFT solutions with Polynomial and B"),
         ("BS2", {"BSPTYPE": "Wavelet"}, "BSPTYPE = 'Wavelet'"),
         ("BS2", {"KSPDEG": 2}, "DK = 3, KSPDEG = 2"),

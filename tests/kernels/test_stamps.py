@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from astropy.io import fits
+from helpers.closeness import assert_same
 
 from diffdecor.errors import KernelError
 from diffdecor.kernels.registry import read_kernel
@@ -53,8 +54,8 @@ FORMS = {
 def test_forms(save, form):
     kernel = check_reader(save(*FORMS[form]), "stamps")
     for x, y, stamp in zip(X, Y, STAMPS, strict=True):
-        np.testing.assert_allclose(kernel.stamp(x - 1, y - 1), stamp, rtol=0, atol=1e-15)
-    np.testing.assert_allclose(kernel.stamp(30, 5), STAMPS[:2].mean(axis=0), atol=1e-15)
+        np.testing.assert_allclose(kernel.stamp(x - 1, y - 1), stamp, rtol=0, atol=1e-14)
+    np.testing.assert_allclose(kernel.stamp(30, 5), STAMPS[:2].mean(axis=0), atol=1e-14)
     assert kernel.origin == (2, 1)
     assert kernel.side(0, 0) is None
     assert kernel.sum(10, 5) == pytest.approx(STAMPS[0].sum())  # not normalised
@@ -126,7 +127,7 @@ def test_two_cubes_with_positions(save):
 def test_table_of_the_native_format(native_data):
     kernel = read_kernel(f"{native_data / 'A1_stampgrid.fits'}[STAMPS]")
     native = read_kernel(native_data / "A1_stampgrid.fits")
-    np.testing.assert_array_equal(kernel.stamp(31, 77), native.stamp(31, 77))
+    assert_same(kernel.stamp(31, 77), native.stamp(31, 77))
     assert kernel.scales(0, 0) == native.scales(0, 0)
     assert (kernel.side(0, 0), kernel.origin) == (native.side(0, 0), native.origin)
 
@@ -149,9 +150,9 @@ PAIRS = fits.BinTableHDU.from_columns(
         ([cube(), table(x=X[:5], y=Y[:5])], "more stamps need positions"),
         ([fits.ImageHDU(STAMPS.reshape(2, 3, 3, 5))], "give the cards GRIDX0, GRIDDX"),
         ([fits.ImageHDU(np.ones((2, 2, 2, 3, 3)))], "need positions"),
-        ([grid(GRIDDX=0)], "are no grid"),
-        ([grid(GRIDY0="low")], "are no grid"),
-        ([grid(GRIDY0=True)], "are no grid"),
+        ([grid(GRIDDX=0)], "are not a grid"),
+        ([grid(GRIDY0="low")], "are not a grid"),
+        ([grid(GRIDY0=True)], "are not a grid"),
         ([table(stamps=ZERO)], "kernel 3 sums to zero"),
         ([table(stamps=NAN)], "NaN or infinite"),
         ([table(x=X * np.nan, stamps=STAMPS)], "NaN or infinite"),
@@ -161,7 +162,7 @@ PAIRS = fits.BinTableHDU.from_columns(
         ([table(stamps=STAMPS, KERSENSE="BOTH")], "KERSENSE = 'BOTH'"),
         ([table(stamps=STAMPS, INTERP="CUBIC")], "INTERP = 'CUBIC'"),
         ([table(stamps=STAMPS, SSCALE=0.0)], "SSCALE"),
-        ([table(stamps=np.ones((1, 1, 1002)), x=[1], y=[1])], "no kernels"),
+        ([table(stamps=np.ones((1, 1, 1002)), x=[1], y=[1])], "not kernels"),
     ],
 )
 def test_refused(save, hdus, problem):

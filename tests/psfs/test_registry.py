@@ -171,7 +171,7 @@ def test_formats_are_listed_and_names_are_taken_once():
 
 
 def test_two_claimants_are_an_error():
-    registry = Registry(thing="PSF", modules=())
+    registry = Registry(thing="PSF", modules={})
 
     class Greedy:
         def identify(self, hdus):
@@ -185,11 +185,12 @@ def test_two_claimants_are_an_error():
         registry.identify([], "a.fits")
 
 
-def test_what_breaks_inside_a_reader_is_an_input_error(path, monkeypatch):
+@pytest.mark.parametrize("error", [ValueError, AssertionError, AttributeError])
+def test_what_breaks_inside_a_reader_is_an_input_error(path, monkeypatch, error):
     from diffdecor.psfs import stamp
 
     def fail(*_args):
-        raise ValueError("some bytes\nare wrong")  # noqa: EM101, TRY003
+        raise error("some bytes\nare wrong")  # noqa: EM101, TRY003
 
     monkeypatch.setattr(stamp, "read_pixels", fail)
     with pytest.raises(InputError, match=r"damaged psf-stamp .some bytes are wrong"):

@@ -123,14 +123,14 @@ def test_a_grid_in_pixels(read):
 @pytest.mark.parametrize(
     ("cards", "problem"),
     [
-        ({"OVERSAMP": 0}, "OVERSAMP = 0 is no sampling"),
-        ({"OVERSAMP": "four"}, "OVERSAMP = 'four' is no sampling"),
-        ({"PSF_SAMP": -0.5}, r"PSF_SAMP = -0\.5 is no sampling"),
+        ({"OVERSAMP": 0}, "OVERSAMP = 0 is not a sampling"),
+        ({"OVERSAMP": "four"}, "OVERSAMP = 'four' is not a sampling"),
+        ({"PSF_SAMP": -0.5}, r"PSF_SAMP = -0\.5 is not a sampling"),
         ({"PSF_SAMP": 50.0}, r"1050 pixels wide with PSF_SAMP = 50\.0: an image, not a PSF"),
         ({"OVERSAMP": 4, "PSF_SAMP": 0.5}, "OVERSAMP = 4 and PSF_SAMP = 0.5 contradict"),
-        ({"OVERSAMP": 3, "CTRX": "a", "CTRY": 1}, "is no pixel; give both as 1-based numbers"),
-        ({"OVERSAMP": 3, "CTRX": 30, "CTRY": 1}, "is no pixel"),
-        ({"CTRX": 10.5, "CTRY": 10.5}, "is no pixel; give both as 1-based whole numbers"),
+        ({"OVERSAMP": 3, "CTRX": "a", "CTRY": 1}, "are not a pixel; give both as 1-based numbers"),
+        ({"OVERSAMP": 3, "CTRX": 30, "CTRY": 1}, "are not a pixel"),
+        ({"CTRX": 10.5, "CTRY": 10.5}, "are not a pixel; give both as 1-based whole numbers"),
     ],
 )
 def test_impossible_samplings(read, cards, problem):
@@ -140,10 +140,10 @@ def test_impossible_samplings(read, cards, problem):
 
 @pytest.mark.parametrize("card", ["(5.0,)", "here"])
 def test_a_grid_with_a_wrong_position(read, card):
-    with pytest.raises(InputError, match=r"DET_YX1 = .* is no position"):
+    with pytest.raises(InputError, match=r"DET_YX1 = .* is not a position"):
         read(np.ones((2, 5, 5)), OVERSAMP=1, DET_YX0="(1.0, 1.0)", DET_YX1=card)
 
 
 def test_a_grid_with_too_few_positions(read):
-    with pytest.raises(InputError, match="DET_YX1 = 'None' is no position"):
+    with pytest.raises(InputError, match="DET_YX1 = 'None' is not a position"):
         read(np.ones((2, 5, 5)), OVERSAMP=1, DET_YX0="(1.0, 1.0)")

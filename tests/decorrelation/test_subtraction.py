@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from helpers import oracle
+from numpy.testing import assert_array_equal
 
 from diffdecor import DecorrelationConfig, Exposure, Member, decorrelate
 from diffdecor.core.convolve import convolved
@@ -133,3 +134,25 @@ def test_a_member_without_data_somewhere_leaves_no_hole():
     )
     assert result.metrics["filled_pixels"] == 0
     assert np.isfinite(result.exposure.variance).all()
+
+
+@pytest.mark.parametrize("role", ["science", "template"])
+def test_pixels_without_variance_do_not_ring_whatever_their_image_went_through(role):
+    hole = np.s_[200:206, 210:218]
+    variance = np.ones(SHAPE)
+    variance[hole] = np.inf
+    images = {name: exposure(1.0, name) for name in ("science", "template")}
+    images[role] = Exposure(image=np.ones(SHAPE), variance=variance, name=role)
+
+    def image_with(value):
+        difference = noise(np.random.default_rng(25), 2.0)
+        difference[hole] = value
+        members = {f"{role}_members": [Member(images[role], kernel(0.7))]}
+        result = decorrelate(*images.values(), Exposure(image=difference), kernel(1.0), **members)
+        assert result.metrics["filled_pixels"] == variance[hole].size
+        return np.asarray(result.exposure.image)
+
+    bright, unknown = image_with(1e6), image_with(np.nan)
+    assert (bright[hole] == 1e6).all()
+    unknown[hole] = 1e6
+    assert_array_equal(bright, unknown)

@@ -1,10 +1,12 @@
 """Every real triple of the reference sets belongs together; misreadings of its kernel do not."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from diffdecor import DecorrelationConfig, read_exposure, read_kernel
-from diffdecor.decorrelation.filtering import Triple
+from diffdecor import read_exposure, read_kernel
+from diffdecor.decorrelation.subtraction import Subtraction
 from diffdecor.decorrelation.verification import verify
 from diffdecor.kernels.misreadings import misreadings
 
@@ -46,14 +48,14 @@ def load(reference, tool, name):
         )
     ]
     side = {"cheb": "template", "poly": "science", "Df": "template"}.get(name)
-    return Triple(*exposures), read_kernel(kernel, images[2], convolved=side)
+    return Subtraction.of(*exposures, read_kernel(kernel, images[2], convolved=side))
 
 
 @pytest.mark.parametrize(("tool", "name"), CASES)
 def test_it_belongs_together_and_no_misreading_does(reference, tool, name):
-    triple, kernel = load(reference, tool, name)
-    config = DecorrelationConfig()
-    right = verify(triple, kernel, config)
+    subtraction = load(reference, tool, name)
+    kernel = subtraction.kernel
+    right = verify(subtraction)
     assert right.belongs
     assert right.fit.worst < (1e-4 if tool in {"hotpants", "sfft"} else 0.01)
     x, y = 60.0, 60.0
@@ -63,6 +65,6 @@ def test_it_belongs_together_and_no_misreading_does(reference, tool, name):
         same_stamp = other.shape == kernel.shape and np.allclose(other.stamp(x, y), stamp)
         if same_stamp and same_scales and other.side(x, y) == kernel.side(x, y):
             continue  # not a misreading at all
-        wrong = verify(triple, other, config)
+        wrong = verify(replace(subtraction, kernel=other))
         assert not wrong.belongs, cause
         assert wrong.cause

@@ -48,7 +48,7 @@ def unpacked(monkeypatch):
 def test_half_of_the_memory_keeps_unpacked_planes(job, unpacked, monkeypatch, planes, kept):
     monkeypatch.setattr(options, "_LEAST_MEMORY", 0)
     config = DecorrelationConfig(max_memory=int(planes * PLANE))
-    image = read_inputs(replace(job, decorrelation=config)).triple.difference.image
+    image = read_inputs(replace(job, decorrelation=config)).subtraction.difference.image
     for _ in range(3):
         np.testing.assert_array_equal(image[0 : SHAPE[0]], PIXELS)
     times = unpacked.count((0, SHAPE[0]))
