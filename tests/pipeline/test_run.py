@@ -77,7 +77,7 @@ def test_the_kernel_is_read_once(job, monkeypatch, scale):
     read = inputs.read_inputs(replace(job, decorrelation=config))
     assert len(reads) == 1
     expected = 1 / fits.getdata(job.kernel).sum() if scale == "1/k" else scale
-    assert read.kernel.scales(0, 0)[1] == pytest.approx(expected, rel=1e-12)
+    assert read.subtraction.scales(0, 0)[1] == pytest.approx(expected, rel=1e-12)
 
 
 def test_every_file_is_opened_once(job, monkeypatch):
