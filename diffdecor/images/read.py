@@ -23,7 +23,7 @@ from diffdecor.images.no_data import (
 from diffdecor.images.noise import Pixels
 from diffdecor.images.planes import OpenedImage, opened_image
 from diffdecor.psfs.model import PointSpreadFunction
-from diffdecor.psfs.registry import carried_psf, read_psf
+from diffdecor.psfs.registry import carried_psf, read_opened_psf
 
 logger = logging.getLogger(__name__)
 
@@ -194,7 +194,7 @@ def _exposure(opened: OpenedImage, psf: PointSpreadFunction | None) -> OpenedExp
 def _psf(opened: OpenedImage) -> PointSpreadFunction | None:
     """Read the PSF that is requested, or the one in the file of the image if it can be used."""
     if opened.options.psf is not None:
-        return read_psf(opened.options.psf, opened.reading.files)
+        return read_opened_psf(opened.options.psf, opened.reading.files)
     try:
         return carried_psf(opened.hdus, str(opened.path))
     except InputError as error:

@@ -152,8 +152,6 @@ def _load_plugins() -> None:
 def read_kernel(
     path: str | Path,
     difference: str | Path | None = None,
-    *,
-    files: OpenFiles | None = None,
     **options: Any,  # noqa: ANN401  KernelOptions checks them
 ) -> MatchingKernel:
     """Read a matching kernel, whatever its format.
@@ -165,8 +163,6 @@ def read_kernel(
     difference : str or Path, optional
         The difference image, where formats leave facts about the kernel. Where it is the same file,
         no image in it is taken for a plain stamp unless `path` names its HDU.
-    files : OpenFiles, optional
-        Files that are open already, or stay open.
     **options
         Fields of `KernelOptions`.
 
@@ -185,16 +181,38 @@ def read_kernel(
     ConfigError
         If an option has an impossible value.
     """
-    chosen = KernelOptions(**options)
+    return read_opened_kernel(path, difference, KernelOptions(**options))
+
+
+def read_opened_kernel(
+    path: str | Path,
+    difference: str | Path | None,
+    options: KernelOptions,
+    files: OpenFiles | None = None,
+) -> MatchingKernel:
+    """Do what `read_kernel` does, with files that are open already, or stay open.
+
+    Parameters
+    ----------
+    path, difference
+        As for `read_kernel`.
+    options : KernelOptions
+        What the user knows better than the file.
+    files : OpenFiles, optional
+        The files of a job.
+
+    Returns
+    -------
+    MatchingKernel
+        The kernel.
+    """
     with ExitStack() as opened:
-        other = (
-            None
-            if difference is None
-            else opened.enter_context(open_source(difference, files=files))
-        )
+        other = None
+        if difference is not None:
+            other = opened.enter_context(open_source(difference, files=files))
         source = opened.enter_context(open_source(path, other, text=True, files=files))
         carried = other is not None and source.selected is None and source.path == other.path
-        return _overridden(_read(source, chosen, carried=carried), chosen)
+        return _overridden(_read(source, options, carried=carried), options)
 
 
 def _read(source: Source, options: KernelOptions, *, carried: bool) -> MatchingKernel:

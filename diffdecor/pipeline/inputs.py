@@ -31,12 +31,12 @@ from diffdecor.images.alignment import check_same_shape, check_same_sky
 from diffdecor.images.model import Exposure
 from diffdecor.images.read import OpenedExposure, open_exposure
 from diffdecor.kernels.model import MatchingKernel
-from diffdecor.kernels.registry import read_kernel
+from diffdecor.kernels.registry import KernelOptions, read_opened_kernel
 from diffdecor.pipeline.job import ROLES, Job
 from diffdecor.pipeline.provenance import VERSION_CARD, input_sums, source_values
 from diffdecor.pipeline.stacks import found_file, read_members
 from diffdecor.psfs.model import PointSpreadFunction
-from diffdecor.psfs.registry import read_psf
+from diffdecor.psfs.registry import read_opened_psf
 
 log = logging.getLogger(__name__)
 
@@ -152,16 +152,12 @@ def _read_kernel(job: Job, config: DecorrelationConfig, files: OpenFiles) -> Mat
     """Read the kernel, with what the options know better."""
     # The kernel that a difference carries is in another HDU than its pixels.
     carried = str(split_extension(job.difference)[0])
-    given = {name: getattr(config, name) for name in SCALES}
-    return read_kernel(
-        carried if job.kernel is None else job.kernel,
-        job.difference,
-        files=files,
-        convolved=None if config.convolved == "auto" else config.convolved,
-        sense=job.files.kernel_sense,
-        center=job.files.kernel_center,
-        **{name: None if value == INVERSE_SUM else value for name, value in given.items()},
-    )
+    given: dict[str, Any] = {name: getattr(config, name) for name in SCALES}
+    given = {name: None if value == INVERSE_SUM else value for name, value in given.items()}
+    given |= {"sense": job.files.kernel_sense, "center": job.files.kernel_center}
+    given["convolved"] = None if config.convolved == "auto" else config.convolved
+    file = carried if job.kernel is None else job.kernel
+    return read_opened_kernel(file, job.difference, KernelOptions(**given), files)
 
 
 def _found(job: Job, kernel: MatchingKernel | None) -> dict[str, str]:
@@ -220,7 +216,7 @@ def _preconvolution(job: Job, files: OpenFiles) -> PointSpreadFunction | None:
     if file is not None and not job.decorrelation.score:
         msg = "--preconvolution-kernel is for score images; give --score too, or leave it out"
         raise ConfigError(msg)
-    return None if file is None else read_psf(file, files)
+    return None if file is None else read_opened_psf(file, files)
 
 
 def _with_centroids(config: DecorrelationConfig, files: OpenFiles) -> DecorrelationConfig:

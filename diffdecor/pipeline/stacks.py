@@ -17,7 +17,7 @@ from diffdecor.images.alignment import check_same_shape
 from diffdecor.images.model import Exposure
 from diffdecor.images.read import open_exposure
 from diffdecor.kernels.model import MatchingKernel
-from diffdecor.kernels.registry import read_kernel
+from diffdecor.kernels.registry import KernelOptions, read_opened_kernel
 
 #: What may be said of an image of a stack, and how it is parsed.
 _FILES = ("noise", "mask", "kernel")
@@ -42,7 +42,7 @@ def read_members(
         msg = f"--{role}-kernel and --{role}-stack exclude each other; the stack names its kernels"
         raise ConfigError(msg)
     if kernel is not None:
-        own = read_kernel(kernel, files=reading.files)
+        own = read_opened_kernel(kernel, None, KernelOptions(), reading.files)
         return (Member(exposure, own),), found_file(f"{role}_kernel_found", own, kernel)
     members: list[Member] = []
     files: dict[str, str] = {}
@@ -130,5 +130,7 @@ def _member(
     else:
         plane = constant_plane(entry["variance"], stacked.shape)
         exposure = Exposure(image=plane, variance=plane, name=where)
-    kernel = read_kernel(entry["kernel"], files=reading.files) if "kernel" in entry else None
+    kernel = None
+    if "kernel" in entry:
+        kernel = read_opened_kernel(entry["kernel"], None, KernelOptions(), reading.files)
     return Member(exposure, kernel, entry.get("weight", 1.0))

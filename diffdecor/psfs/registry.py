@@ -47,15 +47,13 @@ def psf_formats() -> dict[str, str]:
     return {name: known.description for name, known in _registry.formats().items()}
 
 
-def read_psf(path: str | Path, files: OpenFiles | None = None) -> PointSpreadFunction:
+def read_psf(path: str | Path) -> PointSpreadFunction:
     """Read a point-spread function, whatever its format.
 
     Parameters
     ----------
     path : str or Path
         The PSF file, or an image that carries its PSF; ``file.fits[EXT]`` names an HDU.
-    files : OpenFiles, optional
-        Files that are open already, or stay open.
 
     Returns
     -------
@@ -68,6 +66,11 @@ def read_psf(path: str | Path, files: OpenFiles | None = None) -> PointSpreadFun
     InputError
         If the file is missing, damaged or not FITS, or if it holds no PSF that can be used.
     """
+    return read_opened_psf(path)
+
+
+def read_opened_psf(path: str | Path, files: OpenFiles | None = None) -> PointSpreadFunction:
+    """Do what `read_psf` does, with files that are open already, or stay open."""
     with open_fits(path, files) as (hdus, extension):
         selected = None if extension is None else find_extension(hdus, extension, path)
         _refuse_piff(hdus, path)
