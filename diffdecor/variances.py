@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diffdecor.core.clipping import with_infinity
 from diffdecor.core.grid import Window
 from diffdecor.core.parallel import ordered_map
 from diffdecor.core.planes import Plane, bands
-from diffdecor.core.statistics import clipped_means, streamed_clipped_mean
+from diffdecor.core.statistics import clipped_means, streamed_clipped_mean, with_infinity
 from diffdecor.images import Exposure
 
 BLOCK = 16
