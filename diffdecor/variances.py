@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from diffdecor.core.grid import Window
 from diffdecor.core.parallel import ordered_map
 from diffdecor.core.planes import Plane, bands
-from diffdecor.core.statistics import clipped_means, streamed_clipped_mean, with_infinity
+from diffdecor.core.statistics import clipped_means, streamed_clipped_mean
 from diffdecor.images import Exposure
 
 BLOCK = 16
@@ -60,7 +60,14 @@ def usable_variances(
     bits = exposure.mask_planes.value(ignore)
     if exposure.mask is not None and bits:
         bad |= read(exposure.mask) & bits != 0
-    return with_infinity(values, bad) if bad.any() else values
+    return _with_infinity(values, bad) if bad.any() else values
+
+
+def _with_infinity(values: NDArray[np.floating], where: NDArray[np.bool_]) -> NDArray[np.floating]:
+    """Return a contiguous copy of values, infinity in some places: few, or a mask is as fast."""
+    changed = np.array(values, order="C")
+    changed.reshape(-1)[np.flatnonzero(where)] = np.inf
+    return changed
 
 
 def window_levels(
@@ -124,14 +131,13 @@ def _levels_in_a_row(
     for rows in _bands(windows[0], exposure.shape[1]):
         values = usable_variances(exposure, [rows], ignore, columns)
         if not held.size:
-            held = np.empty((len(windows), largest), dtype=values.dtype)
+            held = np.full((len(windows), largest), np.inf, dtype=values.dtype)
         # Rows whose numbers do not fit single precision come in double precision.
         held = held.astype(np.result_type(held, values), copy=False)
         for row, window in zip(held, windows, strict=True):
             part = values[:, window.x0 - left : window.x1 - left]
             begin = (rows.start - top) * part.shape[1]
             row[begin : begin + part.size].reshape(part.shape)[:] = part
-            row[_pixels(window) :] = np.inf
     return clipped_means(held)
 
 

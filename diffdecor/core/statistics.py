@@ -73,13 +73,35 @@ def clipped_mean(values: NDArray[np.floating]) -> float:
 
 
 def clipped_means(values: NDArray[np.floating]) -> Values:
-    """Return the clipped means ``(n,)`` of sets ``(n, m)``, shorter ones filled up with NaN."""
+    """Return the clipped mean of each of several sets of values.
+
+    Parameters
+    ----------
+    values : array (n, m)
+        Sets of values; sets that have fewer are filled up with values that are not finite.
+
+    Returns
+    -------
+    array (n,)
+        As `clipped_mean` of every set.
+    """
     levels: Values = _levels(values)[3]
     return levels
 
 
 def robust_sigma(values: NDArray[np.floating]) -> float:
-    """Return 0.7413 times the interquartile range of finite values, of which there must be some."""
+    """Return the standard deviation of the bulk of values, from their interquartile range.
+
+    Parameters
+    ----------
+    values : array
+        Finite values, not empty.
+
+    Returns
+    -------
+    float
+        0.7413 times the interquartile range.
+    """
     lower, _, upper, _ = _levels(np.reshape(values, (1, -1)))[:, 0]
     return float(_SIGMA_OF_IQR * (upper - lower))
 
@@ -118,21 +140,14 @@ def streamed_clipped_mean(read: Read, bands: Sequence[slice], threads: int = 1) 
     return clipped_mean(sample) if complete else _binned(sample, read, bands, threads)[0]
 
 
-def counting(values: NDArray[np.floating]) -> NDArray[np.floating]:
+def _counting(values: NDArray[np.floating]) -> NDArray[np.floating]:
     """Return values, infinity in place of those that are not finite in single precision."""
     if values.dtype not in (np.float32, np.float64):
         values = values.astype(np.float64)
     known = values > -(np.inf if values.dtype == np.float32 else _BEYOND_SINGLE)
     if values.dtype == np.float64:
         known &= values < _BEYOND_SINGLE
-    return values if known.all() else with_infinity(values, ~known)
-
-
-def with_infinity(values: NDArray[np.floating], where: NDArray[np.bool_]) -> NDArray[np.floating]:
-    """Return a contiguous copy of values, infinity in some places: few, or a mask is as fast."""
-    changed = np.array(values, order="C")
-    changed.reshape(-1)[np.flatnonzero(where)] = np.inf
-    return changed
+    return values if known.all() else np.where(known, values, values.dtype.type(np.inf))
 
 
 class _Points(NamedTuple):
@@ -149,7 +164,7 @@ class _Points(NamedTuple):
 
 def _levels(values: NDArray[np.floating]) -> Values:
     """Return quartiles and clipped means ``(4, n)`` of sets ``(n, m)``."""
-    values = counting(values)
+    values = _counting(values)
     size = values.shape[1]
     if not values.size:
         return np.full((4, len(values)), np.nan)
@@ -350,10 +365,10 @@ def _binned(
     sample: NDArray[np.floating], read: Read, bands: Sequence[slice], threads: int
 ) -> tuple[float, bool]:
     """Return the clipped mean of a plane by its bins, and whether the sample told their range."""
-    bins = _bins_around(counting(sample)[np.newaxis], _FINE_BINS)
+    bins = _bins_around(_counting(sample)[np.newaxis], _FINE_BINS)
 
     def counted(rows: slice) -> Values:
-        return bins[0].counted(counting(read(rows)).reshape(-1))
+        return bins[0].counted(_counting(read(rows)).reshape(-1))
 
     counts = reduce(np.add, ordered_map(counted, bands, threads))
     levels, cuts = _clip(_points(bins, counts[np.newaxis]))
@@ -367,7 +382,7 @@ def _thinned(read: Read, bands: Sequence[slice]) -> tuple[NDArray[np.floating], 
     held: NDArray[np.floating] = np.empty(0, dtype=np.float32)
     step = 1
     for rows in bands:
-        values = counting(read(rows))
+        values = _counting(read(rows))
         values = values[values < np.inf]
         held = np.concatenate([held, values[_places(values.size, values.size // step)]])
         while held.size > _HELD:
