@@ -1,44 +1,56 @@
 """Robust levels of planes: the clipped mean as LSST defines it, and spreads from quartiles.
 
-Both rest on exact quartiles, and the clipped mean on exact sums between limits that follow from
-them. Sorting is not needed: one pass over the values between brackets that a sample gives does for
-ordinary planes (`diffdecor.core.tally`), several passes for any (`diffdecor.core.selection`).
+Few values are sorted. Of many, a sample tells the range that matters; all values are counted and
+summed in narrow bins there, and a bin stands for its values by their number and mean. Where the
+values are at hand, those in bins with a quartile or a limit then count one by one: the same values
+are kept as by the definition. Of a plane that is read once, a bin is kept as a whole or not.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import reduce
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diffdecor.core.brackets import Brackets, brackets_around
-from diffdecor.core.clipping import (
-    SHARES,
-    SIGMA_OF_IQR,
-    Values,
-    clipped,
-    counting,
-    moments_of,
-    quartiles_of,
-    ranks,
-)
 from diffdecor.core.parallel import ordered_map
-from diffdecor.core.selection import moments_by_pass, quartiles_by_passes
-from diffdecor.core.tally import Tally, joined, tally
 
-_FEW = 1 << 12
-"""So many values are sorted as fast."""
-_FEW_OF_ONE = 1 << 17
-"""So many values of a single set are partitioned as fast."""
-_SAMPLE = 1 << 16
+#: Standard deviation of a normal distribution, in units of its interquartile range.
+_SIGMA_OF_IQR = 0.741301109252802
+#: Half width of what a pass keeps, in standard deviations.
+_SIGMAS = 3.0
+_SHARES = np.array([[0.25], [0.5], [0.75]])
+#: The smallest number that single precision rounds to infinity.
+_BEYOND_SINGLE = (1 - 2.0**-25) * 2.0**128
+#: So many values are sorted as fast as they are binned.
+_FEW = 1 << 13
+#: Bins of values that are at hand, and of those that are not.
+_BINS, _FINE_BINS = 1 << 10, 1 << 14
+#: Values to one of their sample; how many it has at the most, and at the least to be relied on.
+_SHARE, _SAMPLE, _SPARSE = 64, 1 << 15, 1 << 9
 _SAMPLE_ROWS = 256
-_SAMPLED = 3
+#: How far off a sample may be, in standard deviations.
+_SURE = 4.0
+#: How many bins beside the one with a limit are looked into: limits move by some meanwhile.
+_NEAR = 12
+#: Values worked on at a time: they stay in the processor's cache.
+_PIECE = 1 << 17
+#: Values in one bin after each other, if they are, are counted in so many places: in one, each
+#: waits for the one before. So many values tell.
+_LANES, _LOOKED_AT = 4, 1024
+#: So many values of a plane are held, if need be.
+_HELD = 1 << 18
+#: Half width of bins around equal values, relative and at the least.
+_AROUND, _LEAST = 1e-6, 1e-290
+#: Numbers that single precision holds with ease, and bins from zero on that it tells apart.
+_MODERATE, _RESOLVED = 1e30, 1 << 22
+#: In place of infinity where squares must be finite.
+_LARGEST = 1e150
 _GOLDEN = 0.618033988749895
-_MOST_TAKEN = 1 << 23
-"""Values that one pass may keep; where more fall into brackets, several passes are made."""
 
+Values = NDArray[np.float64]
 Read = Callable[[slice], NDArray[np.floating]]
 
 
@@ -47,7 +59,8 @@ def clipped_mean(values: NDArray[np.floating]) -> float:
 
     The first pass keeps values within 3 x 0.7413 interquartile ranges of the median; the second and
     third keep, out of all values again, those within 3 standard deviations (n - 1) of the mean of
-    the pass before. Quartiles are interpolated linearly. Non-finite values do not count.
+    the pass before. Quartiles are interpolated linearly. Values that are not finite in single
+    precision do not count.
 
     Parameters
     ----------
@@ -75,23 +88,25 @@ def clipped_means(values: NDArray[np.floating]) -> Values:
     array (n,)
         As `clipped_mean` of every set.
     """
-    if not values.shape[1]:
-        return np.full(len(values), np.nan)
-    values = counting(values)
-    if values.shape[1] <= _FEW:
-        return _sorted_means(values)
-    seen = tally(values, brackets_around(_part(values)))
-    means = clipped(seen.quartiles(), seen.moments)
-    for missed in np.flatnonzero(np.isnan(means) & (seen.number > 0)):
-        means[missed] = _sorted_means(values[missed : missed + 1])[0]
-    return means
+    levels: Values = _levels(values)[3]
+    return levels
 
 
-def _sorted_means(values: NDArray[np.floating]) -> Values:
-    """Return the clipped means of sets by their definition."""
-    ordered = np.sort(values, axis=1)
-    number = np.count_nonzero(ordered < np.inf, axis=1)
-    return clipped(quartiles_of(ordered, number), partial(moments_of, ordered.astype(np.float64)))
+def robust_sigma(values: NDArray[np.floating]) -> float:
+    """Return the standard deviation of the bulk of values, from their interquartile range.
+
+    Parameters
+    ----------
+    values : array
+        Finite values, not empty.
+
+    Returns
+    -------
+    float
+        0.7413 times the interquartile range.
+    """
+    lower, _, upper, _ = _levels(np.reshape(values, (1, -1)))[:, 0]
+    return float(_SIGMA_OF_IQR * (upper - lower))
 
 
 def streamed_clipped_mean(read: Read, bands: Sequence[slice], threads: int = 1) -> float:
@@ -110,85 +125,276 @@ def streamed_clipped_mean(read: Read, bands: Sequence[slice], threads: int = 1) 
     Returns
     -------
     float
-        As `clipped_mean` of all pixels at once.
+        As `clipped_mean` of all pixels at once; of more than 2^18, to a few 1e-5 of it where the
+        noise has long tails, and better where not.
     """
     if len(bands) == 1:
         return clipped_mean(read(bands[0]))
-    seen = _one_pass(read, bands, brackets_around(_rows_sample(read, bands)), threads)
-    if seen is not None:
-        mean = float(clipped(seen.quartiles(), seen.moments)[0])
-        if np.isfinite(mean):
-            return mean
-    quartiles = quartiles_by_passes(read, bands, threads)
-    if quartiles is None:
-        return float("nan")
-    return float(clipped(quartiles, partial(moments_by_pass, read, bands, threads))[0])
-
-
-def robust_sigma(values: NDArray[np.floating]) -> float:
-    """Return the standard deviation of the bulk of values, from their interquartile range.
-
-    Parameters
-    ----------
-    values : array
-        Finite values, not empty.
-
-    Returns
-    -------
-    float
-        0.7413 times the interquartile range.
-    """
-    lower, _, upper = _quartiles(np.reshape(values, (1, -1)))[:, 0]
-    return float(SIGMA_OF_IQR * (upper - lower))
-
-
-def _quartiles(values: NDArray[np.floating]) -> Values:
-    """Return the quartiles ``(3, 1)`` of one set of finite values."""
-    number = np.array([values.size])
-    if values.size > _FEW_OF_ONE:
-        found = tally(values, brackets_around(_part(values))).quartiles()
-        if np.isfinite(found).all():
+    first, height = bands[0].start, bands[-1].stop - bands[0].start
+    rows = (first + _places(height, _SAMPLE_ROWS)).tolist()
+    sample = np.concatenate([read(slice(row, row + 1)).reshape(-1) for row in rows])
+    large = sample.size * height > _HELD * len(rows)
+    sample = sample[_places(sample.size, _SAMPLE)]
+    if large and np.count_nonzero(np.isfinite(sample)) >= _SPARSE:
+        found, sure = _binned(sample, read, bands, threads)
+        if sure:
             return found
-    firsts = [int(ranks(share, number)[0][0]) for share in SHARES]
-    places = sorted({min(first + one, values.size - 1) for first in firsts for one in (0, 1)})
-    return quartiles_of(np.partition(values, places, axis=1), number)
+    sample, complete = _thinned(read, bands)
+    return clipped_mean(sample) if complete else _binned(sample, read, bands, threads)[0]
 
 
-def _one_pass(read: Read, bands: Sequence[slice], brackets: Brackets, threads: int) -> Tally | None:
-    """Return what one pass finds between brackets, if there are any and it is not too much."""
-    if np.isnan(brackets.centre[0]):
-        return None
-
-    def seen(rows: slice) -> Tally:
-        return tally(counting(read(rows)).reshape(1, -1), brackets)
-
-    parts: list[Tally] = []
-    taken = 0
-    for part in ordered_map(seen, bands, threads):
-        parts.append(part)
-        taken += part.taken
-        if taken > _MOST_TAKEN:
-            return None
-    return joined(parts)
+def _counting(values: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return values, infinity in place of those that are not finite in single precision."""
+    if values.dtype not in (np.float32, np.float64):
+        values = values.astype(np.float64)
+    known = values > -(np.inf if values.dtype == np.float32 else _BEYOND_SINGLE)
+    if values.dtype == np.float64:
+        known &= values < _BEYOND_SINGLE
+    return values if known.all() else np.where(known, values, values.dtype.type(np.inf))
 
 
-def _part(values: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Return values from everywhere: the more there are, the smaller a share of them."""
+class _Points(NamedTuple):
+    """Values ``(n, k)`` of n sets in rising order, how often each counts, and how many up to it.
+
+    Where it is more than once, that is the mean of values that scatter by so much ``(n, 1)``.
+    """
+
+    places: Values
+    weights: Values
+    upto: Values
+    scatter: Values | None = None
+
+
+def _levels(values: NDArray[np.floating]) -> Values:
+    """Return quartiles and clipped means ``(4, n)`` of sets ``(n, m)``."""
+    values = _counting(values)
     size = values.shape[1]
-    number = min(_SAMPLE, _SAMPLED * int(size ** (2 / 3)))
-    step = max(1, size // number)
-    cells = np.arange(size // step)
-    # Evenly spaced, they could be the same columns in every row of pixels.
-    places = (cells + cells * _GOLDEN % 1) * step
-    return np.asarray(values.take(places.astype(np.int64), axis=1))
+    if not values.size:
+        return np.full((4, len(values)), np.nan)
+    if size > _FEW:
+        return _binned_levels(values)
+    rows = max(1, _PIECE // 2 // size)
+    parts = [values[start : start + rows] for start in range(0, len(values), rows)]
+    return np.concatenate([_clip(_sorted(part))[0] for part in parts], axis=1)
 
 
-def _rows_sample(read: Read, bands: Sequence[slice]) -> NDArray[np.floating]:
-    """Return pixels ``(1, n)`` of evenly spaced rows: the more there are, the smaller a share."""
-    first, last = bands[0].start, bands[-1].stop
-    step = max(1, (last - first) // _SAMPLE_ROWS)
-    rows = [read(slice(row, row + 1)).ravel() for row in range(first + (step - 1) // 2, last, step)]
-    seen = sum(row.size for row in rows)
-    wanted = max(_SAMPLE, seen * step >> 9)
-    sample = np.concatenate([row[:: max(1, seen // wanted)] for row in rows])
-    return counting(sample).reshape(1, -1)
+def _clip(points: _Points) -> tuple[Values, Values]:
+    """Return quartiles and clipped means ``(4, n)`` by their definition, and what decided on them.
+
+    That is what the quartiles lie between, and the limits of all passes ``(12, n)``. Where nothing
+    counts, the former are NaN and the latter 0.
+    """
+    ends, quartiles = _quartiles(points)
+    lower, centre, upper = quartiles
+    sums = _summands(points, centre)
+    reach = _SIGMAS * _SIGMA_OF_IQR * (upper - lower)
+    limits: list[Values] = []
+    for _ in range(3):
+        limits += [centre - reach, centre + reach]
+        number, offset, sigma = _moments(points.places, sums, *limits[-2:])
+        # Rounding of the mean can put every one of equal values a hair outside a reach of zero.
+        centre = np.where(number > 0, quartiles[1] + offset, centre)
+        reach = np.where(number > 0, _SIGMAS * sigma, reach)
+    return np.array([*quartiles, centre]), np.nan_to_num([*ends, *limits])
+
+
+def _quartiles(points: _Points) -> tuple[Values, Values]:
+    """Return the values ``(6, n)`` on both sides of the quartiles, and these ``(3, n)``."""
+    last = points.weights.sum(axis=1) - 1
+    beyond, first = np.modf(_SHARES * np.maximum(last, 0))
+    ranks = np.concatenate([first, np.minimum(first + 1, last)])
+    at = np.minimum(_below(points.upto, ranks + 1), points.upto.shape[1] - 1)
+    ends = np.where(last >= 0, np.take_along_axis(points.places, at.T, axis=1).T, np.nan)
+    return ends, ends[:3] + (ends[3:] - ends[:3]) * beyond
+
+
+def _summands(points: _Points, centre: Values) -> Values:
+    """Return weights, these times offsets, and times their squares ``(3, n k + 1)``, row by row."""
+    summands = np.zeros((3, points.places.size + 1))
+    number, total, squares = (each[:-1].reshape(points.places.shape) for each in summands)
+    number[:] = points.weights
+    offsets = points.places - centre[:, np.newaxis]
+    np.multiply(offsets, number, out=total)
+    np.multiply(offsets, total, out=squares)
+    if points.scatter is not None:
+        squares += points.scatter * np.maximum(number - 1, 0)
+    return summands
+
+
+def _moments(
+    places: Values, summands: Values, low: Values, high: Values
+) -> tuple[Values, Values, Values]:
+    """Return number, mean offset and standard deviation ``(n,)`` from `low` to `high`."""
+    ends = _below(places, np.array([low, np.nextafter(high, np.inf)]))
+    some = ends[1] > ends[0]
+    ends = ends + places.shape[1] * np.arange(len(places))
+    sums = np.add.reduceat(summands, ends.T.reshape(-1), axis=1)[:, ::2]
+    number, total, squares = np.where(some, sums, 0)
+    mean = total / np.maximum(number, 1)
+    scatter = np.maximum(squares - total * mean, 0)
+    return number, mean, np.sqrt(scatter / np.maximum(number - 1, 1))
+
+
+def _below(ordered: Values, values: Values) -> NDArray[np.intp]:
+    """Return how many numbers in the rows ``(n, m)`` are below values ``(k, n)``."""
+    rows = zip(ordered, values.T, strict=True)
+    return np.reshape([row.searchsorted(mine) for row, mine in rows], values.T.shape).T
+
+
+def _sorted(values: NDArray[np.floating]) -> _Points:
+    """Return the points of sets ``(n, m)``; what is infinite does not count."""
+    places = np.sort(values, axis=1).astype(np.float64)
+    weights = (places < np.inf).astype(np.float64)
+    upto = np.broadcast_to(np.arange(1.0, places.shape[1] + 1), places.shape)
+    return _Points(np.minimum(places, _LARGEST, out=places), weights, upto)
+
+
+class _Bins(NamedTuple):
+    """Bins 1 to `number` from `low` on, 0 below, one more above; how values are put in."""
+
+    low: float
+    scale: float
+    number: int
+    precision: type[np.floating]
+
+    def of(self, values: NDArray[np.floating]) -> NDArray[np.int32]:
+        """Return the bins of values: the higher a value, the higher or the same."""
+        with np.errstate(over="ignore"):
+            places = values.astype(self.precision)
+            places -= self.precision(self.low - 1 / self.scale)
+            places *= self.precision(self.scale)
+        return np.clip(places, 0, self.number + 1, out=places).astype(np.int32)
+
+    def counted(self, values: NDArray[np.floating]) -> Values:
+        """Return how many values are in each bin, and their sums ``(2, number + 2)``."""
+        equal = np.count_nonzero(np.diff(self.of(values[:_LOOKED_AT])) == 0)
+        shape = (_LANES if equal > _LOOKED_AT // 4 else 1), self.number + 2
+        lanes = (np.arange(min(values.size, _PIECE), dtype=np.int32) & shape[0] - 1) * shape[1]
+        total = np.zeros((2, shape[1]))
+        for start in range(0, values.size, _PIECE):
+            piece = values[start : start + _PIECE]
+            at = (self.of(piece) + lanes[: piece.size]).astype(np.intp)
+            for which, weights in enumerate((None, piece)):
+                found = np.bincount(at, weights, shape[0] * shape[1])
+                total[which] += found.reshape(shape).sum(axis=0)
+            total[0, -1] -= piece.size - np.count_nonzero(piece < np.inf)
+        return total
+
+    def chosen(self, values: NDArray[np.floating], wanted: NDArray[np.bool_]) -> Values:
+        """Return the values in those bins that are wanted ``(k,)``."""
+        pieces = [values[start : start + _PIECE] for start in range(0, values.size, _PIECE)]
+        parts = [piece[np.flatnonzero(wanted.take(self.of(piece)))] for piece in pieces]
+        return np.concatenate(parts).astype(np.float64)
+
+    def near(self, cuts: Values) -> NDArray[np.bool_]:
+        """Return which bins have quartiles, or may have limits, as cuts ``(12,)`` tell."""
+        at = self.of(cuts)
+        limits = at[6:, np.newaxis] + np.arange(-_NEAR, _NEAR + 1)
+        wanted = np.zeros(self.number + 2, dtype=bool)
+        wanted[at[:6]] = wanted[np.clip(limits, 0, self.number + 1)] = True
+        wanted[[0, -1]] = False
+        return wanted
+
+
+def _bins_around(samples: NDArray[np.floating], number: int) -> list[_Bins]:
+    """Return bins for all limits of sets, by samples ``(n, k)`` that may be off as random ones."""
+    points = _sorted(samples)
+    size = points.weights.sum(axis=1)
+    spread = _SURE * np.sqrt(_SHARES * (1 - _SHARES) * size) + 1
+
+    def at(ranks: Values) -> Values:
+        places = np.clip(ranks, 0, np.maximum(size - 1, 0)).astype(np.intp)
+        return np.where(size > 0, np.take_along_axis(points.places, places.T, axis=1).T, 0)
+
+    least, most = at(_SHARES * size - spread), at(_SHARES * size + spread)
+    limits = _clip(points)[1][6:]
+    reach = _SIGMAS * _SIGMA_OF_IQR * (most[2] - least[0])
+    margin = _SURE * (limits[1::2] - limits[::2]).max(axis=0) / np.sqrt(np.maximum(size, 1))
+    low = np.minimum(least[1] - reach, limits.min(axis=0) - margin)
+    high = np.maximum(most[1] + reach, limits.max(axis=0) + margin)
+    around = np.maximum(np.abs(high) * _AROUND, _LEAST)
+    low, high = np.where(high - low > _LEAST, (low, high), (low - around, high + around))
+    scale, largest = number / (high - low), np.maximum(np.abs(low), np.abs(high))
+    single = (np.maximum(scale, largest) < _MODERATE) & (scale * largest < _RESOLVED)
+    precisions = [np.float32 if enough else np.float64 for enough in single]
+    return list(map(_Bins, low.tolist(), scale.tolist(), [number] * len(single), precisions))
+
+
+def _binned_levels(values: NDArray[np.floating]) -> Values:
+    """Return the levels ``(4, n)`` of sets ``(n, m)`` of many values."""
+    size = values.shape[1]
+    samples = values.take(_places(size, min(size // _SHARE, _SAMPLE)), axis=1)
+    bins = _bins_around(samples, _BINS)
+    counts = np.array([one.counted(row) for one, row in zip(bins, values, strict=True)])
+    points = _points(bins, counts)
+    cuts = _clip(points)[1].T
+    wanted = np.array([one.near(cut) for one, cut in zip(bins, cuts, strict=True)])
+    chosen = [one.chosen(*each) for one, *each in zip(bins, values, wanted, strict=True)]
+    levels, cuts = _clip(_with_values(points, wanted, chosen))
+    known = wanted | (counts[:, 0] == 0)
+    for row, one in enumerate(bins):
+        if not known[row, one.of(cuts[:, row])].all():
+            levels[:, row] = _clip(_sorted(values[row : row + 1]))[0][:, 0]
+    return levels
+
+
+def _points(bins: Sequence[_Bins], counts: Values) -> _Points:
+    """Return the points that stand for counted values ``(n, 2, k)``."""
+    number, sums = counts.swapaxes(0, 1)
+    low, width = np.array([[[one.low], [1 / one.scale]] for one in bins]).swapaxes(0, 1)
+    places = low + width * (np.arange(number.shape[1]) - 0.5)
+    # What is infinite has been added in the last bin.
+    some = number[:, :-1] > 0
+    np.divide(sums[:, :-1], number[:, :-1], where=some, out=places[:, :-1])
+    return _Points(places, number, np.cumsum(number, axis=1), width**2 / 12)
+
+
+def _with_values(points: _Points, wanted: NDArray[np.bool_], chosen: Sequence[Values]) -> _Points:
+    """Return points in which chosen values stand in for the bins that were wanted ``(n, k)``."""
+    more = np.zeros((2, len(chosen), max(part.size for part in chosen)))
+    for place, weight, part in zip(*more, chosen, strict=True):
+        place[: part.size], weight[: part.size] = part, 1
+    places = np.concatenate([points.places, more[0]], axis=1)
+    weights = np.concatenate([np.where(wanted, 0, points.weights), more[1]], axis=1)
+    order = np.argsort(places, axis=1, kind="stable")
+    places, weights = (np.take_along_axis(each, order, axis=1) for each in (places, weights))
+    return _Points(places, weights, np.cumsum(weights, axis=1), points.scatter)
+
+
+def _binned(
+    sample: NDArray[np.floating], read: Read, bands: Sequence[slice], threads: int
+) -> tuple[float, bool]:
+    """Return the clipped mean of a plane by its bins, and whether the sample told their range."""
+    bins = _bins_around(_counting(sample)[np.newaxis], _FINE_BINS)
+
+    def counted(rows: slice) -> Values:
+        return bins[0].counted(_counting(read(rows)).reshape(-1))
+
+    counts = reduce(np.add, ordered_map(counted, bands, threads))
+    levels, cuts = _clip(_points(bins, counts[np.newaxis]))
+    at = bins[0].of(cuts[:, 0])
+    inside = (at > 0) & (at <= _FINE_BINS) | (counts[0, at] == 0)
+    return float(levels[3, 0]), bool(inside.all())
+
+
+def _thinned(read: Read, bands: Sequence[slice]) -> tuple[NDArray[np.floating], bool]:
+    """Return finite values from everywhere in a plane, and whether they are all."""
+    held: NDArray[np.floating] = np.empty(0, dtype=np.float32)
+    step = 1
+    for rows in bands:
+        values = _counting(read(rows))
+        values = values[values < np.inf]
+        held = np.concatenate([held, values[_places(values.size, values.size // step)]])
+        while held.size > _HELD:
+            held, step = held[_places(held.size, held.size // 2)], 2 * step
+    return held, step == 1
+
+
+def _places(size: int, number: int) -> NDArray[np.int64]:
+    """Return so many places among others, or some more: one in each of equal parts.
+
+    Evenly spaced, they could be the same columns in every row of pixels.
+    """
+    step = max(1, size // max(1, number))
+    parts = np.arange(size // step)
+    return ((parts + parts * _GOLDEN % 1) * step).astype(np.int64)

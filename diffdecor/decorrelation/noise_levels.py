@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffdecor.config import DecorrelationConfig
-from diffdecor.core.clipping import with_infinity
 from diffdecor.core.parallel import cores, ordered_map
 from diffdecor.core.planes import Plane, Window
 from diffdecor.core.statistics import clipped_means, streamed_clipped_mean
@@ -174,7 +173,10 @@ def usable_variances(
     bits = exposure.mask_planes.value(ignore)
     if exposure.mask is not None and bits:
         bad |= read(exposure.mask) & bits != 0
-    return with_infinity(values, bad) if bad.any() else values
+    if bad.any():
+        values = values.copy()
+        values[bad] = np.inf
+    return values
 
 
 def window_levels(
