@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffdecor.core.convolve import Convolution
-from diffdecor.core.kernelfield import KernelField
+from diffdecor.core.interpolate import KernelField
 from diffdecor.core.planes import LazyPlane, Plane
 
-#: Half widths of the windows in which the local level is looked for, pixels.
+#: Half widths of the windows whose mean is the local level, pixels.
 WINDOWS = (3, 12, 48)
-#: Good pixels that make a local level.
+#: Least number of good pixels for a local level.
 _ENOUGH = 8
 #: Columns whose bad pixels are filled together.
 _COLUMNS = 128
@@ -25,9 +25,9 @@ Pixels = tuple[NDArray[np.intp], NDArray[np.intp]]
 def _local_levels(
     values: NDArray[Any], bad: NDArray[np.bool_], where: Pixels, windows: Sequence[int]
 ) -> NDArray[np.float64]:
-    """Return the level around pixels; NaN where no window has enough of it.
+    """Return the level around pixels, NaN where no window has enough good pixels.
 
-    Only what lies near them is looked at, some columns at a time: often a column of bad pixels.
+    They are taken a few columns at a time, with only what lies near: bad pixels often are a column.
     """
     rows, columns = where
     levels = np.full(rows.size, np.nan)
@@ -41,7 +41,7 @@ def _local_levels(
 def _levels_near(
     values: NDArray[Any], bad: NDArray[np.bool_], where: Pixels, windows: Sequence[int]
 ) -> NDArray[np.float64]:
-    """Return the level around pixels that lie close together; NaN where it is not known."""
+    """Return the level around pixels that lie close together, NaN where it is not known."""
     rows, columns = where
     around = tuple(
         slice(max(0, int(places.min()) - windows[-1]), int(places.max()) + windows[-1] + 1)
@@ -49,7 +49,7 @@ def _levels_near(
     )
     y, x = rows - around[0].start, columns - around[1].start
     good = ~bad[around]
-    # Sums are taken about some level of the pixels, which keeps their rounding far below the noise.
+    # Sums are taken about a reference level, which keeps their rounding far below the noise.
     some = values[around][good][: _ENOUGH**2]
     reference = float(some.mean(dtype=np.float64)) if some.size else 0.0
     totals = _WindowSums(np.where(good, values[around] - reference, 0.0))
@@ -86,15 +86,15 @@ def locally_filled(plane: Plane, bad: Plane, background: Callable[[], float]) ->
     """Return a plane whose bad pixels are filled with the local level as its rows are read.
 
     The level is the mean of the good pixels in the smallest of the square windows `WINDOWS` with at
-    least 8 of them, else `background()`. A constant level stays that level, so nothing rings. Rows
-    do not depend on how the plane is cut into bands.
+    least 8 of them, else `background()`. A constant level is kept, so nothing rings. The result
+    does not depend on how the plane is cut into bands.
     """
     ny, nx = plane.shape
-    # Most gaps are small: rows farther away are read at once only if the last gaps were large.
+    # Most gaps are small: rows farther away are read at first only if the last gaps were large.
     reach = WINDOWS[1]
 
     def around(rows: slice, margin: int) -> tuple[NDArray[Any], NDArray[np.bool_], int]:
-        """Read rows with a margin; return how many rows of it lie below, too."""
+        """Read rows with a margin; return also how many rows of it lie below."""
         start = max(0, rows.start - margin)
         wanted = slice(start, min(ny, rows.stop + margin))
         unusable = bad[wanted]
@@ -110,7 +110,7 @@ def locally_filled(plane: Plane, bad: Plane, background: Callable[[], float]) ->
             reach = WINDOWS[1]
             return filled
         filled = np.array(filled)
-        # These look at what is near each pixel only, so more rows make no difference.
+        # Only what is near each pixel counts, so more rows make no difference.
         levels = _local_levels(pixels, unusable, (y + below, x), WINDOWS[:2])
         filled[y, x] = levels
         far = np.isnan(levels)
@@ -147,8 +147,8 @@ def constant_filled(plane: Plane, value: float) -> LazyPlane:
 def energy_kernels(filters: KernelField) -> KernelField:
     """Return the share of each filter's energy that every pixel under it contributes.
 
-    This is the mean square of the filters over the nodes, of unit sum: the share of energy varies
-    far less than the filter, and one kernel serves the whole image.
+    This is the mean square of the filters over the nodes, of unit sum: it varies far less than the
+    filter, so one kernel serves the whole image.
     """
     energy = (filters.stamps**2).mean(axis=(0, 1))
     return KernelField.constant(energy / energy.sum(), filters.origin)
@@ -157,7 +157,7 @@ def energy_kernels(filters: KernelField) -> KernelField:
 def near_filled(filled: Plane, energy: KernelField, share: float) -> LazyPlane:
     """Return where more than a share of the filter's energy comes from filled pixels, as a plane.
 
-    The filled pixels themselves do not count. `energy` is that of `energy_kernels`.
+    The filled pixels themselves are excluded. `energy` is that of `energy_kernels`.
     """
     taken = Convolution((filled, energy), edges="zero")
     ny, nx = filled.shape
@@ -172,23 +172,19 @@ def near_filled(filled: Plane, energy: KernelField, share: float) -> LazyPlane:
 
 
 def incomplete_border(energy: KernelField, share: float) -> tuple[int, int, int, int]:
-    """Return how many pixels lack more than a share of their filter's energy at each border.
+    """Return the widths of the left, right, bottom and top border, where energy is missing.
 
-    These are the left, right, bottom and top border; `energy` is that of `energy_kernels`.
+    There more than a share of the filter's energy lies outside; `energy` is that of
+    `energy_kernels`.
     """
     kernel = energy.stamps[0, 0]
     cx, cy = energy.origin
     columns, rows = kernel.sum(axis=0), kernel.sum(axis=1)
+
+    def width(weights: NDArray[np.float64]) -> int:
+        # weights[d:] are those of pixels more than d away.
+        return int(np.count_nonzero(np.cumsum(weights[::-1]) > share))
+
     # Pixel x takes plane pixel x - (j - c) with weight j: large j reach to the left.
-    return (
-        _width(columns[cx + 1 :], share),
-        _width(columns[:cx][::-1], share),
-        _width(rows[cy + 1 :], share),
-        _width(rows[:cy][::-1], share),
-    )
-
-
-def _width(weights: NDArray[np.float64], share: float) -> int:
-    """Return how many of the outermost pixels lack more than `share`, given weights by distance."""
-    missing = np.cumsum(weights[::-1])[::-1]  # missing[d]: what lies farther than d pixels away
-    return int(np.count_nonzero(missing > share))
+    left, right = width(columns[cx + 1 :]), width(columns[:cx][::-1])
+    return left, right, width(rows[cy + 1 :]), width(rows[:cy][::-1])

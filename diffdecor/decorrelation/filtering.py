@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from diffdecor.config import DecorrelationConfig
 from diffdecor.core.convolve import Convolution
 from diffdecor.core.fill import constant_filled, locally_filled
-from diffdecor.core.kernelfield import KernelField
+from diffdecor.core.interpolate import KernelField
 from diffdecor.core.noise import NoiseSide
 from diffdecor.core.parallel import cores, once
 from diffdecor.core.planes import LazyPlane, Plane, bands, constant_plane, in_chunks

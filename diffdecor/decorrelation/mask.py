@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffdecor.core.fill import energy_kernels, incomplete_border, near_filled
-from diffdecor.core.kernelfield import KernelField
+from diffdecor.core.interpolate import KernelField
 from diffdecor.core.planes import LazyPlane, Plane, Window, chunks
 from diffdecor.decorrelation.subtraction import ROLES, Subtraction
 from diffdecor.images.model import Exposure, MaskPlanes

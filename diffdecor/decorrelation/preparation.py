@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffdecor.config import DecorrelationConfig
-from diffdecor.core.kernelfield import KernelField
+from diffdecor.core.interpolate import KernelField
 from diffdecor.core.parallel import cores
 from diffdecor.core.planes import Count, LazyPlane, Plane, Target, bands, copy_planes
 from diffdecor.decorrelation.cells import CellResult

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffdecor.core.fourier import Origin
-from diffdecor.core.kernelfield import KernelField
+from diffdecor.core.interpolate import KernelField
 from diffdecor.core.planes import LazyPlane, Plane
 from diffdecor.core.psf import corrected_psf, crop_stamp, flux_half_width
 from diffdecor.core.significance import significance_plane

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from diffdecor.core.convolve import convolved
 from diffdecor.core.fourier import Origin
-from diffdecor.core.kernelfield import KernelField
+from diffdecor.core.interpolate import KernelField
 from diffdecor.kernels.model import BasisKernel, Box, MatchingKernel, Region, Term
 
 #: Distance of the positions at which a kernel without a formula is evaluated, pixels.

@@ -12,7 +12,7 @@ from helpers.workplace import call
 
 from diffdecor import Exposure, MaskPlanes, read_exposure, read_kernel
 from diffdecor.core.convolve import convolved
-from diffdecor.core.kernelfield import KernelField
+from diffdecor.core.interpolate import KernelField
 from diffdecor.core.planes import Window, part_of
 from diffdecor.decorrelation.rebuild import rebuild
 from diffdecor.decorrelation.subtraction import Subtraction
