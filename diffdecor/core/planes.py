@@ -82,7 +82,7 @@ class Window:
 class LazyPlane:
     """A plane ``(ny, nx)`` whose rows are computed, from their slice, when they are read."""
 
-    shape: tuple[int, int]
+    shape: tuple[int, ...]
     rows: Callable[[slice], NDArray[Any]]
 
     def __getitem__(self, rows: slice) -> NDArray[Any]:

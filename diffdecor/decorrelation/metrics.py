@@ -20,7 +20,7 @@ from diffdecor.core.whiteness import (
 )
 from diffdecor.decorrelation.filtering import FilterGrid
 from diffdecor.decorrelation.nodes import centre_of
-from diffdecor.decorrelation.subtraction import Subtraction
+from diffdecor.decorrelation.subtraction import Subtraction, nearest_covered
 from diffdecor.images.model import Exposure
 
 #: Pixels of the part of an image whose correlation is measured, and its largest width.
@@ -39,7 +39,7 @@ def measure_metrics(
     """
     offsets = filters.positions - centre_of(subtraction)
     filters_there = filters.only(int(np.argmin((offsets**2).sum(axis=1))))
-    x, y = subtraction.nearest(*(float(value) for value in filters_there.positions[0]))
+    x, y = nearest_covered(subtraction.kernel, *filters_there.positions[0].tolist())
     science, template = filters_there.science, filters_there.template
     metrics: dict[str, object] = {
         "skipped": False,
