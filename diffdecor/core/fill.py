@@ -89,14 +89,13 @@ def locally_filled(plane: Plane, bad: Plane, background: Callable[[], float]) ->
     least 8 of them, else `background()`. A constant level is kept, so nothing rings. The result
     does not depend on how the plane is cut into bands.
     """
-    ny, nx = plane.shape
     # Most gaps are small: rows farther away are read at first only if the last gaps were large.
     reach = WINDOWS[1]
 
     def around(rows: slice, margin: int) -> tuple[NDArray[Any], NDArray[np.bool_], int]:
         """Read rows with a margin; return also how many rows of it lie below."""
         start = max(0, rows.start - margin)
-        wanted = slice(start, min(ny, rows.stop + margin))
+        wanted = slice(start, min(plane.shape[0], rows.stop + margin))
         unusable = bad[wanted]
         return plane[wanted], unusable, rows.start - start
 
@@ -123,7 +122,7 @@ def locally_filled(plane: Plane, bad: Plane, background: Callable[[], float]) ->
             filled[y, x] = np.where(np.isnan(levels), background(), levels)
         return filled
 
-    return LazyPlane((ny, nx), read)
+    return LazyPlane(plane.shape, read)
 
 
 def _set_pixels(mask: NDArray[np.bool_]) -> Pixels:
@@ -135,13 +134,12 @@ def _set_pixels(mask: NDArray[np.bool_]) -> Pixels:
 
 def constant_filled(plane: Plane, value: float) -> LazyPlane:
     """Return a plane whose non-finite pixels are replaced by one value as its rows are read."""
-    ny, nx = plane.shape
 
     def read(rows: slice) -> NDArray[Any]:
         values = plane[rows]
         return np.where(np.isfinite(values), values, values.dtype.type(value))
 
-    return LazyPlane((ny, nx), read)
+    return LazyPlane(plane.shape, read)
 
 
 def energy_kernels(filters: KernelField) -> KernelField:

@@ -162,18 +162,17 @@ def in_chunks(plane: Plane) -> LazyPlane:
     Intermediate results then stay in the processor's cache, and take next to no memory. Not for
     planes whose rows are best made together, such as convolutions.
     """
-    ny, nx = plane.shape
 
     def read(rows: slice) -> NDArray[Any]:
         out = None
-        for chunk in chunks(rows, nx):
+        for chunk in chunks(rows, plane.shape[1]):
             pixels = plane[chunk]
             if out is None:
-                out = np.empty((rows.stop - rows.start, nx), pixels.dtype)
+                out = np.empty((rows.stop - rows.start, plane.shape[1]), pixels.dtype)
             out[chunk.start - rows.start : chunk.stop - rows.start] = pixels
         return plane[rows] if out is None else out
 
-    return LazyPlane((ny, nx), read)
+    return LazyPlane(plane.shape, read)
 
 
 def part_of(plane: Plane, window: Window) -> NDArray[Any]:

@@ -22,7 +22,6 @@ def significance_plane(image: Plane, variance: Plane, usable: Plane, psf: Kernel
     pixels have no weight; the result, float64, is NaN where the usable ones hold less than a
     millionth of the energy ``sum(psf^2)``. The PSF has unit sum and is centred on its origin.
     """
-    ny, nx = image.shape
 
     def weight(rows: slice) -> NDArray[np.float64]:
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
@@ -41,7 +40,7 @@ def significance_plane(image: Plane, variance: Plane, usable: Plane, psf: Kernel
     shares = energy / energy.sum(axis=(-2, -1), keepdims=True)
     matched, information, seen = (
         Convolution(
-            (LazyPlane((ny, nx), rows), KernelField(psf.x, psf.y, kernels, origin)),
+            (LazyPlane(image.shape, rows), KernelField(psf.x, psf.y, kernels, origin)),
             edges="zero",
             precision="double",
         )
@@ -60,4 +59,4 @@ def significance_plane(image: Plane, variance: Plane, usable: Plane, psf: Kernel
         np.divide(matched[rows], np.sqrt(known, where=there, out=known), where=there, out=found)
         return found
 
-    return LazyPlane((ny, nx), ratio)
+    return LazyPlane(image.shape, ratio)

@@ -149,8 +149,7 @@ def full_variance(
         variance = total[rows]
         return np.asarray(np.maximum(variance, 0, out=variance))
 
-    ny, nx = terms[0][0].shape
-    return LazyPlane((ny, nx), read)
+    return LazyPlane(terms[0][0].shape, read)
 
 
 def weighted_variance(plane: Plane, weights: KernelField, dtype: DTypeLike) -> LazyPlane:
@@ -170,18 +169,16 @@ def weighted_variance(plane: Plane, weights: KernelField, dtype: DTypeLike) -> L
     LazyPlane
         Variances.
     """
-    ny, nx = plane.shape
-    pixels = np.arange(nx)
+    pixels = np.arange(plane.shape[1])
     across = np.array(
         [np.interp(pixels, weights.x, row) for row in weights.stamps[:, :, 0, 0]], dtype
     )
 
     def read(rows: slice) -> NDArray[Any]:
-        along = np.arange(rows.start, rows.stop)
-        weight = _interpolate(weights.y, across, along)
+        weight = _interpolate(weights.y, across, np.arange(rows.start, rows.stop))
         return np.asarray(np.multiply(plane[rows], weight, dtype=dtype))
 
-    return LazyPlane((ny, nx), read)
+    return LazyPlane(plane.shape, read)
 
 
 def _interpolate(

@@ -22,12 +22,12 @@ def rebuild(
     template: NDArray[np.float64],
     side: str | None = None,
 ) -> NDArray[np.float64]:
-    """Return the difference ``(ny, nx)`` that a kernel promises of two images.
+    """Return the difference ``(ny, nx)`` that a kernel predicts of two images.
 
-    ``a_S S - a_T (K * T) + background`` where the template was convolved, and mirrored where the
-    science image was (`side`, where the kernel does not say); with the kernel taken where the tool
-    took it: of the output or the source pixel, constant over blocks. NaN where there is no kernel,
-    where it reaches over the border, and where it takes a pixel that is not finite.
+    ``a_S S - a_T (K * T) + background`` where the template was convolved, ``a_S (K * S) - a_T T +
+    background`` where the science image was (`side`, where the kernel does not say). The kernel is
+    evaluated where the tool did: at the output or the source pixel, or constant over blocks. NaN
+    where there is no kernel, or it reaches over the border or to a pixel that is not finite.
     """
     if isinstance(kernel, BasisKernel):
         model = np.full(science.shape, np.nan)
@@ -36,25 +36,26 @@ def rebuild(
             image = science if (region.side or side) == "science" else template
             matched = _matched(kernel, region, image)
             background = _background(kernel, region, science.shape)
+            scales = region.science_scale, region.template_scale
             model[rows, columns] = (
-                _difference(region, region.side or side, matched, science, template)[rows, columns]
+                _subtract(scales, region.side or side, matched, science, template)[rows, columns]
                 + background[rows, columns]
             )
         return model
     return _from_stamps(kernel, science, template, side)
 
 
-def _difference(
-    scales: Region,
+def _subtract(
+    scales: tuple[float, float],
     side: str | None,
     matched: NDArray[np.float64],
     science: NDArray[np.float64],
     template: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Subtract, once one of the images is convolved."""
+    """Subtract the images, that of the convolved side replaced by the matched one."""
     if side == "science":
-        return scales.science_scale * matched - scales.template_scale * template
-    return scales.science_scale * science - scales.template_scale * matched
+        return scales[0] * matched - scales[1] * template
+    return scales[0] * science - scales[1] * matched
 
 
 def _inside(box: Box, shape: tuple[int, ...]) -> tuple[slice, slice]:
@@ -109,7 +110,7 @@ def _background(kernel: BasisKernel, region: Region, shape: tuple[int, ...]) -> 
 def _incomplete(
     bad: NDArray[np.bool_], kernel_shape: tuple[int, int], origin: Origin
 ) -> NDArray[np.bool_]:
-    """Return the pixels whose kernel takes a bad pixel, or reaches over the border."""
+    """Return the pixels whose kernel reaches to a bad pixel or over the border."""
     (ky, kx), (cx, cy) = kernel_shape, origin
     ny, nx = bad.shape
     below, above, left, right = (max(0, n) for n in (ky - 1 - cy, cy, kx - 1 - cx, cx))
@@ -126,7 +127,7 @@ def _from_stamps(
     template: NDArray[np.float64],
     side: str | None,
 ) -> NDArray[np.float64]:
-    """Rebuild with a kernel that is known by its stamps at positions."""
+    """Rebuild with a kernel that is known by stamps at positions."""
     ny, nx = science.shape
     single = len(kernel.positions) == 1
     x, y = (
@@ -139,7 +140,4 @@ def _from_stamps(
     image = science if convolved_side == "science" else template
     matched = convolved(np.where(np.isfinite(image), image, 0.0), field, edges="zero")
     matched[_incomplete(~np.isfinite(image), kernel.shape, kernel.origin)] = np.nan
-    science_scale, template_scale = kernel.scales(0.0, 0.0)
-    if convolved_side == "science":
-        return science_scale * matched - template_scale * template
-    return science_scale * science - template_scale * matched
+    return _subtract(kernel.scales(0.0, 0.0), convolved_side, matched, science, template)
