@@ -93,7 +93,7 @@ def spans(nodes: NDArray[np.float64], length: int, longest: int) -> list[Span]:
     last = float(length - 1)
     inner = [float(node) for node in nodes if varies and 0 < node < last]
     found = []
-    for lower, upper in itertools.pairwise([0.0, *inner, last] if last else [0.0, 0.0]):
+    for lower, upper in itertools.pairwise([0.0, *inner, last]):
         start = int(np.ceil(lower))
         stop = length if upper == last else int(np.ceil(upper))
         number = max(1, -(-(stop - start) // longest))

@@ -52,34 +52,30 @@ def _levels_near(
     # Sums are taken about a reference level, which keeps their rounding far below the noise.
     some = values[around][good][: _ENOUGH**2]
     reference = float(some.mean(dtype=np.float64)) if some.size else 0.0
-    totals = _WindowSums(np.where(good, values[around] - reference, 0.0))
-    counts = _WindowSums(good)
+    total = _summed(np.where(good, values[around] - reference, 0.0))
+    count = _summed(good)
+    ny, nx = good.shape
     level = np.full(rows.size, np.nan)
     for half_width in windows:
-        number = counts(y, x, half_width)
+        y0, y1 = np.maximum(y - half_width, 0), np.minimum(y + half_width + 1, ny)
+        x0, x1 = np.maximum(x - half_width, 0), np.minimum(x + half_width + 1, nx)
+        sums, number = (
+            table[y1, x1] - table[y0, x1] - table[y1, x0] + table[y0, x0]
+            for table in (total, count)
+        )
         found = np.isnan(level) & (number >= _ENOUGH)
-        level[found] = reference + totals(y, x, half_width)[found] / number[found]
+        level[found] = reference + sums[found] / number[found]
     return level
 
 
-class _WindowSums:
-    """Sums over square windows around given pixels, clipped at the border (summed-area table)."""
-
-    def __init__(self, values: NDArray[Any]) -> None:
-        kind = np.int64 if values.dtype == bool else np.float64
-        self.table = np.zeros((values.shape[0] + 1, values.shape[1] + 1), kind)
-        inner = self.table[1:, 1:]
-        np.cumsum(values, axis=0, dtype=kind, out=inner)
-        np.cumsum(inner, axis=1, out=inner)
-
-    def __call__(
-        self, rows: NDArray[np.intp], columns: NDArray[np.intp], half_width: int
-    ) -> NDArray[Any]:
-        ny, nx = (size - 1 for size in self.table.shape)
-        y0, y1 = np.maximum(rows - half_width, 0), np.minimum(rows + half_width + 1, ny)
-        x0, x1 = np.maximum(columns - half_width, 0), np.minimum(columns + half_width + 1, nx)
-        table = self.table
-        return np.asarray(table[y1, x1] - table[y0, x1] - table[y1, x0] + table[y0, x0])
+def _summed(values: NDArray[Any]) -> NDArray[Any]:
+    """Return the summed-area table ``(ny + 1, nx + 1)``: item y, x is the sum of values[:y, :x]."""
+    kind = np.int64 if values.dtype == bool else np.float64
+    table = np.zeros((values.shape[0] + 1, values.shape[1] + 1), kind)
+    inner = table[1:, 1:]
+    np.cumsum(values, axis=0, dtype=kind, out=inner)
+    np.cumsum(inner, axis=1, out=inner)
+    return table
 
 
 def locally_filled(plane: Plane, bad: Plane, background: Callable[[], float]) -> LazyPlane:

@@ -22,20 +22,11 @@ class Stamps:
 
     Positions on a full rectangular grid are interpolated linearly, and beyond its outermost nodes
     held constant; other positions, and ``interpolation="NEAREST"``, take the nearest stamp.
-
-    Parameters
-    ----------
-    stamps : array (n, ky, kx)
-        The stamps.
-    positions : array (n, 2)
-        0-based ``(x, y)`` of every stamp; that of a single one does not matter.
-    origin : tuple of int
-        0-based ``(cx, cy)`` of the origin in every stamp.
-    interpolation : {"LINEAR", "NEAREST"}
-        How to interpolate between positions.
     """
 
+    #: The stamps ``(n, ky, kx)``, with their origin at the 0-based pixel ``(cx, cy)``.
     stamps: NDArray[np.float64]
+    #: 0-based ``(x, y)`` of every stamp ``(n, 2)``; that of a single one does not matter.
     positions: NDArray[np.float64] = field(default_factory=lambda: np.zeros((1, 2)))
     origin: Origin
     interpolation: Interpolation = "LINEAR"

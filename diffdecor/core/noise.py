@@ -21,26 +21,17 @@ class NoiseSide:
 
     The noise of a stack is the sum of the independent noises of its images, each with a kernel of
     its own; the other attributes describe the stack as if it were one image.
-
-    Parameters
-    ----------
-    level : array (n,)
-        Noise variance of the image (s or t), image unit squared.
-    scale : array (n,)
-        Factor of the image in the difference (a_S or a_T).
-    stamps : array (n, ky, kx)
-        Kernel that the image was convolved with (A or B), true convolution; ``[[1]]`` for none.
-    origin : tuple of int
-        0-based origin ``(cx, cy)`` of the stamps.
-    parts : tuple of NoiseSide
-        Of a stack: noise of every image, with all of the kernels and factors from the image to the
-        difference. Empty for one image.
     """
 
+    #: Noise variance of the image (s or t), image unit squared ``(n,)``.
     level: NDArray[np.float64]
+    #: Factor of the image in the difference (a_S or a_T) ``(n,)``.
     scale: NDArray[np.float64]
+    #: Kernel that the image was convolved with (A or B) ``(n, ky, kx)``, true convolution;
+    #: ``[[1]]`` for none. Its origin ``(cx, cy)`` is 0-based.
     stamps: NDArray[np.float64]
     origin: Origin
+    #: Noise of every image of a stack, with all kernels and factors up to the difference.
     parts: tuple[NoiseSide, ...] = ()
 
     def __len__(self) -> int:

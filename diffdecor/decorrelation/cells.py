@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,6 @@ from diffdecor.decorrelation.filtering import FilterGrid, filter_image, propagat
 from diffdecor.decorrelation.nodes import Places, check_number, in_pixels, middle_of, size_unit
 from diffdecor.decorrelation.subtraction import Subtraction
 from diffdecor.errors import ConfigError
-
-Adjust = Literal["spacing", "size", "none"]
 
 #: LSST's defaults, in units of the PSF FWHM.
 CELL_SIZE, GRID_STEP = 41.0, 40.0
@@ -56,7 +54,7 @@ def cells_for(subtraction: Subtraction) -> list[Cell]:
         step = _rounded(config.grid_step or (GRID_STEP, GRID_STEP), unit)
         check_number(shape[1] / step[0] * shape[0] / step[1])
         border, adjust = _rounded(config.cell_border, unit, least=0), config.adjust_grid
-        cells = regular_cells(shape, _rounded(size, unit), step, border, adjust)  # type: ignore[arg-type]
+        cells = regular_cells(shape, _rounded(size, unit), step, border, adjust)
     if not cells:
         msg = f"no cell meets the image of {shape[1]} x {shape[0]} pixels; check the centroids"
         raise ConfigError(msg)
@@ -73,7 +71,7 @@ def _truncated(pair: tuple[float, float]) -> tuple[int, int]:
     return int(in_pixels(pair[0])), int(in_pixels(pair[1]))
 
 
-def axis_centres(length: int, size: int, step: int, adjust: Adjust) -> tuple[list[float], int]:
+def axis_centres(length: int, size: int, step: int, adjust: str) -> tuple[list[float], int]:
     """Return the 0-based centres of LSST's cells along one axis, and the cell size, pixels.
 
     ``spacing`` moves the centres so that cells fill the axis, ``size`` makes cells as large as the
@@ -131,7 +129,7 @@ def regular_cells(
     size: tuple[int, int],
     step: tuple[int, int],
     border: tuple[int, int],
-    adjust: Adjust,
+    adjust: str,
 ) -> list[Cell]:
     """Return LSST's grid of cells, x outer and y inner; sizes are ``(x, y)`` pixels."""
     ny, nx = shape

@@ -77,7 +77,7 @@ class FilterGrid:
 
     @property
     def half_width(self) -> int:
-        """Length of the filters' arm m, pixels."""
+        """Half width m of the filters, pixels."""
         return int(self.stamps.shape[-1] // 2)
 
     @property
@@ -102,12 +102,14 @@ def with_enough_precision(subtraction: Subtraction, filters: FilterGrid) -> Subt
 
 
 def with_possible_pixels(subtraction: Subtraction, filters: FilterGrid) -> Subtraction:
-    """Set impossible pixels of the difference to NaN: numbers like 1e30."""
+    """Make the pixels of the difference floats, impossible ones like 1e30 NaN."""
     difference = subtraction.difference
     image, limit = difference.image, _IMPOSSIBLE * float(np.sqrt(filters.power.max()))
 
     def read(rows: slice) -> NDArray[Any]:
-        pixels = _floats(image[rows])
+        pixels = image[rows]
+        if pixels.dtype.kind != "f":
+            pixels = pixels.astype(np.float64)
         highest, lowest = np.fmax.reduce(pixels, None), np.fmin.reduce(pixels, None)
         if max(float(highest), -float(lowest)) < limit:
             return pixels
@@ -123,11 +125,16 @@ def filter_image(
 ) -> tuple[LazyPlane, list[slice]]:
     """Return the decorrelated pixels, and the rows that are best computed together.
 
-    Unusable pixels are filled for the filter, and keep their values.
+    The pixels of the difference are floats. Unusable ones are filled for the filter, and keep their
+    values.
     """
-    difference, config = subtraction.difference, subtraction.config
+    image, config = subtraction.difference.image, subtraction.config
+    if config.fill == "mean":
+        finite = constant_filled(image, _mean(image))
+    else:
+        finite = locally_filled(image, unusable, once(lambda: _background(image, unusable)))
     convolution = Convolution(
-        (_filled_difference(difference, unusable, config), filters.psi),
+        (finite, filters.psi),
         edges=config.edges,  # type: ignore[arg-type]
         precision=config.precision,  # type: ignore[arg-type]
         bright_limit=_BRIGHT_LIMIT * float(np.sqrt(filters.power.min())),
@@ -137,24 +144,10 @@ def filter_image(
         result = convolution[rows]
         filled = unusable[rows]
         if filled.any():
-            result[filled] = difference.image[rows][filled]
+            result[filled] = image[rows][filled]
         return result
 
-    return LazyPlane(difference.shape, read), convolution.bands
-
-
-def _filled_difference(
-    difference: Exposure, unusable: Plane, config: DecorrelationConfig
-) -> LazyPlane:
-    """Return the pixels of the difference with unusable ones filled: finite floats."""
-    pixels = LazyPlane(difference.shape, lambda rows: _floats(difference.image[rows]))
-    if config.fill == "mean":
-        return constant_filled(pixels, _mean(pixels))
-    return locally_filled(pixels, unusable, once(lambda: _background(pixels, unusable)))
-
-
-def _floats(pixels: NDArray[Any]) -> NDArray[Any]:
-    return pixels if pixels.dtype.kind == "f" else pixels.astype(np.float64)
+    return LazyPlane(subtraction.shape, read), convolution.bands
 
 
 def _mean(plane: Plane) -> float:

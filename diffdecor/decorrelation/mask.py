@@ -25,31 +25,41 @@ def unusable_pixels(subtraction: Subtraction) -> LazyPlane:
     image, and pixels without a matching kernel. Where an image of a stack has no data, the others
     remain usable.
     """
-    image, config = subtraction.difference.image, subtraction.config
-    shape, boxes = subtraction.shape, subtraction.kernel.boxes
+    config, image = subtraction.config, subtraction.difference.image
     if config.fill == "mean":
-        return LazyPlane(shape, lambda rows: ~np.isfinite(image[rows]))
+        return LazyPlane(subtraction.shape, lambda rows: ~np.isfinite(image[rows]))
+    alone = [members[0] for members in map(subtraction.members, ROLES) if len(members) == 1]
     masks = [
         (exposure.mask, exposure.mask_planes.value(config.fill_planes))
         for exposure in _with_masks(subtraction)
     ]
-    alone = [members[0] for members in map(subtraction.members, ROLES) if len(members) == 1]
-    variances = [one.exposure.variance for one in alone if one.exposure.variance is not None]
+    return _missing(subtraction, [member.exposure for member in alone], masks)
+
+
+def _missing(
+    subtraction: Subtraction,
+    exposures: Sequence[Exposure],
+    masks: Sequence[tuple[Plane | None, int]] = (),
+) -> LazyPlane:
+    """Return True where the difference, a variance or the kernel is missing, or a mask has bits."""
+    variances = [one.variance for one in exposures if one.variance is not None]
+    planes, boxes = [subtraction.difference.image, *variances], subtraction.kernel.boxes
+    nx = subtraction.shape[1]
 
     def read(rows: slice) -> NDArray[np.bool_]:
-        pixels = [plane[rows] for plane in (image, *variances)]
+        pixels = [plane[rows] for plane in planes]
         flags = [(mask[rows], bits) for mask, bits in masks]  # type: ignore[index]
         bad = np.zeros(pixels[0].shape, dtype=bool)
-        for chunk in chunks(slice(0, len(bad)), shape[1]):
+        for chunk in chunks(slice(0, len(bad)), nx):
             for plane in pixels:
                 bad[chunk] |= ~np.isfinite(plane[chunk])
             for mask, bits in flags:
                 bad[chunk] |= (mask[chunk] & bits) != 0
         if boxes:
-            bad |= ~_covered(boxes, rows, shape[1])
+            bad |= ~_covered(boxes, rows, nx)
         return bad
 
-    return LazyPlane(shape, read)
+    return LazyPlane(subtraction.shape, read)
 
 
 def _covered(boxes: Sequence[Box], rows: slice, nx: int) -> NDArray[np.bool_]:
@@ -71,7 +81,8 @@ def make_mask(
     before, planes = inherited_mask(subtraction)
     planes = planes.adding(EDGE, NO_DATA, NEAR_FILLED, NOISE_FALLBACK)
     energy, flag_share = energy_kernels(psi), subtraction.config.flag_share
-    near, missing = near_filled(unusable, energy, flag_share), _without_data(subtraction)
+    near = near_filled(unusable, energy, flag_share)
+    missing = _missing(subtraction, [subtraction.science, subtraction.template])
     ny, nx = subtraction.shape
     left, right, bottom, top = incomplete_border(energy, flag_share)
     sides = (0, left, 0, ny), (nx - right, nx, 0, ny), (0, nx, 0, bottom), (0, nx, ny - top, ny)
@@ -94,22 +105,6 @@ def _flag(mask: NDArray[np.int32], where: NDArray[np.bool_], value: int) -> None
     """Set bits of some pixels of a mask."""
     if where.any():
         np.bitwise_or(mask, value, out=mask, where=where)
-
-
-def _without_data(subtraction: Subtraction) -> LazyPlane:
-    """Return the pixels without a value, a variance in either image, or a matching kernel."""
-    boxes, difference = subtraction.kernel.boxes, subtraction.difference
-
-    def read(rows: slice) -> NDArray[np.bool_]:
-        missing = ~np.isfinite(difference.image[rows])
-        for exposure in (subtraction.science, subtraction.template):
-            if exposure.variance is not None:
-                missing |= ~np.isfinite(exposure.variance[rows])
-        if boxes:
-            missing |= ~_covered(boxes, rows, subtraction.shape[1])
-        return np.asarray(missing)
-
-    return LazyPlane(subtraction.shape, read)
 
 
 def _with_masks(subtraction: Subtraction) -> list[Exposure]:

@@ -14,8 +14,8 @@ from diffdecor.config import DecorrelationConfig
 from diffdecor.core.parallel import cores, ordered_map
 from diffdecor.core.planes import Window, bands
 from diffdecor.core.psf import adaptive_fwhm
-from diffdecor.decorrelation.noise_levels import BAND_PIXELS, require_variance, usable_variances
-from diffdecor.decorrelation.subtraction import ROLES, Subtraction
+from diffdecor.decorrelation.noise_levels import BAND_PIXELS, images_to_measure, usable_variances
+from diffdecor.decorrelation.subtraction import Subtraction
 from diffdecor.errors import ConfigError
 from diffdecor.images.model import Exposure
 
@@ -271,15 +271,12 @@ def block_log_ratios(subtraction: Subtraction) -> NDArray[np.float64]:
     Only ratios shape the filter. NaN where unknown, ``(nimages - 1, by, bx)``.
     """
     config, (ny, nx) = subtraction.config, subtraction.shape
-    levels: list[NDArray[np.floating]] = []
-    for role in ROLES:
-        for member in subtraction.members(role):
-            if subtraction.given_level(role) is not None:
-                levels.append(np.ones((-(-ny // BLOCK), -(-nx // BLOCK))))
-                continue
-            require_variance(member.exposure, role)
-            threads = config.threads or cores()
-            levels.append(block_medians(member.exposure, config.ignore_planes, threads))
+    levels = [
+        np.ones((-(-ny // BLOCK), -(-nx // BLOCK)))
+        if exposure is None
+        else block_medians(exposure, config.ignore_planes, config.threads or cores())
+        for exposure in images_to_measure(subtraction)
+    ]
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.log(np.array(levels, dtype=np.float64))
     logs[~np.isfinite(logs)] = np.nan

@@ -16,7 +16,7 @@ from diffdecor.core.clipping import with_infinity
 from diffdecor.core.parallel import cores, once, ordered_map
 from diffdecor.core.planes import Plane, Window, cut
 from diffdecor.core.statistics import clipped_means, streamed_clipped_mean
-from diffdecor.decorrelation.subtraction import ROLES, Role, Subtraction
+from diffdecor.decorrelation.subtraction import ROLES, Subtraction
 from diffdecor.errors import InputError
 from diffdecor.images.model import Exposure
 
@@ -72,12 +72,7 @@ def measure_noise_levels(subtraction: Subtraction, windows: Sequence[Window]) ->
 
 def _measured(subtraction: Subtraction, windows: Sequence[Window]) -> Iterator[NDArray[np.float64]]:
     """Measure the levels ``(n,)`` of every image without a given level, several at a time."""
-    exposures: list[Exposure] = []
-    for role in ROLES:
-        if subtraction.given_level(role) is None:
-            for member in subtraction.members(role):
-                require_variance(member.exposure, role)
-                exposures.append(member.exposure)
+    exposures = [one for one in images_to_measure(subtraction) if one is not None]
     config = subtraction.config
     threads = config.threads or cores()
     together = max(1, min(threads, len(exposures)))
@@ -90,14 +85,23 @@ def _measured(subtraction: Subtraction, windows: Sequence[Window]) -> Iterator[N
     )
 
 
-def require_variance(exposure: Exposure, role: Role) -> None:
-    """Refuse an image without a variance plane."""
-    if exposure.variance is None:
-        msg = (
-            f"{exposure.name}: no variance plane for the {role} image; give --{role}-noise FILE, "
-            f"--{role}-gain, or its level with --{role}-variance"
-        )
-        raise InputError(msg)
+def images_to_measure(subtraction: Subtraction) -> list[Exposure | None]:
+    """Return the images of both sides' members, None where the level is given.
+
+    Raises `InputError` if one has no variance plane.
+    """
+    images: list[Exposure | None] = []
+    for role in ROLES:
+        for member in subtraction.members(role):
+            given = subtraction.given_level(role) is not None
+            if not given and member.exposure.variance is None:
+                msg = (
+                    f"{member.exposure.name}: no variance plane for the {role} image; give "
+                    f"--{role}-noise FILE, --{role}-gain, or its level with --{role}-variance"
+                )
+                raise InputError(msg)
+            images.append(None if given else member.exposure)
+    return images
 
 
 def _completed(

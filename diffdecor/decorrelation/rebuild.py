@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,52 +12,47 @@ from numpy.typing import NDArray
 from diffdecor.core.convolve import convolved
 from diffdecor.core.fourier import Origin
 from diffdecor.core.interpolate import KernelField
-from diffdecor.kernels.model import BasisKernel, Box, MatchingKernel, Region, Term
+from diffdecor.kernels.model import BasisKernel, Box, MatchingKernel, Region, Side, Term
 
 #: Distance of the positions at which a kernel without a formula is evaluated, pixels.
 _SPACING = 64
 
 
 def rebuild(
-    kernel: MatchingKernel,
-    science: NDArray[np.float64],
-    template: NDArray[np.float64],
-    side: str | None = None,
+    kernel: MatchingKernel, science: NDArray[np.float64], template: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Return the difference ``(ny, nx)`` that a kernel predicts of two images.
 
-    ``a_S S - a_T (K * T) + background`` where the template was convolved, ``a_S (K * S) - a_T T +
-    background`` where the science image was (`side`, where the kernel does not say). The kernel is
-    evaluated where the tool did: at the output or the source pixel, or constant over blocks. NaN
-    where there is no kernel, or it reaches over the border or to a pixel that is not finite.
+    ``a_S (K * S) - a_T T + background`` where the science image was convolved, else ``a_S S - a_T
+    (K * T) + background``. The kernel is evaluated where the tool did: at the output or the source
+    pixel, or constant over blocks. NaN where there is no kernel, or it reaches over the border or
+    to a pixel that is not finite.
     """
-    if isinstance(kernel, BasisKernel):
-        model = np.full(science.shape, np.nan)
-        for region in kernel.regions:
-            rows, columns = _inside(region.box, science.shape)
-            image = science if (region.side or side) == "science" else template
-            matched = _matched(kernel, region, image)
-            background = _background(kernel, region, science.shape)
-            scales = region.science_scale, region.template_scale
-            model[rows, columns] = (
-                _subtract(scales, region.side or side, matched, science, template)[rows, columns]
-                + background[rows, columns]
-            )
-        return model
-    return _from_stamps(kernel, science, template, side)
+    if not isinstance(kernel, BasisKernel):
+        side, scales = kernel.side(0.0, 0.0), kernel.scales(0.0, 0.0)
+        return _difference(side, scales, partial(_matched_by_stamps, kernel), science, template)
+    model = np.full(science.shape, np.nan)
+    for region in kernel.regions:
+        inside = _inside(region.box, science.shape)
+        scales = region.science_scale, region.template_scale
+        matched = partial(_matched, kernel, region)
+        difference = _difference(region.side, scales, matched, science, template)
+        background = _background(kernel, region, science.shape)
+        model[inside] = difference[inside] + background[inside]
+    return model
 
 
-def _subtract(
+def _difference(
+    side: Side | None,
     scales: tuple[float, float],
-    side: str | None,
-    matched: NDArray[np.float64],
+    matched: Callable[[NDArray[np.float64]], NDArray[np.float64]],
     science: NDArray[np.float64],
     template: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Subtract the images, that of the convolved side replaced by the matched one."""
+    """Match the image of the convolved side, and subtract."""
     if side == "science":
-        return scales[0] * matched - scales[1] * template
-    return scales[0] * science - scales[1] * matched
+        return scales[0] * matched(science) - scales[1] * template
+    return scales[0] * science - scales[1] * matched(template)
 
 
 def _inside(box: Box, shape: tuple[int, ...]) -> tuple[slice, slice]:
@@ -121,14 +118,9 @@ def _incomplete(
     return np.asarray(count[:ny, :nx] > 0)
 
 
-def _from_stamps(
-    kernel: MatchingKernel,
-    science: NDArray[np.float64],
-    template: NDArray[np.float64],
-    side: str | None,
-) -> NDArray[np.float64]:
-    """Rebuild with a kernel that is known by stamps at positions."""
-    ny, nx = science.shape
+def _matched_by_stamps(kernel: MatchingKernel, image: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return an image convolved with a kernel that is known by stamps at positions."""
+    ny, nx = image.shape
     single = len(kernel.positions) == 1
     x, y = (
         np.zeros(1) if single else np.linspace(0, size - 1, max(2, -(-size // _SPACING)))
@@ -136,8 +128,6 @@ def _from_stamps(
     )
     stamps = np.array([kernel.stamp(px, py) for py, px in itertools.product(y, x)])
     field = KernelField(x, y, stamps.reshape(len(y), len(x), *kernel.shape), kernel.origin)
-    convolved_side = kernel.side(0.0, 0.0) or side
-    image = science if convolved_side == "science" else template
     matched = convolved(np.where(np.isfinite(image), image, 0.0), field, edges="zero")
     matched[_incomplete(~np.isfinite(image), kernel.shape, kernel.origin)] = np.nan
-    return _subtract(kernel.scales(0.0, 0.0), convolved_side, matched, science, template)
+    return matched

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from diffdecor.config import DecorrelationConfig
 from diffdecor.config.options import INVERSE_SUM
-from diffdecor.core.fourier import convolve_stamps, reflect
+from diffdecor.core.fourier import Origin, convolve_stamps, reflect
 from diffdecor.core.noise import NoiseSide, white_side
 from diffdecor.core.planes import Plane
 from diffdecor.errors import ConfigError, KernelError
@@ -182,16 +182,9 @@ class Subtraction:
                 msg = "--score is for differences with the template convolved (--convolved)"
                 raise ConfigError(msg)
             return self._preconvolved(places, science), NoiseSide(unit, template, stamps, origin)
-        if on_template.all():
-            return white_side(unit, science), NoiseSide(unit, template, stamps, origin)
-        if not on_template.any():
-            return NoiseSide(unit, science, stamps, origin), white_side(unit, template)
-        delta = np.zeros(stamps.shape[1:])
-        delta[origin[1], origin[0]] = 1.0
-        convolved = on_template[:, np.newaxis, np.newaxis]
         return (
-            NoiseSide(unit, science, np.where(convolved, delta, stamps), origin),
-            NoiseSide(unit, template, np.where(convolved, stamps, delta), origin),
+            _convolved_at(~on_template, white_side(unit, science), stamps, origin),
+            _convolved_at(on_template, white_side(unit, template), stamps, origin),
         )
 
     def _checked_stamp(self, x: float, y: float) -> NDArray[np.float64]:
@@ -277,6 +270,19 @@ def nearest_covered(kernel: MatchingKernel, x: float, y: float) -> tuple[float, 
         for box in boxes
     ]
     return min(clamped, key=lambda place: (place[0] - x) ** 2 + (place[1] - y) ** 2)
+
+
+def _convolved_at(
+    places: NDArray[np.bool_], side: NoiseSide, stamps: NDArray[np.float64], origin: Origin
+) -> NoiseSide:
+    """Return a side, so far unconvolved, convolved with stamps ``(n, ky, kx)`` at some places."""
+    if not places.any():
+        return side
+    if not places.all():
+        delta = np.zeros(stamps.shape[1:])
+        delta[origin[1], origin[0]] = 1.0
+        stamps = np.where(places[:, np.newaxis, np.newaxis], stamps, delta)
+    return replace(side, stamps=stamps, origin=origin)
 
 
 def _with_noise(

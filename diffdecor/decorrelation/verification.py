@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -85,8 +86,8 @@ def verify(subtraction: Subtraction, *, lenient: bool = False) -> Verdict:
         return Verdict(belongs=False, fit=fit, cause="there is no pixel to compare")
     if fit.worst < EXACT or (lenient and fit.good):
         return Verdict(belongs=True, fit=fit)
-    found = [(name, comparison.fit(other)) for name, other in misreadings(kernel)]
-    found += [(name, comparison.fit(other)) for name, other in _cut_out(kernel, comparison)]
+    others = itertools.chain(misreadings(kernel), _cut_out(kernel, comparison))
+    found = [(name, comparison.fit(other)) for name, other in others]
     found += [
         (name, comparison.measure(model, level=level))
         for name, model, level in comparison.other_models(kernel)
