@@ -160,8 +160,8 @@ class Convolution:
         for span in self._rows:
             start, stop = max(span.start, rows.start), min(span.stop, rows.stop)
             if start < stop:
-                wanted = Span(start, stop, span.lower, span.upper)
-                self._fill(out[start - rows.start : stop - rows.start], wanted)
+                part = Span(start, stop, span.lower, span.upper)
+                self._fill(out[start - rows.start : stop - rows.start], part)
         return out
 
     def _fill(self, out: NDArray[Any], rows: Span) -> None:

@@ -1,4 +1,4 @@
-"""Bad pixels and borders: filled before the filter, and flagged afterwards by what it saw."""
+"""Bad pixels and borders: filled before the filter, and flagged where it reached them."""
 
 from __future__ import annotations
 

@@ -159,7 +159,7 @@ def copy_planes(
 def in_chunks(plane: Plane) -> LazyPlane:
     """Return the same plane ``(ny, nx)``, whose rows are made chunk by chunk.
 
-    Intermediate results then stay in the processor's cache, and take next to no memory. Not for
+    Intermediate results then stay in the processor's cache, and take hardly any memory. Not for
     planes whose rows are best made together, such as convolutions.
     """
 

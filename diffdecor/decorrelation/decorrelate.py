@@ -59,7 +59,7 @@ class Result:
     metrics : mapping of str to value
         What goes into the header; `diffdecor.pipeline.cards.METRIC_CARDS` says what each is.
     significance : plane (ny, nx), optional
-        Significance of a point source at every pixel, where it was asked for.
+        Significance of a point source at every pixel, if requested.
     cells : tuple of CellResult
         The separate cells, where ``blend`` is ``none``.
     """
