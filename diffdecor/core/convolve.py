@@ -3,13 +3,13 @@
 The plane is cut into bands of rows, and these into tiles. Each tile is read with the margin that
 the kernel reaches over, transformed, multiplied and cropped (overlap-save), so nothing wraps
 around, memory stays that of a band, and the rounding of a bright star stays in its tile. A kernel
-that varies is bilinear between the four corners of a tile: the pixel takes the bilinear mean of the
-four convolutions, which is the convolution with the bilinear mean of the four kernels. That is
-continuous everywhere: there are no seams.
+that varies is bilinear between the four corners of a tile: a pixel is the bilinear mean of the four
+convolutions, which is the convolution with the bilinear mean of the four kernels. The result is
+continuous everywhere, without seams.
 
-Kernels are transformed in double precision; pixels in the precision that is asked for, or in double
-precision where one pixel of a tile is so bright that its rounding would show in the others. Bands
-do not depend on each other: several threads may each work on one.
+Kernels are transformed in double precision; pixels in the requested precision, or in double
+precision where a pixel of a tile is so bright that its rounding would show in the others. Bands are
+independent of each other: several threads may each work on one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from diffdecor.core.fourier import fast_shape, transfer
-from diffdecor.core.kernelfield import KernelField
+from diffdecor.core.interpolate import KernelField
 from diffdecor.core.planes import Plane
 
 Edges = Literal["extend", "zero"]
@@ -34,11 +34,11 @@ Precision = Literal["single", "double"]
 TILE = 256
 #: Transforms are at least this many times as long as the margins: fewer pixels are read twice.
 _MARGINS = 5
-#: Lengths of transforms are multiples of it: many factors of 2, and one length for most tiles.
+#: Lengths of transforms are multiples of this: many factors of 2, and one length for most tiles.
 _STEP = 32
-#: Bands of rows whose kernels' transforms are kept at most.
+#: Most bands of rows whose kernels' transforms are kept.
 _BANDS_KEPT = 4
-#: Pixels of a band at most, since every thread holds one, and its lowest height all the same, rows.
+#: Most pixels of a band, since every thread holds one; but at least this many rows.
 _BAND, _LOWEST = 1 << 22, 64
 #: Numpy transforms in single precision only where it scales: else the factor is an integer.
 _NORM: Literal["ortho"] = "ortho"
@@ -73,7 +73,7 @@ class Span:
 
 
 def spans(nodes: NDArray[np.float64], length: int, longest: int) -> list[Span]:
-    """Cut an axis at the nodes of a field, and where these are far apart into equal spans.
+    """Cut an axis at the nodes of a field, and into equal spans where these are far apart.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def spans(nodes: NDArray[np.float64], length: int, longest: int) -> list[Span]:
     length : int
         Pixels along the axis.
     longest : int
-        Pixels that a span may have.
+        Most pixels of a span.
 
     Returns
     -------
@@ -93,7 +93,7 @@ def spans(nodes: NDArray[np.float64], length: int, longest: int) -> list[Span]:
     last = float(length - 1)
     inner = [float(node) for node in nodes if varies and 0 < node < last]
     found = []
-    for lower, upper in itertools.pairwise([0.0, *inner, last] if last else [0.0, 0.0]):
+    for lower, upper in itertools.pairwise([0.0, *inner, last]):
         start = int(np.ceil(lower))
         stop = length if upper == last else int(np.ceil(upper))
         number = max(1, -(-(stop - start) // longest))
@@ -110,7 +110,7 @@ def spans(nodes: NDArray[np.float64], length: int, longest: int) -> list[Span]:
 
 
 class Convolution:
-    """The sum of planes, each convolved with a field of kernels, worked out band by band.
+    """The sum of planes, each convolved with a field of kernels, computed band by band.
 
     Parameters
     ----------
@@ -121,8 +121,8 @@ class Convolution:
     precision : {"single", "double"}
         Of pixels and their transforms.
     bright_limit : float
-        Tiles with a pixel beyond it are transformed in double precision all the same: rounding is
-        a share of the brightest pixel, and spreads over the whole tile.
+        Tiles with a pixel beyond it are always transformed in double precision: rounding is
+        relative to the brightest pixel, and spreads over the whole tile.
     """
 
     def __init__(
@@ -151,7 +151,7 @@ class Convolution:
 
     @property
     def bands(self) -> list[slice]:
-        """Rows that are best worked out together: all rows, in rising order."""
+        """Rows that are best computed together: all rows, in rising order."""
         return [slice(rows.start, rows.stop) for rows in self._rows]
 
     def __getitem__(self, rows: slice) -> NDArray[Any]:
@@ -160,22 +160,22 @@ class Convolution:
         for span in self._rows:
             start, stop = max(span.start, rows.start), min(span.stop, rows.stop)
             if start < stop:
-                wanted = Span(start, stop, span.lower, span.upper)
-                self._fill(out[start - rows.start : stop - rows.start], wanted)
+                part = Span(start, stop, span.lower, span.upper)
+                self._fill(out[start - rows.start : stop - rows.start], part)
         return out
 
     def _fill(self, out: NDArray[Any], rows: Span) -> None:
-        """Work out the convolution in the rows of one span."""
+        """Compute the convolution in the rows of one span."""
         wanted = np.arange(rows.start - self._bottom, rows.stop + self._top)
         there = _reflected(wanted, self._shape[0])
         read = slice(int(there.min()), int(there.max()) + 1)
-        # All is read first: a plane may be the result of a convolution itself.
+        # All planes are read first: one may be a convolution itself, and use the same scratch.
         pixels = [plane[read] for plane in self._planes]
         blocks = [
             self._padded(number, plane, there - read.start, there != wanted)
             for number, plane in enumerate(pixels)
         ]
-        kernels: dict[float, list[list[NDArray[Any]]]] = {}
+        kernels: dict[tuple[Any, ...], list[list[NDArray[Any]]]] = {}
         for columns in self._columns:
             place = slice(columns.start, columns.stop + self._left + self._right)
             tiles = [block[:, place] for block in blocks]
@@ -189,12 +189,11 @@ class Convolution:
                 # The precision of a transform is that of what goes in.
                 tiles = [tile.astype(np.float64) for tile in tiles]
             transforms = self._forward(tiles, shape)
-            # Tiles side by side share the kernels of the nodes between them.
+            # Adjacent tiles share the kernels of the nodes between them.
+            keys = [(x, shape, transforms[0].dtype) for x in columns.corners]
             kernels = {
-                x: kernels[x]
-                if x in kernels and _alike(kernels[x][0][0], transforms[0])
-                else [self._transfers(x, y, shape, transforms[0].dtype) for y in rows.corners]
-                for x in columns.corners
+                key: kernels.get(key) or [self._transfers(y, *key) for y in rows.corners]
+                for key in keys
             }
             self._tile(into, [*kernels.values()], transforms, rows, columns, shape)
 
@@ -221,7 +220,7 @@ class Convolution:
         return block
 
     def _transfers(
-        self, x: float, y: float, shape: tuple[int, int], dtype: np.dtype[Any]
+        self, y: float, x: float, shape: tuple[int, int], dtype: np.dtype[Any]
     ) -> list[NDArray[Any]]:
         """Return the transforms of all terms' kernels at a position."""
         key = x, y, shape, dtype
@@ -231,7 +230,7 @@ class Convolution:
                 transfer(field.at(x, y), field.origin, shape).astype(dtype)
                 for field in self._fields
             ]
-            # One kernel serves all tiles; those between two bands are wanted twice.
+            # One kernel serves all tiles; those between two bands are needed twice.
             if y in self._between or not self._varies:
                 if len(self._kept) > _BANDS_KEPT * len(self._columns):
                     self._kept.clear()
@@ -260,8 +259,8 @@ class Convolution:
     ) -> None:
         """Multiply with the kernels of every corner, transform back, and mix.
 
-        Means are linear: along y they are taken before the transform along x, of the rows that
-        are wanted only.
+        Means are linear: along y they are taken before the transform along x, and only of the rows
+        of the result.
         """
         dtype, real = transforms[0].dtype, transforms[0].real.dtype
         cropped = slice(self._bottom, self._bottom + len(rows))
@@ -306,7 +305,7 @@ def convolved(
 
 
 def _mixed(arrays: list[NDArray[Any]], span: Span, along: Any) -> NDArray[Any]:  # noqa: ANN401
-    """Return the only array, or the mean of two, linear along a span; they are overwritten."""
+    """Return the only array, or the linear mean of two along a span; they are overwritten."""
     first, *others = arrays
     real = first.real.dtype
     for second in others:
@@ -318,12 +317,8 @@ def _mixed(arrays: list[NDArray[Any]], span: Span, along: Any) -> NDArray[Any]: 
     return first
 
 
-def _alike(first: NDArray[Any], second: NDArray[Any]) -> bool:
-    return first.shape == second.shape and first.dtype == second.dtype
-
-
 def _longest(nodes: NDArray[np.float64], margins: int) -> int:
-    """Return the pixels that a tile may have along an axis."""
+    """Return the most pixels of a tile along an axis."""
     size = max(TILE, _MARGINS * margins)
     return size if len(nodes) > 1 else size - min(margins, size - 1)
 
@@ -334,7 +329,7 @@ def _transform_shape(ny: int, nx: int) -> tuple[int, int]:
 
 
 def _reflected(pixels: NDArray[np.intp], length: int) -> NDArray[np.intp]:
-    """Return the pixels that stand for those beyond the border: reflected about the outermost."""
+    """Return indices with those beyond the border reflected about the outermost pixels."""
     if length == 1:
         return np.zeros_like(pixels)
     last = length - 1
@@ -342,13 +337,13 @@ def _reflected(pixels: NDArray[np.intp], length: int) -> NDArray[np.intp]:
 
 
 class _Scratch(local):
-    """Arrays that every thread uses again and again: new memory costs as much as the arithmetic."""
+    """Arrays that each thread reuses: new memory costs as much as the arithmetic."""
 
     def __init__(self) -> None:
         self._arrays: dict[tuple[str, DTypeLike], NDArray[Any]] = {}
 
     def __call__(self, name: str, shape: tuple[int, int], dtype: DTypeLike) -> NDArray[Any]:
-        """Return an array of this shape with anything in it."""
+        """Return an array of this shape with arbitrary content."""
         size = shape[0] * shape[1]
         there = self._arrays.get((name, dtype))
         if there is None or there.size < size:

@@ -1,4 +1,4 @@
-"""Bad pixels and borders: filled before the filter, and flagged afterwards by what it saw."""
+"""Bad pixels and borders: filled before the filter, and flagged where it reached them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffdecor.core.convolve import Convolution
-from diffdecor.core.kernelfield import KernelField
+from diffdecor.core.interpolate import KernelField
 from diffdecor.core.planes import LazyPlane, Plane
 
-#: Half widths of the windows in which the local level is looked for, pixels.
+#: Half widths of the windows whose mean is the local level, pixels.
 WINDOWS = (3, 12, 48)
-#: Good pixels that make a local level.
+#: Least number of good pixels for a local level.
 _ENOUGH = 8
 #: Columns whose bad pixels are filled together.
 _COLUMNS = 128
@@ -25,9 +25,9 @@ Pixels = tuple[NDArray[np.intp], NDArray[np.intp]]
 def _local_levels(
     values: NDArray[Any], bad: NDArray[np.bool_], where: Pixels, windows: Sequence[int]
 ) -> NDArray[np.float64]:
-    """Return the level around pixels; NaN where no window has enough of it.
+    """Return the level around pixels, NaN where no window has enough good pixels.
 
-    Only what lies near them is looked at, some columns at a time: often a column of bad pixels.
+    They are taken a few columns at a time, with only what lies near: bad pixels often are a column.
     """
     rows, columns = where
     levels = np.full(rows.size, np.nan)
@@ -41,7 +41,7 @@ def _local_levels(
 def _levels_near(
     values: NDArray[Any], bad: NDArray[np.bool_], where: Pixels, windows: Sequence[int]
 ) -> NDArray[np.float64]:
-    """Return the level around pixels that lie close together; NaN where it is not known."""
+    """Return the level around pixels that lie close together, NaN where it is not known."""
     rows, columns = where
     around = tuple(
         slice(max(0, int(places.min()) - windows[-1]), int(places.max()) + windows[-1] + 1)
@@ -49,54 +49,49 @@ def _levels_near(
     )
     y, x = rows - around[0].start, columns - around[1].start
     good = ~bad[around]
-    # Sums are taken about some level of the pixels, which keeps their rounding far below the noise.
+    # Sums are taken about a reference level, which keeps their rounding far below the noise.
     some = values[around][good][: _ENOUGH**2]
     reference = float(some.mean(dtype=np.float64)) if some.size else 0.0
-    totals = _WindowSums(np.where(good, values[around] - reference, 0.0))
-    counts = _WindowSums(good)
+    total = _summed(np.where(good, values[around] - reference, 0.0))
+    count = _summed(good)
+    ny, nx = good.shape
     level = np.full(rows.size, np.nan)
     for half_width in windows:
-        number = counts(y, x, half_width)
+        y0, y1 = np.maximum(y - half_width, 0), np.minimum(y + half_width + 1, ny)
+        x0, x1 = np.maximum(x - half_width, 0), np.minimum(x + half_width + 1, nx)
+        sums, number = (
+            table[y1, x1] - table[y0, x1] - table[y1, x0] + table[y0, x0]
+            for table in (total, count)
+        )
         found = np.isnan(level) & (number >= _ENOUGH)
-        level[found] = reference + totals(y, x, half_width)[found] / number[found]
+        level[found] = reference + sums[found] / number[found]
     return level
 
 
-class _WindowSums:
-    """Sums over square windows around given pixels, clipped at the border (summed-area table)."""
-
-    def __init__(self, values: NDArray[Any]) -> None:
-        kind = np.int64 if values.dtype == bool else np.float64
-        self.table = np.zeros((values.shape[0] + 1, values.shape[1] + 1), kind)
-        inner = self.table[1:, 1:]
-        np.cumsum(values, axis=0, dtype=kind, out=inner)
-        np.cumsum(inner, axis=1, out=inner)
-
-    def __call__(
-        self, rows: NDArray[np.intp], columns: NDArray[np.intp], half_width: int
-    ) -> NDArray[Any]:
-        ny, nx = (size - 1 for size in self.table.shape)
-        y0, y1 = np.maximum(rows - half_width, 0), np.minimum(rows + half_width + 1, ny)
-        x0, x1 = np.maximum(columns - half_width, 0), np.minimum(columns + half_width + 1, nx)
-        table = self.table
-        return np.asarray(table[y1, x1] - table[y0, x1] - table[y1, x0] + table[y0, x0])
+def _summed(values: NDArray[Any]) -> NDArray[Any]:
+    """Return the summed-area table ``(ny + 1, nx + 1)``: item y, x is the sum of values[:y, :x]."""
+    kind = np.int64 if values.dtype == bool else np.float64
+    table = np.zeros((values.shape[0] + 1, values.shape[1] + 1), kind)
+    inner = table[1:, 1:]
+    np.cumsum(values, axis=0, dtype=kind, out=inner)
+    np.cumsum(inner, axis=1, out=inner)
+    return table
 
 
 def locally_filled(plane: Plane, bad: Plane, background: Callable[[], float]) -> LazyPlane:
     """Return a plane whose bad pixels are filled with the local level as its rows are read.
 
     The level is the mean of the good pixels in the smallest of the square windows `WINDOWS` with at
-    least 8 of them, else `background()`. A constant level stays that level, so nothing rings. Rows
-    do not depend on how the plane is cut into bands.
+    least 8 of them, else `background()`. A constant level is kept, so nothing rings. The result
+    does not depend on how the plane is cut into bands.
     """
-    ny, nx = plane.shape
-    # Most gaps are small: rows farther away are read at once only if the last gaps were large.
+    # Most gaps are small: rows farther away are read at first only if the last gaps were large.
     reach = WINDOWS[1]
 
     def around(rows: slice, margin: int) -> tuple[NDArray[Any], NDArray[np.bool_], int]:
-        """Read rows with a margin; return how many rows of it lie below, too."""
+        """Read rows with a margin; return also how many rows of it lie below."""
         start = max(0, rows.start - margin)
-        wanted = slice(start, min(ny, rows.stop + margin))
+        wanted = slice(start, min(plane.shape[0], rows.stop + margin))
         unusable = bad[wanted]
         return plane[wanted], unusable, rows.start - start
 
@@ -110,7 +105,7 @@ def locally_filled(plane: Plane, bad: Plane, background: Callable[[], float]) ->
             reach = WINDOWS[1]
             return filled
         filled = np.array(filled)
-        # These look at what is near each pixel only, so more rows make no difference.
+        # Only what is near each pixel counts, so more rows make no difference.
         levels = _local_levels(pixels, unusable, (y + below, x), WINDOWS[:2])
         filled[y, x] = levels
         far = np.isnan(levels)
@@ -123,7 +118,7 @@ def locally_filled(plane: Plane, bad: Plane, background: Callable[[], float]) ->
             filled[y, x] = np.where(np.isnan(levels), background(), levels)
         return filled
 
-    return LazyPlane((ny, nx), read)
+    return LazyPlane(plane.shape, read)
 
 
 def _set_pixels(mask: NDArray[np.bool_]) -> Pixels:
@@ -135,20 +130,19 @@ def _set_pixels(mask: NDArray[np.bool_]) -> Pixels:
 
 def constant_filled(plane: Plane, value: float) -> LazyPlane:
     """Return a plane whose non-finite pixels are replaced by one value as its rows are read."""
-    ny, nx = plane.shape
 
     def read(rows: slice) -> NDArray[Any]:
         values = plane[rows]
         return np.where(np.isfinite(values), values, values.dtype.type(value))
 
-    return LazyPlane((ny, nx), read)
+    return LazyPlane(plane.shape, read)
 
 
 def energy_kernels(filters: KernelField) -> KernelField:
     """Return the share of each filter's energy that every pixel under it contributes.
 
-    This is the mean square of the filters over the nodes, of unit sum: the share of energy varies
-    far less than the filter, and one kernel serves the whole image.
+    This is the mean square of the filters over the nodes, of unit sum: it varies far less than the
+    filter, so one kernel serves the whole image.
     """
     energy = (filters.stamps**2).mean(axis=(0, 1))
     return KernelField.constant(energy / energy.sum(), filters.origin)
@@ -157,7 +151,7 @@ def energy_kernels(filters: KernelField) -> KernelField:
 def near_filled(filled: Plane, energy: KernelField, share: float) -> LazyPlane:
     """Return where more than a share of the filter's energy comes from filled pixels, as a plane.
 
-    The filled pixels themselves do not count. `energy` is that of `energy_kernels`.
+    The filled pixels themselves are excluded. `energy` is that of `energy_kernels`.
     """
     taken = Convolution((filled, energy), edges="zero")
     ny, nx = filled.shape
@@ -172,23 +166,19 @@ def near_filled(filled: Plane, energy: KernelField, share: float) -> LazyPlane:
 
 
 def incomplete_border(energy: KernelField, share: float) -> tuple[int, int, int, int]:
-    """Return how many pixels lack more than a share of their filter's energy at each border.
+    """Return the widths of the left, right, bottom and top border, where energy is missing.
 
-    These are the left, right, bottom and top border; `energy` is that of `energy_kernels`.
+    There more than a share of the filter's energy lies outside; `energy` is that of
+    `energy_kernels`.
     """
     kernel = energy.stamps[0, 0]
     cx, cy = energy.origin
     columns, rows = kernel.sum(axis=0), kernel.sum(axis=1)
+
+    def width(weights: NDArray[np.float64]) -> int:
+        # weights[d:] are those of pixels more than d away.
+        return int(np.count_nonzero(np.cumsum(weights[::-1]) > share))
+
     # Pixel x takes plane pixel x - (j - c) with weight j: large j reach to the left.
-    return (
-        _width(columns[cx + 1 :], share),
-        _width(columns[:cx][::-1], share),
-        _width(rows[cy + 1 :], share),
-        _width(rows[:cy][::-1], share),
-    )
-
-
-def _width(weights: NDArray[np.float64], share: float) -> int:
-    """Return how many of the outermost pixels lack more than `share`, given weights by distance."""
-    missing = np.cumsum(weights[::-1])[::-1]  # missing[d]: what lies farther than d pixels away
-    return int(np.count_nonzero(missing > share))
+    left, right = width(columns[cx + 1 :]), width(columns[:cx][::-1])
+    return left, right, width(rows[cy + 1 :]), width(rows[:cy][::-1])

@@ -1,4 +1,7 @@
-"""From stamps at given positions to a stamp anywhere: linear on a grid, otherwise the nearest."""
+"""From stamps at given positions to a stamp anywhere: linear on a grid, otherwise the nearest.
+
+`Stamps` are what files hold, at any positions; a `KernelField` is what planes are convolved with.
+"""
 
 from __future__ import annotations
 
@@ -19,20 +22,11 @@ class Stamps:
 
     Positions on a full rectangular grid are interpolated linearly, and beyond its outermost nodes
     held constant; other positions, and ``interpolation="NEAREST"``, take the nearest stamp.
-
-    Parameters
-    ----------
-    stamps : array (n, ky, kx)
-        The stamps.
-    positions : array (n, 2)
-        0-based ``(x, y)`` of every stamp; of a single one it does not matter.
-    origin : tuple of int
-        0-based ``(cx, cy)`` of the origin in every stamp.
-    interpolation : {"LINEAR", "NEAREST"}
-        How to go from position to position.
     """
 
+    #: The stamps ``(n, ky, kx)``, with their origin at the 0-based pixel ``(cx, cy)``.
     stamps: NDArray[np.float64]
+    #: 0-based ``(x, y)`` of every stamp ``(n, 2)``; that of a single one does not matter.
     positions: NDArray[np.float64] = field(default_factory=lambda: np.zeros((1, 2)))
     origin: Origin
     interpolation: Interpolation = "LINEAR"
@@ -54,6 +48,53 @@ class Stamps:
         return bilinear_weights(self.positions, x, y)
 
 
+@dataclass(frozen=True, eq=False)
+class KernelField:
+    """Kernels ``(ny, nx, ky, kx)`` on the nodes of a rectilinear grid, bilinear between them.
+
+    The 0-based pixel positions `x` and `y` of node columns and rows rise; one of each is a kernel
+    that does not vary. Beyond the outermost nodes the kernel is constant. True convolution; stamps
+    that do not contain their origin ``(cx, cy)`` are grown to it.
+    """
+
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    stamps: NDArray[np.float64]
+    origin: Origin
+
+    def __post_init__(self) -> None:
+        """Make sure that a tile's margins reach at least to its own pixels."""
+        (cx, cy), (ky, kx) = self.origin, self.stamps.shape[-2:]
+        left, right = max(0, -cx), max(0, cx - kx + 1)
+        below, above = max(0, -cy), max(0, cy - ky + 1)
+        if left or right or below or above:
+            grown = np.pad(self.stamps, ((0, 0), (0, 0), (below, above), (left, right)))
+            object.__setattr__(self, "stamps", grown)
+            object.__setattr__(self, "origin", (cx + left, cy + below))
+
+    @classmethod
+    def constant(cls, stamp: NDArray[np.float64], origin: Origin) -> KernelField:
+        """Return the field of one kernel ``(ky, kx)`` that holds everywhere."""
+        node = np.zeros(1)
+        return cls(node, node, stamp[np.newaxis, np.newaxis], origin)
+
+    @property
+    def margins(self) -> tuple[int, int, int, int]:
+        """Pixels the kernels reach to the left, right, bottom and top of the pixel they serve."""
+        ky, kx = self.stamps.shape[-2:]
+        cx, cy = self.origin
+        return kx - 1 - cx, cx, ky - 1 - cy, cy
+
+    def at(self, x: float, y: float) -> NDArray[np.float64]:
+        """Return the kernel ``(ky, kx)`` at a 0-based position."""
+        *rows, upper = bracket(self.y, y)
+        left, right, share = bracket(self.x, x)
+        below, above = (
+            (1 - share) * self.stamps[row, left] + share * self.stamps[row, right] for row in rows
+        )
+        return np.asarray((1 - upper) * below + upper * above)
+
+
 def nearest_weights(positions: NDArray[np.float64], x: float, y: float) -> NDArray[np.float64]:
     """Return the weight ``(n,)`` of every position ``(n, 2)`` at ``(x, y)``: 1 of the nearest."""
     weights = np.zeros(len(positions))
@@ -64,8 +105,8 @@ def nearest_weights(positions: NDArray[np.float64], x: float, y: float) -> NDArr
 def bilinear_weights(positions: NDArray[np.float64], x: float, y: float) -> NDArray[np.float64]:
     """Return the weight ``(n,)`` of every position ``(n, 2)``, in any order, at ``(x, y)``.
 
-    Linear on a full rectangular grid, evenly spaced or not, and constant beyond it; of positions
-    that do not form a grid the nearest counts.
+    Linear on a full rectangular grid, evenly spaced or not, and constant beyond it; positions that
+    do not form a grid give all weight to the nearest.
     """
     columns, column = np.unique(positions[:, 0], return_inverse=True)
     rows, row = np.unique(positions[:, 1], return_inverse=True)
@@ -87,10 +128,10 @@ def _linear_weights(nodes: NDArray[np.float64], position: float) -> NDArray[np.f
 
 
 def bracket(nodes: NDArray[np.float64], positions: Any) -> tuple[Any, Any, Any]:  # noqa: ANN401
-    """Return the indices of the nodes around positions, and the weight of the second (0 to 1).
+    """Return the indices of the two nodes around each position, and the weight of the second.
 
     Nodes ``(n,)`` rise; positions are a number or an array, and so are the results. Beyond the
-    outermost nodes the nearer one has all the weight; a single node is first and second, weight 0.
+    outermost nodes the nearer one has all the weight; a single node is both, with weight 0.
     """
     if len(nodes) == 1:
         return 0, 0, 0.0

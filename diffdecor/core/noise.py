@@ -1,4 +1,4 @@
-"""The noise of a difference: what either side brings in, and its power.
+"""The noise of a difference: what each side contributes, and its power.
 
 A difference ``D = a_S (A * S) - a_T (B * T)`` of images with white noise of variance s, t has the
 noise power ``P(k) = s a_S^2 |A(k)|^2 + t a_T^2 |B(k)|^2`` (DMTN-021, with both sides convolved).
@@ -17,30 +17,21 @@ from diffdecor.core.fourier import Origin
 
 @dataclass(frozen=True, eq=False)
 class NoiseSide:
-    """The noise of one side of a difference, and what it went through, at n places.
+    """The noise of one side of a difference, and the kernels it went through, at n places.
 
-    The noise of a stack is the sum of the independent noises of its images, each of which went
-    through a kernel of its own; the other attributes describe the stack as if it were one image.
-
-    Parameters
-    ----------
-    level : array (n,)
-        Noise variance of the image (s or t), image unit squared.
-    scale : array (n,)
-        Factor of the image in the difference (a_S or a_T).
-    stamps : array (n, ky, kx)
-        Kernel that the image was convolved with (A or B), true convolution; ``[[1]]`` for none.
-    origin : tuple of int
-        0-based origin ``(cx, cy)`` of the stamps.
-    parts : tuple of NoiseSide
-        Of a stack: noise of every image, with all of the kernels and factors from the image to the
-        difference. Empty for one image.
+    The noise of a stack is the sum of the independent noises of its images, each with a kernel of
+    its own; the other attributes describe the stack as if it were one image.
     """
 
+    #: Noise variance of the image (s or t), image unit squared ``(n,)``.
     level: NDArray[np.float64]
+    #: Factor of the image in the difference (a_S or a_T) ``(n,)``.
     scale: NDArray[np.float64]
+    #: Kernel that the image was convolved with (A or B) ``(n, ky, kx)``, true convolution;
+    #: ``[[1]]`` for none. Its origin ``(cx, cy)`` is 0-based.
     stamps: NDArray[np.float64]
     origin: Origin
+    #: Noise of every image of a stack, with all kernels and factors up to the difference.
     parts: tuple[NoiseSide, ...] = ()
 
     def __len__(self) -> int:
@@ -59,7 +50,7 @@ class NoiseSide:
 
     @property
     def members(self) -> tuple[NoiseSide, ...]:
-        """The independent noises that the side consists of: itself, or those of a stack."""
+        """The independent noises of the side: itself, or those of the images of a stack."""
         return self.parts or (self,)
 
     @property
@@ -76,7 +67,7 @@ class NoiseSide:
         """Return ``|kernel(k)|^2`` on the frequencies of a real transform, ``(n, ny, nx//2+1)``."""
         if self.stamps.shape[1:] == (1, 1):
             return np.broadcast_to(self.stamps**2, (len(self), shape[0], shape[1] // 2 + 1))
-        kernel = np.fft.rfft2(self.stamps, shape)  # the origin is a matter of the phase only
+        kernel = np.fft.rfft2(self.stamps, shape)  # the origin affects the phase only
         return kernel.real**2 + kernel.imag**2
 
     def power(self, shape: tuple[int, int]) -> NDArray[np.float64]:

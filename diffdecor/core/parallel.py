@@ -26,9 +26,9 @@ def ordered_map(
 ) -> Iterator[Done]:
     """Apply a function to items, several at a time, and yield the results in the items' order.
 
-    No more than two results per thread wait to be taken, so memory stays bounded. Numpy lets other
-    threads run while it works; results that are combined in order do not depend on their number.
-    An exception of the function comes out where its result would.
+    At most two results per thread wait to be taken, so memory is bounded. Numpy lets other threads
+    run while it works; results combined in order do not depend on the number of threads. An
+    exception of the function is raised where its result would be yielded.
     """
     if threads == 1:
         yield from map(function, items)
@@ -48,7 +48,7 @@ def ordered_map(
 
 
 def once(make: Callable[[], Value]) -> Callable[[], Value]:
-    """Return a function that makes a value when it is first called, by whichever thread."""
+    """Return a function that makes a value at its first call, in any thread, and keeps it."""
     lock = Lock()
     made: list[Value] = []
 

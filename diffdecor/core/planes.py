@@ -1,8 +1,8 @@
 """Planes: two-dimensional pixels that are read by rows, many of them computed as they are read.
 
-Three words for what is worked on together: a *band* is some rows, read and written as one, the work
-of one thread; a *tile* is what one Fourier transform takes, a band cut along x; a *chunk* is so few
-rows that all that is made of them stays in the processor's cache.
+Three words for what is worked on together: a *band* is a range of rows, read and written as one,
+the work of one thread; a *tile* is the input of one Fourier transform, a band cut along x; a
+*chunk* is so few rows that everything made of them stays in the processor's cache.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from diffdecor.core.parallel import ordered_map
 
 #: Pixels of a chunk.
 _CHUNK = 1 << 17
-#: Pixels of a band where nothing else decides on its height, and of a sample.
+#: Pixels of a streamed band, and of a sample.
 _BAND = 1 << 20
 
 
@@ -27,8 +27,8 @@ class Plane(Protocol):
     """Two-dimensional pixels that can be sliced by rows.
 
     A numpy array is one; so is an image in a FITS file, or a plane made row by row from others.
-    Several threads may read one at the same time. Whoever reads rows must not change them: they may
-    be a view of somebody else's array.
+    Several threads may read one at the same time. Readers must not change the rows: they may be a
+    view of an array that others use.
     """
 
     @property
@@ -82,7 +82,7 @@ class Window:
 class LazyPlane:
     """A plane ``(ny, nx)`` whose rows are computed, from their slice, when they are read."""
 
-    shape: tuple[int, int]
+    shape: tuple[int, ...]
     rows: Callable[[slice], NDArray[Any]]
 
     def __getitem__(self, rows: slice) -> NDArray[Any]:
@@ -90,14 +90,14 @@ class LazyPlane:
         return self.rows(rows)
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:  # noqa: FBT001
-        """Return all rows, as numpy asks for them."""
+        """Return all rows: what numpy makes an array of."""
         return np.array(self.rows(slice(0, self.shape[0])), dtype=dtype, copy=copy)
 
 
 class CachedPlane:
-    """A plane that keeps the rows that each thread read last, so that none is made twice.
+    """A plane that keeps the rows each thread read last: rows within them then cost nothing.
 
-    Read the largest range first: rows within it then cost nothing.
+    Read the largest range first.
     """
 
     def __init__(self, plane: Plane) -> None:
@@ -115,23 +115,8 @@ class CachedPlane:
 
 
 def constant_plane(value: float, shape: tuple[int, int]) -> LazyPlane:
-    """Return a plane ``(ny, nx)`` of one value.
-
-    Parameters
-    ----------
-    value : float
-        The value of every pixel.
-    shape : tuple of int
-        ``(ny, nx)``.
-
-    Returns
-    -------
-    LazyPlane
-        Takes no memory.
-    """
-    return LazyPlane(
-        shape, lambda rows: np.full((rows.stop - rows.start, shape[1]), value, dtype=np.float64)
-    )
+    """Return a plane ``(ny, nx)`` of one value, which takes no memory."""
+    return LazyPlane(shape, lambda rows: np.full((rows.stop - rows.start, shape[1]), float(value)))
 
 
 class Target(Protocol):
@@ -158,16 +143,9 @@ class Count:
 def copy_planes(
     pairs: Sequence[tuple[Plane, Target]], bands: Sequence[slice], threads: int
 ) -> None:
-    """Copy planes into targets band by band: all planes of a band before the next one.
+    """Copy planes into targets band by band: all planes of a band, in order, before the next one.
 
-    Parameters
-    ----------
-    pairs : sequence of plane (ny, nx) and target
-        In the order in which they are read.
-    bands : sequence of slice
-        Rows to be read together.
-    threads : int
-        Bands that are worked on at a time. The result does not depend on it.
+    As many bands as there are threads are worked on at a time; the result does not depend on it.
     """
 
     def copy(rows: slice) -> None:
@@ -179,69 +157,32 @@ def copy_planes(
 
 
 def in_chunks(plane: Plane) -> LazyPlane:
-    """Return the same plane, whose rows are made chunk by chunk.
+    """Return the same plane ``(ny, nx)``, whose rows are made chunk by chunk.
 
-    What is made on the way to them then stays in the processor's cache, and takes next to no
-    memory. Not for planes whose rows are best made together, such as convolutions.
-
-    Parameters
-    ----------
-    plane : plane (ny, nx)
-        The plane.
-
-    Returns
-    -------
-    LazyPlane
-        With the same pixels.
+    Intermediate results then stay in the processor's cache, and take hardly any memory. Not for
+    planes whose rows are best made together, such as convolutions.
     """
-    ny, nx = plane.shape
 
     def read(rows: slice) -> NDArray[Any]:
         out = None
-        for chunk in chunks(rows, nx):
+        for chunk in chunks(rows, plane.shape[1]):
             pixels = plane[chunk]
             if out is None:
-                out = np.empty((rows.stop - rows.start, nx), pixels.dtype)
+                out = np.empty((rows.stop - rows.start, plane.shape[1]), pixels.dtype)
             out[chunk.start - rows.start : chunk.stop - rows.start] = pixels
         return plane[rows] if out is None else out
 
-    return LazyPlane((ny, nx), read)
+    return LazyPlane(plane.shape, read)
 
 
 def part_of(plane: Plane, window: Window) -> NDArray[Any]:
-    """Return a part of a plane, in memory of its own; no more than some whole rows are held.
-
-    Parameters
-    ----------
-    plane : plane (ny, nx)
-        The plane.
-    window : Window
-        Which part.
-
-    Returns
-    -------
-    array
-        Its pixels.
-    """
+    """Return the pixels of a window, a copy; no more than a chunk of whole rows is held."""
     parts = chunks(window.rows, plane.shape[1])
     return np.concatenate([plane[chunk][:, window.columns] for chunk in parts])
 
 
 def windowed(plane: Plane, window: Window) -> LazyPlane:
-    """Return a part of a plane as a plane of its own, whose rows are read when they are wanted.
-
-    Parameters
-    ----------
-    plane : plane (ny, nx)
-        The plane.
-    window : Window
-        Which part.
-
-    Returns
-    -------
-    LazyPlane
-        Of the shape of the part.
-    """
+    """Return a window of a plane as a plane of its own, whose rows are read on demand."""
 
     def read(rows: slice) -> NDArray[Any]:
         return plane[window.y0 + rows.start : window.y0 + rows.stop][:, window.columns]
@@ -250,77 +191,31 @@ def windowed(plane: Plane, window: Window) -> LazyPlane:
 
 
 def chunks(rows: slice, nx: int) -> list[slice]:
-    """Cut rows of a plane into chunks.
-
-    Parameters
-    ----------
-    rows : slice
-        The rows.
-    nx : int
-        Pixels in a row.
-
-    Returns
-    -------
-    list of slice
-        In rising order.
-    """
-    return _cut(rows.start, rows.stop, max(1, _CHUNK // nx))
+    """Cut rows of `nx` pixels into chunks, in rising order."""
+    return cut(rows, max(1, _CHUNK // nx))
 
 
 def bands(shape: tuple[int, ...], height: int = 256) -> list[slice]:
-    """Cut all rows of a plane into bands.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        ``(ny, nx)`` of the plane.
-    height : int
-        Rows of a band.
-
-    Returns
-    -------
-    list of slice
-        In rising order.
-    """
-    return _cut(0, shape[0], height)
+    """Cut all rows of a plane ``(ny, nx)`` into bands, in rising order."""
+    return cut(slice(0, shape[0]), height)
 
 
-def _cut(start: int, stop: int, height: int) -> list[slice]:
-    return [slice(first, min(first + height, stop)) for first in range(start, stop, height)]
+def cut(rows: slice, height: int) -> list[slice]:
+    """Cut rows into slices of `height` rows, the last one of what is left, in rising order."""
+    return [
+        slice(start, min(start + height, rows.stop))
+        for start in range(rows.start, rows.stop, height)
+    ]
 
 
 def streamed(plane: Plane) -> Iterator[tuple[slice, NDArray[Any]]]:
-    """Read a plane from its first row to its last, in bands of about a million pixels.
-
-    Parameters
-    ----------
-    plane : plane (ny, nx)
-        The plane.
-
-    Yields
-    ------
-    rows : slice
-        Rows of a band.
-    pixels : array (n, nx)
-        Its pixels.
-    """
+    """Yield the rows and pixels ``(n, nx)`` of bands of about a million pixels, first to last."""
     for rows in bands(plane.shape, max(1, _BAND // plane.shape[1])):
         yield rows, plane[rows]
 
 
 def sampled(plane: Plane) -> NDArray[Any]:
-    """Return evenly spaced rows of a plane, about a million pixels; all of a small one.
-
-    Parameters
-    ----------
-    plane : plane (ny, nx)
-        The plane.
-
-    Returns
-    -------
-    array (n, nx)
-        The rows.
-    """
+    """Return evenly spaced rows ``(n, nx)``, about a million pixels; all rows of a small plane."""
     ny, nx = plane.shape
     count = max(1, _BAND // nx)
     if count >= ny:
@@ -330,16 +225,5 @@ def sampled(plane: Plane) -> NDArray[Any]:
 
 
 def in_memory(plane: Plane) -> NDArray[Any]:
-    """Return all rows of a plane.
-
-    Parameters
-    ----------
-    plane : plane (ny, nx)
-        The plane.
-
-    Returns
-    -------
-    array (ny, nx)
-        Its pixels; an array is returned as it is.
-    """
+    """Return all rows ``(ny, nx)`` of a plane; an array is returned as it is."""
     return plane[0 : plane.shape[0]]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from diffdecor.core.fourier import Origin, convolve_stamps, sums_beyond
 
 _SIGMA_TO_FWHM = 2.0 * np.sqrt(2.0 * np.log(2.0))
-#: Iterations of the adaptive moments at most.
+#: Most iterations of the adaptive moments.
 _PASSES = 100
 #: Determinant of moments, pixels^4, below which they have collapsed onto one pixel.
 _SMALLEST = 1e-4
@@ -19,28 +19,10 @@ def corrected_psf(
     psf_origin: Origin,
     *kernels: tuple[NDArray[np.float64], Origin],
 ) -> tuple[NDArray[np.float64], Origin]:
-    """Convolve a PSF with everything its image went through, and normalise it.
+    """Return a PSF ``(ky, kx)`` convolved with kernels, whole and of unit sum, and its origin.
 
-    Parameters
-    ----------
-    psf : array (ky, kx)
-        PSF of the image as it was.
-    psf_origin : tuple of int
-        Its origin ``(cx, cy)``.
-    *kernels : tuple of array and origin
-        The kernel of the image in the difference and the decorrelation kernel.
-
-    Returns
-    -------
-    array (ny, nx)
-        The PSF of the result, whole and of unit sum.
-    tuple of int
-        Its origin ``(cx, cy)``.
-
-    Raises
-    ------
-    ValueError
-        If the sum of the result is zero.
+    The kernels are that of the image in the difference and the decorrelation kernel. ValueError if
+    the sum of the result is zero.
     """
     stamp, origin = psf, psf_origin
     for kernel, kernel_origin in kernels:
@@ -53,22 +35,7 @@ def corrected_psf(
 
 
 def crop_stamp(stamp: NDArray[np.float64], origin: Origin, half_width: int) -> NDArray[np.float64]:
-    """Cut (or pad with zeros) a stamp to a square about its origin.
-
-    Parameters
-    ----------
-    stamp : array (ky, kx)
-        The stamp.
-    origin : tuple of int
-        Its origin ``(cx, cy)``.
-    half_width : int
-        Half width of the square.
-
-    Returns
-    -------
-    array (2 half_width + 1, 2 half_width + 1)
-        The square, its origin in the middle.
-    """
+    """Cut (or pad with zeros) a stamp to ``2 half_width + 1`` square pixels about its origin."""
     (cx, cy), (ky, kx) = origin, stamp.shape
     margin = half_width + max(0, -cx, -cy, cx - kx + 1, cy - ky + 1)
     padded = np.pad(stamp, margin)
@@ -77,21 +44,9 @@ def crop_stamp(stamp: NDArray[np.float64], origin: Origin, half_width: int) -> N
 
 
 def flux_half_width(stamp: NDArray[np.float64], origin: Origin, lost: float = 1e-6) -> int:
-    """Return the half width of the square about the origin outside which little flux lies.
+    """Return the half width of the square about the origin of a PSF ``(ky, kx)`` of unit sum.
 
-    Parameters
-    ----------
-    stamp : array (ky, kx)
-        A PSF of unit sum.
-    origin : tuple of int
-        Its origin ``(cx, cy)``.
-    lost : float
-        Sum of absolute values that may lie outside.
-
-    Returns
-    -------
-    int
-        The half width, pixels.
+    The sum of absolute values outside is at most `lost`.
     """
     rows, columns = (
         np.abs(np.arange(n) - c) for n, c in zip(stamp.shape, origin[::-1], strict=True)
@@ -104,37 +59,17 @@ def noise_equivalent_area(stamp: NDArray[np.float64]) -> float:
     """Return ``1 / sum(psf^2)`` of a PSF of unit sum, pixels.
 
     The variance of an optimal PSF flux in white noise is the noise variance times this area.
-
-    Parameters
-    ----------
-    stamp : array (ky, kx)
-        PSF of unit sum.
-
-    Returns
-    -------
-    float
-        The noise-equivalent area, pixels.
     """
     return float(1.0 / np.sum(stamp**2))
 
 
 @np.errstate(divide="ignore", over="ignore", invalid="ignore")
 def adaptive_fwhm(stamp: NDArray[np.float64]) -> float:
-    """Return the FWHM of the Gaussian that fits a PSF best: adaptive moments.
+    """Return the FWHM, pixels, of the Gaussian that fits a PSF ``(ky, kx)`` best.
 
     ``2.3548 det(M)^(1/4)`` with the Gaussian-weighted adaptive second moments M (Bernstein & Jarvis
-    2002, section 3.1): M and the centroid of the weight follow the PSF until they agree.
-
-    Parameters
-    ----------
-    stamp : array (ky, kx)
-        PSF with a positive peak.
-
-    Returns
-    -------
-    float
-        FWHM, pixels; NaN if the moments collapse, as those of a single pixel do, or run away, as
-        those of noise do.
+    2002, section 3.1): M and the centroid of the weight are iterated until they match the PSF. NaN
+    if the moments collapse, as those of a single pixel do, or diverge, as those of noise do.
     """
     cy, cx = np.unravel_index(int(np.argmax(stamp)), stamp.shape)
     centre = np.array([cx, cy], dtype=np.float64)
@@ -151,7 +86,7 @@ def adaptive_fwhm(stamp: NDArray[np.float64]) -> float:
 
 
 def _is_ellipse(moments: NDArray[np.float64]) -> bool:
-    """Say whether moments are those of a Gaussian: of negative ones the weight would grow."""
+    """Say whether moments are those of a Gaussian: with negative ones the weight would grow."""
     return bool(
         np.isfinite(moments).all()
         and np.linalg.det(moments) > _SMALLEST
@@ -162,9 +97,9 @@ def _is_ellipse(moments: NDArray[np.float64]) -> bool:
 def _weighted_moments(
     stamp: NDArray[np.float64], centre: NDArray[np.float64], moments: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return centroid and moments ``(x, y)`` of a stamp under a Gaussian, about its centre.
+    """Return centroid and moments ``(x, y)`` of a stamp under a Gaussian weight, about its centre.
 
-    The moments are twice those of the weighted stamp: what a Gaussian equal to the weight has.
+    The moments are twice those of the weighted stamp: those of a Gaussian equal to the weight.
     """
     y, x = (np.arange(n) - c for n, c in zip(stamp.shape, centre[::-1], strict=True))
     (xx, xy), (_, yy) = np.linalg.inv(moments)
@@ -177,18 +112,10 @@ def _weighted_moments(
 
 
 def half_maximum_fwhm(stamp: NDArray[np.float64]) -> float:
-    """Return the full width at half maximum of a PSF along x and y, geometric mean.
+    """Return the geometric mean of the FWHM, pixels, on the row and the column of a PSF's peak.
 
-    Parameters
-    ----------
-    stamp : array (ky, kx)
-        PSF with a positive peak.
-
-    Returns
-    -------
-    float
-        Width between linearly interpolated crossings on the row and the column of the peak, pixels;
-        NaN where the stamp does not fall below half.
+    The half-maximum crossings are interpolated linearly; NaN where the stamp does not fall below
+    half.
     """
     cy, cx = np.unravel_index(int(np.argmax(stamp)), stamp.shape)
     widths = [_width_at_half(stamp[cy, :], int(cx)), _width_at_half(stamp[:, cx], int(cy))]

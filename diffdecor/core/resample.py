@@ -1,8 +1,8 @@
-"""Stamps on a grid of their own, finer or coarser than pixels, rendered on the pixels of an image.
+"""Stamps sampled finer or coarser than pixels, rendered on the pixels of an image.
 
-All methods are linear and act along one axis after the other, so each is one matrix per axis. What
-the samples are decides between them: samples of the PSF as the pixels see it (*effective* PSF,
-pixel response included) are interpolated, the light that falls into subpixels is added up.
+All methods are linear and separable, so each is one matrix per axis. The meaning of the samples
+decides between them: samples of the *effective* PSF (pixel response included) are interpolated,
+the light in subpixels is added up.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from diffdecor.core.fourier import Origin
 
 Method = Literal["lanczos4", "spline", "integrate"]
 
-#: Of a pixel: a sampling step in a header is a rounded number.
+#: Tolerance, pixels: a sampling step in a header is a rounded number.
 _ROUNDING = 1e-6
 
 
@@ -62,7 +62,7 @@ def _matrix(n: int, center: float, step: float, method: Method) -> tuple[NDArray
 
 
 def _integrate(n: int, edges: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return what every pixel between `edges` gets of every subpixel: growth curve, differenced."""
+    """Return the share of every subpixel in every pixel between `edges`, by the growth curve."""
     from scipy.interpolate import make_interp_spline  # slow to import, and seldom needed
 
     growth = np.vstack([np.zeros(n), np.tri(n)])

@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 from diffdecor.core.convolve import Convolution
 from diffdecor.core.fourier import reflect
-from diffdecor.core.kernelfield import KernelField
+from diffdecor.core.interpolate import KernelField
 from diffdecor.core.planes import LazyPlane, Plane
 
-#: Share of a PSF's energy below which a source there would hardly be seen.
+#: Share of a PSF's energy below which a source could hardly be seen.
 _LEAST_SHARE = 1e-6
 
 
@@ -18,12 +18,10 @@ def significance_plane(image: Plane, variance: Plane, usable: Plane, psf: Kernel
     """Return the flux of a point source that fits best at every pixel, in units of its error.
 
     With independent pixels of variance v that flux is ``sum(psf d / v) / sum(psf^2 / v)``, and its
-    variance ``1 / sum(psf^2 / v)`` (the matched filter; Zackay et al. 2016, section 2). Pixels that
-    are not usable have no weight; the result is NaN where the usable ones hold less than a
-    millionth of the energy ``sum(psf^2)``. The PSF has unit sum and is centred on its origin. A row
-    is computed, in float64, from all rows that the PSF reaches.
+    variance ``1 / sum(psf^2 / v)`` (the matched filter; Zackay et al. 2016, section 2). Unusable
+    pixels have no weight; the result, float64, is NaN where the usable ones hold less than a
+    millionth of the energy ``sum(psf^2)``. The PSF has unit sum and is centred on its origin.
     """
-    ny, nx = image.shape
 
     def weight(rows: slice) -> NDArray[np.float64]:
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
@@ -42,7 +40,7 @@ def significance_plane(image: Plane, variance: Plane, usable: Plane, psf: Kernel
     shares = energy / energy.sum(axis=(-2, -1), keepdims=True)
     matched, information, seen = (
         Convolution(
-            (LazyPlane((ny, nx), rows), KernelField(psf.x, psf.y, kernels, origin)),
+            (LazyPlane(image.shape, rows), KernelField(psf.x, psf.y, kernels, origin)),
             edges="zero",
             precision="double",
         )
@@ -55,10 +53,10 @@ def significance_plane(image: Plane, variance: Plane, usable: Plane, psf: Kernel
 
     def ratio(rows: slice) -> NDArray[np.float64]:
         known = information[rows]
-        # Rounding of the transforms leaves next to nothing where there is nothing.
+        # The transforms leave rounding errors where there is nothing.
         there = (seen[rows] > _LEAST_SHARE) & (known > 0)
         found = np.full(known.shape, np.nan)
         np.divide(matched[rows], np.sqrt(known, where=there, out=known), where=there, out=found)
         return found
 
-    return LazyPlane((ny, nx), ratio)
+    return LazyPlane(image.shape, ratio)

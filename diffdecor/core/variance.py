@@ -1,9 +1,9 @@
 """Variance planes of a decorrelated difference.
 
-The result is ``psi * D = (psi a_S A) * S - (psi a_T B) * T``, and pixels of S and T vary on their
-own: its variance is each variance plane convolved with the square, in pixel space, of the combined
-kernel. A variance plane never goes through a second kernel: neighbouring variances are not
-independent once convolved.
+The result is ``psi * D = (psi a_S A) * S - (psi a_T B) * T``, and the noise of pixels of S and T is
+independent: its variance is the sum of each variance plane convolved with the square, pixel by
+pixel, of the combined kernel. A variance plane never goes through two kernels one after the other:
+the noise of pixels is not independent once convolved.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ from numpy.typing import DTypeLike, NDArray
 
 from diffdecor.core.convolve import Convolution, Edges, Precision
 from diffdecor.core.fourier import Origin, convolve_stamps
-from diffdecor.core.interpolate import bracket
-from diffdecor.core.kernelfield import KernelField
+from diffdecor.core.interpolate import KernelField, bracket
 from diffdecor.core.noise import NoiseSide
 from diffdecor.core.planes import LazyPlane, Plane
 
-#: Kernels that are convolved together.
+#: Kernels of a batch.
 _BATCH = 64
 #: Share of the sum of a squared kernel that may be cut off.
 _TAIL = 1e-8
@@ -37,7 +36,7 @@ def squared_kernels(
     filters : array (n, 2m + 1, 2m + 1)
         Decorrelation kernels psi.
     side : NoiseSide
-        The way of the image into the difference.
+        The noise of the image, and its kernel and factor in the difference.
 
     Returns
     -------
@@ -58,7 +57,7 @@ def squared_sums(filters: NDArray[np.float64], side: NoiseSide) -> NDArray[np.fl
     filters : array (n, 2m + 1, 2m + 1)
         Decorrelation kernels psi.
     side : NoiseSide
-        The way of the image into the difference.
+        The noise of the image, and its kernel and factor in the difference.
 
     Returns
     -------
@@ -84,7 +83,7 @@ def _squared_batches(
 
 
 def _cut(squares: NDArray[np.float64], origin: Origin) -> tuple[NDArray[np.float64], Origin]:
-    """Cut off the margin that holds next to nothing in all kernels."""
+    """Cut off the margin that is negligible in all kernels."""
     sums = squares.sum(axis=(1, 2), keepdims=True)
     shares = np.divide(squares, sums, out=np.zeros_like(squares), where=sums > 0).max(axis=0)
     (y0, y1), (x0, x1) = (_support(shares.sum(axis=axis)) for axis in (1, 0))
@@ -103,7 +102,7 @@ def _support(profile: NDArray[np.float64]) -> tuple[int, int]:
 
 
 def single_holds(level: float | NDArray[np.float64]) -> bool:
-    """Say whether single precision has numbers far below and above a level.
+    """Say whether single precision can hold numbers far below and above a level.
 
     Images in units like erg/s/cm2/Hz have variances of 1e-60: in single precision all would be 0.
 
@@ -137,12 +136,12 @@ def full_variance(
     precision : {"single", "double"}
         Of the transforms.
     bright_limit : float
-        Tiles with a larger variance are transformed in double precision all the same.
+        Tiles with a larger variance are always transformed in double precision.
 
     Returns
     -------
     LazyPlane
-        Variances, never negative: rounding of the transforms is cut off at zero.
+        Variances, never negative: rounding errors below zero are clipped.
     """
     total = Convolution(*terms, edges=edges, precision=precision, bright_limit=bright_limit)
 
@@ -150,8 +149,7 @@ def full_variance(
         variance = total[rows]
         return np.asarray(np.maximum(variance, 0, out=variance))
 
-    ny, nx = terms[0][0].shape
-    return LazyPlane((ny, nx), read)
+    return LazyPlane(terms[0][0].shape, read)
 
 
 def weighted_variance(plane: Plane, weights: KernelField, dtype: DTypeLike) -> LazyPlane:
@@ -171,18 +169,16 @@ def weighted_variance(plane: Plane, weights: KernelField, dtype: DTypeLike) -> L
     LazyPlane
         Variances.
     """
-    ny, nx = plane.shape
-    pixels = np.arange(nx)
+    pixels = np.arange(plane.shape[1])
     across = np.array(
         [np.interp(pixels, weights.x, row) for row in weights.stamps[:, :, 0, 0]], dtype
     )
 
     def read(rows: slice) -> NDArray[Any]:
-        along = np.arange(rows.start, rows.stop)
-        weight = _interpolate(weights.y, across, along)
+        weight = _interpolate(weights.y, across, np.arange(rows.start, rows.stop))
         return np.asarray(np.multiply(plane[rows], weight, dtype=dtype))
 
-    return LazyPlane((ny, nx), read)
+    return LazyPlane(plane.shape, read)
 
 
 def _interpolate(
@@ -193,8 +189,4 @@ def _interpolate(
         return values
     first, second, share = bracket(nodes, positions)
     upper = share.astype(values.dtype)[:, np.newaxis]
-    mixed: NDArray[Any] = values[second]
-    mixed -= values[first]
-    mixed *= upper
-    mixed += values[first]
-    return mixed
+    return np.asarray(values[first] + (values[second] - values[first]) * upper)

@@ -1,4 +1,4 @@
-"""Is this noise white? Autocorrelation of the pixels of an image that hold nothing but sky."""
+"""Is this noise white? Autocorrelation of the sky pixels of an image."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from diffdecor.core.statistics import robust_sigma
 
-#: Sigmas beyond which `sky_pixels` leaves pixels out, and half width of its means, pixels.
+#: Sigmas beyond which `sky_pixels` leaves pixels out, and half width of the means, pixels.
 _CLIP, _SMOOTH = 4.0, 2
 #: Sigmas that make a source of `source_pixels`, and the margin around it, pixels.
 _SOURCE, _SOURCE_MARGIN = 5.0, 8
@@ -19,7 +19,7 @@ _SOURCE, _SOURCE_MARGIN = 5.0, 8
 _BLOCK = 48
 #: Larger values would overflow in single precision.
 _HUGE = 1e30
-#: Values that tell a spread to better than a per cent.
+#: Values that give a spread to better than a per cent.
 _SAMPLE = 1 << 15
 
 
@@ -28,14 +28,14 @@ def sky_pixels(
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return an image minus its local level, in units of its noise, and which pixels are sky.
 
-    Sources are found as what stands out of the noise by 4 sigma, in the image or in 5 x 5 means,
-    and left out with a margin of 2 pixels; the image is 0 there. The local level is that of
-    `local_level`. The variance brings regions of different depth to the same scale.
+    Sources are what exceeds 4 sigma of the noise, in the image or in 5 x 5 means; they are left out
+    with a margin of 2 pixels, where the image is 0. The local level is that of `local_level`. The
+    variance brings regions of different depth to the same scale.
     """
     sky = usable & np.isfinite(image)
     if variance is not None:
         sky &= np.isfinite(variance) & (variance > 0)
-    # The level is taken off first: it goes on where the noise steps.
+    # The level is subtracted first: it is continuous where the noise steps.
     values = _without_level(image, sky)
     if variance is not None:
         np.divide(values, np.sqrt(variance, where=sky, out=np.ones_like(values)), out=values)
@@ -43,39 +43,39 @@ def sky_pixels(
         if not sky.any():
             break
         single = _single(values)
-        smooth = _box_signal(single, sky, _SMOOTH)
+        smooth = _box_signal(single, sky)
         bright = np.abs(single) > _CLIP * _spread(single, sky)
         bright |= np.abs(smooth) > _CLIP * _spread(smooth, sky)
         bright &= sky
         if not bright.any():
             break
-        sky &= ~_grown(bright, _SMOOTH)
+        sky &= ~_around(bright, _SMOOTH, np.logical_or)
         values *= sky
     return values, sky
 
 
 def source_pixels(image: NDArray[np.floating], usable: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return the pixels of the science image, or of the template, with light of sources in them.
+    """Return the pixels of an image with light of sources: subtraction leaves residuals there.
 
-    These are pixels whose 5 x 5 mean stands out of the local level by 5 robust sigma of such
-    means, with a margin of 8 pixels. Subtraction leaves correlated residuals there, which are not
-    noise. A lower threshold would pick peaks of the noise itself, and bias its correlation.
+    Their 5 x 5 mean exceeds the local level by 5 robust sigma of such means; a margin of 8 pixels
+    is added. A lower threshold would pick peaks of the noise itself, and bias its correlation.
     """
     known: NDArray[np.bool_] = usable & np.isfinite(image)
     if not known.any():
         return known
-    smooth = _box_signal(_single(_without_level(image, known)), known, _SMOOTH)
-    return _grown(known & (smooth > _SOURCE * _spread(smooth, known)), _SOURCE_MARGIN)
+    smooth = _box_signal(_single(_without_level(image, known)), known)
+    bright = known & (smooth > _SOURCE * _spread(smooth, known))
+    return _around(bright, _SOURCE_MARGIN, np.logical_or)
 
 
 def local_level(values: NDArray[np.floating], sky: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return the local level at every pixel: the median of its block of 48 x 48 pixels.
 
-    Only pixels of the sky count, which must be finite; 0 where hardly any is.
+    Only sky pixels count, which must be finite; the level is 0 in blocks with hardly any.
     """
     ny, nx = values.shape
     across, down = -(-nx // _BLOCK), -(-ny // _BLOCK)
-    # Infinity sorts behind everything that counts.
+    # Infinity sorts last.
     dtype = np.result_type(values.dtype, np.float32)
     whole = np.full((down * _BLOCK, across * _BLOCK), np.inf, dtype=dtype)
     np.copyto(whole[:ny, :nx], values, where=sky)
@@ -96,7 +96,7 @@ def _without_level(image: NDArray[np.floating], sky: NDArray[np.bool_]) -> NDArr
 
 
 def _single(values: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Return values in single precision, which is enough to find what stands out."""
+    """Return values in single precision, which is enough to find sources."""
     return np.clip(values, -_HUGE, _HUGE).astype(np.float32)
 
 
@@ -108,28 +108,20 @@ def _spread(values: NDArray[np.floating], sky: NDArray[np.bool_]) -> float:
     return robust_sigma(sample if sample.size else values[sky])
 
 
-def _box_signal(
-    values: NDArray[np.float32], sky: NDArray[np.bool_], half_width: int
-) -> NDArray[np.float32]:
-    """Return the sum of the sky pixels around every pixel over the root of their number.
+def _box_signal(values: NDArray[np.float32], sky: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return the sum of the sky pixels in 5 x 5 around every pixel, over the root of their number.
 
-    White noise has the same scatter in it everywhere, however many pixels are sky. All others have
-    to be 0.
+    White noise then scatters equally, however many pixels are sky. Values must be 0 off the sky.
     """
-    total = _around(values, half_width, np.add)
-    count = _around(sky.view(np.uint8), half_width, np.add)
-    roots = np.sqrt(np.maximum(np.arange((2 * half_width + 1) ** 2 + 1, dtype=np.float32), 1.0))
+    total = _around(values, _SMOOTH, np.add)
+    count = _around(sky.view(np.uint8), _SMOOTH, np.add)
+    roots = np.sqrt(np.maximum(np.arange((2 * _SMOOTH + 1) ** 2 + 1, dtype=np.float32), 1.0))
     total /= roots[count]
     return total
 
 
-def _grown(mask: NDArray[np.bool_], half_width: int) -> NDArray[np.bool_]:
-    """Return a mask grown by a square window."""
-    return _around(mask, half_width, np.logical_or)
-
-
 def _around(values: NDArray[Any], half_width: int, combine: np.ufunc) -> NDArray[Any]:
-    """Combine every pixel with all others of a square window around it."""
+    """Combine every pixel with all others of the square window around it."""
     for _ in range(2):  # along columns; then, transposed, along rows
         total = values.copy(order="K")
         for shift in range(1, half_width + 1):
@@ -160,7 +152,7 @@ class Autocorrelation:
     def rms(self) -> float:
         """Return the root mean square of all coefficients but that at lag zero.
 
-        White noise gives the root mean square of `errors`.
+        That of white noise is the root mean square of `errors`.
         """
         others = np.delete(self.values.ravel(), self.values.size // 2)
         known = others[np.isfinite(others)]

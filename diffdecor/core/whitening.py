@@ -20,74 +20,31 @@ from diffdecor.core.parallel import ordered_map
 
 log = logging.getLogger(__name__)
 
-#: Share of the L2 norm of a filter that may be cut off: the error it makes, in noise sigmas.
+#: Share of the L2 norm of a filter that may be cut off: the resulting error in noise sigmas.
 TAIL = 1e-9
-#: Smallest noise power, in units of P(0), that a filter undoes; below, psi would exceed 1000.
+#: Noise power, in units of P(0), below which it is floored: psi never exceeds 1000.
 FLOOR = 1e-6
 #: Largest half width of a filter, pixels.
 MAX_HALF_WIDTH = 256
-#: Half width of a filter in units of its transform's size at most: what wraps around comes from
-#: half as far again beyond the cut, where a filter that falls off is far smaller.
+#: Largest half width of a filter in units of its transform's size: what wraps around comes from at
+#: least 1.5 times as far out, where a filter that falls off is far smaller.
 _LARGEST_SHARE = 0.4
-#: Pixels of the filters that are made together: they stay in the processor's cache.
+#: Pixels of the filters of a batch: they stay in the processor's cache.
 _BATCH_PIXELS = 1 << 17
-#: Share of the L2 norm whose loss shows in the result.
+#: Share of the L2 norm whose loss is visible in the result.
 _VISIBLE_TAIL = 1e-4
-
-
-def whitening(power: NDArray[np.float64], zero_power: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return ``psi(k) = sqrt(P(0) / P(k))``, with the power floored at `FLOOR` times P(0).
-
-    Parameters
-    ----------
-    power : array (n, ny, nx // 2 + 1)
-        Noise power of the difference.
-    zero_power : array (n,)
-        Its value at zero frequency in the model.
-
-    Returns
-    -------
-    array (n, ny, nx // 2 + 1)
-        The filters, 1 at zero frequency where the power there is the model's.
-    """
-    level = zero_power[:, np.newaxis, np.newaxis]
-    return np.sqrt(level / np.maximum(power, FLOOR * level))
-
-
-def score_correction(
-    science: NoiseSide, template: NoiseSide, shape: tuple[int, int]
-) -> NDArray[np.float64]:
-    """Return the likelihood correction of a score image, ``|A/A(0)|^2 P(0) / P``.
-
-    Parameters
-    ----------
-    science : NoiseSide
-        With the (reflected) preconvolution kernel as its kernel A.
-    template : NoiseSide
-        With the matching kernel as its kernel B.
-    shape : tuple of int
-        ``(ny, nx)`` of the transform.
-
-    Returns
-    -------
-    array (n, ny, nx // 2 + 1)
-        The corrections. Where neither side has any power there is nothing to correct: 0.
-    """
-    gain = science.gain(shape) / (science.sums**2)[:, np.newaxis, np.newaxis]
-    power = science.power(shape) + template.power(shape)
-    level = (science.zero_power + template.zero_power)[:, np.newaxis, np.newaxis]
-    return np.divide(gain * level, power, out=np.zeros_like(power), where=power > 0)
 
 
 def filter_transfer(
     science: NoiseSide, template: NoiseSide, shape: tuple[int, int], *, score: bool = False
 ) -> NDArray[np.float64]:
-    """Return the transforms of the filters at every place: whitening, or the score correction.
+    """Return the transforms of the filters at every place: psi, or the score correction C.
 
     Parameters
     ----------
     science, template : NoiseSide
-        Noise of both sides at n places.
+        Noise of both sides at n places. The science kernel A of a score image is the (reflected)
+        preconvolution kernel.
     shape : tuple of int
         ``(ny, nx)`` of the transform.
     score : bool
@@ -96,13 +53,15 @@ def filter_transfer(
     Returns
     -------
     array (n, ny, nx // 2 + 1)
-        Real transforms (the filters are symmetric).
+        Real transforms (the filters are symmetric). For psi the power is floored at `FLOOR` times
+        P(0); where a score image has no power there is nothing to correct, and C is 0.
     """
-    if score:
-        (preconvolved,) = science.members
-        return score_correction(preconvolved, template, shape)
     power = science.power(shape) + template.power(shape)
-    return whitening(power, science.zero_power + template.zero_power)
+    level = (science.zero_power + template.zero_power)[:, np.newaxis, np.newaxis]
+    if score:
+        gain = science.gain(shape) / (science.sums**2)[:, np.newaxis, np.newaxis]
+        return np.divide(gain * level, power, out=np.zeros_like(power), where=power > 0)
+    return np.sqrt(level / np.maximum(power, FLOOR * level))
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,8 +88,8 @@ def compact_filters(
 ) -> Filters:
     """Return the filters at every place, cut where their tail has become negligible.
 
-    All have the half width of the widest. It follows from the L2 norm of what is cut off, on a grid
-    so much larger than the filter that the periodicity of the transform does not matter.
+    All have the half width of the widest, which follows from the L2 norm of what is cut off, on a
+    grid so much larger than the filter that the periodicity of the transform does not matter.
 
     Parameters
     ----------
@@ -141,7 +100,7 @@ def compact_filters(
     tail : float
         Share of the L2 norm that may be cut off.
     threads : int
-        How many work at a time; the result does not depend on it.
+        Number of threads; the result does not depend on it.
 
     Returns
     -------
@@ -168,10 +127,10 @@ def compact_filters(
 
 
 def _extremes(science: NoiseSide, template: NoiseSide) -> NDArray[np.intp]:
-    """Return the places where the widest filters are to be expected.
+    """Return the places where the widest filters are expected.
 
-    A filter is the wider the more the convolved side dominates the noise, and depends on the width
-    of the kernel: places with the extremes of either.
+    The more the convolved side dominates the noise, the wider is the filter; it also depends on the
+    width of the kernel. These are the places with the extremes of either.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.nan_to_num(template.zero_power / science.zero_power)
@@ -220,13 +179,13 @@ def _cut(
 
 
 def _warn_of_floor(science: NoiseSide, template: NoiseSide) -> None:
-    """Say so where the unconvolved side has so little noise that no filter can undo the kernel."""
+    """Warn where the unconvolved side has too little noise for a filter to undo the kernel."""
     for near, far in ((science, template), (template, science)):
         unconvolved = all(one.stamps.shape[-2:] == (1, 1) for one in near.members)
         if unconvolved and np.any(near.zero_power < FLOOR * far.zero_power):
             log.warning(
-                "the image that was not convolved is said to have (almost) no noise; the filter "
-                "is bounded at %g and leaves some correlation in the result",
+                "the image that was not convolved has (almost) no noise; the filter is bounded at "
+                "%g and leaves some correlation in the result",
                 FLOOR**-0.5,
             )
 
@@ -235,9 +194,8 @@ def _wrapped_filters(
     science: NoiseSide, template: NoiseSide, size: int, *, score: bool
 ) -> NDArray[np.float64]:
     """Return the periodic filters ``(n, size, size)``, origin at index [0, 0]."""
-    shape = (size, size)
-    transforms = filter_transfer(science, template, shape, score=score)
-    return np.asarray(np.fft.irfft2(transforms, shape))
+    transforms = filter_transfer(science, template, (size, size), score=score)
+    return np.asarray(np.fft.irfft2(transforms, (size, size)))
 
 
 def _length(

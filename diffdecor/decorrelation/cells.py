@@ -1,11 +1,11 @@
-"""LSST's answer to a varying kernel: separate cells, each a run of its own, and a reducer."""
+"""LSST's treatment of a varying kernel: separate cells, each decorrelated alone, and a reducer."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,15 +16,13 @@ from diffdecor.decorrelation.nodes import Places, check_number, in_pixels, middl
 from diffdecor.decorrelation.subtraction import Subtraction
 from diffdecor.errors import ConfigError
 
-Adjust = Literal["spacing", "size", "none"]
-
 #: LSST's defaults, in units of the PSF FWHM.
 CELL_SIZE, GRID_STEP = 41.0, 40.0
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell as LSST's map-reduce defines it: where the result goes, and what it is made from."""
+    """A cell as LSST's map-reduce defines it: where the result goes, and where it comes from."""
 
     #: Pixels that the cell serves.
     inner: Window
@@ -33,7 +31,7 @@ class Cell:
 
 
 def place_cells(subtraction: Subtraction) -> Places:
-    """Return the places of LSST's cells, as if in one row."""
+    """Return the places of LSST's cells, numbered in one row."""
     config, cells = subtraction.config, cells_for(subtraction)
     return Places(
         x=np.arange(len(cells), dtype=np.float64),
@@ -45,7 +43,7 @@ def place_cells(subtraction: Subtraction) -> Places:
 
 
 def cells_for(subtraction: Subtraction) -> list[Cell]:
-    """Return the cells that the options ask for: x outer, y inner, or as their centroids are."""
+    """Return the cells of the options: a grid, x outer and y inner, or in centroid order."""
     config, shape = subtraction.config, subtraction.shape
     size = config.cell_size or (CELL_SIZE, CELL_SIZE)
     if isinstance(config.cell_centroids, tuple):
@@ -56,7 +54,7 @@ def cells_for(subtraction: Subtraction) -> list[Cell]:
         step = _rounded(config.grid_step or (GRID_STEP, GRID_STEP), unit)
         check_number(shape[1] / step[0] * shape[0] / step[1])
         border, adjust = _rounded(config.cell_border, unit, least=0), config.adjust_grid
-        cells = regular_cells(shape, _rounded(size, unit), step, border, adjust)  # type: ignore[arg-type]
+        cells = regular_cells(shape, _rounded(size, unit), step, border, adjust)
     if not cells:
         msg = f"no cell meets the image of {shape[1]} x {shape[0]} pixels; check the centroids"
         raise ConfigError(msg)
@@ -73,11 +71,11 @@ def _truncated(pair: tuple[float, float]) -> tuple[int, int]:
     return int(in_pixels(pair[0])), int(in_pixels(pair[1]))
 
 
-def axis_centres(length: int, size: int, step: int, adjust: Adjust) -> tuple[list[float], int]:
+def axis_centres(length: int, size: int, step: int, adjust: str) -> tuple[list[float], int]:
     """Return the 0-based centres of LSST's cells along one axis, and the cell size, pixels.
 
     ``spacing`` moves the centres so that cells fill the axis, ``size`` makes cells as large as the
-    step, ``none`` takes both as they are.
+    step, ``none`` changes neither.
     """
     if adjust == "spacing":
         count = length // size + 1
@@ -91,12 +89,9 @@ def axis_centres(length: int, size: int, step: int, adjust: Adjust) -> tuple[lis
 def _even_range(start: int, stop: int, length: int) -> tuple[int, int]:
     """Clip a range of pixels to an axis and make its size even, as LSST does."""
     start, stop = max(0, start), min(length, stop)
-    if (stop - start) % 2:
-        if stop < length:
-            stop += 1
-        else:
-            start = max(0, start - 1)
-    return start, stop
+    if (stop - start) % 2 == 0:
+        return start, stop
+    return (start, stop + 1) if stop < length else (max(0, start - 1), stop)
 
 
 def _axis_cell(
@@ -134,7 +129,7 @@ def regular_cells(
     size: tuple[int, int],
     step: tuple[int, int],
     border: tuple[int, int],
-    adjust: Adjust,
+    adjust: str,
 ) -> list[Cell]:
     """Return LSST's grid of cells, x outer and y inner; sizes are ``(x, y)`` pixels."""
     ny, nx = shape
@@ -159,10 +154,10 @@ class CellResult:
 def decorrelate_cells(
     subtraction: Subtraction, unusable: Plane, filters: FilterGrid, places: Places
 ) -> list[CellResult]:
-    """Decorrelate every cell by itself, always from pristine input, as its rows are read.
+    """Decorrelate every cell alone, from the unchanged input, as its rows are read.
 
-    With zero edges a cell sees zeros beyond its border, as in LSST's code; else what lies there.
-    Planes should remember the rows that they gave last, which cells side by side share.
+    With zero edges a cell sees zeros beyond its border, as in LSST's code; else the pixels there.
+    Planes should cache the rows read last, which adjacent cells share.
     """
     shape, zero_edges = subtraction.shape, subtraction.config.edges == "zero"
     members = (*filters.science.members, *filters.template.members)
@@ -171,7 +166,7 @@ def decorrelate_cells(
     for number, (inner, outer) in enumerate(zip(places.served, places.windows, strict=True)):
         window = outer if zero_edges else inner.grown(reach).within(shape)
         planes = _planes(subtraction, unusable, filters.only(number), window)
-        # The cell as it lies in the window that it is worked out from.
+        # The cell within the window that it is computed from.
         cell = Window(
             *(inner.x0 - window.x0, inner.x1 - window.x0),
             *(inner.y0 - window.y0, inner.y1 - window.y0),
@@ -185,7 +180,7 @@ def _planes(
 ) -> tuple[LazyPlane, LazyPlane]:
     """Return result and variance of a window.
 
-    They are prepared anew whenever rows are read: there may be thousands of cells.
+    They are set up at each read, not kept: there may be thousands of cells.
     """
 
     def inside(plane: Plane) -> LazyPlane:
@@ -206,8 +201,8 @@ def reduce_cells(
     """Make one image and variance ``(ny, nx)`` of the cells, as LSST's reducers do.
 
     With ``copy`` later cells overwrite; ``average`` (and ``none``) is the mean of the cells whose
-    image and variance are not NaN, ``sum`` their sum. NaN where there is no cell. Rows of either
-    plane cost nothing once the other's have been read.
+    image and variance are not NaN, ``sum`` the sum of all. NaN where there is no cell. Rows of
+    either plane cost nothing once the other's have been read.
     """
     both = CachedPlane(LazyPlane(shape, lambda rows: _reduced(cells, rows, shape[1], blend)))
     return (
@@ -238,14 +233,14 @@ def _pixels(
 ) -> list[tuple[tuple[slice, slice], NDArray[Any]]]:
     """Return where cells lie in some rows, and image and variance there, in the cells' order.
 
-    Cells side by side are worked out one after the other: they share the rows that are read.
+    Adjacent cells are computed one after the other: they share the rows that are read.
     """
     here = [cell for cell in cells if cell.window.y0 < rows.stop and rows.start < cell.window.y1]
     found = {}
-    for number in sorted(range(len(here)), key=lambda number: here[number].window.y0):
-        cell = here[number]
-        start, stop = max(rows.start, cell.window.y0), min(rows.stop, cell.window.y1)
-        inside = slice(start - cell.window.y0, stop - cell.window.y0)
+    for number, cell in sorted(enumerate(here), key=lambda pair: pair[1].window.y0):
+        first, last = cell.window.y0, cell.window.y1
+        start, stop = max(rows.start, first), min(rows.stop, last)
+        inside = slice(start - first, stop - first)
         place = slice(start - rows.start, stop - rows.start), cell.window.columns
         found[number] = place, np.stack([cell.image[inside], cell.variance[inside]], axis=1)
     return [found[number] for number in range(len(here))]

@@ -1,8 +1,8 @@
 """Decorrelate a difference image: exposures in, exposure out. The recipe, on one page.
 
 `decorrelate` is what users call, `prepare` the recipe: validate -> noise -> filters -> pixels ->
-variance -> mask -> PSF; `result_of` adds the metrics. The pixels are worked out when they are read,
-band by band, so that files of any size pass through.
+variance -> mask -> PSF; `result_of` adds the metrics. The pixels are computed when they are read,
+band by band, so files may be of any size.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -30,7 +31,7 @@ from diffdecor.decorrelation.nodes import place_nodes
 from diffdecor.decorrelation.noise_levels import measure_noise_levels
 from diffdecor.decorrelation.preparation import Prepared, leave_unchanged
 from diffdecor.decorrelation.psf import correct_psf, detection_psf, point_source_significance
-from diffdecor.decorrelation.subtraction import Member, Subtraction
+from diffdecor.decorrelation.subtraction import Member, Subtraction, as_kernel, as_psf
 from diffdecor.decorrelation.validation import empty_input, validate
 from diffdecor.images.model import Exposure
 from diffdecor.kernels.model import MatchingKernel
@@ -58,7 +59,7 @@ class Result:
     metrics : mapping of str to value
         What goes into the header; `diffdecor.pipeline.cards.METRIC_CARDS` says what each is.
     significance : plane (ny, nx), optional
-        Significance of a point source at every pixel, where it was asked for.
+        Significance of a point source at every pixel, if requested.
     cells : tuple of CellResult
         The separate cells, where ``blend`` is ``none``.
     """
@@ -148,23 +149,21 @@ def decorrelate(  # noqa: PLR0913  all but four are optional and named
     >>> print(f"{result.exposure.image.var():.2f} {result.exposure.variance.mean():.2f}")
     9.95 10.00
     """
-    prepared = prepare(
-        Subtraction.of(
-            science,
-            template,
-            difference,
-            kernel,
-            config=config,
-            preconvolution=preconvolution,
-            science_members=science_members,
-            template_members=template_members,
-        )
+    subtraction = Subtraction(
+        science,
+        template,
+        difference,
+        as_kernel(kernel),
+        config=config or DecorrelationConfig(),
+        preconvolution=as_psf(preconvolution),
+        science_members=tuple(science_members),
+        template_members=tuple(template_members),
     )
-    return _in_memory(prepared)
+    return _in_memory(prepare(subtraction))
 
 
 def prepare(subtraction: Subtraction) -> Prepared:
-    """Do everything but work out the pixels; raises what `decorrelate` does."""
+    """Do everything but compute the pixels; raises what `decorrelate` does."""
     # Validate.
     subtraction = validate(subtraction)
     empty = empty_input(subtraction)
@@ -181,8 +180,8 @@ def prepare(subtraction: Subtraction) -> Prepared:
     # Filters: psi(k) = sqrt(P(0) / P(k)), with P = s a_S^2 |A|^2 + t a_T^2 |B|^2.
     filters = make_filters(subtraction, places, levels)
 
-    # Rows of the inputs are read once for all that needs them; those of masks are worth the memory
-    # only where cells share them.
+    # Rows of the inputs are read once for all that needs them; keeping those of masks is worth the
+    # memory only where cells share them.
     subtraction = with_enough_precision(with_possible_pixels(subtraction, filters), filters)
     subtraction = subtraction.with_planes(CachedPlane, masks=by_cells)
     unusable = CachedPlane(unusable_pixels(subtraction))
@@ -197,10 +196,8 @@ def prepare(subtraction: Subtraction) -> Prepared:
         image, parts = filter_image(subtraction, unusable, filters)
         variance = propagate_variance(subtraction, filters)
 
-    # Mask: what it was, what was filled or lacks data, and what the filter saw of that.
-    fallback = [
-        served for served, other in zip(places.served, levels.fallback, strict=True) if other
-    ]
+    # Mask: what it was, what was filled or has no data, and what the filter spread of that.
+    fallback = list(compress(places.served, levels.fallback))
     mask, mask_planes = make_mask(subtraction, unusable, filters.psi, fallback)
 
     # PSF: psi * A * phi_S.
@@ -225,14 +222,21 @@ def prepare(subtraction: Subtraction) -> Prepared:
 
 
 def result_of(prepared: Prepared, exposure: Exposure, filled: int) -> Result:
-    """Return the result once its pixels have been worked out, with all metrics.
+    """Return the result once its pixels have been computed, with all metrics.
 
     `exposure` has planes that hold the pixels, of which `filled` were filled. The significance is
-    worked out when its rows are read.
+    computed when its rows are read.
     """
     filters, subtraction = prepared.filters, prepared.subtraction
     if filters is None:
-        return _unchanged(exposure)
+        return Result(
+            exposure=exposure,
+            filters=np.zeros((0, 1, 1)),
+            positions=np.zeros((0, 2)),
+            science_level=np.zeros(0),
+            template_level=np.zeros(0),
+            metrics={"skipped": True},
+        )
     if filled == exposure.shape[0] * exposure.shape[1]:
         log.warning(
             "%s: every pixel is masked or without data, so none is changed; --fill-planes says "
@@ -256,20 +260,8 @@ def result_of(prepared: Prepared, exposure: Exposure, filled: int) -> Result:
     )
 
 
-def _unchanged(exposure: Exposure) -> Result:
-    nowhere = np.zeros(0)
-    return Result(
-        exposure=exposure,
-        filters=np.zeros((0, 1, 1)),
-        positions=np.zeros((0, 2)),
-        science_level=nowhere,
-        template_level=nowhere,
-        metrics={"skipped": True},
-    )
-
-
 def _in_memory(prepared: Prepared) -> Result:
-    """Work out the pixels, and return the result with arrays for planes."""
+    """Compute the pixels, and return the result with arrays for planes."""
     exposure = prepared.exposure
     shape = exposure.shape
     image = np.empty(shape, exposure.image[0:1].dtype)

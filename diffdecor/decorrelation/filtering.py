@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from diffdecor.config import DecorrelationConfig
 from diffdecor.core.convolve import Convolution
 from diffdecor.core.fill import constant_filled, locally_filled
-from diffdecor.core.kernelfield import KernelField
+from diffdecor.core.interpolate import KernelField
 from diffdecor.core.noise import NoiseSide
 from diffdecor.core.parallel import cores, once
 from diffdecor.core.planes import LazyPlane, Plane, bands, constant_plane, in_chunks
@@ -30,9 +30,9 @@ from diffdecor.decorrelation.noise_levels import NoiseLevels
 from diffdecor.decorrelation.subtraction import ROLES, Subtraction
 from diffdecor.images.model import Exposure
 
-#: Pixels this many sigma from zero make single precision too coarse for those around them.
+#: Pixels this many sigma from zero make single precision too coarse for their neighbours.
 _BRIGHT_LIMIT = 1e5
-#: Variances this many times the noise level do the same to those around them.
+#: Variances this many times the noise level have the same effect.
 _BRIGHT_VARIANCE_LIMIT = 1e4
 #: No pixel is this many sigma from zero: such numbers stand for missing data.
 _IMPOSSIBLE = 1e15
@@ -42,7 +42,7 @@ _IMPOSSIBLE = 1e15
 class FilterGrid:
     """Filters on the nodes of a grid, row by row, and the noise that they were made for."""
 
-    #: Rising columns and rows of the nodes, 0-based pixels; one of each: one filter for all pixels.
+    #: Rising columns and rows of the nodes, 0-based pixels; one of each is one filter for all.
     x: NDArray[np.float64]
     y: NDArray[np.float64]
     #: 0-based ``(x, y)`` at which the matching kernel was taken ``(n, 2)``.
@@ -55,7 +55,7 @@ class FilterGrid:
     tail: float
 
     def only(self, number: int) -> FilterGrid:
-        """Return one of the filters, for all pixels."""
+        """Return one of the filters, for the whole image."""
         at, node = slice(number, number + 1), np.zeros(1)
         return FilterGrid(
             *(node, node, self.positions[at], self.stamps[at]),
@@ -77,7 +77,7 @@ class FilterGrid:
 
     @property
     def half_width(self) -> int:
-        """Length of the filters' arm m, pixels."""
+        """Half width m of the filters, pixels."""
         return int(self.stamps.shape[-1] // 2)
 
     @property
@@ -95,19 +95,21 @@ def make_filters(subtraction: Subtraction, places: Places, levels: NoiseLevels) 
 
 
 def with_enough_precision(subtraction: Subtraction, filters: FilterGrid) -> Subtraction:
-    """Ask for double precision where single precision has no numbers like the pixels'."""
+    """Switch to double precision where single precision cannot hold the pixels."""
     if subtraction.config.precision == "double" or single_holds(np.sqrt(filters.power)):
         return subtraction
     return replace(subtraction, config=replace(subtraction.config, precision="double"))
 
 
 def with_possible_pixels(subtraction: Subtraction, filters: FilterGrid) -> Subtraction:
-    """Make pixels of the difference NaN that cannot be pixels: numbers like 1e30."""
+    """Make the pixels of the difference floats, impossible ones like 1e30 NaN."""
     difference = subtraction.difference
     image, limit = difference.image, _IMPOSSIBLE * float(np.sqrt(filters.power.max()))
 
     def read(rows: slice) -> NDArray[Any]:
-        pixels = _floats(image[rows])
+        pixels = image[rows]
+        if pixels.dtype.kind != "f":
+            pixels = pixels.astype(np.float64)
         highest, lowest = np.fmax.reduce(pixels, None), np.fmin.reduce(pixels, None)
         if max(float(highest), -float(lowest)) < limit:
             return pixels
@@ -121,13 +123,18 @@ def with_possible_pixels(subtraction: Subtraction, filters: FilterGrid) -> Subtr
 def filter_image(
     subtraction: Subtraction, unusable: Plane, filters: FilterGrid
 ) -> tuple[LazyPlane, list[slice]]:
-    """Return the decorrelated pixels, and the rows that are best worked out together.
+    """Return the decorrelated pixels, and the rows that are best computed together.
 
-    Unusable pixels are filled before the filter, and stay as they were.
+    The pixels of the difference are floats. Unusable ones are filled for the filter, and keep their
+    values.
     """
-    difference, config = subtraction.difference, subtraction.config
+    image, config = subtraction.difference.image, subtraction.config
+    if config.fill == "mean":
+        finite = constant_filled(image, _mean(image))
+    else:
+        finite = locally_filled(image, unusable, once(lambda: _background(image, unusable)))
     convolution = Convolution(
-        (_filled_difference(difference, unusable, config), filters.psi),
+        (finite, filters.psi),
         edges=config.edges,  # type: ignore[arg-type]
         precision=config.precision,  # type: ignore[arg-type]
         bright_limit=_BRIGHT_LIMIT * float(np.sqrt(filters.power.min())),
@@ -137,24 +144,10 @@ def filter_image(
         result = convolution[rows]
         filled = unusable[rows]
         if filled.any():
-            result[filled] = difference.image[rows][filled]
+            result[filled] = image[rows][filled]
         return result
 
-    return LazyPlane(difference.shape, read), convolution.bands
-
-
-def _filled_difference(
-    difference: Exposure, unusable: Plane, config: DecorrelationConfig
-) -> LazyPlane:
-    """Return the pixels of the difference with unusable ones filled: finite floats."""
-    pixels = LazyPlane(difference.shape, lambda rows: _floats(difference.image[rows]))
-    if config.fill == "mean":
-        return constant_filled(pixels, _mean(pixels))
-    return locally_filled(pixels, unusable, once(lambda: _background(pixels, unusable)))
-
-
-def _floats(pixels: NDArray[Any]) -> NDArray[Any]:
-    return pixels if pixels.dtype.kind == "f" else pixels.astype(np.float64)
+    return LazyPlane(subtraction.shape, read), convolution.bands
 
 
 def _mean(plane: Plane) -> float:
@@ -169,7 +162,7 @@ def _mean(plane: Plane) -> float:
 
 
 def _background(plane: Plane, unusable: Plane) -> float:
-    """Return the level of the usable pixels of some rows and columns all over a plane."""
+    """Return the level of the usable pixels of rows and columns spread over a plane."""
     ny, nx = plane.shape
     step = max(1, nx // 512)
     some = []
@@ -182,7 +175,7 @@ def _background(plane: Plane, unusable: Plane) -> float:
 
 @dataclass(frozen=True, eq=False)
 class _Source:
-    """A variance plane, and what its noise went through on the way into the difference."""
+    """A variance plane, and the kernels its noise went through in the difference."""
 
     plane: Plane
     exposure: Exposure
@@ -209,7 +202,7 @@ def propagate_variance(subtraction: Subtraction, filters: FilterGrid) -> LazyPla
     double = config.precision == "double" or not single_holds(filters.power)
     if config.variance == "weighted":
         return in_chunks(_sum([_weighted(source, filters, double=double) for source in sources]))
-    # What one image of many lacks is left out of its part only; all others go in one.
+    # Where an image of a stack has no data, only its own part is missing; all others are one part.
     alone = [[source] for source in sources if source.stacked]
     together = [source for source in sources if not source.stacked]
     groups = [*alone, together] if together else alone
@@ -252,7 +245,7 @@ def _convolved(
 def _with_missing(part: Plane, sources: Sequence[_Source]) -> LazyPlane:
     """Return a part of the variance, missing where a source is missing.
 
-    One of many images that has no data somewhere has left none in their sum.
+    Where an image of a stack has no data, it contributed nothing to the sum.
     """
 
     def read(rows: slice) -> NDArray[Any]:
@@ -264,8 +257,7 @@ def _with_missing(part: Plane, sources: Sequence[_Source]) -> LazyPlane:
                 variance[missing] = 0 if source.stacked else raw[missing]
         return variance
 
-    ny, nx = part.shape
-    return LazyPlane((ny, nx), read)
+    return LazyPlane(part.shape, read)
 
 
 def _filled_variance(source: _Source, config: DecorrelationConfig) -> LazyPlane:

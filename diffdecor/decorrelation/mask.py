@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffdecor.core.fill import energy_kernels, incomplete_border, near_filled
-from diffdecor.core.kernelfield import KernelField
+from diffdecor.core.interpolate import KernelField
 from diffdecor.core.planes import LazyPlane, Plane, Window, chunks
 from diffdecor.decorrelation.subtraction import ROLES, Subtraction
 from diffdecor.images.model import Exposure, MaskPlanes
@@ -22,38 +22,48 @@ def unusable_pixels(subtraction: Subtraction) -> LazyPlane:
 
     These are its non-finite pixels and, unless ``fill`` is ``mean``, pixels in one of the planes to
     fill (of the masks that `inherited_mask` is made of), pixels without a finite variance in either
-    image, and pixels for which there is no matching kernel. An image of a stack that has no data
-    somewhere leaves the others.
+    image, and pixels without a matching kernel. Where an image of a stack has no data, the others
+    remain usable.
     """
-    image, config = subtraction.difference.image, subtraction.config
-    shape, boxes = subtraction.shape, subtraction.kernel.boxes
+    config, image = subtraction.config, subtraction.difference.image
     if config.fill == "mean":
-        return LazyPlane(shape, lambda rows: ~np.isfinite(image[rows]))
+        return LazyPlane(subtraction.shape, lambda rows: ~np.isfinite(image[rows]))
+    alone = [members[0] for members in map(subtraction.members, ROLES) if len(members) == 1]
     masks = [
         (exposure.mask, exposure.mask_planes.value(config.fill_planes))
         for exposure in _with_masks(subtraction)
     ]
-    alone = [members[0] for members in map(subtraction.members, ROLES) if len(members) == 1]
-    variances = [one.exposure.variance for one in alone if one.exposure.variance is not None]
+    return _missing(subtraction, [member.exposure for member in alone], masks)
+
+
+def _missing(
+    subtraction: Subtraction,
+    exposures: Sequence[Exposure],
+    masks: Sequence[tuple[Plane | None, int]] = (),
+) -> LazyPlane:
+    """Return True where the difference, a variance or the kernel is missing, or a mask has bits."""
+    variances = [one.variance for one in exposures if one.variance is not None]
+    planes, boxes = [subtraction.difference.image, *variances], subtraction.kernel.boxes
+    nx = subtraction.shape[1]
 
     def read(rows: slice) -> NDArray[np.bool_]:
-        pixels = [plane[rows] for plane in (image, *variances)]
+        pixels = [plane[rows] for plane in planes]
         flags = [(mask[rows], bits) for mask, bits in masks]  # type: ignore[index]
         bad = np.zeros(pixels[0].shape, dtype=bool)
-        for chunk in chunks(slice(0, len(bad)), shape[1]):
+        for chunk in chunks(slice(0, len(bad)), nx):
             for plane in pixels:
                 bad[chunk] |= ~np.isfinite(plane[chunk])
             for mask, bits in flags:
                 bad[chunk] |= (mask[chunk] & bits) != 0
         if boxes:
-            bad |= ~_covered(boxes, rows, shape[1])
+            bad |= ~_covered(boxes, rows, nx)
         return bad
 
-    return LazyPlane(shape, read)
+    return LazyPlane(subtraction.shape, read)
 
 
 def _covered(boxes: Sequence[Box], rows: slice, nx: int) -> NDArray[np.bool_]:
-    """Return the pixels of some rows for which there is a kernel."""
+    """Return the pixels of some rows that have a kernel."""
     covered = np.zeros((rows.stop - rows.start, nx), dtype=bool)
     for box in boxes:
         start, stop = max(0, box.ymin - rows.start), max(0, box.ymax + 1 - rows.start)
@@ -66,24 +76,26 @@ def make_mask(
 ) -> tuple[LazyPlane, MaskPlanes]:
     """Return the mask of the result and its planes: what it was, and what the filter has done.
 
-    `unusable` pixels were filled; in the windows `fallback` a noise level is not that of the pixels
-    themselves.
+    `unusable` pixels were filled; in the windows `fallback` a noise level is a substitute.
     """
     before, planes = inherited_mask(subtraction)
     planes = planes.adding(EDGE, NO_DATA, NEAR_FILLED, NOISE_FALLBACK)
     energy, flag_share = energy_kernels(psi), subtraction.config.flag_share
     near = near_filled(unusable, energy, flag_share)
-    border = incomplete_border(energy, flag_share)
-    missing = _without_data(subtraction)
+    missing = _missing(subtraction, [subtraction.science, subtraction.template])
+    ny, nx = subtraction.shape
+    left, right, bottom, top = incomplete_border(energy, flag_share)
+    sides = (0, left, 0, ny), (nx - right, nx, 0, ny), (0, nx, 0, bottom), (0, nx, ny - top, ny)
+    windows = [(Window(*side), planes.value([EDGE])) for side in sides]
+    windows += [(window, planes.value([NOISE_FALLBACK])) for window in fallback]
 
     def read(rows: slice) -> NDArray[np.int32]:
         mask = np.array(before[rows], dtype=np.int32)
         _flag(mask, near[rows], planes.value([NEAR_FILLED]))
-        for edge in _edges(border, rows, subtraction.shape):
-            mask[edge] |= planes.value([EDGE])
         _flag(mask, missing[rows], planes.value([NO_DATA]))
-        for window in fallback:
-            mask[_inside(window, rows)] |= planes.value([NOISE_FALLBACK])
+        for window, value in windows:
+            y0, y1 = (max(0, y - rows.start) for y in (window.y0, window.y1))
+            mask[y0:y1, max(0, window.x0) : window.x1] |= value
         return mask
 
     return LazyPlane(subtraction.shape, read), planes
@@ -95,48 +107,10 @@ def _flag(mask: NDArray[np.int32], where: NDArray[np.bool_], value: int) -> None
         np.bitwise_or(mask, value, out=mask, where=where)
 
 
-def _edges(
-    border: tuple[int, int, int, int], rows: slice, shape: tuple[int, int]
-) -> list[tuple[slice, slice]]:
-    """Return the parts of some rows that lie in the border; they overlap in the corners."""
-    left, right, bottom, top = border
-    first_top, first_right = (
-        max(0, size - width) for size, width in zip(shape, (top, right), strict=True)
-    )
-    return [
-        np.s_[:, :left],
-        np.s_[:, first_right:],
-        np.s_[: max(0, bottom - rows.start), :],
-        np.s_[max(0, first_top - rows.start) :, :],
-    ]
-
-
-def _inside(window: Window, rows: slice) -> tuple[slice, slice]:
-    """Return a window as it lies in an array of some rows of the image."""
-    start, stop = (max(0, y - rows.start) for y in (window.y0, window.y1))
-    return slice(start, stop), window.columns
-
-
-def _without_data(subtraction: Subtraction) -> LazyPlane:
-    """Return the pixels of unknown value, variance in either image, or matching kernel."""
-    boxes, difference = subtraction.kernel.boxes, subtraction.difference
-
-    def read(rows: slice) -> NDArray[np.bool_]:
-        missing = ~np.isfinite(difference.image[rows])
-        for exposure in (subtraction.science, subtraction.template):
-            if exposure.variance is not None:
-                missing |= ~np.isfinite(exposure.variance[rows])
-        if boxes:
-            missing |= ~_covered(boxes, rows, subtraction.shape[1])
-        return np.asarray(missing)
-
-    return LazyPlane(subtraction.shape, read)
-
-
 def _with_masks(subtraction: Subtraction) -> list[Exposure]:
-    """Return the exposures whose masks count: the difference alone, if its mask says what is bad.
+    """Return the exposures whose masks count: the difference alone, if its mask flags defects.
 
-    A mask that only says where the difference has no data does not: other defects are unknown then.
+    A mask of NO_DATA only does not count: it says nothing of other defects.
     """
     difference = subtraction.difference
     own = difference.mask is not None and set(difference.mask_planes.bits) != {NO_DATA}

@@ -12,18 +12,13 @@ from diffdecor.core.planes import Plane, Window, part_of
 from diffdecor.core.psf import adaptive_fwhm, half_maximum_fwhm, noise_equivalent_area
 from diffdecor.core.statistics import clipped_mean
 from diffdecor.core.variance import squared_sums
-from diffdecor.core.whiteness import (
-    Autocorrelation,
-    autocorrelation,
-    sky_pixels,
-    source_pixels,
-)
+from diffdecor.core.whiteness import Autocorrelation, autocorrelation, sky_pixels, source_pixels
 from diffdecor.decorrelation.filtering import FilterGrid
 from diffdecor.decorrelation.nodes import centre_of
-from diffdecor.decorrelation.subtraction import Subtraction
+from diffdecor.decorrelation.subtraction import Subtraction, nearest_covered
 from diffdecor.images.model import Exposure
 
-#: Pixels of the part of an image whose correlation is measured, and its largest width.
+#: Pixels of the part of an image where the correlation is measured, and its largest width.
 _MEASURED = 1 << 18
 _WIDEST = 1024
 #: Largest lag of the correlation, pixels.
@@ -39,9 +34,9 @@ def measure_metrics(
     """
     offsets = filters.positions - centre_of(subtraction)
     filters_there = filters.only(int(np.argmin((offsets**2).sum(axis=1))))
-    x, y = subtraction.nearest(*(float(value) for value in filters_there.positions[0]))
+    x, y = nearest_covered(subtraction.kernel, *filters_there.positions[0].tolist())
     science, template = filters_there.science, filters_there.template
-    metrics: dict[str, object] = {
+    metrics = {
         "skipped": False,
         "side": subtraction.side(x, y),
         "position_x": x + 1,
@@ -57,8 +52,8 @@ def measure_metrics(
         "filter_half_width": filters.half_width,
         "filter_tail": filters.tail,
     }
-    metrics |= _noise_metrics(subtraction, result, unusable)
-    return metrics | _psf_metrics(subtraction, result, x, y)
+    noise = _noise_metrics(subtraction, result, unusable)
+    return metrics | noise | _psf_metrics(subtraction, result, x, y)
 
 
 def _noise_metrics(
@@ -96,7 +91,7 @@ def _noise_metrics(
 
 
 def _middle(shape: tuple[int, int]) -> Window:
-    """Return the middle of an image, large enough for good statistics; rather wide than high."""
+    """Return the middle of an image, large enough for good statistics; wider than high."""
     width = min(shape[1], _WIDEST)
     sizes = min(shape[0], _MEASURED // width), width
     (y0, y1), (x0, x1) = (

@@ -1,4 +1,4 @@
-"""Where filters are evaluated: the nodes of a grid, close where noise levels or kernel change."""
+"""Where filters are evaluated: the nodes of a grid, dense where noise levels or kernel change."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from diffdecor.config import DecorrelationConfig
 from diffdecor.core.parallel import cores, ordered_map
 from diffdecor.core.planes import Window, bands
 from diffdecor.core.psf import adaptive_fwhm
-from diffdecor.decorrelation.noise_levels import BAND_PIXELS, require_variance, usable_variances
-from diffdecor.decorrelation.subtraction import ROLES, Subtraction
+from diffdecor.decorrelation.noise_levels import BAND_PIXELS, images_to_measure, usable_variances
+from diffdecor.decorrelation.subtraction import Subtraction
 from diffdecor.errors import ConfigError
 from diffdecor.images.model import Exposure
 
-#: Closest nodes, pixels: about the length of a filter's arm, below which steps blur anyway.
+#: Smallest spacing of nodes, pixels: about the half width of a filter, which blurs steps anyway.
 MIN_SPACING = 16
-#: Nodes beyond which no more are added: their filters have to be kept, and written.
+#: Most nodes of a refined grid: their filters are kept in memory, and written.
 MAX_NODES = 4096
-#: More cells or nodes than that are a mistake in an option.
+#: More cells or nodes than this are a mistake in an option.
 MOST_CELLS = 50_000
-#: Size of the blocks in which steps of the noise level are looked for, pixels.
+#: Size of the blocks in which steps of the noise level are searched, pixels.
 BLOCK = 16
-#: Deviation of the (natural) logarithm of a noise level that asks for closer nodes.
+#: Deviation of the natural logarithm of a noise level that requires closer nodes.
 _STEP = 0.05
-#: Sizes are bounded by this, pixels, so that they stay integers that numpy can count with.
+#: Sizes are bounded by this, pixels, so that numpy's integers hold them.
 _LARGEST = float(1 << 30)
 
 
@@ -40,7 +40,7 @@ class Places:
     #: Rising 0-based pixel positions of the columns and rows of nodes, or the numbers of cells.
     x: NDArray[np.float64]
     y: NDArray[np.float64]
-    #: 0-based ``(x, y)`` at which the matching kernel is taken ``(n, 2)``.
+    #: 0-based ``(x, y)`` at which the matching kernel is evaluated ``(n, 2)``.
     positions: NDArray[np.float64]
     #: Where the noise level of every place is measured.
     windows: Sequence[Window]
@@ -51,8 +51,8 @@ class Places:
 def place_nodes(subtraction: Subtraction) -> Places:
     """Return one place for the whole image, or the nodes that the options ask for."""
     if subtraction.config.mode == "whole":
-        x, y = centre_of(subtraction)
-        nodes = Nodes(np.array([x]), np.array([y]), subtraction.shape)
+        x, y = np.array(centre_of(subtraction)).reshape(2, 1)
+        nodes = Nodes(x, y, subtraction.shape)
         windows = nodes.windows()
     else:
         nodes = _grid_nodes(subtraction)
@@ -64,17 +64,15 @@ def _grid_nodes(subtraction: Subtraction) -> Nodes:
     """Return nodes that follow the noise levels, with both sides of every jump of the kernel."""
     boxes, config, shape = subtraction.kernel.boxes, subtraction.config, subtraction.shape
     if config.grid_step is None:
-        sides = [
-            side for box in boxes for side in (box.xmax - box.xmin + 1, box.ymax - box.ymin + 1)
-        ]
+        sides = (min(box.xmax - box.xmin, box.ymax - box.ymin) + 1 for box in boxes)
         spacing = (float(largest_spacing(shape, min(sides, default=None))),) * 2
     else:
         unit = size_unit(subtraction)
         spacing = (in_pixels(config.grid_step[0], unit), in_pixels(config.grid_step[1], unit))
         check_number(shape[1] / spacing[0] * shape[0] / spacing[1])
     breaks = (
-        tuple(float(edge) for box in boxes for edge in (box.xmin - 1, box.xmax)),
-        tuple(float(edge) for box in boxes for edge in (box.ymin - 1, box.ymax)),
+        [edge for box in boxes for edge in (box.xmin - 1, box.xmax)],
+        [edge for box in boxes for edge in (box.ymin - 1, box.ymax)],
     )
     return nodes_for(shape, spacing, block_log_ratios(subtraction), breaks)
 
@@ -125,32 +123,25 @@ def size_unit(subtraction: Subtraction) -> float:
 
 
 def check_number(cells: float) -> None:
-    """Refuse a grid that would keep the computer busy for days, before it is made."""
+    """Refuse a grid that would take days, before it is made."""
     if cells > MOST_CELLS:
         msg = (
-            f"the grid would have some {cells:.0f} cells or nodes, {MOST_CELLS} are allowed; "
+            f"the grid would have about {cells:.0f} cells or nodes, {MOST_CELLS} are allowed; "
             "give a larger --grid-step, and mind its unit (--no-scale-by-fwhm: pixels)"
         )
         raise ConfigError(msg)
 
 
 def in_pixels(size: float, unit: float = 1.0) -> float:
-    """Return a size in pixels, bounded so that it stays a sane number."""
+    """Return a size in pixels, bounded by `_LARGEST`."""
     return min(size * unit, _LARGEST)
 
 
 @dataclass(frozen=True, eq=False)
 class Nodes:
-    """A rectilinear grid of nodes.
+    """A rectilinear grid of nodes in an image of shape ``(ny, nx)``."""
 
-    Parameters
-    ----------
-    x, y : array (nx,), (ny,)
-        Rising 0-based pixel positions of its columns and rows.
-    shape : tuple of int
-        ``(ny, nx)`` of the image.
-    """
-
+    #: Rising 0-based pixel positions of its columns and rows.
     x: NDArray[np.float64]
     y: NDArray[np.float64]
     shape: tuple[int, int]
@@ -161,7 +152,7 @@ class Nodes:
         return np.column_stack([x.ravel(), y.ravel()])
 
     def windows(self) -> list[Window]:
-        """Return for every node the pixels nearer to it than to any other, row by row."""
+        """Return the window of pixels nearest to every node, row by row."""
         columns, rows = _nearest(self.x, self.shape[1]), _nearest(self.y, self.shape[0])
         return [Window(*column, *row) for row in rows for column in columns]
 
@@ -173,10 +164,10 @@ def _nearest(nodes: NDArray[np.float64], length: int) -> list[tuple[int, int]]:
 
 
 def largest_spacing(shape: tuple[int, int], region: int | None = None) -> int:
-    """Return the distance of nodes that follows any polynomial kernel of low order closely.
+    """Return the spacing of nodes, pixels, that follows any polynomial kernel of low order closely.
 
-    It is an eighth of the shorter axis, from 64 to 216 pixels: with what filters of half width 20
-    reach over that makes a transform of 256. In large images it is more, up to a 25th of `region`,
+    It is an eighth of the shorter axis, from 64 to 216 pixels, which with the margins of filters of
+    half width 20 makes a transform of 256. In large images it is more, up to a 25th of `region`,
     the shortest side of a region in which the kernel is one polynomial (by default the image's).
     """
     shortest = min(shape)
@@ -188,15 +179,15 @@ def nodes_for(
     shape: tuple[int, int],
     spacing: tuple[float, float],
     levels: NDArray[np.float64],
-    breaks: tuple[tuple[float, ...], tuple[float, ...]] = ((), ()),
+    breaks: tuple[Sequence[int], Sequence[int]] = ((), ()),
 ) -> Nodes:
-    """Return nodes that lie close where noise levels step, and far apart elsewhere.
+    """Return nodes that are dense where noise levels step, and sparse elsewhere.
 
     They are at most `spacing` ``(x, y)`` pixels apart; the first and last lie on the outermost
     pixels. Between two columns of nodes a level is interpolated linearly. Where the logarithms of
     the levels of blocks, `levels` ``(nlevels, by, bx)``, NaN where unknown, deviate from that by
-    more than 5 per cent, the columns are halved, down to `MIN_SPACING` and up to `MAX_NODES`; rows
-    likewise. The kernel may jump behind the pixels `breaks` (x, then y): nodes lie on either side.
+    more than 5 per cent, the interval is halved, down to `MIN_SPACING` and up to `MAX_NODES`; rows
+    likewise. The kernel may jump after the pixels `breaks` (x, then y): nodes lie on either side.
     """
     ny, nx = shape
     x = _lines(nx, spacing[0], breaks[0])
@@ -213,7 +204,7 @@ def nodes_for(
         x, y = finer_x, finer_y
 
 
-def _lines(length: int, spacing: float, breaks: tuple[float, ...]) -> NDArray[np.float64]:
+def _lines(length: int, spacing: float, breaks: Sequence[int]) -> NDArray[np.float64]:
     """Return evenly spaced lines from first to last pixel, and those on either side of breaks."""
     count = max(1, math.ceil((length - 1) / spacing))
     lines = np.linspace(0, length - 1, count + 1).round()
@@ -230,17 +221,14 @@ def _halved(
 ) -> NDArray[np.float64]:
     """Halve the intervals of `lines` in which levels ``(nlevels, along, across)`` are not linear.
 
-    Levels are averaged across each interval of the other axis, which takes their noise out.
+    Levels are averaged across each interval of the other axis, which reduces their noise.
     """
     new = []
-    whole = [-np.inf, np.inf]
-    for start, stop in itertools.pairwise(across if len(across) > 1 else whole):
+    for start, stop in itertools.pairwise(across if len(across) > 1 else [-np.inf, np.inf]):
         inside = (centres_across >= start) & (centres_across <= stop)
-        if not inside.any():
-            continue
-        profiles = _nan_mean(levels[:, :, inside])
-        for profile in profiles:
-            new += _not_linear(lines, centres, profile)
+        if inside.any():
+            for profile in _nan_mean(levels[:, :, inside]):
+                new += _not_linear(lines, centres, profile)
     return np.unique(np.concatenate([lines, new]))
 
 
@@ -270,7 +258,7 @@ def _not_linear(
 
 
 def _nan_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the mean along the last axis of what is not NaN; NaN where there is nothing."""
+    """Return the mean along the last axis of what is not NaN; NaN where all is."""
     known = np.isfinite(values)
     count = known.sum(axis=-1)
     total = np.where(known, values, 0.0).sum(axis=-1)
@@ -282,33 +270,24 @@ def block_log_ratios(subtraction: Subtraction) -> NDArray[np.float64]:
 
     Only ratios shape the filter. NaN where unknown, ``(nimages - 1, by, bx)``.
     """
-    ny, nx = subtraction.shape
-    flat = np.zeros((-(-ny // BLOCK), -(-nx // BLOCK)))
-    logs = []
-    for role in ROLES:
-        for member in subtraction.members(role):
-            if subtraction.given_level(role) is not None:
-                logs.append(flat)
-                continue
-            require_variance(member.exposure, role)
-            logs.append(_block_logs(member.exposure, subtraction.config))
-    return np.asarray(np.array(logs[1:]) - logs[0])
-
-
-def _block_logs(exposure: Exposure, config: DecorrelationConfig) -> NDArray[np.float64]:
-    """Return the logarithm of the noise level in every block, NaN where unknown."""
-    medians = block_medians(exposure, config.ignore_planes, config.threads or cores())
+    config, (ny, nx) = subtraction.config, subtraction.shape
+    levels = [
+        np.ones((-(-ny // BLOCK), -(-nx // BLOCK)))
+        if exposure is None
+        else block_medians(exposure, config.ignore_planes, config.threads or cores())
+        for exposure in images_to_measure(subtraction)
+    ]
     with np.errstate(divide="ignore", invalid="ignore"):
-        logs = np.log(medians.astype(np.float64))
+        logs = np.log(np.array(levels, dtype=np.float64))
     logs[~np.isfinite(logs)] = np.nan
-    return np.asarray(logs)
+    return np.asarray(logs[1:] - logs[0])
 
 
 def block_medians(exposure: Exposure, ignore: Sequence[str], threads: int) -> NDArray[np.floating]:
-    """Return the median variance of every block of 16 x 16 pixels ``(by, bx)``.
+    """Return the (lower) median variance of every block of 16 x 16 pixels ``(by, bx)``.
 
-    It is the lower one of two, of every second pixel along either axis of the block's middle rows,
-    and NaN where no pixel counts.
+    It is that of every second pixel along either axis of the block's middle rows, and NaN where no
+    pixel counts.
     """
     across = -(-exposure.shape[1] // BLOCK)
 
@@ -327,7 +306,7 @@ def block_medians(exposure: Exposure, ignore: Sequence[str], threads: int) -> ND
 
 
 def _middle_rows(start: int, stop: int) -> slice:
-    """Return the middle half of the rows of a block: reading is what blocks cost."""
+    """Return the middle half of the rows of a block: reading dominates the cost."""
     height = min(BLOCK, stop - start)
     first = start + height // 4
     return slice(first, first + (height + 1) // 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,16 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffdecor.config import DecorrelationConfig
-from diffdecor.core.parallel import cores, ordered_map
-from diffdecor.core.planes import Plane, Window
+from diffdecor.core.parallel import cores, once, ordered_map
+from diffdecor.core.planes import Plane, Window, cut
 from diffdecor.core.statistics import clipped_means, streamed_clipped_mean
-from diffdecor.decorrelation.subtraction import ROLES, Role, Subtraction
+from diffdecor.decorrelation.subtraction import ROLES, Subtraction
 from diffdecor.errors import InputError
 from diffdecor.images.model import Exposure
 
 log = logging.getLogger(__name__)
 
-#: Neighbours lie up to this far away, in units of the distance of the nearest one.
+#: Largest distance of neighbours, in units of the distance of the nearest one.
 _NEAR = 1.6
 #: Pixels of a variance plane that are read at a time.
 BAND_PIXELS = 1 << 19
@@ -35,14 +36,14 @@ class NoiseLevels:
     #: Of every member of the science side and of the template side, ``(members, n)``.
     science: NDArray[np.float64]
     template: NDArray[np.float64]
-    #: True where one of them is that of the neighbours or of the whole image, ``(n,)``.
+    #: True where one of them is substituted by that of neighbours or the whole image, ``(n,)``.
     fallback: NDArray[np.bool_]
 
 
 def measure_noise_levels(subtraction: Subtraction, windows: Sequence[Window]) -> NoiseLevels:
-    """Measure the noise levels of both sides in windows, or take those that are given.
+    """Measure the noise levels of both sides in windows, unless they are given.
 
-    A window without a usable pixel takes the mean of its nearest neighbours' levels; if they have
+    A window without a usable pixel takes the mean level of its nearest neighbours or, if they have
     none either, that of the whole image. Raises `InputError` if an image has no pixel with a usable
     variance at all, or neither image has any noise.
     """
@@ -58,8 +59,7 @@ def measure_noise_levels(subtraction: Subtraction, windows: Sequence[Window]) ->
             rows.append(levels)
             fallback |= missing
         found[role] = np.array(rows)
-    silent = [(levels == 0).all(axis=0) for levels in found.values()]
-    if (silent[0] & silent[1]).any():
+    if not np.concatenate([*found.values()]).any(axis=0).all():
         names = ", ".join(subtraction.members(role)[0].exposure.name for role in ROLES)
         msg = (
             f"{names}: both variance planes are zero: there is no noise to whiten; give "
@@ -70,13 +70,8 @@ def measure_noise_levels(subtraction: Subtraction, windows: Sequence[Window]) ->
 
 
 def _measured(subtraction: Subtraction, windows: Sequence[Window]) -> Iterator[NDArray[np.float64]]:
-    """Measure the levels ``(n,)`` of every image that has none given, several at a time."""
-    exposures: list[Exposure] = []
-    for role in ROLES:
-        if subtraction.given_level(role) is None:
-            for member in subtraction.members(role):
-                require_variance(member.exposure, role)
-                exposures.append(member.exposure)
+    """Measure the levels ``(n,)`` of every image without a given level, several at a time."""
+    exposures = [one for one in images_to_measure(subtraction) if one is not None]
     config = subtraction.config
     threads = config.threads or cores()
     together = max(1, min(threads, len(exposures)))
@@ -89,14 +84,23 @@ def _measured(subtraction: Subtraction, windows: Sequence[Window]) -> Iterator[N
     )
 
 
-def require_variance(exposure: Exposure, role: Role) -> None:
-    """Refuse an image without a variance plane."""
-    if exposure.variance is None:
-        msg = (
-            f"{exposure.name}: no variance plane for the {role} image; give --{role}-noise FILE, "
-            f"--{role}-gain, or its level with --{role}-variance"
-        )
-        raise InputError(msg)
+def images_to_measure(subtraction: Subtraction) -> list[Exposure | None]:
+    """Return the images of both sides' members, None where the level is given.
+
+    Raises `InputError` if one has no variance plane.
+    """
+    images: list[Exposure | None] = []
+    for role in ROLES:
+        for member in subtraction.members(role):
+            given = subtraction.given_level(role) is not None
+            if not given and member.exposure.variance is None:
+                msg = (
+                    f"{member.exposure.name}: no variance plane for the {role} image; give "
+                    f"--{role}-noise FILE, --{role}-gain, or its level with --{role}-variance"
+                )
+                raise InputError(msg)
+            images.append(None if given else member.exposure)
+    return images
 
 
 def _completed(
@@ -109,17 +113,12 @@ def _completed(
     completed = levels.copy()
     known = np.isfinite(levels)
     centres = np.array([(w.x0 + w.x1, w.y0 + w.y1) for w in windows]) / 2
-    image_level: float | None = None
+    image_level = once(lambda: whole_level(exposure, config))
     for number in np.flatnonzero(~known):
         distance = np.hypot(*(centres - centres[number]).T)
         distance[number] = np.inf
         near = known & (distance <= _NEAR * distance.min())
-        if near.any():
-            completed[number] = levels[near].mean()
-            continue
-        if image_level is None:
-            image_level = whole_level(exposure, config)
-        completed[number] = image_level
+        completed[number] = levels[near].mean() if near.any() else image_level()
     log.warning(
         "%s: %d of %d windows have no usable variance; they take the level of their neighbours "
         "or of the image",
@@ -131,7 +130,7 @@ def _completed(
 
 
 def whole_level(exposure: Exposure, config: DecorrelationConfig) -> float:
-    """Return the noise variance of a whole image, of its masked pixels if there are no others."""
+    """Return the noise variance of a whole image; of masked pixels if there are no others."""
     everything = Window.whole(exposure.shape)
     for planes in (config.ignore_planes, ()):
         level = streamed_level(exposure, everything, planes, config.threads or cores())
@@ -156,10 +155,10 @@ def usable_variances(
     columns: slice = slice(None),
     step: int = 1,
 ) -> NDArray[np.floating]:
-    """Return strips of rows of a variance plane, infinity where a pixel does not count.
+    """Return strips of rows of a variance plane, infinity where it is not finite or masked.
 
-    Pixels of the mask planes `ignore` do not count. Every `step`-th pixel along either axis of each
-    strip is taken; the result ``(n, nx)`` is in the precision of the plane.
+    Masked are the mask planes `ignore`. Every `step`-th pixel along either axis of each strip is
+    taken; the result ``(n, nx)`` is in the precision of the plane.
     """
 
     def read(plane: Plane) -> NDArray[Any]:
@@ -204,14 +203,10 @@ def window_levels(
 
 
 def _held(numbers: Sequence[int], windows: Sequence[Window]) -> list[list[int]]:
-    """Split a row of windows into as many at a time as are held in memory."""
+    """Split a row of windows, from left to right, into groups that fit in memory."""
     numbers = sorted(numbers, key=lambda number: windows[number].x0)
-    most = max(1, _MOST_HELD // max(_pixels(windows[number]) for number in numbers))
+    most = max(1, _MOST_HELD // max(math.prod(windows[number].shape) for number in numbers))
     return [list(numbers[start : start + most]) for start in range(0, len(numbers), most)]
-
-
-def _pixels(window: Window) -> int:
-    return (window.x1 - window.x0) * (window.y1 - window.y0)
 
 
 def _levels_in_a_row(
@@ -220,8 +215,8 @@ def _levels_in_a_row(
     """Return the levels in windows of the same rows, from left to right: rows are read once."""
     left, top = windows[0].x0, windows[0].y0
     columns = slice(left, max(window.x1 for window in windows))
-    largest = max(_pixels(window) for window in windows)
-    # A window's pixels lie in one row, one after the other: what is done to all goes fast.
+    largest = max(math.prod(window.shape) for window in windows)
+    # The pixels of a window are one row, so all windows are reduced at once.
     held: NDArray[np.floating] = np.empty((0, 0))
     for rows in _bands(windows[0], exposure.shape[1]):
         values = usable_variances(exposure, [rows], ignore, columns)
@@ -251,9 +246,5 @@ def streamed_level(
 
 
 def _bands(window: Window, nx: int) -> list[slice]:
-    """Return the rows of a window, some at a time."""
-    height = max(1, BAND_PIXELS // nx)
-    return [
-        slice(start, min(start + height, window.y1))
-        for start in range(window.y0, window.y1, height)
-    ]
+    """Return bands of the rows of a window, in an image of `nx` columns."""
+    return cut(window.rows, max(1, BAND_PIXELS // nx))

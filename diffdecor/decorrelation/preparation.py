@@ -1,4 +1,4 @@
-"""A decorrelation whose pixels are worked out when they are read."""
+"""A decorrelation whose pixels are computed when they are read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffdecor.config import DecorrelationConfig
-from diffdecor.core.kernelfield import KernelField
+from diffdecor.core.interpolate import KernelField
 from diffdecor.core.parallel import cores
 from diffdecor.core.planes import Count, LazyPlane, Plane, Target, bands, copy_planes
 from diffdecor.decorrelation.cells import CellResult
@@ -18,13 +18,13 @@ from diffdecor.decorrelation.mask import inherited_mask
 from diffdecor.decorrelation.subtraction import Subtraction
 from diffdecor.images.model import Exposure
 
-#: Memory that a thread takes for every pixel of the band of rows it works on, roughly, bytes.
+#: Memory of a thread per pixel of the band of rows it works on, roughly, bytes.
 _BYTES = 64
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Prepared:
-    """Everything of a decorrelation but its pixels, which are worked out when they are read."""
+    """Everything of a decorrelation but its pixels, which are computed when they are read."""
 
     subtraction: Subtraction
     #: The result.
@@ -56,18 +56,18 @@ class Prepared:
         return max(1, min(self.config.threads or cores(), affordable))
 
     def into(self, image: Target, mask: Target | None, variance: Target | None) -> int:
-        """Work out all pixels into targets ``(ny, nx)``; return the number that were filled.
+        """Compute all pixels into targets ``(ny, nx)``; return the number that were filled.
 
         None stands for a plane that the result does not have.
         """
-        filled = Count()
-        exposure = self.exposure
-        pairs: list[tuple[Plane, Target]] = [(exposure.image, image)]
-        if exposure.mask is not None and mask is not None:
-            pairs.append((exposure.mask, mask))
-        if exposure.variance is not None and variance is not None:
-            pairs.append((exposure.variance, variance))
-        copy_planes([*pairs, (self.filled, filled)], self.bands, self.threads)
+        filled, exposure = Count(), self.exposure
+        planes = exposure.image, exposure.mask, exposure.variance, self.filled
+        pairs = [
+            (plane, target)
+            for plane, target in zip(planes, (image, mask, variance, filled), strict=True)
+            if plane is not None and target is not None
+        ]
+        copy_planes(pairs, self.bands, self.threads)
         return filled.number
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffdecor.core.fourier import Origin
-from diffdecor.core.kernelfield import KernelField
+from diffdecor.core.interpolate import KernelField
 from diffdecor.core.planes import LazyPlane, Plane
 from diffdecor.core.psf import corrected_psf, crop_stamp, flux_half_width
 from diffdecor.core.significance import significance_plane
@@ -49,20 +49,16 @@ def correct_psf(subtraction: Subtraction, filters: FilterGrid) -> StampPsf | Non
 def _known_psf(
     subtraction: Subtraction, filters: FilterGrid
 ) -> tuple[PointSpreadFunction, Kernels] | None:
-    """Return a PSF that is known and the kernels its image went through in the difference.
+    """Return a known PSF and the kernels that its image went through in the difference.
 
-    The PSF of the difference is taken as it is; but a score image carries the science image's,
-    which has yet to be correlated with the preconvolution kernel.
+    The PSF of the difference is used unchanged; but that of a score image is the science image's,
+    which is not yet correlated with the preconvolution kernel.
     """
-    own = subtraction.difference.psf
+    of_science, of_template, own = (exposure.psf for exposure in subtraction.exposures)
     science, template = ((side.stamps, side.origin) for side in (filters.science, filters.template))
-    known: list[tuple[PointSpreadFunction | None, Kernels]] = [
-        (subtraction.science.psf, science),
-        (subtraction.template.psf, template),
-    ]
-    if subtraction.config.score:
-        known = [*known, (own, science)]
-    else:
+    known: list[tuple[PointSpreadFunction | None, Kernels]]
+    known = [(of_science, science), (of_template, template), (own, science)]
+    if not subtraction.config.score:
         known = [(own, (np.ones((1, 1, 1)), (0, 0))), *known]
     return next(((psf, kernels) for psf, kernels in known if psf is not None), None)
 
@@ -70,7 +66,7 @@ def _known_psf(
 def detection_psf(
     psf: PointSpreadFunction | None, subtraction: Subtraction, filters: FilterGrid
 ) -> KernelField | None:
-    """Return the PSF that significance is measured with over the image, if it is requested.
+    """Return the PSF over the image that significance is measured with, if it is requested.
 
     A score image is the output of a matched filter already, and needs none.
     """
@@ -92,7 +88,7 @@ def point_source_significance(
 ) -> LazyPlane | None:
     """Return the signal-to-noise ratio of a point source at every pixel of a result.
 
-    None without variance. Without `psf`, from `detection_psf`, each pixel stands for itself.
+    None without variance. Without `psf` (of `detection_psf`) it is that of each pixel alone.
     """
     if result.variance is None:
         return None

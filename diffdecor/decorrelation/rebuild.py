@@ -3,58 +3,56 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diffdecor.core.convolve import convolved
 from diffdecor.core.fourier import Origin
-from diffdecor.core.kernelfield import KernelField
-from diffdecor.kernels.model import BasisKernel, Box, MatchingKernel, Region, Term
+from diffdecor.core.interpolate import KernelField
+from diffdecor.kernels.model import BasisKernel, Box, MatchingKernel, Region, Side, Term
 
 #: Distance of the positions at which a kernel without a formula is evaluated, pixels.
 _SPACING = 64
 
 
 def rebuild(
-    kernel: MatchingKernel,
-    science: NDArray[np.float64],
-    template: NDArray[np.float64],
-    side: str | None = None,
+    kernel: MatchingKernel, science: NDArray[np.float64], template: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return the difference ``(ny, nx)`` that a kernel promises of two images.
+    """Return the difference ``(ny, nx)`` that a kernel predicts of two images.
 
-    ``a_S S - a_T (K * T) + background`` where the template was convolved, and mirrored where the
-    science image was (`side`, where the kernel does not say); with the kernel taken where the tool
-    took it: of the output or the source pixel, constant over blocks. NaN where there is no kernel,
-    where it reaches over the border, and where it takes a pixel that is not finite.
+    ``a_S (K * S) - a_T T + background`` where the science image was convolved, else ``a_S S - a_T
+    (K * T) + background``. The kernel is evaluated where the tool did: at the output or the source
+    pixel, or constant over blocks. NaN where there is no kernel, or it reaches over the border or
+    to a pixel that is not finite.
     """
-    if isinstance(kernel, BasisKernel):
-        model = np.full(science.shape, np.nan)
-        for region in kernel.regions:
-            rows, columns = _inside(region.box, science.shape)
-            image = science if (region.side or side) == "science" else template
-            matched = _matched(kernel, region, image)
-            background = _background(kernel, region, science.shape)
-            model[rows, columns] = (
-                _difference(region, region.side or side, matched, science, template)[rows, columns]
-                + background[rows, columns]
-            )
-        return model
-    return _from_stamps(kernel, science, template, side)
+    if not isinstance(kernel, BasisKernel):
+        side, scales = kernel.side(0.0, 0.0), kernel.scales(0.0, 0.0)
+        return _difference(side, scales, partial(_matched_by_stamps, kernel), science, template)
+    model = np.full(science.shape, np.nan)
+    for region in kernel.regions:
+        inside = _inside(region.box, science.shape)
+        scales = region.science_scale, region.template_scale
+        matched = partial(_matched, kernel, region)
+        difference = _difference(region.side, scales, matched, science, template)
+        background = _background(kernel, region, science.shape)
+        model[inside] = difference[inside] + background[inside]
+    return model
 
 
 def _difference(
-    scales: Region,
-    side: str | None,
-    matched: NDArray[np.float64],
+    side: Side | None,
+    scales: tuple[float, float],
+    matched: Callable[[NDArray[np.float64]], NDArray[np.float64]],
     science: NDArray[np.float64],
     template: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Subtract, once one of the images is convolved."""
+    """Match the image of the convolved side, and subtract."""
     if side == "science":
-        return scales.science_scale * matched - scales.template_scale * template
-    return scales.science_scale * science - scales.template_scale * matched
+        return scales[0] * matched(science) - scales[1] * template
+    return scales[0] * science - scales[1] * matched(template)
 
 
 def _inside(box: Box, shape: tuple[int, ...]) -> tuple[slice, slice]:
@@ -109,7 +107,7 @@ def _background(kernel: BasisKernel, region: Region, shape: tuple[int, ...]) -> 
 def _incomplete(
     bad: NDArray[np.bool_], kernel_shape: tuple[int, int], origin: Origin
 ) -> NDArray[np.bool_]:
-    """Return the pixels whose kernel takes a bad pixel, or reaches over the border."""
+    """Return the pixels whose kernel reaches to a bad pixel or over the border."""
     (ky, kx), (cx, cy) = kernel_shape, origin
     ny, nx = bad.shape
     below, above, left, right = (max(0, n) for n in (ky - 1 - cy, cy, kx - 1 - cx, cx))
@@ -120,14 +118,9 @@ def _incomplete(
     return np.asarray(count[:ny, :nx] > 0)
 
 
-def _from_stamps(
-    kernel: MatchingKernel,
-    science: NDArray[np.float64],
-    template: NDArray[np.float64],
-    side: str | None,
-) -> NDArray[np.float64]:
-    """Rebuild with a kernel that is known by its stamps at positions."""
-    ny, nx = science.shape
+def _matched_by_stamps(kernel: MatchingKernel, image: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return an image convolved with a kernel that is known by stamps at positions."""
+    ny, nx = image.shape
     single = len(kernel.positions) == 1
     x, y = (
         np.zeros(1) if single else np.linspace(0, size - 1, max(2, -(-size // _SPACING)))
@@ -135,11 +128,6 @@ def _from_stamps(
     )
     stamps = np.array([kernel.stamp(px, py) for py, px in itertools.product(y, x)])
     field = KernelField(x, y, stamps.reshape(len(y), len(x), *kernel.shape), kernel.origin)
-    convolved_side = kernel.side(0.0, 0.0) or side
-    image = science if convolved_side == "science" else template
     matched = convolved(np.where(np.isfinite(image), image, 0.0), field, edges="zero")
     matched[_incomplete(~np.isfinite(image), kernel.shape, kernel.origin)] = np.nan
-    science_scale, template_scale = kernel.scales(0.0, 0.0)
-    if convolved_side == "science":
-        return science_scale * matched - template_scale * template
-    return science_scale * science - template_scale * matched
+    return matched

@@ -7,7 +7,7 @@ of A and B is the matching kernel, and the other a delta function.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from diffdecor.config import DecorrelationConfig
 from diffdecor.config.options import INVERSE_SUM
-from diffdecor.core.fourier import convolve_stamps, reflect
+from diffdecor.core.fourier import Origin, convolve_stamps, reflect
 from diffdecor.core.noise import NoiseSide, white_side
 from diffdecor.core.planes import Plane
 from diffdecor.errors import ConfigError, KernelError
@@ -48,7 +48,7 @@ class Member:
     weight: float = 1.0
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False)
 class Subtraction:
     """How a difference was made of its images, and how it is to be decorrelated."""
 
@@ -58,38 +58,23 @@ class Subtraction:
     #: The matching kernel; a delta function where images went through the members' kernels only.
     kernel: MatchingKernel
     #: All options, and scales of ``1/k`` as numbers.
-    config: DecorrelationConfig
-    #: What the science image of a score image was correlated with.
-    preconvolution: PointSpreadFunction | None
-    #: The images that each side is the weighted sum of: in the ordinary case one, itself.
-    science_members: tuple[Member, ...]
-    template_members: tuple[Member, ...]
+    config: DecorrelationConfig = field(default_factory=DecorrelationConfig)
+    #: What the science image of a score image was correlated with; its PSF by default.
+    preconvolution: PointSpreadFunction | None = None
+    #: The images that each side is the weighted sum of: by default one, itself.
+    science_members: tuple[Member, ...] = ()
+    template_members: tuple[Member, ...] = ()
 
-    @classmethod
-    def of(  # noqa: PLR0913  the arguments of `decorrelate`
-        cls,
-        science: Exposure,
-        template: Exposure,
-        difference: Exposure,
-        kernel: MatchingKernel | ArrayLike | None,
-        *,
-        config: DecorrelationConfig | None = None,
-        preconvolution: PointSpreadFunction | ArrayLike | None = None,
-        science_members: Sequence[Member] = (),
-        template_members: Sequence[Member] = (),
-    ) -> Subtraction:
-        """Return the subtraction that the arguments of `decorrelate` describe."""
-        kernel = _as_kernel(kernel)
-        return cls(
-            science=science,
-            template=template,
-            difference=difference,
-            kernel=kernel,
-            config=with_known_scales(config or DecorrelationConfig(), kernel, difference.shape),
-            preconvolution=_as_psf(preconvolution) or science.psf,
-            science_members=tuple(science_members) or (Member(science),),
-            template_members=tuple(template_members) or (Member(template),),
-        )
+    def __post_init__(self) -> None:
+        """Replace what was left out, and scales of ``1/k``."""
+        known = {
+            "config": _with_known_scales(self.config, self.kernel, self.shape),
+            "preconvolution": self.preconvolution or self.science.psf,
+            "science_members": self.science_members or (Member(self.science),),
+            "template_members": self.template_members or (Member(self.template),),
+        }
+        for name, value in known.items():
+            object.__setattr__(self, name, value)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -109,9 +94,7 @@ class Subtraction:
     @property
     def can_be_rebuilt(self) -> bool:
         """Whether the images went through the matching kernel only, so that D follows from them."""
-        return not self.config.score and all(
-            _is_plain(members) for members in (self.science_members, self.template_members)
-        )
+        return not self.config.score and all(_is_plain(self.members(role)) for role in ROLES)
 
     def members(self, role: Role) -> tuple[Member, ...]:
         """Return the images whose noise makes that of a side."""
@@ -123,7 +106,7 @@ class Subtraction:
         return config.science_variance if role == "science" else config.template_variance
 
     def with_planes(self, change: Callable[[Plane], Plane], *, masks: bool = True) -> Subtraction:
-        """Return the same subtraction with other planes; kernels and PSFs stay where they are."""
+        """Return the same subtraction with other planes; kernels and PSFs are not moved."""
 
         def exposure(old: Exposure) -> Exposure:
             return replace(
@@ -171,10 +154,6 @@ class Subtraction:
             template if given[1] is None else float(given[1]),
         )
 
-    def nearest(self, x: float, y: float) -> tuple[float, float]:
-        """Return the position nearest to ``(x, y)`` at which there is a kernel."""
-        return _nearest_covered(self.kernel, x, y)
-
     def noise_sides(
         self,
         positions: NDArray[np.float64],
@@ -193,7 +172,7 @@ class Subtraction:
 
     def _matched(self, positions: NDArray[np.float64]) -> tuple[NoiseSide, NoiseSide]:
         """Return both sides as the matching kernel leaves them, with noise of unit level."""
-        places = [self.nearest(float(x), float(y)) for x, y in positions]
+        places = [nearest_covered(self.kernel, x, y) for x, y in positions.tolist()]
         stamps = np.array([self._checked_stamp(x, y) for x, y in places])
         science, template = np.array([self.scales(x, y) for x, y in places]).T
         on_template = np.array([self.side(x, y) == "template" for x, y in places])
@@ -203,16 +182,9 @@ class Subtraction:
                 msg = "--score is for differences with the template convolved (--convolved)"
                 raise ConfigError(msg)
             return self._preconvolved(places, science), NoiseSide(unit, template, stamps, origin)
-        if on_template.all():
-            return white_side(unit, science), NoiseSide(unit, template, stamps, origin)
-        if not on_template.any():
-            return NoiseSide(unit, science, stamps, origin), white_side(unit, template)
-        delta = np.zeros(stamps.shape[1:])
-        delta[origin[1], origin[0]] = 1.0
-        convolved = on_template[:, np.newaxis, np.newaxis]
         return (
-            NoiseSide(unit, science, np.where(convolved, delta, stamps), origin),
-            NoiseSide(unit, template, np.where(convolved, stamps, delta), origin),
+            _convolved_at(~on_template, white_side(unit, science), stamps, origin),
+            _convolved_at(on_template, white_side(unit, template), stamps, origin),
         )
 
     def _checked_stamp(self, x: float, y: float) -> NDArray[np.float64]:
@@ -228,7 +200,7 @@ class Subtraction:
     def _preconvolved(
         self, places: Sequence[tuple[float, float]], scales: NDArray[np.float64]
     ) -> NoiseSide:
-        """Return the science side of a score image: correlated with the preconvolution kernel."""
+        """Return the science side of a score image, correlated with the preconvolution kernel."""
         if self.preconvolution is None:
             msg = (
                 "--score needs the kernel that the science image was correlated with: give "
@@ -248,7 +220,7 @@ def _is_plain(members: Sequence[Member]) -> bool:
     return len(members) == 1 and members[0].kernel is None
 
 
-def _as_kernel(kernel: MatchingKernel | ArrayLike | None) -> MatchingKernel:
+def as_kernel(kernel: MatchingKernel | ArrayLike | None) -> MatchingKernel:
     """Return a kernel as it is, that of one stamp ``(ky, kx)``, or a delta function for None."""
     if kernel is None:
         kernel = np.ones((1, 1))
@@ -262,24 +234,24 @@ def _as_kernel(kernel: MatchingKernel | ArrayLike | None) -> MatchingKernel:
     return StampKernel(stamps=stamp[np.newaxis], origin=origin, name="kernel array")
 
 
-def _as_psf(psf: PointSpreadFunction | ArrayLike | None) -> PointSpreadFunction | None:
+def as_psf(psf: PointSpreadFunction | ArrayLike | None) -> PointSpreadFunction | None:
     """Return a PSF as it is, or that of one stamp ``(ny, nx)``."""
     if psf is None or hasattr(psf, "stamp"):
         return psf  # type: ignore[return-value]
     return StampPsf(psf, name="preconvolution kernel")
 
 
-def with_known_scales(
+def _with_known_scales(
     config: DecorrelationConfig, kernel: MatchingKernel, shape: tuple[int, int]
 ) -> DecorrelationConfig:
-    """Return options in which a scale of ``1/k`` is the number that it stands for.
+    """Return options with numbers for scales of ``1/k``.
 
-    The kernel sum is that at the image centre, as in LSST's differences.
+    The kernel sum k is that at the image centre, as in LSST's differences.
     """
     inverse = [name for name in SCALES if getattr(config, name) == INVERSE_SUM]
     if not inverse:
         return config
-    x, y = _nearest_covered(kernel, (shape[1] - 1) / 2, (shape[0] - 1) / 2)
+    x, y = nearest_covered(kernel, (shape[1] - 1) / 2, (shape[0] - 1) / 2)
     total = kernel.sum(x, y)
     if total == 0:
         msg = f"{kernel.name}: the sum of the kernel is zero; it cannot have matched two images"
@@ -288,7 +260,7 @@ def with_known_scales(
     return replace(config, **known)
 
 
-def _nearest_covered(kernel: MatchingKernel, x: float, y: float) -> tuple[float, float]:
+def nearest_covered(kernel: MatchingKernel, x: float, y: float) -> tuple[float, float]:
     """Return the position nearest to ``(x, y)`` at which there is a kernel."""
     boxes = kernel.boxes
     if not boxes or any(box.covers(x, y) for box in boxes):
@@ -300,13 +272,26 @@ def _nearest_covered(kernel: MatchingKernel, x: float, y: float) -> tuple[float,
     return min(clamped, key=lambda place: (place[0] - x) ** 2 + (place[1] - y) ** 2)
 
 
+def _convolved_at(
+    places: NDArray[np.bool_], side: NoiseSide, stamps: NDArray[np.float64], origin: Origin
+) -> NoiseSide:
+    """Return a side, so far unconvolved, convolved with stamps ``(n, ky, kx)`` at some places."""
+    if not places.any():
+        return side
+    if not places.all():
+        delta = np.zeros(stamps.shape[1:])
+        delta[origin[1], origin[0]] = 1.0
+        stamps = np.where(places[:, np.newaxis, np.newaxis], stamps, delta)
+    return replace(side, stamps=stamps, origin=origin)
+
+
 def _with_noise(
     side: NoiseSide,
     levels: NDArray[np.float64],
     members: Sequence[Member],
     positions: NDArray[np.float64],
 ) -> NoiseSide:
-    """Give a side of unit noise the noise ``(members, n)`` of the images that it is the sum of."""
+    """Give a side of unit noise the levels ``(members, n)`` of the images that it is the sum of."""
     pairs = list(zip(levels, members, strict=True))
     parts = tuple(_member_noise(side, row, member, positions) for row, member in pairs)
     if len(parts) == 1:
@@ -321,7 +306,7 @@ def _member_noise(
     """Return the noise of one image, through its own kernel and then that of the side."""
     stamps, origin = side.stamps, side.origin
     if member.kernel is not None:
-        places = [_nearest_covered(member.kernel, float(x), float(y)) for x, y in positions]
+        places = [nearest_covered(member.kernel, x, y) for x, y in positions.tolist()]
         own = np.array([member.kernel.stamp(x, y) for x, y in places])
         stamps, origin = convolve_stamps(own, member.kernel.origin, stamps, origin)
     return NoiseSide(levels, side.scale * member.weight, stamps, origin)

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 def validate(subtraction: Subtraction) -> Subtraction:
-    """Refuse what cannot go together, and leave out variance planes that say nothing.
+    """Refuse what cannot go together, and drop variance planes without data.
 
     Raises `ConfigError` if options contradict each other or what the exposures have, `InputError`
     if shapes disagree, and `KernelError` if the kernel is larger than the images.
@@ -81,7 +81,7 @@ def _check_planes(exposures: Sequence[Exposure], names: Sequence[str], option: s
 
 
 def _without_empty_variances(subtraction: Subtraction) -> Subtraction:
-    """Leave out variance planes without data where the level is given: all would be unusable."""
+    """Drop variance planes without data if the level is given: all pixels would be unusable."""
     empty = set()
     for role, image in zip(ROLES, subtraction.exposures, strict=False):
         level = subtraction.given_level(role)
@@ -103,5 +103,5 @@ def _without_empty_variances(subtraction: Subtraction) -> Subtraction:
 
 
 def _any_finite(plane: Plane) -> bool:
-    """Say whether any pixel is finite, reading no more than is needed to know."""
+    """Return whether any pixel is finite, without reading more than necessary."""
     return any(np.isfinite(plane[rows]).any() for rows in bands(plane.shape, 16))

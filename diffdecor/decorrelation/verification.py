@@ -1,7 +1,8 @@
-"""Do these files belong together? Rebuild the difference from its parts, and compare."""
+"""Check that files belong together: rebuild the difference from its parts, and compare."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -21,25 +22,25 @@ from diffdecor.kernels.model import MatchingKernel, Side
 EXACT = 1e-3
 #: Residual, in units of the noise, up to which files may belong together.
 FITS = 0.5
-#: The same on bright pixels, where a tool's interpolation of its kernel shows.
+#: The same on bright pixels, where a tool's interpolation of its kernel is visible.
 FITS_BRIGHT = 3.0
 #: Factor by which another reading must fit better to be named.
 _BETTER = 3.0
 #: Bright pixels are _BRIGHT sigma above the local level; fewer than _ENOUGH are not judged.
 _BRIGHT = 10.0
 _ENOUGH = 20
-#: The quick check takes a square of this side, pixels, found by looking at every _STEP-th row.
+#: The quick check takes a square of this side, pixels, found in every _STEP-th row.
 _PART = 256
 _STEP = 32
-#: Pixels among which the bright ones are found, roughly.
+#: Sample of pixels that gives the level of bright ones, roughly.
 _SAMPLE = 100_000
-#: Pixels among which the part with most light is looked for, in large images.
+#: Pixels among which the part with most light is searched, in large images.
 _LOOKED_AT = 1 << 20
 
 
 @dataclass(frozen=True)
 class Fit:
-    """How well a rebuilt difference equals the one in the file."""
+    """How well a rebuilt difference matches the one in the file."""
 
     #: Root mean square of the deviation in units of the expected noise, all usable pixels.
     residual: float
@@ -50,12 +51,12 @@ class Fit:
 
     @property
     def good(self) -> bool:
-        """Whether the rebuilt difference may be the one in the file."""
+        """Whether the rebuilt difference can be the one in the file."""
         return self.residual <= FITS and not self.bright > FITS_BRIGHT
 
     @property
     def worst(self) -> float:
-        """The larger residual of both."""
+        """The larger of both residuals."""
         return max(self.residual, 0.0 if np.isnan(self.bright) else self.bright)
 
 
@@ -66,17 +67,17 @@ class Verdict:
     belongs: bool
     #: How well the kernel as it was read rebuilds the difference.
     fit: Fit
-    #: What would have to be different, where that is known; empty if nothing is wrong.
+    #: What is wrong, where that is known; empty if nothing is.
     cause: str = ""
-    #: How well it would fit then.
+    #: The fit with that put right.
     alternative: Fit | None = None
 
 
 def verify(subtraction: Subtraction, *, lenient: bool = False) -> Verdict:
     """Rebuild a difference from its images and kernel, and say whether they belong together.
 
-    Where the kernel as it was read does not rebuild the difference, the usual misreadings are tried
-    and the one that fits is named; with `lenient` only if the kernel does not even fit tolerably.
+    Where the kernel as it was read does not rebuild the difference exactly (with `lenient`, well
+    enough), the usual misreadings are tried and the one that fits is named.
     """
     subtraction = replace(subtraction, kernel=_as_configured(subtraction))
     kernel, comparison = subtraction.kernel, _comparison(subtraction)
@@ -85,8 +86,8 @@ def verify(subtraction: Subtraction, *, lenient: bool = False) -> Verdict:
         return Verdict(belongs=False, fit=fit, cause="there is no pixel to compare")
     if fit.worst < EXACT or (lenient and fit.good):
         return Verdict(belongs=True, fit=fit)
-    found = [(name, comparison.fit(other)) for name, other in misreadings(kernel)]
-    found += [(name, comparison.fit(other)) for name, other in _cut_out(kernel, comparison)]
+    others = itertools.chain(misreadings(kernel), _cut_out(kernel, comparison))
+    found = [(name, comparison.fit(other)) for name, other in others]
     found += [
         (name, comparison.measure(model, level=level))
         for name, model, level in comparison.other_models(kernel)
@@ -100,11 +101,10 @@ def verify(subtraction: Subtraction, *, lenient: bool = False) -> Verdict:
 
 
 def _as_configured(subtraction: Subtraction) -> MatchingKernel:
-    """Return the kernel with the side and scales that the options name, or the usual side."""
+    """Return the kernel with the scales of the options, and a side where the file names none."""
     config = subtraction.config
     side: Side = "science" if config.convolved == "science" else "template"
-    scales = {name: getattr(config, name) for name in SCALES}
-    given = {name: scale for name, scale in scales.items() if scale is not None}
+    given = {name: scale for name in SCALES if (scale := getattr(config, name)) is not None}
     return subtraction.kernel.with_usage(
         lambda usage: usage._replace(side=usage.side or side, **given)
     )
@@ -124,12 +124,12 @@ class Comparison:
     bright: NDArray[np.bool_]
 
     def fit(self, kernel: MatchingKernel) -> Fit:
-        """Say how well a kernel rebuilds the difference."""
+        """Measure how well a kernel rebuilds the difference."""
         model = rebuild(kernel, self.science, self.template)
         return self.measure(model, level=not kernel.has_background)
 
     def measure(self, model: NDArray[np.float64], *, level: bool = False) -> Fit:
-        """Say how well a model equals the difference; with `level`, except for its local level."""
+        """Measure how well a model matches the difference, with `level` up to its local level."""
         known = self.good & np.isfinite(model)
         residual = np.where(known, model - self.difference, 0.0)
         if level:
@@ -146,7 +146,7 @@ class Comparison:
     def other_models(
         self, kernel: MatchingKernel
     ) -> Iterator[tuple[str, NDArray[np.float64], bool]]:
-        """Give causes that lie in the images, not in the kernel, with what they would make of D."""
+        """Yield causes that lie in the images, with the difference they predict and its `level`."""
         level = not kernel.has_background
         model = rebuild(kernel, self.science, self.template)
         yield "the difference has the other sign (template minus science)", -model, level
@@ -170,7 +170,7 @@ def _somewhere(kernel: MatchingKernel) -> tuple[float, float]:
 
 
 def _comparison(subtraction: Subtraction) -> Comparison:
-    """Read the planes of a subtraction, and choose the pixels that count."""
+    """Read the planes of a subtraction, and select the pixels that count."""
     science, template, difference = (_pixels(one.image) for one in subtraction.exposures)
     good = ~np.asarray(unusable_pixels(subtraction))
     noise = _noise(subtraction, difference[good])
@@ -193,9 +193,9 @@ def _pixels(plane: Plane) -> NDArray[np.float64]:
 
 
 def _noise(subtraction: Subtraction, pixels: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the noise that the difference should have, one sigma at every pixel ``(ny, nx)``.
+    """Return the expected noise of the difference, one sigma at every pixel ``(ny, nx)``.
 
-    Where neither plane nor level tells, it is the scatter of its usable `pixels`.
+    If an image has neither variance plane nor level, it is the scatter of the usable `pixels`.
     """
     x, y = _somewhere(subtraction.kernel)
     energy = float((subtraction.kernel.stamp(x, y) ** 2).sum())
@@ -210,15 +210,14 @@ def _noise(subtraction: Subtraction, pixels: NDArray[np.float64]) -> NDArray[np.
         elif level is not None:
             total += gain * level
         else:
-            spread = robust_sigma(pixels) if pixels.size else np.nan
-            return np.full(subtraction.shape, spread)
+            return np.full(subtraction.shape, robust_sigma(pixels) if pixels.size else np.nan)
     return np.sqrt(np.maximum(total, 0.0))
 
 
 def _cut_out(
     kernel: MatchingKernel, comparison: Comparison
 ) -> Iterator[tuple[str, MatchingKernel]]:
-    """Find where in the image of the kernel a smaller image fits best: it may be a cut-out."""
+    """Yield the best-fitting position of a smaller image in that of the kernel: a cut-out."""
     if kernel.image_shape is None:
         return
     free = [
@@ -248,7 +247,7 @@ def _cut_out(
 
 
 def verify_quickly(subtraction: Subtraction) -> Verdict:
-    """Do what a lenient `verify` does, on the part of the image with most light of sources."""
+    """Do a lenient `verify` of the part of the image with most light of sources."""
     kernel = subtraction.kernel
     side = max(_PART, 3 * max(kernel.shape))
     window = _brightest(subtraction.science.image, unusable_pixels(subtraction), side)
@@ -261,7 +260,7 @@ def verify_quickly(subtraction: Subtraction) -> Verdict:
 
 
 def _brightest(image: Plane, unusable: Plane, side: int) -> Window:
-    """Return the square of an image with most bright pixels, as a sample of its rows shows."""
+    """Return the square of an image with most bright pixels in a sample of its rows."""
     ny, nx = image.shape
     step = min(max(_STEP, ny * nx // _LOOKED_AT), side // 2, max(1, ny // _STEP))
     rows = np.arange(step // 2, ny, step)
@@ -276,7 +275,7 @@ def _brightest(image: Plane, unusable: Plane, side: int) -> Window:
     count = np.add.reduceat(bright, columns, axis=1, dtype=np.int64)
     count = np.add.reduceat(count, firsts, axis=0)
     number, column = np.unravel_index(int(count.argmax()), count.shape)
-    # The last square begins earlier, so that it is complete.
+    # The last square is shifted inwards, so that it is complete.
     x0 = max(0, min(int(columns[column]), nx - side))
     y0 = max(0, min(int(rows[firsts[number]]) // side * side, ny - side))
     return Window(x0, min(nx, x0 + side), y0, min(ny, y0 + side))

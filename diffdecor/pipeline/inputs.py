@@ -14,7 +14,7 @@ from astropy.io import fits
 
 from diffdecor.config import DecorrelationConfig
 from diffdecor.config.options import INVERSE_SUM
-from diffdecor.decorrelation.subtraction import SCALES, Subtraction
+from diffdecor.decorrelation.subtraction import SCALES, Subtraction, as_kernel
 from diffdecor.errors import AlreadyDecorrelatedError, ConfigError, InputError, KernelError
 from diffdecor.fits.open import (
     UNREADABLE,
@@ -92,11 +92,11 @@ def _read_inputs(job: Job, reading: Reading) -> Inputs:
     unneeded = {role: opened[role].unneeded for role in ROLES}
     return Inputs(
         job=job,
-        subtraction=Subtraction.of(
+        subtraction=Subtraction(
             science,
             template,
             difference,
-            kernel,
+            as_kernel(kernel),
             config=config,
             preconvolution=_preconvolution(job, files),
             science_members=of_science,

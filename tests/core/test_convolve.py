@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 
 from diffdecor.core import convolve as module
 from diffdecor.core.convolve import Convolution, convolved, spans
-from diffdecor.core.kernelfield import KernelField
+from diffdecor.core.interpolate import KernelField
 from diffdecor.core.planes import LazyPlane
 
 EDGES = ["extend", "zero"]

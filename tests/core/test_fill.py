@@ -15,7 +15,7 @@ from diffdecor.core.fill import (
     locally_filled,
     near_filled,
 )
-from diffdecor.core.kernelfield import KernelField
+from diffdecor.core.interpolate import KernelField
 from diffdecor.core.parallel import ordered_map
 from diffdecor.core.planes import LazyPlane, bands
 

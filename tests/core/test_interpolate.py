@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from diffdecor.core.interpolate import Stamps, bilinear_weights, bracket
-from diffdecor.core.kernelfield import KernelField
+from diffdecor.core.interpolate import KernelField, Stamps, bilinear_weights, bracket
 
 xs = st.lists(st.integers(-50, 400), min_size=1, max_size=5, unique=True)
 places = st.floats(-100, 500)

@@ -8,7 +8,7 @@ import pytest
 
 from diffdecor.core import convolve as module
 from diffdecor.core.convolve import Convolution
-from diffdecor.core.kernelfield import KernelField
+from diffdecor.core.interpolate import KernelField
 
 STAMP = np.ones((5, 5)) / 25
 

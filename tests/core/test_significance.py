@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from diffdecor.core.kernelfield import KernelField
+from diffdecor.core.interpolate import KernelField
 from diffdecor.core.significance import significance_plane
 
 

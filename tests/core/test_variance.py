@@ -5,7 +5,7 @@ import pytest
 from helpers import oracle
 from numpy.testing import assert_allclose
 
-from diffdecor.core.kernelfield import KernelField
+from diffdecor.core.interpolate import KernelField
 from diffdecor.core.noise import NoiseSide, white_side
 from diffdecor.core.variance import full_variance, squared_kernels, weighted_variance
 from diffdecor.core.whitening import compact_filters, filter_transfer

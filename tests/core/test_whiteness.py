@@ -6,7 +6,7 @@ from helpers import oracle
 from numpy.testing import assert_allclose, assert_array_equal
 
 from diffdecor.core.convolve import convolved
-from diffdecor.core.kernelfield import KernelField
+from diffdecor.core.interpolate import KernelField
 from diffdecor.core.whiteness import autocorrelation, local_level, sky_pixels, source_pixels
 
 EVERYWHERE = np.ones((300, 320), dtype=bool)

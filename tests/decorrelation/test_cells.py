@@ -19,7 +19,7 @@ from diffdecor.decorrelation.cells import (
     regular_cells,
 )
 from diffdecor.decorrelation.decorrelate import prepare
-from diffdecor.decorrelation.subtraction import Subtraction
+from diffdecor.decorrelation.subtraction import Subtraction, as_kernel
 
 SHAPE = (23, 17)
 
@@ -117,7 +117,7 @@ def test_cells_do_not_depend_on_the_rows_that_are_read(edges, options):
     )
     config = replace(config, precision="double")
     kernel = oracle.gaussian(9, 1.2)
-    prepared = prepare(Subtraction.of(science, template, difference, kernel, config=config))
+    prepared = prepare(Subtraction(science, template, difference, as_kernel(kernel), config))
     for plane in (prepared.exposure.image, prepared.exposure.variance):
         at_once = plane[0:150]
         for height in (7, 64):
@@ -139,7 +139,7 @@ def test_cells_are_worked_out_when_they_are_read():
     config = in_pixels(blend="copy", cell_size=20, grid_step=20, cell_border=4)
     spied = replace(difference, image=Spied())
     kernel = oracle.gaussian(9, 1.2)
-    prepared = prepare(Subtraction.of(science, template, spied, kernel, config=config))
+    prepared = prepare(Subtraction(science, template, spied, as_kernel(kernel), config))
     assert sum(rows.stop - rows.start for rows in read) < 20
     read.clear()
     prepared.exposure.image[0:20]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from diffdecor import DecorrelationConfig, Exposure, MaskPlanes, decorrelate
-from diffdecor.core.kernelfield import KernelField
+from diffdecor.core.interpolate import KernelField
 from diffdecor.decorrelation import decorrelate as module
 from diffdecor.errors import ConfigError, InputError, KernelError
 from diffdecor.kernels.model import StampKernel

@@ -9,7 +9,7 @@ from helpers.simulate import in_pixels, masked_triple
 from numpy.testing import assert_allclose, assert_array_equal
 
 from diffdecor import DecorrelationConfig, Exposure, decorrelate
-from diffdecor.core.kernelfield import KernelField
+from diffdecor.core.interpolate import KernelField
 
 SHAPE = (384, 512)
 BLOCK = 64

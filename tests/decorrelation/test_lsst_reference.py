@@ -15,7 +15,7 @@ from diffdecor.core.psf import adaptive_fwhm, crop_stamp
 from diffdecor.core.whitening import filter_transfer
 from diffdecor.decorrelation.cells import cells_for
 from diffdecor.decorrelation.noise_levels import measure_noise_levels
-from diffdecor.decorrelation.subtraction import Subtraction
+from diffdecor.decorrelation.subtraction import Subtraction, as_psf
 
 ALL = list(lsst.runs())
 
@@ -54,7 +54,8 @@ def ours(name, run, **changes):
 
 def subtraction_of(name, run):
     arguments, given = inputs(name, run)
-    return Subtraction.of(*arguments, **given)
+    given["preconvolution"] = as_psf(given["preconvolution"])
+    return Subtraction(*arguments, **given)
 
 
 def rounding(plane):

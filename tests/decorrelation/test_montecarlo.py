@@ -11,7 +11,7 @@ import pytest
 from helpers import oracle, simulate
 
 from diffdecor import DecorrelationConfig, Exposure, MaskPlanes, decorrelate
-from diffdecor.core.kernelfield import KernelField
+from diffdecor.core.interpolate import KernelField
 from diffdecor.kernels.model import BasisKernel, Box, Region, Term
 
 SHAPE = (600, 680)

@@ -19,7 +19,7 @@ from diffdecor.decorrelation.noise_levels import (
     whole_level,
     window_levels,
 )
-from diffdecor.decorrelation.subtraction import Member, Subtraction
+from diffdecor.decorrelation.subtraction import Member, Subtraction, as_kernel
 from diffdecor.errors import InputError
 from diffdecor.images.model import Exposure, MaskPlanes
 
@@ -63,10 +63,9 @@ def exposure(dtype=np.float32, seed=1, name="image"):
 
 
 def subtraction(science, template_stack, config):
-    members = [Member(one) for one in template_stack]
-    return Subtraction.of(
-        science, template_stack[0], science, None, config=config, template_members=members
-    )
+    members = tuple(Member(one) for one in template_stack)
+    images = science, template_stack[0], science
+    return Subtraction(*images, as_kernel(None), config, template_members=members)
 
 
 def counting_pixels(image):

@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from diffdecor import DecorrelationConfig, Exposure, decorrelate
 from diffdecor.core.convolve import convolved
-from diffdecor.core.kernelfield import KernelField
+from diffdecor.core.interpolate import KernelField
 from diffdecor.core.noise import NoiseSide, white_side
 from diffdecor.core.whitening import compact_filters
 from diffdecor.kernels.model import StampKernel

@@ -8,7 +8,7 @@ from diffdecor.core.parallel import cores
 from diffdecor.core.planes import bands, constant_plane
 from diffdecor.decorrelation import preparation
 from diffdecor.decorrelation.preparation import Prepared
-from diffdecor.decorrelation.subtraction import Subtraction
+from diffdecor.decorrelation.subtraction import Subtraction, as_kernel
 from diffdecor.images.model import Exposure
 
 SHAPE = NY, NX = 300, 10_000
@@ -20,8 +20,8 @@ def prepared(**options):
     """A result that is there already: ones, of which no pixel was filled."""
     exposure = Exposure(image=constant_plane(1, SHAPE))
     return Prepared(
-        subtraction=Subtraction.of(
-            exposure, exposure, exposure, None, config=DecorrelationConfig(**options)
+        subtraction=Subtraction(
+            exposure, exposure, exposure, as_kernel(None), config=DecorrelationConfig(**options)
         ),
         exposure=exposure,
         filled=constant_plane(0, SHAPE),

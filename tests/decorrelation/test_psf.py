@@ -7,7 +7,7 @@ import pytest
 from helpers import oracle, simulate
 
 from diffdecor import DecorrelationConfig, decorrelate
-from diffdecor.core.kernelfield import KernelField
+from diffdecor.core.interpolate import KernelField
 from diffdecor.core.psf import crop_stamp, noise_equivalent_area
 from diffdecor.psfs.model import StampPsf
 

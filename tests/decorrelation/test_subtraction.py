@@ -7,7 +7,7 @@ from numpy.testing import assert_array_equal
 
 from diffdecor import DecorrelationConfig, Exposure, Member, decorrelate
 from diffdecor.core.convolve import convolved
-from diffdecor.core.kernelfield import KernelField
+from diffdecor.core.interpolate import KernelField
 from diffdecor.core.whiteness import autocorrelation
 from diffdecor.kernels.model import StampKernel
 

@@ -12,7 +12,7 @@ from helpers.workplace import call
 
 from diffdecor import Exposure, MaskPlanes, read_exposure, read_kernel
 from diffdecor.core.convolve import convolved
-from diffdecor.core.kernelfield import KernelField
+from diffdecor.core.interpolate import KernelField
 from diffdecor.core.planes import Window, part_of
 from diffdecor.decorrelation.rebuild import rebuild
 from diffdecor.decorrelation.subtraction import Subtraction
@@ -32,7 +32,7 @@ def sample():
         )
         for role in ("science", "template", "difference")
     ]
-    return Subtraction.of(*exposures, read_kernel(SAMPLE / "difference.fits"))
+    return Subtraction(*exposures, read_kernel(SAMPLE / "difference.fits"))
 
 
 def test_a_real_difference_belongs_to_its_images(sample):
@@ -76,7 +76,7 @@ def test_wrong_images_are_named(sample, change, cause):
     changed = [
         replace(one, image=image) for one, image in zip(sample.exposures, images, strict=True)
     ]
-    verdict = verify(Subtraction.of(*changed, sample.kernel))
+    verdict = verify(Subtraction(*changed, sample.kernel))
     assert not verdict.belongs
     assert cause in verdict.cause
 
@@ -119,7 +119,7 @@ def test_symmetric_kernels_have_no_wrong_side_up():
         for image in (science, template, difference)
     ]
     kernel = StampKernel(stamps=stamp[np.newaxis], origin=(5, 5))
-    verdict = verify(Subtraction.of(*exposures, kernel))
+    verdict = verify(Subtraction(*exposures, kernel))
     assert verdict.belongs
     assert 0.01 < verdict.fit.residual < 0.1
 
@@ -308,7 +308,7 @@ def test_the_quick_check_reads_little_and_looks_at_the_light(where):
         for image, plane in zip(planes, variance, strict=True)
     ]
     kernel = StampKernel(stamps=stamp[np.newaxis], origin=(5, 5), convolved="template")
-    verdict = verify_quickly(Subtraction.of(*exposures, kernel))
+    verdict = verify_quickly(Subtraction(*exposures, kernel))
     assert verdict.fit.residual < 1e-6
     assert verdict.fit.bright_pixels > 500
     assert verdict.fit.pixels > 200**2
@@ -324,4 +324,4 @@ def test_the_quick_check_takes_images_of_all_shapes(shape):
         for image in (science, template, science - template)
     ]
     kernel = StampKernel(stamps=np.ones((1, 1, 1)), origin=(0, 0), convolved="template")
-    assert verify_quickly(Subtraction.of(*exposures, kernel)).belongs
+    assert verify_quickly(Subtraction(*exposures, kernel)).belongs

@@ -48,7 +48,7 @@ def load(reference, tool, name):
         )
     ]
     side = {"cheb": "template", "poly": "science", "Df": "template"}.get(name)
-    return Subtraction.of(*exposures, read_kernel(kernel, images[2], convolved=side))
+    return Subtraction(*exposures, read_kernel(kernel, images[2], convolved=side))
 
 
 @pytest.mark.parametrize(("tool", "name"), CASES)

@@ -10,7 +10,7 @@ from helpers import oracle
 from diffdecor import DecorrelationConfig, Exposure, MaskPlanes
 from diffdecor.core.convolve import convolved
 from diffdecor.core.fourier import reflect, wrap
-from diffdecor.core.kernelfield import KernelField
+from diffdecor.core.interpolate import KernelField
 from diffdecor.core.psf import crop_stamp
 from diffdecor.core.whiteness import autocorrelation
 from diffdecor.kernels.model import StampKernel
