@@ -9,8 +9,13 @@ images. Nothing heavy is imported, so that help and usage errors come at once.
 from __future__ import annotations
 
 from diffdecor.config.decorrelation import FILLED_PLANES, IGNORED_PLANES, DecorrelationConfig
-from diffdecor.config.files import FilesConfig
-from diffdecor.config.images import LAYOUTS, MASK_PRESETS, NOISE_KINDS, ImageOptions
+from diffdecor.config.files import (
+    LAYOUTS,
+    MASK_PRESETS,
+    NOISE_KINDS,
+    FilesConfig,
+    ImageOptions,
+)
 
 __all__ = [
     "FILLED_PLANES",

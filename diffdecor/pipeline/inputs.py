@@ -13,7 +13,7 @@ import numpy as np
 from astropy.io import fits
 
 from diffdecor.config import DecorrelationConfig
-from diffdecor.config.options import INVERSE_SUM
+from diffdecor.config.kinds import INVERSE_SUM
 from diffdecor.decorrelation.subtraction import SCALES, Subtraction
 from diffdecor.errors import AlreadyDecorrelatedError, ConfigError, InputError, KernelError
 from diffdecor.fits.open import (

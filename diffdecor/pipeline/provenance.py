@@ -15,7 +15,7 @@ from astropy.io import fits
 
 from diffdecor._version import __version__
 from diffdecor.config import DecorrelationConfig, FilesConfig
-from diffdecor.config.options import Declared, recorded_options
+from diffdecor.config.options import Option, recorded_options
 from diffdecor.errors import InputError
 from diffdecor.fits.headers import cards_to_header
 from diffdecor.fits.open import Header, open_fits
@@ -95,7 +95,7 @@ def record(job: Job, sources: Mapping[str, object], metrics: Mapping[str, object
     values: dict[str, object] = {VERSION_CARD.keyword: __version__, **sources}
     for config in (job.decorrelation, job.files):
         for item in recorded_options(type(config)):
-            values[item.option.keyword] = _recorded(item.value_in(config), item)
+            values[item.keyword] = _recorded(item.value_in(config), item)
     by_name = {card.name: card.keyword for card in METRIC_CARDS}
     values |= {by_name[name]: value for name, value in metrics.items()}
     return cards_to_header(values, table)
@@ -104,19 +104,18 @@ def record(job: Job, sources: Mapping[str, object], metrics: Mapping[str, object
 def output_cards() -> Sequence[Card]:
     """Return every card that a run adds to the primary header, in their order."""
     recorded = [
-        Card(item.name, item.option.keyword, "", f"option {item.flag_name}")
+        Card(item.name, item.keyword, "", f"option {item.flag_name}")
         for config_type in (DecorrelationConfig, FilesConfig)
         for item in recorded_options(config_type)
     ]
     return [VERSION_CARD, *SOURCE_CARDS, *METRIC_CARDS, *recorded]
 
 
-def _recorded(value: object, item: Declared) -> object:
+def _recorded(value: object, item: Option) -> object:
     """Return an option's value as its card holds it; files by their name."""
     if isinstance(value, tuple) and value and isinstance(value[0], tuple):
         return ",".join(f"{x:g}:{y:g}" for x, y in value)
-    is_file = isinstance(value, str) and item.option.metavar == "FILE"
-    return Path(str(value)).name if is_file else value
+    return Path(value).name if item.is_file and isinstance(value, str) else value
 
 
 def input_sums(
