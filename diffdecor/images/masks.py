@@ -12,7 +12,6 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +20,7 @@ from diffdecor.config import ImageOptions
 from diffdecor.core.planes import LazyPlane, Plane, streamed
 from diffdecor.errors import InputError
 from diffdecor.fits.open import Header
-from diffdecor.images.model import MaskPlanes
+from diffdecor.images.model import MaskPlanes, mapped
 from diffdecor.images.surveys import preset_named
 from diffdecor.images.surveys.hotpants import is_output_mask
 from diffdecor.images.surveys.model import Flag, Preset
@@ -59,7 +58,7 @@ def read_mask(
         logger.info("%s: mask with the planes %s", file, ", ".join(sorted(planes.bits)))
         _names_itself(options, file)
         checked = _checked(numbers, file, 31)
-        return _computed(checked, lambda part: part.astype(np.int32, copy=False)), planes
+        return mapped(lambda part: part.astype(np.int32, copy=False), checked), planes
     if is_output_mask(header, image_header):
         _names_itself(options, file)
         options, preset = ImageOptions(), "hotpants"
@@ -102,12 +101,7 @@ def _translated(
         )
     if preset.refined:
         translate, planes = _refined(translate, planes, preset)
-    return _computed(numbers, translate), planes
-
-
-def _computed(numbers: Plane, mask: Callable[[NDArray[Any]], NDArray[np.int32]]) -> LazyPlane:
-    ny, nx = numbers.shape
-    return LazyPlane((ny, nx), lambda rows: mask(numbers[rows]))
+    return mapped(translate, numbers), planes
 
 
 def _names_itself(options: ImageOptions, file: object) -> None:

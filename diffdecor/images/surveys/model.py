@@ -94,7 +94,11 @@ class Preset(NamedTuple):
     refined: tuple[tuple[str, str, int], ...] = ()
 
 
-def named(*names: str | tuple[str, str], first: int = 0) -> tuple[Flag, ...]:
-    """Return flags of successive bits, with what they mean; an empty name leaves one out."""
-    rows = [(name,) if isinstance(name, str) else (name[0], name[1:]) for name in names]
-    return tuple(Flag(bit, *row) for bit, row in enumerate(rows, start=first) if row[0])
+def named(names: str, first: int = 0) -> tuple[Flag, ...]:
+    """Return the flags of successive bits: ``NAME`` or ``NAME:MEANS`` each, ``-`` for no flag."""
+    rows = [name.split(":") for name in names.split()]
+    return tuple(
+        Flag(bit, plane, tuple(means))
+        for bit, (plane, *means) in enumerate(rows, start=first)
+        if plane != "-"
+    )
