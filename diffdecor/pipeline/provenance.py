@@ -170,27 +170,20 @@ def is_done(job: Job, sources: Callable[[], Mapping[str, object]]) -> bool:
     That is so if all cards but the metrics are as they would be written now; `sources` gives what
     `source_values` does, if that is needed.
     """
-    path = Path(job.output)
-    if not _ours(path):
+    try:
+        if not Path(job.output).is_file():
+            return False
+        with open_fits(job.output) as (hdus, _):
+            there = hdus[0].header
+    except (InputError, OSError):  # a name too long, a folder that may not be searched
+        return False
+    if VERSION_CARD.keyword not in there:
         return False
     # As they are when they have been written: some texts and long numbers are cut off then.
     wanted = fits.Header.fromstring(record(job, sources(), {}).tostring())
     metrics = {card.keyword for card in METRIC_CARDS}
     compared = [card.keyword for card in output_cards() if card.keyword not in metrics]
-    with open_fits(path) as (hdus, _):
-        there = hdus[0].header
-        return all(there.get(keyword) == wanted.get(keyword) for keyword in compared)
-
-
-def _ours(path: Path) -> bool:
-    """Say whether a file is a complete output of ours."""
-    try:
-        if not path.is_file():
-            return False
-        with open_fits(path) as (hdus, _):
-            return VERSION_CARD.keyword in hdus[0].header
-    except (InputError, OSError):  # a name too long, a folder that may not be searched
-        return False
+    return all(there.get(keyword) == wanted.get(keyword) for keyword in compared)
 
 
 def recorded_metrics(output: str) -> dict[str, object]:
