@@ -98,7 +98,7 @@ class FilesConfig(Checked):
     preconvolution_kernel: str | None = option("DDPREKER", None, kinds.FILE,
         "Stamp that the science image was correlated with, for --score.  [default: its PSF]")
     kernel_sense: str | None = option("DDKSENSE", None, kinds.one_of("convolution", "correlation"),
-        "How a plain kernel stamp is to be applied.  [default: its cards, else convolution]")
+        "How to apply a plain kernel stamp.  [default: its cards, else convolution]")
     kernel_center: tuple[float, float] | None = option("DDKCENTR", None, kinds.POSITION,
         "Origin of a plain kernel stamp.  [default: its cards, else NX//2,NY//2]")
     verify: bool = option("DDVERIFY", True, kinds.SWITCH,

@@ -40,7 +40,7 @@ def check_noise(options: ImageOptions) -> None:
 
 
 def check_gain(options: ImageOptions, gain: float | None) -> None:
-    """Refuse what is said of a gain where there is none, not even in a card of the layout."""
+    """Refuse read noise or sky without a gain, which may also come from a card of the layout."""
     if gain is None and options.read_noise is not None:
         msg = f"--{options.role}-read-noise needs --{options.role}-gain"
         raise ConfigError(msg)
@@ -58,7 +58,7 @@ class Pixels:
     planes: MaskPlanes
     #: Electrons per image unit, for the light of sources on top of a background.
     gain: float | None = None
-    #: Returns the level that is to be added to the pixels to have that light.
+    #: Returns the level to add to the pixels to have that light.
     sky: Callable[[], float] = float
 
     @property

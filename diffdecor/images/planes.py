@@ -213,7 +213,7 @@ class OpenedImage:
 
     def _parts(self) -> list[Hdu]:
         """Return the HDUs whose sum is the variance."""
-        found = [companion(self.hdus, self.hdu, (name,)) for name in self.layout.parts]
+        found = (companion(self.hdus, self.hdu, (name,)) for name in self.layout.parts)
         return [hdu for hdu in found if hdu is not None]
 
     def _numbers(self, hdus: list[Hdu]) -> tuple[int, ...]:

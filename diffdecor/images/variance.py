@@ -1,4 +1,4 @@
-"""Variance from whatever a survey calls noise.
+"""Variance from any kind of noise plane.
 
 Pixels without data have infinite variance:
 
@@ -8,7 +8,7 @@ Pixels without data have infinite variance:
 * variance: 0, unless the whole plane is 0, which is an image without noise.
 
 NaN stays NaN. A negative variance or sigma is the sign of a wrong kind, so it is refused, except
-where the mask says that there is something wrong anyway.
+where the mask flags the pixel anyway.
 """
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ def _squared(sigma: NDArray[Any]) -> NDArray[Any]:
 
 
 def _wrong(values: NDArray[Any], mask: Plane | None, rows: slice) -> NDArray[np.bool_]:
-    """Return where noise is negative though the mask says nothing."""
+    """Return where noise is negative in unmasked pixels."""
     wrong = (values < 0) & np.isfinite(values)
     if mask is not None and wrong.any():
         wrong &= mask[rows] == 0
@@ -188,7 +188,7 @@ def _wrong(values: NDArray[Any], mask: Plane | None, rows: slice) -> NDArray[np.
 
 
 def _negative(values: Plane, kind: str, mask: Plane | None, file: object) -> InputError:
-    """Return what is to be raised about negative noise: how much there is, and where."""
+    """Return the error for negative noise: how many pixels have it, and where."""
     count, first = 0, ""
     for rows, part in streamed(values):
         places = np.argwhere(_wrong(part, mask, rows))

@@ -20,7 +20,7 @@ from diffdecor.images.read import open_exposure
 from diffdecor.kernels.model import MatchingKernel
 from diffdecor.kernels.registry import KernelOptions, read_opened_kernel
 
-#: What may be said of an image of a stack, and how it is parsed.
+#: Parsers of what a stack may give for each of its images.
 _FILES = ("noise", "mask", "kernel")
 _PARSERS = {
     "noise-kind": one_of(*NOISE_KINDS).parse,
@@ -83,7 +83,7 @@ def _entries(file: str) -> list[dict[str, Any]]:
 
 
 def _checked(table: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Check what is said of one image of a stack."""
+    """Check the values given for one image of a stack."""
     noise = set(table) - {"kernel", "weight"}
     if noise != {"variance"} and not {"noise"} <= noise <= {"noise", "noise-kind", "mask"}:
         msg = (

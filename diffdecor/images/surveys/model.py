@@ -1,7 +1,7 @@
-"""What is said of a survey's files: every survey has a module with its `LAYOUT` and its `PRESETS`.
+"""Descriptions of a survey's files: every survey has a module with its `LAYOUT` and `PRESETS`.
 
 A preset says what the bits of a mask mean. A row names the plane of a bit (or of a code, where a
-pixel holds one number instead of bits) and what it *means* besides, in the planes that diffdecor
+pixel holds one number instead of bits) and what else it *means*, in the planes that diffdecor
 knows: pixels that are ``BAD, SAT, CR, NO_DATA`` are unusable, those that are ``INTRP, EDGE,
 DETECTED`` do not count for statistics. DETECTED stands for all light that is not a defect of the
 pixel: objects, haloes, ghosts, spikes, trails, crosstalk.
@@ -62,7 +62,7 @@ class Layout(NamedTuple):
     #: Cards of the gain (electrons per unit) and the read noise, where the variance comes of them.
     gain: str = ""
     read_noise: str = ""
-    #: Pattern of the names of images that have no noise plane, so that it does.
+    #: Pattern of the names of the images to which these apply: they have no noise plane.
     gain_files: str = ""
     #: The image is in electrons: its gain is 1.
     electrons: bool = False
