@@ -12,9 +12,9 @@ import os
 
 def main() -> None:
     """Run the command line in a process of its own."""
-    # What is imported stays: the collector would go through all of it several times (0.94).
+    # Imported modules stay: the collector would go through all of them several times (0.94).
     gc.disable()
-    # Threads of our own share the work: those of linear algebra would be in their way (0.95).
+    # We use threads of our own; those of linear algebra would compete with them (0.95).
     for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
         os.environ.setdefault(name, "1")
     from diffdecor.cli import main as command_line

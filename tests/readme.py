@@ -40,7 +40,7 @@ def option_table():
     for config_type in SECTIONS.values():
         for item in options(config_type):
             text = help_text(item).replace("|", "\\|").replace("  [", " [")
-            card = f"`{item.option.keyword}`" if item.option.keyword else "-"
+            card = f"`{item.keyword}`" if item.keyword else "-"
             lines.append(f"| `{item.flag_name}` | {card} | {text} |")
     return "\n".join(lines)
 

@@ -1,6 +1,6 @@
 """The command line: the group, logging and exit codes. Every command is a thin file beside it.
 
-Commands import what they need when they run, so that help and usage errors come at once.
+Commands import what they need when they run, to show help and usage errors at once.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ import click
 from diffdecor._version import __version__
 from diffdecor.errors import DiffdecorError
 
+#: Every command is in the module of its name.
 COMMANDS = ("kernel", "run", "verify")
-"""Every command is in the module of its name."""
 EXIT_CODES = {
     0: "done, or done already",
     1: "internal error",
     2: "usage: an option is wrong, or the output exists already",
     3: "bad input, or the output cannot be written",
-    75: "busy: somebody else is writing this output; try again later",
+    75: "busy: another process is writing this output; try again later",
     130: "interrupted; after other signals 128 + their number, 143 when terminated",
 }
 
@@ -41,7 +41,7 @@ def _answered() -> Iterator[None]:
     except KeyboardInterrupt:
         _fail("interrupted", 130)
     except BrokenPipeError:
-        # The reader of our output has gone; nobody is left to tell.
+        # The reader of our output has gone.
         _discard_stdout()
         raise click.exceptions.Exit(1) from None
     except MemoryError:
@@ -85,9 +85,9 @@ class _Group(click.Group):
 
 
 def _is_of_stdout(error: OSError) -> bool:
-    """Say whether an error came up while something was printed: only `click.echo` does that.
+    """Say whether an error came from printing, which only `click.echo` does.
 
-    Standard output itself would not tell: where it has no buffer, nothing is left to be written.
+    Standard output cannot tell: where it has no buffer, nothing is left to be written.
     """
     import traceback
 
@@ -96,7 +96,7 @@ def _is_of_stdout(error: OSError) -> bool:
 
 
 def _discard_stdout() -> None:
-    """Let what is still to be printed go nowhere: Python itself would fail on it at its end."""
+    """Discard what is still to be printed: Python itself would fail on it when it exits."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -106,7 +106,7 @@ def _fail(message: str, code: int) -> NoReturn:
 
 
 def _stop(signum: int, _frame: object) -> NoReturn:
-    """Leave as on any error, so that nothing half-written stays behind."""
+    """Exit as on any error: nothing half-written is left behind."""
     raise SystemExit(128 + signum)
 
 
@@ -122,6 +122,6 @@ def main() -> None:
 
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
-        # What is ignored already is to stay so: `nohup` asks for it.
+        # Signals that are ignored stay ignored: `nohup` asks for it.
         if number is not None and signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _stop)

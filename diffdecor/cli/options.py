@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from itertools import chain
 from typing import Any, TypeVar
 
 import click
@@ -23,34 +24,25 @@ def file_name(text: str) -> str:
 
 
 class ConfiguredCommand(click.Command):
-    """A command with every option of both configs, in sections of their own.
-
-    There are many of them: they are made when the command is called or asked for its help.
-    """
+    """A command with the options of both configs, made when it is called or asked for help."""
 
     @cached_property
-    def _config_options(self) -> list[click.Option]:
+    def _sections(self) -> Mapping[str, Sequence[click.Parameter]]:
         from diffdecor.cli.configs import config_options
 
         return config_options()
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """Return the command's own parameters and those of the configs."""
-        return [*super().get_params(ctx), *self._config_options]
+        return [*super().get_params(ctx), *chain(*self._sections.values())]
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, those of every config under a heading of their own."""
-        sections: dict[str, list[tuple[str, str]]] = {"Options": []}
-        for param in self.get_params(ctx):
-            if not isinstance(param, click.Option):
-                continue  # some versions of click list arguments too
-            record = param.get_help_record(ctx)
-            if record is not None:
-                section = getattr(param, "section", "Options")
-                sections.setdefault(section, []).append(record)
-        for title, records in sections.items():
+        for title, params in {"Options": super().get_params(ctx), **self._sections}.items():
+            # Some versions of click list arguments too.
+            records = [p.get_help_record(ctx) for p in params if isinstance(p, click.Option)]
             with formatter.section(title):
-                formatter.write_dl(records)
+                formatter.write_dl([record for record in records if record is not None])
 
 
 def triple(command: Command) -> Command:

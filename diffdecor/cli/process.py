@@ -12,11 +12,10 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 
 
 def begin_work() -> None:
-    """Make a process of our own fit for work on large arrays, once all is imported.
+    """Prepare a process of our own for large arrays, once all is imported.
 
-    The garbage collector is off until then (`diffdecor.__main__`); it works again, on what is made
-    from now on (0.91 on 64 x 64 pixels). In somebody else's process, where it has not been switched
-    off, nothing is done.
+    The garbage collector is off until then (`diffdecor.__main__`); from now on it looks at new
+    objects only (0.91 on 64 x 64 pixels). Where it is on, the process is not ours: nothing is done.
     """
     if gc.isenabled():
         return
@@ -26,10 +25,10 @@ def begin_work() -> None:
 
 
 def _keep_memory() -> None:
-    """Let the C library keep the memory of arrays for the next ones, where it can be told to.
+    """Let the C library keep the memory of arrays for the next ones, where it can.
 
-    Otherwise it returns every band of rows to the system, and clearing the pages that come anew
-    costs as much as the arithmetic on them: 0.89 on 2048 x 4096 pixels, 1.00 on 64 x 64.
+    Otherwise it returns every band of rows to the system, and clearing new pages costs as
+    much as the arithmetic on them: 0.89 on 2048 x 4096 pixels, 1.00 on 64 x 64.
     """
     import ctypes
 

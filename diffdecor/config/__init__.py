@@ -3,14 +3,19 @@
 The command line, the TOML file, the header cards and the option table of the README are generated
 from the fields of the dataclasses here: `DecorrelationConfig` is how the numerics work,
 `FilesConfig` how the files of a job are read and written, with `ImageOptions` for each of the three
-images. Nothing heavy is imported, so that help and usage errors come at once.
+images. Nothing heavy is imported: help and usage errors come at once.
 """
 
 from __future__ import annotations
 
 from diffdecor.config.decorrelation import FILLED_PLANES, IGNORED_PLANES, DecorrelationConfig
-from diffdecor.config.files import FilesConfig
-from diffdecor.config.images import LAYOUTS, MASK_PRESETS, NOISE_KINDS, ImageOptions
+from diffdecor.config.files import (
+    LAYOUTS,
+    MASK_PRESETS,
+    NOISE_KINDS,
+    FilesConfig,
+    ImageOptions,
+)
 
 __all__ = [
     "FILLED_PLANES",

@@ -3,12 +3,65 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any, Self
 
-from diffdecor.config.images import LAYOUTS, MASK_PRESETS, ImageOptions
-from diffdecor.config.options import Checked, bits, choice, flag, nested, option, path, position
+from diffdecor.config import kinds
+from diffdecor.config.options import Checked, nested, option, options
 
+#: What a noise plane may hold.
+NOISE_KINDS = ("variance", "sigma", "ivar", "weight", "background")
+#: Each is described in `diffdecor.images.surveys`, in the module of its name.
+LAYOUTS = (
+    "lsst", "hst", "jwst", "ccddata", "hotpants", "plain", "decam", "ztf", "ps1", "meerlicht",
+)  # fmt: skip
+#: Each is described there, too; of a preset with a dash the module is what comes before it.
+MASK_PRESETS = (
+    "lsst", "decam", "decam-bits", "decam-codes", "desdm", "ztf", "ps1", "meerlicht", "hst",
+    "jwst", "hotpants", "pyzogy", "nonzero",
+)  # fmt: skip
+_LAYOUT = kinds.one_of(*LAYOUTS, metavar="NAME")
+_PRESET = kinds.one_of(*MASK_PRESETS, metavar="NAME")
 #: Options that the difference does not have.
 _OF_SIDES = ("gain", "read_noise", "sky", "kernel", "stack")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageOptions(Checked):
+    """How the files of one image are read: science image, template or difference.
+
+    In the help, ``{image}`` is what the image is called, and ``{use}`` says what it is for. The
+    last four are options of all images together, declared in `FilesConfig`.
+    """
+
+    role: str = "science"
+    # fmt: off
+    # A table: keyword of the card without DD and the image, default, kind; help.
+    layout: str | None = option("LAYOU", None, _LAYOUT,
+        "How the files of {image} are laid out.  [default: as recognised]")
+    noise: str | None = option("NFILE", None, kinds.FILE, "Noise plane of {image}{use}.")
+    noise_kind: str | None = option("NKIND", None, kinds.one_of(*NOISE_KINDS),
+        "What the {role} noise plane holds.  [default: what its name says]")
+    mask: str | None = option("MFILE", None, kinds.FILE, "Mask of {image}.")
+    mask_preset: str | None = option("MPRES", None, _PRESET,
+        "Meaning of the bits of the {role} mask, unless it names them.  [default: --mask-preset]")
+    gain: float | None = option("GAIN", None, kinds.GAIN,
+        "Gain of {image}, to make its variance from its pixels.")
+    read_noise: float | None = option("READN", None, kinds.READ_NOISE,
+        "Read noise of {image}, with its gain.")
+    sky: float | None = option("SKY", None, kinds.LEVEL,
+        "Sky level that was subtracted from {image}, with its gain.")
+    psf: str | None = option("PSF", None, kinds.FILE, "PSF of {image}, as it is.")
+    kernel: str | None = option("KERN", None, kinds.FILE,
+        "Kernel that {image} itself was convolved with, besides the matching kernel.",
+        before="preconvolution_kernel")
+    stack: str | None = option("STACK", None, kinds.FILE,
+        "TOML list of the images that {image} is the weighted sum of.",
+        before="preconvolution_kernel")
+    # fmt: on
+    bad_bits: tuple[int, ...] | None = None
+    ignore_bits: tuple[int, ...] | None = None
+    mask_codes: bool = False
+    zero_borders: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,95 +72,62 @@ class FilesConfig(Checked):
     and the difference likewise.
     """
 
-    science: ImageOptions = nested(ImageOptions, "science", image="the science image")  # noqa: RUF009
-    template: ImageOptions = nested(ImageOptions, "template", image="the template")  # noqa: RUF009
-    difference: ImageOptions = nested(  # noqa: RUF009  a field
-        ImageOptions,
-        "difference",
-        without=_OF_SIDES,
-        image="the difference",
-        use=" (for metrics only)",
-    )
-    layout: str | None = choice(
-        None,
-        "DDLAYOUT",
-        LAYOUTS,
-        metavar="NAME",
-        help=f"How the files of the science image and the template are laid out: "
-        f"{', '.join(LAYOUTS)}.  [default: as recognised]",
-    )
-    mask_preset: str | None = choice(
-        None,
-        "DDMASKPR",
-        MASK_PRESETS,
-        metavar="NAME",
-        help=f"What the bits mean in masks that do not name theirs: {', '.join(MASK_PRESETS)}.  "
-        "[default: that of the layout]",
-    )
-    bad_bits: tuple[int, ...] | None = option(
-        None,
-        bits,
-        "DDBADBIT",
-        metavar="N,N|0xHEX",
-        help="Bits that are BAD in masks that do not name theirs; without --mask-preset all others "
-        "are harmless.",
-    )
-    ignore_bits: tuple[int, ...] | None = option(
-        None,
-        bits,
-        "DDIGNBIT",
-        metavar="N,N|0xHEX",
-        help="Bits that are harmless in masks that do not name theirs.",
-    )
-    mask_codes: bool = flag(
-        False, "DDMCODES", help="Masks that do not name their bits hold codes, one number a pixel."
-    )
-    zero_borders: bool = flag(
-        True, "DDZEROB", help="A border of exactly 0 in an image has no data."
-    )
-    preconvolution_kernel: str | None = option(
-        None,
-        path,
-        "DDPREKER",
-        metavar="FILE",
-        help="Stamp that the science image was correlated with, for --score.  [default: its PSF]",
-    )
-    kernel_sense: str | None = choice(
-        None,
-        "DDKSENSE",
-        ("convolution", "correlation"),
-        help="How a plain kernel stamp is to be applied.  [default: its cards, else convolution]",
-    )
-    kernel_center: tuple[float, float] | None = option(
-        None,
-        position,
-        "DDKCENTR",
-        metavar="X,Y",
-        unit="0-based pixels",
-        help="Origin of a plain kernel stamp.  [default: its cards, else NX//2,NY//2]",
-    )
-    verify: bool = flag(
-        True,
-        "DDVERIFY",
-        help="Rebuild a part of the difference first; refuse files that do not belong together.",
-    )
-    dtype: str = choice(
-        "float32", "DDDTYPE", ("float32", "float64"), help="Type of the pixels written."
-    )
-    force: bool = flag(
-        False,
-        "DDFORCE",
-        help="Decorrelate even a difference whose cards say that it was decorrelated before.",
-    )
+    # fmt: off
+    # A table: keyword of the card, default, kind; help.
+    science: ImageOptions = nested(ImageOptions, "science",  # noqa: RUF009
+        image="the science image", use="")
+    template: ImageOptions = nested(ImageOptions, "template",  # noqa: RUF009
+        image="the template", use="")
+    difference: ImageOptions = nested(ImageOptions, "difference", without=_OF_SIDES,  # noqa: RUF009
+        image="the difference", use=" (for metrics only)")
+    layout: str | None = option("DDLAYOUT", None, _LAYOUT,
+        "How the files of the science image and the template are laid out: "
+        f"{', '.join(LAYOUTS)}.  [default: as recognised]")
+    mask_preset: str | None = option("DDMASKPR", None, _PRESET,
+        f"What the bits mean in masks that do not name theirs: {', '.join(MASK_PRESETS)}.  "
+        "[default: that of the layout]")
+    bad_bits: tuple[int, ...] | None = option("DDBADBIT", None, kinds.BITS,
+        "Bits that are BAD in masks that do not name theirs; without --mask-preset all others are "
+        "harmless.")
+    ignore_bits: tuple[int, ...] | None = option("DDIGNBIT", None, kinds.BITS,
+        "Bits that are harmless in masks that do not name theirs.")
+    mask_codes: bool = option("DDMCODES", False, kinds.SWITCH,
+        "Masks that do not name their bits hold codes, one number a pixel.")
+    zero_borders: bool = option("DDZEROB", True, kinds.SWITCH,
+        "A border of exactly 0 in an image has no data.")
+    preconvolution_kernel: str | None = option("DDPREKER", None, kinds.FILE,
+        "Stamp that the science image was correlated with, for --score.  [default: its PSF]")
+    kernel_sense: str | None = option("DDKSENSE", None, kinds.one_of("convolution", "correlation"),
+        "How to apply a plain kernel stamp.  [default: its cards, else convolution]")
+    kernel_center: tuple[float, float] | None = option("DDKCENTR", None, kinds.POSITION,
+        "Origin of a plain kernel stamp.  [default: its cards, else NX//2,NY//2]")
+    verify: bool = option("DDVERIFY", True, kinds.SWITCH,
+        "Rebuild a part of the difference first; refuse files that do not belong together.")
+    dtype: str = option("DDDTYPE", "float32", kinds.one_of("float32", "float64"),
+        "Type of the pixels written.")
+    force: bool = option("DDFORCE", False, kinds.SWITCH,
+        "Decorrelate even a difference whose cards say that it was decorrelated before.")
+    # fmt: on
+
+    @classmethod
+    def of(cls, **values: Any) -> Self:  # noqa: ANN401
+        """Return a config of values by the names of options: flat, as on the command line."""
+        images: dict[str, dict[str, Any]] = {}
+        for item in options(cls):
+            if item.role and item.name in values:
+                images.setdefault(item.role, {})[item.own_name] = values.pop(item.name)
+        values |= {role: ImageOptions(role=role, **given) for role, given in images.items()}
+        return cls(**values)
 
     def of_image(self, role: str) -> ImageOptions:
         """Return the options of an image, with those that several images have in common."""
         own: ImageOptions = getattr(self, role)
-        common = {name: getattr(self, name) for name in ("bad_bits", "ignore_bits", "mask_codes")}
         return replace(
             own,
             layout=own.layout or (self.layout if role != "difference" else None),
             mask_preset=own.mask_preset or self.mask_preset,
+            bad_bits=self.bad_bits,
+            ignore_bits=self.ignore_bits,
+            mask_codes=self.mask_codes,
             zero_borders=self.zero_borders,
-            **common,
         )

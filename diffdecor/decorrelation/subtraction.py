@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from diffdecor.config import DecorrelationConfig
-from diffdecor.config.options import INVERSE_SUM
+from diffdecor.config.kinds import INVERSE_SUM
 from diffdecor.core.fourier import Origin, convolve_stamps, reflect
 from diffdecor.core.noise import NoiseSide, white_side
 from diffdecor.core.planes import Plane

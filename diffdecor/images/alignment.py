@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -38,9 +37,27 @@ def check_same_sky(a: Exposure, *others: Exposure, tolerance: float = 0.1) -> No
     InputError if a corner of `a` is more than `tolerance` pixels from where it is in another one.
     """
     own = once(lambda: _celestial(a))
+    ny, nx = a.shape
+    corners = np.array([(x, y) for x in (0.0, nx - 1.0) for y in (0.0, ny - 1.0)])
     for b in others:
-        if a.header is not None and b.header is not None and not _same_cards(a, b):
-            _check_corners(a, b, own, tolerance)
+        if a.header is None or b.header is None or _same_cards(a, b):
+            continue
+        wcs_a, wcs_b = own(), _celestial(b)
+        if wcs_a is None or wcs_b is None:
+            continue
+        try:
+            with quiet_astropy(f"{a.name}, {b.name}"), np.errstate(all="ignore"):
+                offset = np.hypot(*(_mapped(wcs_a, wcs_b, corners) - corners).T)
+        except Exception as error:  # noqa: BLE001  wcslib raises a dozen kinds; none is our subject
+            logger.warning("%s and %s: WCS not compared (%s)", a.name, b.name, one_line(error))
+            continue
+        if not (offset <= tolerance).all():  # True for NaN: no place in b shows that sky
+            worst = float(np.max(offset)) if np.isfinite(offset).all() else np.inf
+            msg = (
+                f"{a.name} and {b.name} do not show the same sky: their WCS put the corners "
+                f"{worst:.3g} pixels apart, {tolerance:g} are allowed; warp them onto one grid"
+            )
+            raise InputError(msg)
 
 
 def _same_cards(a: Exposure, b: Exposure) -> bool:
@@ -51,47 +68,14 @@ def _same_cards(a: Exposure, b: Exposure) -> bool:
     return same
 
 
-def _check_corners(a: Exposure, b: Exposure, own: Callable[[], Any], tolerance: float) -> None:
-    """Refuse an exposure in which the corners of another one, of WCS `own`, are elsewhere."""
-    corners = _corners(a.shape)
-    mapped = _mapped((a, own()), (b, _celestial(b)), corners)
-    if mapped is None:
-        return
-    offset = np.hypot(*(mapped - corners).T)
-    if not (offset <= tolerance).all():  # True for NaN: no place in b shows that sky
-        worst = float(np.max(offset)) if np.isfinite(offset).all() else np.inf
-        msg = (
-            f"{a.name} and {b.name} do not show the same sky: their WCS put the corners "
-            f"{worst:.3g} pixels apart, {tolerance:g} are allowed; warp them onto one grid"
-        )
-        raise InputError(msg)
+def _mapped(wcs_a: Any, wcs_b: Any, pixels: NDArray[np.float64]) -> NDArray[np.float64]:  # noqa: ANN401
+    """Return where pixels ``(n, 2)`` of one image are in another; NaN beyond its sky."""
+    if _frame(wcs_a) == _frame(wcs_b):
+        mapped = wcs_b.all_world2pix(wcs_a.all_pix2world(pixels, 0), 0)
+    else:
+        from astropy.wcs.utils import pixel_to_pixel  # imports all of the coordinates
 
-
-def _corners(shape: tuple[int, int]) -> NDArray[np.float64]:
-    """Return the 0-based centres ``(x, y)`` of the corner pixels."""
-    ny, nx = shape
-    return np.array([(x, y) for x in (0.0, nx - 1.0) for y in (0.0, ny - 1.0)])
-
-
-def _mapped(
-    of_a: tuple[Exposure, Any], of_b: tuple[Exposure, Any], pixels: NDArray[np.float64]
-) -> NDArray[np.float64] | None:
-    """Return where pixels of `a` are in `b`; NaN beyond its sky, None if that cannot be told."""
-    (a, wcs_a), (b, wcs_b) = of_a, of_b
-    if wcs_a is None or wcs_b is None:
-        return None
-    try:
-        with quiet_astropy(f"{a.name}, {b.name}"), np.errstate(all="ignore"):
-            if _frame(wcs_a) == _frame(wcs_b):
-                world = wcs_a.all_pix2world(pixels, 0)
-                mapped = wcs_b.all_world2pix(world, 0)
-            else:
-                from astropy.wcs.utils import pixel_to_pixel  # imports all of the coordinates
-
-                mapped = np.column_stack(pixel_to_pixel(wcs_a, wcs_b, *pixels.T))
-    except Exception as error:  # noqa: BLE001  wcslib raises a dozen kinds; none is our subject
-        logger.warning("%s and %s: WCS not compared (%s)", a.name, b.name, one_line(error))
-        return None
+        mapped = np.column_stack(pixel_to_pixel(wcs_a, wcs_b, *pixels.T))
     return np.asarray(mapped, dtype=np.float64)
 
 

@@ -12,20 +12,9 @@ from diffdecor.images.surveys.plain import MASK_NAMES, NOISE_NAMES
 
 #: Images that are never taken for what is looked for unless they are asked for by name.
 _OTHER_NAMES = (
-    "PSF",
-    "PSI",
-    "SIGNIF",
-    "CON",
-    "CTX",
-    "VAR_POISSON",
-    "VAR_RNOISE",
-    "VAR_FLAT",
-    "SAMP",
-    "TIME",
-    "UNCERT",
-    "IMAGE_CONV",
-    "RMS_IMAGE_SCALED",
-)
+    "PSF", "PSI", "SIGNIF", "CON", "CTX", "VAR_POISSON", "VAR_RNOISE", "VAR_FLAT", "SAMP", "TIME",
+    "UNCERT", "IMAGE_CONV", "RMS_IMAGE_SCALED",
+)  # fmt: skip
 
 
 def find_image(

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +20,7 @@ from diffdecor.config import ImageOptions
 from diffdecor.core.planes import LazyPlane, Plane, streamed
 from diffdecor.errors import InputError
 from diffdecor.fits.open import Header
-from diffdecor.images.model import MaskPlanes
+from diffdecor.images.model import MaskPlanes, mapped
 from diffdecor.images.surveys import preset_named
 from diffdecor.images.surveys.hotpants import is_output_mask
 from diffdecor.images.surveys.model import Flag, Preset
@@ -29,10 +28,10 @@ from diffdecor.images.surveys.model import Flag, Preset
 logger = logging.getLogger(__name__)
 
 _TABLE = 1 << 16
-#: Planes for bits that nobody names; the result needs some for itself.
+#: Most planes before unnamed bits share one; the result needs some for itself.
 _MOST_PLANES = 24
 _OTHER_BITS, _OTHER_CODES = "OTHER_BITS", "OTHER_CODES"
-#: What a mask is of which nothing is known.
+#: A mask of which nothing is known.
 _UNKNOWN = Preset("")
 
 
@@ -59,7 +58,7 @@ def read_mask(
         logger.info("%s: mask with the planes %s", file, ", ".join(sorted(planes.bits)))
         _names_itself(options, file)
         checked = _checked(numbers, file, 31)
-        return _computed(checked, lambda part: part.astype(np.int32, copy=False)), planes
+        return mapped(lambda part: part.astype(np.int32, copy=False), checked), planes
     if is_output_mask(header, image_header):
         _names_itself(options, file)
         options, preset = ImageOptions(), "hotpants"
@@ -71,18 +70,17 @@ def read_mask(
     known = preset_named(preset) if preset else _UNKNOWN
     rules = Rules(
         flags=known.flags,
+        refined=known.refined,
         codes=known.codes if preset else options.mask_codes,
         bad=options.bad_bits,
         ignored=options.ignore_bits or (),
     )
     title = f"preset {preset} ({known.title})" if preset else "without plane names"
     logger.info("%s: mask %s: %s", file, title, rules.described())
-    return _translated(_checked(numbers, file, 63 if preset else 31), rules, known, file)
+    return _translated(_checked(numbers, file, 63 if preset else 31), rules, file)
 
 
-def _translated(
-    numbers: Plane, rules: Rules, preset: Preset, file: object
-) -> tuple[LazyPlane, MaskPlanes]:
+def _translated(numbers: Plane, rules: Rules, file: object) -> tuple[LazyPlane, MaskPlanes]:
     """Return a mask of planes with names."""
 
     def there() -> set[int]:
@@ -100,14 +98,7 @@ def _translated(
                 np.count_nonzero(has(part, bit, codes=rules.codes)) for _, part in streamed(numbers)
             ),
         )
-    if preset.refined:
-        translate, planes = _refined(translate, planes, preset)
-    return _computed(numbers, translate), planes
-
-
-def _computed(numbers: Plane, mask: Callable[[NDArray[Any]], NDArray[np.int32]]) -> LazyPlane:
-    ny, nx = numbers.shape
-    return LazyPlane((ny, nx), lambda rows: mask(numbers[rows]))
+    return mapped(translate, numbers), planes
 
 
 def _names_itself(options: ImageOptions, file: object) -> None:
@@ -166,24 +157,14 @@ def _named_planes(header: Header, file: object) -> MaskPlanes:
     return MaskPlanes(bits)
 
 
-def _refined(
-    translate: Translation, planes: MaskPlanes, preset: Preset
-) -> tuple[Translation, MaskPlanes]:
-    """Set a plane like SAT where a pixel is bad for that reason."""
-    planes = MaskPlanes({**planes.bits, **{plane: bit for _, plane, bit in preset.refined}})
-    implied = tuple(
-        (planes.value(["BAD", reason]), planes.value([plane]))
-        for reason, plane, _ in preset.refined
-    )
-    return replace(translate, implied=implied), planes
-
-
 @dataclass(frozen=True, kw_only=True)
 class Rules:
     """What the numbers of a mask mean."""
 
     #: Those that a preset names.
     flags: tuple[Flag, ...] = ()
+    #: Planes that, where BAD is set too, set another one, and its bit.
+    refined: tuple[tuple[str, str, int], ...] = ()
     #: Pixels hold codes, not bits.
     codes: bool = False
     #: Bits, or codes, that are BAD; without a preset all others are harmless.
@@ -290,7 +271,11 @@ def translation(rules: Rules, there: Callable[[], set[int]]) -> tuple[Translatio
     for bit in sorted(there() - rules.bits):
         planes, name = _other(planes, bit, rules)
         values.append((bit, planes.value([name])))
-    return Translation(tuple(values), rules.codes), planes
+    planes = MaskPlanes({**planes.bits, **{plane: bit for _, plane, bit in rules.refined}})
+    implied = tuple(
+        (planes.value(["BAD", reason]), planes.value([plane])) for reason, plane, _ in rules.refined
+    )
+    return Translation(tuple(values), rules.codes, implied=implied), planes
 
 
 def _planes(rows: Iterable[Flag], rules: Rules) -> MaskPlanes:
@@ -305,7 +290,7 @@ def _planes(rows: Iterable[Flag], rules: Rules) -> MaskPlanes:
 
 
 def _other(planes: MaskPlanes, bit: int, rules: Rules) -> tuple[MaskPlanes, str]:
-    """Return the planes with one for a bit that nobody names, and its name."""
+    """Return the planes with one for a bit that has no name, and the name of that plane."""
     if rules.codes:
         return planes.adding(_OTHER_CODES), _OTHER_CODES
     if len(planes.bits) >= _MOST_PLANES or bit > 30:

@@ -6,15 +6,23 @@ so is a part of a FITS file, or a plane made row by row from others. Shapes are 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from diffdecor.core.planes import Plane
+from numpy.typing import NDArray
+
+from diffdecor.core.planes import LazyPlane, Plane
 from diffdecor.errors import InputError
 
 if TYPE_CHECKING:
     from diffdecor.psfs.model import PointSpreadFunction
+
+
+def mapped(function: Callable[..., NDArray[Any]], *planes: Plane) -> LazyPlane:
+    """Return the plane whose rows are made by a function of the same rows of other planes."""
+    ny, nx = planes[0].shape
+    return LazyPlane((ny, nx), lambda rows: function(*(plane[rows] for plane in planes)))
 
 
 @dataclass(frozen=True)

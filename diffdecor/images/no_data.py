@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from diffdecor.core.planes import LazyPlane, Plane, streamed
 from diffdecor.fits.open import Header
-from diffdecor.images.model import MaskPlanes
+from diffdecor.images.model import MaskPlanes, mapped
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ def filled_pixels(image: Plane, header: Header, file: object) -> LazyPlane | Non
     if fill is None:
         return None
     logger.info("%s: pixels of fill value %g are NO_DATA", file, fill)
-    return LazyPlane(_shape(image), lambda rows: is_fill(image[rows], fill))
+    return mapped(lambda pixels: is_fill(pixels, fill), image)
 
 
 def zero_border(image: Plane, file: object) -> LazyPlane | None:
@@ -43,15 +43,15 @@ def zero_border(image: Plane, file: object) -> LazyPlane | None:
     connected with such a row or column, one bit a pixel in memory. An image of nothing but zeros
     has none. Of most images hardly more than the first row and the last is read.
     """
-    edges = _zero_edges(image)
-    if not edges:
+    ends, sides = _zero_edges(image)
+    if not ends and not sides:
         return None
     zero = np.concatenate([np.packbits(pixels == 0, axis=1) for _, pixels in streamed(image)])
-    ny, nx = _shape(image)
+    ny, nx = image.shape
     everywhere = int(np.bitwise_count(zero).sum(dtype=np.int64)) == ny * nx
     if everywhere:
         return None
-    border = _Border(zero, nx, edges)
+    border = _Border(zero, nx, ends, sides)
     while any([border.grow(downwards=True), border.grow(downwards=False)]):
         pass
     logger.info(
@@ -65,12 +65,7 @@ def zero_border(image: Plane, file: object) -> LazyPlane | None:
 def united(*parts: Plane | None) -> LazyPlane | None:
     """Return where any of several planes is True, None if there are none."""
     there = [part for part in parts if part is not None]
-    if not there:
-        return None
-    return LazyPlane(
-        _shape(there[0]),
-        lambda rows: np.asarray(np.logical_or.reduce([part[rows] for part in there])),
-    )
+    return mapped(lambda *rows: np.asarray(np.logical_or.reduce(rows)), *there) if there else None
 
 
 def flag_no_data(
@@ -79,65 +74,49 @@ def flag_no_data(
     """Return a mask with the plane NO_DATA set where data are missing."""
     planes = planes.adding("NO_DATA")
     value = np.int32(planes.value(["NO_DATA"]))
-
-    def rows_of(rows: slice) -> NDArray[np.int32]:
-        flags = missing[rows] * value
-        return flags if mask is None else mask[rows] | flags
-
-    return LazyPlane(_shape(missing), rows_of), planes
+    flags = mapped(lambda part: part * value, missing)
+    return flags if mask is None else mapped(np.bitwise_or, mask, flags), planes
 
 
 def without_variance(missing: Plane, variance: Plane) -> LazyPlane:
     """Return a variance plane that is infinite where data are missing."""
-
-    def rows_of(rows: slice) -> NDArray[Any]:
-        values = variance[rows]
-        return np.where(missing[rows], values.dtype.type(np.inf), values)
-
-    return LazyPlane(_shape(variance), rows_of)
+    return mapped(
+        lambda there, values: np.where(there, values.dtype.type(np.inf), values), missing, variance
+    )
 
 
-def _shape(plane: Plane) -> tuple[int, int]:
-    ny, nx = plane.shape
-    return ny, nx
-
-
-def _zero_edges(image: Plane) -> list[tuple[int | slice, int | slice]]:
-    """Return the outermost rows and columns that are 0, as indices, reading as little as it can."""
+def _zero_edges(image: Plane) -> tuple[list[int], list[int]]:
+    """Return which outermost rows, and columns, are 0 (0 or -1), reading as little as it can."""
     ny, _ = image.shape
     first, last = image[0:1], image[ny - 1 : ny]
-    found: list[tuple[int | slice, int | slice]] = [
-        (row, slice(None)) for row, pixels in ((0, first), (-1, last)) if not pixels.any()
-    ]
+    ends = [end for end, pixels in ((0, first), (-1, last)) if not pixels.any()]
     sides = [side for side in (0, -1) if not (first[0, side] or last[0, side])]
     for _, pixels in streamed(image) if sides else ():
         sides = [side for side in sides if not pixels[:, side].any()]
         if not sides:
             break
-    return found + [(slice(None), side) for side in sides]
+    return ends, sides
 
 
 class _Border:
     """Zeros that are connected with some edges of an image, found band by band.
 
     `zero` has a bit for every pixel that is 0, ``(ny, n)`` of uint8, of rows of `width` pixels;
-    `edges` are indices of the outermost rows and columns that belong to the border.
+    `ends` and `sides` are indices, 0 or -1, of the outermost rows and columns that belong to it.
     """
 
     _ROWS = 256
 
     def __init__(
-        self, zero: NDArray[np.uint8], width: int, edges: list[tuple[int | slice, int | slice]]
+        self, zero: NDArray[np.uint8], width: int, ends: list[int], sides: list[int]
     ) -> None:
         self.zero = zero
         self.width = width
         self.reached = np.zeros_like(zero)
-        for row, column in edges:
-            if isinstance(row, int):
-                self.reached[row] = zero[row]
-            else:
-                byte, bit = divmod(width - 1 if column == -1 else 0, 8)
-                self.reached[:, byte] |= np.uint8(128 >> bit)
+        self.reached[ends] = zero[ends]
+        for side in sides:
+            byte, bit = divmod(side % width, 8)
+            self.reached[:, byte] |= np.uint8(128 >> bit)
 
     def grow(self, *, downwards: bool) -> bool:
         """Go through all bands once, and say whether more was reached."""

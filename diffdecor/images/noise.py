@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffdecor.config import IGNORED_PLANES, NOISE_KINDS, ImageOptions
+from diffdecor.core.interpolate import bracket
 from diffdecor.core.planes import LazyPlane, Plane
 from diffdecor.errors import ConfigError, InputError
 from diffdecor.fits.open import Hdu
 from diffdecor.images.locate import hdu_name
-from diffdecor.images.model import MaskPlanes
+from diffdecor.images.model import MaskPlanes, mapped
 from diffdecor.images.no_data import fill_value, is_fill
 from diffdecor.images.surveys.ccddata import UTYPES
 from diffdecor.images.surveys.plain import NOISE_NAMES
@@ -39,7 +40,7 @@ def check_noise(options: ImageOptions) -> None:
 
 
 def check_gain(options: ImageOptions, gain: float | None) -> None:
-    """Refuse what is said of a gain where there is none, not even in a card of the layout."""
+    """Refuse read noise or sky without a gain, which may also come from a card of the layout."""
     if gain is None and options.read_noise is not None:
         msg = f"--{options.role}-read-noise needs --{options.role}-gain"
         raise ConfigError(msg)
@@ -57,7 +58,7 @@ class Pixels:
     planes: MaskPlanes
     #: Electrons per image unit, for the light of sources on top of a background.
     gain: float | None = None
-    #: Returns the level that is to be added to the pixels to have that light.
+    #: Returns the level to add to the pixels to have that light.
     sky: Callable[[], float] = float
 
     @property
@@ -144,12 +145,7 @@ def _replaced(
     values: LazyPlane, where: Callable[[NDArray[Any]], NDArray[np.bool_]], by: float
 ) -> LazyPlane:
     """Return a plane with other values in some places."""
-
-    def rows_of(rows: slice) -> NDArray[Any]:
-        part = values[rows]
-        return np.where(where(part), part.dtype.type(by), part)
-
-    return LazyPlane(values.shape, rows_of)
+    return mapped(lambda part: np.where(where(part), part.dtype.type(by), part), values)
 
 
 def _kind(hdu: Hdu, file: object, options: ImageOptions, of_layout: str) -> str:
@@ -191,35 +187,29 @@ def upsampled(values: Plane, shape: tuple[int, int], file: object) -> Plane:
             f"of {shape}; give one of the same image"
         )
         raise InputError(msg)
-    across = _Places.of(slice(0, shape[1]), ratio_x, small[1])
+    across = _places(slice(0, shape[1]), ratio_x, small[1])
 
     def rows_of(rows: slice) -> NDArray[Any]:
-        down = _Places.of(rows, ratio_y, small[0])
-        top, bottom = int(down.lower[0]), int(down.upper[-1]) + 1
-        along = down.interpolated(values[top:bottom].T, top).T
-        return across.interpolated(along)
+        lower, upper, share = _places(rows, ratio_y, small[0])
+        top, bottom = int(lower[0]), int(upper[-1]) + 1
+        along = _interpolated(values[top:bottom].T, lower - top, upper - top, share).T
+        return _interpolated(along, *across)
 
     return LazyPlane(shape, rows_of)
 
 
-@dataclass(frozen=True, eq=False)
-class _Places:
-    """Where the pixels of a large image are among those of a small one, along one axis."""
+def _places(pixels: slice, ratio: float, length: int) -> tuple[NDArray[Any], ...]:
+    """Return the pixels of a small axis around those of a large one, and the second's share."""
+    places = (np.arange(pixels.start, pixels.stop) + 0.5) / ratio - 0.5
+    around = bracket(np.arange(length, dtype=np.float64), places)
+    return tuple(np.broadcast_to(part, places.shape) for part in around)
 
-    lower: NDArray[np.int64]
-    upper: NDArray[np.int64]
-    share: NDArray[np.float64]
 
-    @classmethod
-    def of(cls, pixels: slice, ratio: float, length: int) -> _Places:
-        """Return the places of pixels ``start`` to ``stop`` in an axis of a length."""
-        last = length - 1
-        place = np.clip((np.arange(pixels.start, pixels.stop) + 0.5) / ratio - 0.5, 0, last)
-        lower = np.minimum(place.astype(np.int64), max(last - 1, 0))
-        return cls(lower, np.minimum(lower + 1, last), place - lower)
-
-    def interpolated(self, values: NDArray[Any], first: int = 0) -> NDArray[Any]:
-        """Interpolate along the last axis of values, whose first one has this number."""
-        share = self.share.astype(values.dtype)
-        below, above = values[:, self.lower - first], values[:, self.upper - first]
-        return np.where(share == 0, below, below + share * (above - below))
+def _interpolated(
+    values: NDArray[Any], lower: NDArray[Any], upper: NDArray[Any], share: NDArray[Any]
+) -> NDArray[Any]:
+    """Interpolate along the last axis; where one pixel has all the weight the other may be NaN."""
+    share = share.astype(values.dtype)
+    below, above = values[:, lower], values[:, upper]
+    between = below + share * (above - below)
+    return np.where(share == 0, below, np.where(share == 1, above, between))

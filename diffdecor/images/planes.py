@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from diffdecor.fits.read_rows import stored_integers, stored_pixels
 from diffdecor.fits.reading import Reading
 from diffdecor.images.locate import companion, find_image, hdu_name
 from diffdecor.images.masks import read_mask
-from diffdecor.images.model import MaskPlanes
+from diffdecor.images.model import MaskPlanes, mapped
 from diffdecor.images.noise import Noise, Pixels, check_gain, check_noise, read_variance
 from diffdecor.images.surveys.model import Layout
 from diffdecor.images.surveys.plain import MASK_NAMES, NOISE_NAMES
@@ -91,31 +92,35 @@ class OpenedImage:
     def mask(self) -> tuple[LazyPlane | None, MaskPlanes]:
         """Read the mask: from its own file, else from that of the image, else none."""
         layout, file = self.layout, self.mask_file
-        if file is not None:
-            known = self.options.layout or is_companion(file, layout.mask_file)
-            with open_fits(file, self.reading.files) as (others, extension):
-                hdu = find_image(others, extension, MASK_NAMES, file=file, like=self.hdu)
-                self._check_shape(hdu, file)
-                return read_mask(
-                    stored_integers(hdu, file, self.reading),
-                    hdu.header,
-                    file,
-                    options=self.options,
-                    preset=layout.preset if known else "",
-                    about=(merged_header(others[0].header, hdu.header), self.header),
-                )
-        found = companion(self.hdus, self.hdu, layout.mask)
-        if found is None:
-            return None, MaskPlanes()
-        self._check_shape(found, self.path)
+        if file is None:
+            found = companion(self.hdus, self.hdu, layout.mask)
+            if found is None:
+                return None, MaskPlanes()
+            return self._read_mask(
+                found, self.path, preset=layout.preset, about=(), image_header=self.header
+            )
+        known = self.options.layout or is_companion(file, layout.mask_file)
+        with open_fits(file, self.reading.files) as (others, extension):
+            hdu = find_image(others, extension, MASK_NAMES, file=file, like=self.hdu)
+            about = merged_header(others[0].header, hdu.header)
+            preset = layout.preset if known else ""
+            return self._read_mask(hdu, file, preset=preset, about=(about,))
+
+    def _read_mask(
+        self,
+        hdu: Hdu,
+        file: str | Path,
+        about: tuple[Header, ...],
+        **more: Any,  # noqa: ANN401
+    ) -> tuple[LazyPlane, MaskPlanes]:
+        self._check_shape(hdu, file)
         return read_mask(
-            stored_integers(found, self.path, self.reading),
-            found.header,
-            self.path,
-            image_header=self.header,
+            stored_integers(hdu, file, self.reading),
+            hdu.header,
+            file,
             options=self.options,
-            preset=layout.preset,
-            about=(self.header,),
+            about=(*about, self.header),
+            **more,
         )
 
     def noise(self, pixels: Pixels) -> Noise | None:
@@ -132,8 +137,7 @@ class OpenedImage:
         for name, kind in self.layout.noise.items():
             found = companion(self.hdus, self.hdu, (name,))
             if found is not None and not (kind == "weight" and parts):
-                self._check_shape(found, self.path)
-                stored = stored_pixels(found, self.path, self.reading)
+                stored = self._stored(found)
                 noise = read_variance(stored, found, self.path, options, pixels, kind=kind)
                 return replace(noise, numbers=self._numbers([found]))
         if options.noise_kind is not None:
@@ -146,12 +150,7 @@ class OpenedImage:
         """Return the variance of several parts."""
         names = ", ".join(hdu_name(hdu) for hdu in parts)
         logger.info("%s: variance is the sum of %s", self.path, names)
-        for hdu in parts:
-            self._check_shape(hdu, self.path)
-        planes = [stored_pixels(hdu, self.path, self.reading) for hdu in parts]
-        total = LazyPlane(
-            pixels.shape, lambda rows: np.sum([plane[rows] for plane in planes], axis=0)
-        )
+        total = mapped(lambda *rows: np.sum(rows, axis=0), *map(self._stored, parts))
         variance = to_variance(total, "variance", mask=pixels.mask, file=self.path)
         return Noise(variance, numbers=self._numbers(parts))
 
@@ -207,9 +206,14 @@ class OpenedImage:
 
         return gain, once(sky)
 
+    def _stored(self, hdu: Hdu) -> LazyPlane:
+        """Return a plane of the image's file, which must have the shape of the image."""
+        self._check_shape(hdu, self.path)
+        return stored_pixels(hdu, self.path, self.reading)
+
     def _parts(self) -> list[Hdu]:
         """Return the HDUs whose sum is the variance."""
-        found = [companion(self.hdus, self.hdu, (name,)) for name in self.layout.parts]
+        found = (companion(self.hdus, self.hdu, (name,)) for name in self.layout.parts)
         return [hdu for hdu in found if hdu is not None]
 
     def _numbers(self, hdus: list[Hdu]) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Variance from whatever a survey calls noise.
+"""Variance from any kind of noise plane.
 
 Pixels without data have infinite variance:
 
@@ -8,7 +8,7 @@ Pixels without data have infinite variance:
 * variance: 0, unless the whole plane is 0, which is an image without noise.
 
 NaN stays NaN. A negative variance or sigma is the sign of a wrong kind, so it is refused, except
-where the mask says that there is something wrong anyway.
+where the mask flags the pixel anyway.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ from diffdecor.core.planes import LazyPlane, Plane, sampled, streamed
 from diffdecor.core.statistics import robust_sigma
 from diffdecor.core.whiteness import sky_pixels
 from diffdecor.errors import InputError
+from diffdecor.images.model import mapped
 
 logger = logging.getLogger(__name__)
 
 #: Of the median weight: what is less is a residue of compression.
 _RESIDUAL = 1e-3
-#: Pixels without which the scale of weights cannot be measured.
+#: Fewest pixels from which the scale of weights is measured.
 _FEWEST = 30
 #: Rows and columns of the middle of an image in which it is measured.
 _MEASURED = 2048
@@ -45,10 +46,10 @@ def to_variance(
     plane is. Reading rows of it raises an InputError if a variance or sigma is negative where the
     `mask` of the image is 0.
     """
-    ny, nx = values.shape
     if kind in {"ivar", "weight"}:
         least = once(lambda: _least_weight(values, file))
-        return LazyPlane((ny, nx), lambda rows: _inverse(values[rows], least()))
+        return mapped(lambda part: _inverse(part, least()), values)
+    ny, nx = values.shape
     is_sigma = kind in {"sigma", "background"}
     some_noise = once(lambda: any((part > 0).any() for _, part in streamed(values)))
 
@@ -86,15 +87,13 @@ def variance_from_gain(
     The gain is in electrons per image unit, the read noise in electrons; the `sky` was subtracted
     from the pixels, in the image's unit.
     """
-    ny, nx = image.shape
 
-    def rows_of(rows: slice) -> NDArray[Any]:
-        pixels = image[rows]
+    def variance(pixels: NDArray[Any]) -> NDArray[Any]:
         number = pixels.dtype.type
-        variance = np.maximum(pixels + number(sky), number(0)) / number(gain)
-        return np.asarray(variance + number((read_noise / gain) ** 2))
+        of_light = np.maximum(pixels + number(sky), number(0)) / number(gain)
+        return np.asarray(of_light + number((read_noise / gain) ** 2))
 
-    return LazyPlane((ny, nx), rows_of)
+    return mapped(variance, image)
 
 
 def scaled_to_image(
@@ -110,8 +109,7 @@ def scaled_to_image(
     makes it the robust variance of these pixels. `usable` gives of some rows where pixels count.
     Reading rows of it raises an InputError if there are not enough such pixels, or no noise.
     """
-    ny, nx = image.shape
-    rows, columns = (_middle(length) for length in (ny, nx))
+    rows, columns = (_middle(length) for length in image.shape)
 
     def measured() -> float:
         good = usable(rows)[:, columns]
@@ -119,12 +117,7 @@ def scaled_to_image(
         return _relative_scale(values[sky], file)
 
     factor = once(measured)
-
-    def rows_of(rows: slice) -> NDArray[Any]:
-        relative = variance[rows]
-        return narrowed(relative.astype(np.float64) * factor(), relative.dtype)
-
-    return LazyPlane((ny, nx), rows_of)
+    return mapped(lambda part: narrowed(part.astype(np.float64) * factor(), part.dtype), variance)
 
 
 def _middle(length: int) -> slice:
@@ -187,7 +180,7 @@ def _squared(sigma: NDArray[Any]) -> NDArray[Any]:
 
 
 def _wrong(values: NDArray[Any], mask: Plane | None, rows: slice) -> NDArray[np.bool_]:
-    """Return where noise is negative though the mask says nothing."""
+    """Return where noise is negative in unmasked pixels."""
     wrong = (values < 0) & np.isfinite(values)
     if mask is not None and wrong.any():
         wrong &= mask[rows] == 0
@@ -195,7 +188,7 @@ def _wrong(values: NDArray[Any], mask: Plane | None, rows: slice) -> NDArray[np.
 
 
 def _negative(values: Plane, kind: str, mask: Plane | None, file: object) -> InputError:
-    """Return what is to be raised about negative noise: how much there is, and where."""
+    """Return the error for negative noise: how many pixels have it, and where."""
     count, first = 0, ""
     for rows, part in streamed(values):
         places = np.argwhere(_wrong(part, mask, rows))

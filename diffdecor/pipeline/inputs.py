@@ -13,7 +13,7 @@ import numpy as np
 from astropy.io import fits
 
 from diffdecor.config import DecorrelationConfig
-from diffdecor.config.options import INVERSE_SUM
+from diffdecor.config.kinds import INVERSE_SUM
 from diffdecor.decorrelation.subtraction import SCALES, Subtraction, as_kernel
 from diffdecor.errors import AlreadyDecorrelatedError, ConfigError, InputError, KernelError
 from diffdecor.fits.open import (
@@ -87,8 +87,12 @@ def _read_inputs(job: Job, reading: Reading) -> Inputs:
     of_science, science_files = read_members(job.files.of_image("science"), science, reading)
     of_template, template_files = read_members(job.files.of_image("template"), template, reading)
     has_own = any(member.kernel for member in (*of_science, *of_template))
-    kernel = None if has_own and job.kernel is None else _kernel(job, difference, config, files)
-    named = job.inputs | science_files | template_files | _found(job, kernel)
+    named = job.inputs | science_files | template_files
+    kernel = None
+    if job.kernel is not None or not has_own:
+        kernel = _read_kernel(job, difference, files)
+        role = "kernel" if job.kernel is None else "kernel_found"
+        named |= found_file(role, kernel, job.kernel or job.difference)
     unneeded = {role: opened[role].unneeded for role in ROLES}
     return Inputs(
         job=job,
@@ -148,32 +152,14 @@ def _refuse_decorrelated(difference: Exposure, *, force: bool) -> None:
         )
 
 
-def _read_kernel(job: Job, config: DecorrelationConfig, files: OpenFiles) -> MatchingKernel:
-    """Read the kernel, with what the options know better."""
-    # The kernel that a difference carries is in another HDU than its pixels.
-    carried = str(split_extension(job.difference)[0])
-    given: dict[str, Any] = {name: getattr(config, name) for name in SCALES}
-    given = {name: None if value == INVERSE_SUM else value for name, value in given.items()}
+def _read_kernel(job: Job, difference: Exposure, files: OpenFiles) -> MatchingKernel:
+    """Read the kernel, with what the options know better, and check it."""
+    given = {name: getattr(job.decorrelation, name) for name in (*SCALES, "convolved")}
+    given = {name: value for name, value in given.items() if value not in {INVERSE_SUM, "auto"}}
     given |= {"sense": job.files.kernel_sense, "center": job.files.kernel_center}
-    given["convolved"] = None if config.convolved == "auto" else config.convolved
-    file = carried if job.kernel is None else job.kernel
-    return read_opened_kernel(file, job.difference, KernelOptions(**given), files)
-
-
-def _found(job: Job, kernel: MatchingKernel | None) -> dict[str, str]:
-    """Return the file of the kernel, where one that the job names only leads to it."""
-    if kernel is None:
-        return {}
-    if job.kernel is None:
-        return found_file("kernel", kernel, job.difference)
-    return found_file("kernel_found", kernel, job.kernel)
-
-
-def _kernel(
-    job: Job, difference: Exposure, config: DecorrelationConfig, files: OpenFiles
-) -> MatchingKernel:
-    """Read the kernel, and check that it was made for an image of this size."""
-    kernel = _read_kernel(job, config, files)
+    # The kernel that a difference carries is in another HDU than its pixels.
+    file = str(split_extension(job.difference)[0]) if job.kernel is None else job.kernel
+    kernel = read_opened_kernel(file, job.difference, KernelOptions(**given), files)
     _check_kernel(job, kernel, difference)
     return kernel
 

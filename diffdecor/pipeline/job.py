@@ -36,7 +36,7 @@ class Job:
         """Every file that is named, by its role: what the job or its options call it."""
         files = {role: getattr(self, role) for role in (*ROLES, "kernel", "configuration")}
         for item in options(FilesConfig):
-            if item.option.metavar == "FILE":
+            if item.is_file:
                 files[item.name] = item.value_in(self.files)
         centroids = self.decorrelation.cell_centroids
         files["cell_centroids"] = centroids if isinstance(centroids, str) else None

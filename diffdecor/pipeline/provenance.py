@@ -15,7 +15,7 @@ from astropy.io import fits
 
 from diffdecor._version import __version__
 from diffdecor.config import DecorrelationConfig, FilesConfig
-from diffdecor.config.options import Declared, recorded_options
+from diffdecor.config.options import Option, recorded_options
 from diffdecor.errors import InputError
 from diffdecor.fits.headers import cards_to_header
 from diffdecor.fits.open import Header, open_fits
@@ -95,7 +95,7 @@ def record(job: Job, sources: Mapping[str, object], metrics: Mapping[str, object
     values: dict[str, object] = {VERSION_CARD.keyword: __version__, **sources}
     for config in (job.decorrelation, job.files):
         for item in recorded_options(type(config)):
-            values[item.option.keyword] = _recorded(item.value_in(config), item)
+            values[item.keyword] = _recorded(item.value_in(config), item)
     by_name = {card.name: card.keyword for card in METRIC_CARDS}
     values |= {by_name[name]: value for name, value in metrics.items()}
     return cards_to_header(values, table)
@@ -104,19 +104,18 @@ def record(job: Job, sources: Mapping[str, object], metrics: Mapping[str, object
 def output_cards() -> Sequence[Card]:
     """Return every card that a run adds to the primary header, in their order."""
     recorded = [
-        Card(item.name, item.option.keyword, "", f"option {item.flag_name}")
+        Card(item.name, item.keyword, "", f"option {item.flag_name}")
         for config_type in (DecorrelationConfig, FilesConfig)
         for item in recorded_options(config_type)
     ]
     return [VERSION_CARD, *SOURCE_CARDS, *METRIC_CARDS, *recorded]
 
 
-def _recorded(value: object, item: Declared) -> object:
+def _recorded(value: object, item: Option) -> object:
     """Return an option's value as its card holds it; files by their name."""
     if isinstance(value, tuple) and value and isinstance(value[0], tuple):
         return ",".join(f"{x:g}:{y:g}" for x, y in value)
-    is_file = isinstance(value, str) and item.option.metavar == "FILE"
-    return Path(str(value)).name if is_file else value
+    return Path(value).name if item.is_file and isinstance(value, str) else value
 
 
 def input_sums(
@@ -171,27 +170,20 @@ def is_done(job: Job, sources: Callable[[], Mapping[str, object]]) -> bool:
     That is so if all cards but the metrics are as they would be written now; `sources` gives what
     `source_values` does, if that is needed.
     """
-    path = Path(job.output)
-    if not _ours(path):
+    try:
+        if not Path(job.output).is_file():
+            return False
+        with open_fits(job.output) as (hdus, _):
+            there = hdus[0].header
+    except (InputError, OSError):  # a name too long, a folder that may not be searched
+        return False
+    if VERSION_CARD.keyword not in there:
         return False
     # As they are when they have been written: some texts and long numbers are cut off then.
     wanted = fits.Header.fromstring(record(job, sources(), {}).tostring())
     metrics = {card.keyword for card in METRIC_CARDS}
     compared = [card.keyword for card in output_cards() if card.keyword not in metrics]
-    with open_fits(path) as (hdus, _):
-        there = hdus[0].header
-        return all(there.get(keyword) == wanted.get(keyword) for keyword in compared)
-
-
-def _ours(path: Path) -> bool:
-    """Say whether a file is a complete output of ours."""
-    try:
-        if not path.is_file():
-            return False
-        with open_fits(path) as (hdus, _):
-            return VERSION_CARD.keyword in hdus[0].header
-    except (InputError, OSError):  # a name too long, a folder that may not be searched
-        return False
+    return all(there.get(keyword) == wanted.get(keyword) for keyword in compared)
 
 
 def recorded_metrics(output: str) -> dict[str, object]:

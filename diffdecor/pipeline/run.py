@@ -39,7 +39,7 @@ from diffdecor.pipeline.provenance import (
 
 log = logging.getLogger(__name__)
 
-#: Residual of a rebuilt difference, in sigma, that no honest difference has.
+#: Residual of a rebuilt difference, in sigma, that cannot come from noise.
 _IMPOSSIBLE = 5.0
 
 
@@ -105,7 +105,7 @@ def _verified(inputs: Inputs) -> dict[str, object]:
 
 
 def _write(inputs: Inputs, prepared: Prepared, metrics: Mapping[str, object]) -> dict[str, object]:
-    """Work the result out, band by band into the output file; return its metrics."""
+    """Compute the result, band by band into the output file; return its metrics."""
     job, exposure = inputs.job, prepared.exposure
     dtype, variance_dtype = _dtypes(prepared, job.files.dtype)
     widest = source_values(inputs.files, defaultdict(lambda: lambda: 2**32 - 1))
@@ -191,7 +191,7 @@ def _cell_wcs(cards: Header, window: Window) -> Header:
 
 
 def _report(job: Job, metrics: Mapping[str, Any]) -> None:
-    """Log the result in one line, for whoever is watching."""
+    """Log the result in one line."""
     if metrics.get("skipped"):
         return
     log.info(

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from diffdecor.config import ImageOptions
-from diffdecor.config.options import not_negative, number, options, path
+from diffdecor.config import NOISE_KINDS, ImageOptions
+from diffdecor.config.kinds import not_negative, number, one_of, path
+from diffdecor.config.options import read_toml
 from diffdecor.core.planes import constant_plane
 from diffdecor.decorrelation.subtraction import Member
 from diffdecor.errors import ConfigError, InputError
@@ -19,10 +20,10 @@ from diffdecor.images.read import open_exposure
 from diffdecor.kernels.model import MatchingKernel
 from diffdecor.kernels.registry import KernelOptions, read_opened_kernel
 
-#: What may be said of an image of a stack, and how it is parsed.
+#: Parsers of what a stack may give for each of its images.
 _FILES = ("noise", "mask", "kernel")
 _PARSERS = {
-    "noise-kind": next(i.option.parse for i in options(ImageOptions) if i.name == "noise_kind"),
+    "noise-kind": one_of(*NOISE_KINDS).parse,
     "variance": not_negative,
     "weight": number,
     **dict.fromkeys(_FILES, path),
@@ -67,16 +68,7 @@ def found_file(role: str, kernel: MatchingKernel, named: str) -> dict[str, str]:
 
 def _entries(file: str) -> list[dict[str, Any]]:
     """Read the list of images that an image is the weighted sum of; paths are relative to it."""
-    import tomllib
-
-    try:
-        tables = tomllib.loads(Path(file).read_text(encoding="utf-8")).get("member", [])
-    except OSError as error:
-        msg = f"{file}: cannot read the list of images: {error.strerror}"
-        raise InputError(msg) from error
-    except ValueError as error:
-        msg = f"{file}: not valid TOML: {error}"
-        raise InputError(msg) from error
+    tables = read_toml(file, "the list of images", InputError).get("member", [])
     if not (isinstance(tables, list) and tables and all(isinstance(t, dict) for t in tables)):
         msg = f"{file}: no [[member]] tables; write one for every image of the stack"
         raise InputError(msg)
@@ -91,7 +83,7 @@ def _entries(file: str) -> list[dict[str, Any]]:
 
 
 def _checked(table: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Check what is said of one image of a stack."""
+    """Check the values given for one image of a stack."""
     noise = set(table) - {"kernel", "weight"}
     if noise != {"variance"} and not {"noise"} <= noise <= {"noise", "noise-kind", "mask"}:
         msg = (

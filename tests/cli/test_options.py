@@ -71,12 +71,12 @@ def test_what_leaves_the_result_as_it_is_makes_no_other_job(work, options):
 
 
 @pytest.mark.parametrize(
-    "item", [item for item in DECLARED if item.option.choices], ids=lambda item: item.flag_name
+    "item", [item for item in DECLARED if item.kind.choices], ids=lambda item: item.flag_name
 )
 def test_a_choice_that_there_is_not(work, item):
-    for wrong in ("nonsense", "", item.option.choices[0].upper()):
+    for wrong in ("nonsense", "", item.kind.choices[0].upper()):
         message = work.fails(2, item.flag_name, options=(item.flag_name, wrong))
-        assert item.option.choices[-1] in message
+        assert item.kind.choices[-1] in message
 
 
 @pytest.mark.parametrize(
@@ -288,8 +288,8 @@ def test_a_printed_configuration_does_the_same(work):
 def test_every_option_is_recorded(work):
     header = work.succeeds()[0]["PRIMARY"][0]
     for item in DECLARED:
-        if item.default is not None and item.option.keyword:
-            assert item.option.keyword in header, item.name
+        if item.default is not None and item.keyword:
+            assert item.keyword in header, item.name
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -7,7 +7,7 @@ import pytest
 from astropy.io import fits
 from helpers.workplace import exposure, gaussian
 
-from diffdecor.config import DecorrelationConfig, options
+from diffdecor.config import DecorrelationConfig, kinds
 from diffdecor.fits.read_rows import CompressedPlane
 from diffdecor.pipeline.inputs import read_inputs
 from diffdecor.pipeline.job import Job
@@ -46,7 +46,7 @@ def unpacked(monkeypatch):
 
 @pytest.mark.parametrize(("planes", "kept"), [(1.99, False), (2, True), (100, True)])
 def test_half_of_the_memory_keeps_unpacked_planes(job, unpacked, monkeypatch, planes, kept):
-    monkeypatch.setattr(options, "_LEAST_MEMORY", 0)
+    monkeypatch.setattr(kinds, "_LEAST_MEMORY", 0)
     config = DecorrelationConfig(max_memory=int(planes * PLANE))
     image = read_inputs(replace(job, decorrelation=config)).subtraction.difference.image
     for _ in range(3):

@@ -1,6 +1,6 @@
 """How the surveys lay out their images, and what the bits of their masks mean: a file for each.
 
-A new survey is a module here, and its name among the choices in `diffdecor.config.images`.
+A new survey is a module here, and its name among the choices in `diffdecor.config.files`.
 """
 
 from __future__ import annotations

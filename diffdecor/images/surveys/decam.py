@@ -37,19 +37,12 @@ LAYOUT = Layout(
 PRESETS = {
     "decam-bits": Preset(
         "DECam Community Pipeline before 3.5.0",
-        named("BAD", "SAT", "INTRP", "", "CR", "", ("BLEED", "SAT"), ("TRANSIENT", "DETECTED")),
+        named("BAD SAT INTRP - CR - BLEED:SAT TRANSIENT:DETECTED"),
     ),
     "decam-codes": Preset(
         "DECam Community Pipeline from 3.5.0",
         named(
-            "BAD",
-            "NO_DATA",
-            "SAT",
-            ("BLEED", "SAT"),
-            "CR",
-            ("LOW_WEIGHT", "BAD"),
-            ("TRANSIENT", "DETECTED"),
-            ("STREAK", "DETECTED"),
+            "BAD NO_DATA SAT BLEED:SAT CR LOW_WEIGHT:BAD TRANSIENT:DETECTED STREAK:DETECTED",
             first=1,
         ),
         codes=True,

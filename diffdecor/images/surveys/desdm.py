@@ -8,18 +8,8 @@ PRESETS = {
     "desdm": Preset(
         "DESDM",
         named(
-            "BAD",
-            "SAT",
-            "INTRP",
-            ("LOW", "BAD"),
-            "CR",
-            ("STAR", "DETECTED"),
-            ("TRAIL", "SAT"),
-            ("EDGEBLEED", "BAD"),
-            ("SSXTALK", "DETECTED"),
-            "EDGE",
-            ("STREAK", "DETECTED"),
-            "FIX",
+            "BAD SAT INTRP LOW:BAD CR STAR:DETECTED TRAIL:SAT EDGEBLEED:BAD "
+            "SSXTALK:DETECTED EDGE STREAK:DETECTED FIX"
         ),
     ),
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from diffdecor.fits.open import Header
-from diffdecor.images.surveys.model import Flag, Layout, Preset, Sign, named
+from diffdecor.images.surveys.model import Layout, Preset, Sign, named
 
 _OUTPUT_MASK = "HOTPANTS OUTPUT MASK IMAGE"
 #: HOTPANTS names its layers in OBJECT, whatever EXTNAME they have from its input; a fork of it
@@ -35,11 +35,9 @@ PRESETS = {
     # saturated, or a fill value.
     "hotpants": Preset(
         "HOTPANTS",
-        (
-            *named("HP_FILL", "HP_SAT", "HP_LOW", "HP_NAN", "HP_BAD_CONV", "HP_INPUT_MASK"),
-            *named("HP_CONV_OK", "HP_BAD_INPUT", "HP_T_BAD", "HP_T_SKIP", first=6),
-            *named("HP_I_BAD", "HP_I_SKIP", first=10),
-            Flag(15, "BAD"),
+        named(
+            "HP_FILL HP_SAT HP_LOW HP_NAN HP_BAD_CONV HP_INPUT_MASK HP_CONV_OK HP_BAD_INPUT "
+            "HP_T_BAD HP_T_SKIP HP_I_BAD HP_I_SKIP - - - BAD"
         ),
         refined=(("HP_SAT", "SAT", 16), ("HP_FILL", "NO_DATA", 17)),
     ),
@@ -50,7 +48,7 @@ def is_output_mask(header: Header, image_header: Header) -> bool:
     """Say whether a mask is HOTPANTS's own; `image_header` is None where it has its own file."""
     if str(header.get("OBJECT")).strip().upper() == _OUTPUT_MASK:
         return True
-    # The name of a fork. A mask that somebody else put beside the difference has another meaning.
+    # The name of a fork. A mask from elsewhere beside the difference has another meaning.
     software = "" if image_header is None else str(image_header.get("SOFTNAME"))
     name = str(header.get("EXTNAME", "")).strip().upper()
     return name == "MASK_IMAGE" and software.strip().upper() == "HOTPANTS"

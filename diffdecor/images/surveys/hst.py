@@ -21,21 +21,8 @@ PRESETS = {
     "hst": Preset(
         "HST (ACS, WFC3)",
         named(
-            ("LOST", "BAD"),
-            ("FILLED", "NO_DATA"),
-            ("BADPIX", "BAD"),
-            "DQ3",
-            ("HOT", "BAD"),
-            "DQ5",
-            "WARM",
-            ("BADCOL", "BAD"),
-            "SAT",
-            ("BADREF", "BAD"),
-            "TRAP",
-            ("ATODSAT", "SAT"),
-            ("CR_DRIZ", "CR"),
-            ("CR_REJ", "CR"),
-            "DQ14",
+            "LOST:BAD FILLED:NO_DATA BADPIX:BAD DQ3 HOT:BAD DQ5 WARM BADCOL:BAD SAT "
+            "BADREF:BAD TRAP ATODSAT:SAT CR_DRIZ:CR CR_REJ:CR DQ14"
         ),
     ),
 }

@@ -3,24 +3,7 @@
 from __future__ import annotations
 
 from diffdecor.images.surveys.hst import HDUS, NOISE
-from diffdecor.images.surveys.model import Flag, Layout, Preset, Sign
-
-#: Every plane with what it means besides, and its bits.
-_PLANES = {
-    "BAD": ((), (0,)),
-    "SAT": ((), (1,)),
-    "JUMP_DET": ((), (2,)),
-    "OUTLIER": ((), (4,)),
-    "PERSISTENCE": ((), (5,)),
-    "CHARGELOSS": ((), (7,)),
-    "NON_SCIENCE": (("NO_DATA",), (9,)),
-    "DEAD": ((), (10,)),
-    "HOT": ((), (11,)),
-    "WARM": ((), (12,)),
-    "UNRELIABLE": ((), (8, 22, 23, 24, 25)),
-    "UNCORRECTED": ((), (18, 19, 20, 21)),
-    "DQ_OTHER": ((), (3, 6, 13, 14, 15, 16, 17, 26, 27, 28, 29, 30, 31)),
-}
+from diffdecor.images.surveys.model import Layout, Preset, Sign, named
 
 LAYOUT = Layout(
     name="jwst",
@@ -36,6 +19,13 @@ LAYOUT = Layout(
 PRESETS = {
     "jwst": Preset(
         "JWST",
-        tuple(Flag(bit, plane, means) for plane, (means, bits) in _PLANES.items() for bit in bits),
+        named(
+            "BAD SAT JUMP_DET DQ_OTHER OUTLIER PERSISTENCE DQ_OTHER CHARGELOSS UNRELIABLE "
+            "NON_SCIENCE:NO_DATA DEAD HOT WARM"
+            + 5 * " DQ_OTHER"
+            + 4 * " UNCORRECTED"
+            + 4 * " UNRELIABLE"
+            + 6 * " DQ_OTHER"
+        ),
     ),
 }

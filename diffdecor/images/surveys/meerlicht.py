@@ -30,14 +30,6 @@ LAYOUT = Layout(
 PRESETS = {
     "meerlicht": Preset(
         "MeerLICHT, BlackGEM",
-        named(
-            "BAD",
-            "CR",
-            "SAT",
-            ("SAT_CONNECTED", "SAT"),
-            ("SATELLITE", "DETECTED"),
-            "EDGE",
-            ("CROSSTALK", "DETECTED"),
-        ),
+        named("BAD CR SAT SAT_CONNECTED:SAT SATELLITE:DETECTED EDGE CROSSTALK:DETECTED"),
     ),
 }

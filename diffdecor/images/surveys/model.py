@@ -1,7 +1,7 @@
-"""What is said of a survey's files: every survey has a module with its `LAYOUT` and its `PRESETS`.
+"""Descriptions of a survey's files: every survey has a module with its `LAYOUT` and `PRESETS`.
 
 A preset says what the bits of a mask mean. A row names the plane of a bit (or of a code, where a
-pixel holds one number instead of bits) and what it *means* besides, in the planes that diffdecor
+pixel holds one number instead of bits) and what else it *means*, in the planes that diffdecor
 knows: pixels that are ``BAD, SAT, CR, NO_DATA`` are unusable, those that are ``INTRP, EDGE,
 DETECTED`` do not count for statistics. DETECTED stands for all light that is not a defect of the
 pixel: objects, haloes, ghosts, spikes, trails, crosstalk.
@@ -62,7 +62,7 @@ class Layout(NamedTuple):
     #: Cards of the gain (electrons per unit) and the read noise, where the variance comes of them.
     gain: str = ""
     read_noise: str = ""
-    #: Pattern of the names of images that have no noise plane, so that it does.
+    #: Pattern of the names of the images to which these apply: they have no noise plane.
     gain_files: str = ""
     #: The image is in electrons: its gain is 1.
     electrons: bool = False
@@ -94,7 +94,11 @@ class Preset(NamedTuple):
     refined: tuple[tuple[str, str, int], ...] = ()
 
 
-def named(*names: str | tuple[str, str], first: int = 0) -> tuple[Flag, ...]:
-    """Return flags of successive bits, with what they mean; an empty name leaves one out."""
-    rows = [(name,) if isinstance(name, str) else (name[0], name[1:]) for name in names]
-    return tuple(Flag(bit, *row) for bit, row in enumerate(rows, start=first) if row[0])
+def named(names: str, first: int = 0) -> tuple[Flag, ...]:
+    """Return the flags of successive bits: ``NAME`` or ``NAME:MEANS`` each, ``-`` for no flag."""
+    rows = [name.split(":") for name in names.split()]
+    return tuple(
+        Flag(bit, plane, tuple(means))
+        for bit, (plane, *means) in enumerate(rows, start=first)
+        if plane != "-"
+    )

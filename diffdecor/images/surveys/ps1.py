@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from diffdecor.core.planes import LazyPlane
 from diffdecor.errors import InputError
 from diffdecor.fits.open import Header
+from diffdecor.images.model import mapped
 from diffdecor.images.surveys.model import Companion, Layout, Preset, Sign, named
 
 logger = logging.getLogger(__name__)
@@ -40,21 +41,9 @@ PRESETS = {
     "ps1": Preset(
         "Pan-STARRS1",
         named(
-            ("DETECTOR", "BAD"),
-            ("FLAT", "BAD"),
-            ("DARK", "BAD"),
-            ("BLANK", "NO_DATA"),
-            ("CTE", "BAD"),
-            "SAT",
-            ("LOW", "BAD"),
-            "SUSPECT",
-            "CR",
-            ("SPIKE", "DETECTED"),
-            ("GHOST", "DETECTED"),
-            ("STREAK", "DETECTED"),
-            ("STARCORE", "DETECTED"),
-            ("CONV_BAD", "BAD"),
-            "CONV_POOR",
+            "DETECTOR:BAD FLAT:BAD DARK:BAD BLANK:NO_DATA CTE:BAD SAT LOW:BAD SUSPECT CR "
+            "SPIKE:DETECTED GHOST:DETECTED STREAK:DETECTED STARCORE:DETECTED "
+            "CONV_BAD:BAD CONV_POOR"
         ),
     ),
 }
@@ -88,13 +77,12 @@ def linear(pixels: LazyPlane, header: Header, file: object, *, asinh: bool, role
     offset, softening = values
     logger.info("%s: asinh-scaled pixels made linear (%s)", file, ", ".join(CARDS))
 
-    def rows_of(rows: slice) -> NDArray[Any]:
-        scaled = pixels[rows]
+    def flux(scaled: NDArray[Any]) -> NDArray[Any]:
         _check_asinh(scaled, file, role)
-        flux = offset + 2 * softening * np.sinh(scaled.astype(np.float64) / _A)
-        return np.asarray(flux, dtype=scaled.dtype)
+        exact = offset + 2 * softening * np.sinh(scaled.astype(np.float64) / _A)
+        return np.asarray(exact, dtype=scaled.dtype)
 
-    return LazyPlane(pixels.shape, rows_of)
+    return mapped(flux, pixels)
 
 
 def _check_asinh(pixels: NDArray[Any], file: object, role: str) -> None:

@@ -31,19 +31,9 @@ PRESETS = {
     "ztf": Preset(
         "ZTF",
         named(
-            ("TRACK", "DETECTED"),
-            ("SEX_SOURCE", "DETECTED"),
-            ("LOW_RESPONSE", "BAD"),
-            ("HIGH_RESPONSE", "BAD"),
-            ("NOISY", "BAD"),
-            ("GHOST", "DETECTED"),
-            ("SPILLAGE", "BAD"),
-            ("SPIKE", "DETECTED"),
-            "SAT",
-            ("DEAD", "BAD"),
-            ("NAN", "NO_DATA"),
-            ("PSF_SOURCE", "DETECTED"),
-            ("HALO", "DETECTED"),
+            "TRACK:DETECTED SEX_SOURCE:DETECTED LOW_RESPONSE:BAD HIGH_RESPONSE:BAD "
+            "NOISY:BAD GHOST:DETECTED SPILLAGE:BAD SPIKE:DETECTED SAT DEAD:BAD "
+            "NAN:NO_DATA PSF_SOURCE:DETECTED HALO:DETECTED"
         ),
     ),
 }

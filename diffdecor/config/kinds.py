@@ -1,0 +1,175 @@
+"""The kinds of values that options take, and their parsers.
+
+Parsers take a text, or a value given in Python or TOML, and raise a ValueError, TypeError or
+OverflowError that says what is expected.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from os import PathLike
+from typing import Any, NamedTuple
+
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+_LEAST_MEMORY = 64 << 20
+#: A scale of one over the kernel sum at the image centre.
+INVERSE_SUM = "1/k"
+
+
+def _require(holds: object, expected: str) -> None:
+    if not holds:
+        msg = f"expected {expected}"
+        raise ValueError(msg)
+
+
+def number(value: object) -> float:
+    """Parse a finite number."""
+    _require(not isinstance(value, bool), "a number")
+    parsed = float(value)  # type: ignore[arg-type]
+    _require(math.isfinite(parsed), "a finite number")
+    return parsed
+
+
+def _number_that(accepts: Callable[[float], bool], expected: str) -> Callable[[object], float]:
+    def parse(value: object) -> float:
+        parsed = number(value)
+        _require(accepts(parsed), expected)
+        return parsed
+
+    return parse
+
+
+_positive = _number_that(lambda value: value > 0, "a number above zero")
+not_negative = _number_that(lambda value: value >= 0, "zero or more")
+_share = _number_that(lambda value: 0 < value <= 1, "a share, above 0 and at most 1")
+_not_zero = _number_that(lambda value: value != 0, "a number other than zero, or 1/k")
+_whole = _number_that(lambda value: value >= 1 and value == int(value), "a whole number above zero")
+
+
+def _count(value: object) -> int:
+    """Parse a whole number above zero."""
+    return int(_whole(value))
+
+
+def _memory(value: object) -> int:
+    """Parse an amount of memory in bytes, or with one of the units k, M, G (powers of 1024)."""
+    text = str(value).strip().upper().removesuffix("B").removesuffix("I")
+    unit = text[-1:] if text[-1:] in _UNITS else ""
+    parsed = int(number(text.removesuffix(unit)) * _UNITS[unit])
+    _require(parsed >= _LEAST_MEMORY, "a size like 500M or 2G, at least 64M")
+    return parsed
+
+
+def _scale(value: object) -> float | str:
+    """Parse a factor of an image: a number, or one over the sum of the kernel."""
+    return INVERSE_SUM if value == INVERSE_SUM else _not_zero(value)
+
+
+def _switch(value: object) -> bool:
+    """Parse the value of a switch, which must be a boolean already."""
+    _require(isinstance(value, bool), "true or false")
+    return bool(value)
+
+
+def _items(value: object) -> list[Any]:
+    """Return the items of a sequence, or of a text with commas."""
+    if isinstance(value, str):
+        return [item.strip() for item in value.split(",") if item.strip()]
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _names(value: object) -> tuple[str, ...]:
+    """Parse names of mask planes, in upper case."""
+    parts = _items(value)
+    _require(all(isinstance(part, str) for part in parts), "names")
+    return tuple(part.upper() for part in parts)
+
+
+def _bits(value: object) -> tuple[int, ...]:
+    """Parse bit numbers (or codes) N,N, and values 0xHEX, which stand for their bits."""
+    numbers: set[int] = set()
+    for part in _items(value):
+        if isinstance(part, str) and part.lower().startswith("0x"):
+            whole = int(part, 16)
+            numbers |= {bit for bit in range(whole.bit_length()) if whole >> bit & 1}
+        elif isinstance(part, str | int) and not isinstance(part, bool):
+            numbers.add(int(part))
+        else:
+            numbers.add(-1)
+    _require(numbers <= set(range(32)), "bit numbers from 0 to 31, or values like 0x40")
+    return tuple(sorted(numbers))
+
+
+def _position(value: object) -> tuple[float, float]:
+    """Parse a position X,Y."""
+    parts = _items(value)
+    _require(len(parts) == 2, "two numbers, X,Y")
+    return number(parts[0]), number(parts[1])
+
+
+def _pair_of(parse: Callable[[object], float]) -> Callable[[object], tuple[float, float]]:
+    def pair(value: object) -> tuple[float, float]:
+        parts = _items(value)
+        _require(len(parts) in {1, 2}, "N or NX,NY")
+        return parse(parts[0]), parse(parts[-1])
+
+    return pair
+
+
+def path(value: object) -> str:
+    """Parse a file name."""
+    _require(
+        isinstance(value, str | PathLike) and str(value) and "\0" not in str(value), "a file name"
+    )
+    return str(value)
+
+
+def _centroids(value: object) -> str | tuple[tuple[float, float], ...]:
+    """Parse the name of a file with columns x and y, or take the positions themselves."""
+    if isinstance(value, str | PathLike):
+        return path(value)
+    positions = tuple(_position(item) for item in _items(value))
+    _require(positions, "at least one position")
+    return positions
+
+
+class Kind(NamedTuple):
+    """What values an option takes."""
+
+    #: Makes a checked value of a text, or of a value given in Python or TOML.
+    parse: Callable[[Any], Any]
+    #: What stands for the value in the help.
+    metavar: str = ""
+    unit: str = ""
+    #: The values allowed, if they are few.
+    choices: tuple[str, ...] = ()
+
+
+def one_of(*choices: str, metavar: str = "") -> Kind:
+    """Return the kind of option that has one of a few values."""
+
+    def parse(value: object) -> str:
+        _require(value in choices, f"one of {', '.join(choices)}")
+        return str(value)
+
+    return Kind(parse, metavar, choices=choices)
+
+
+#: No value on the command line.
+SWITCH = Kind(_switch)
+FILE = Kind(path, "FILE")
+POSITION = Kind(_position, "X,Y", "0-based pixels")
+CENTROIDS = Kind(_centroids, "FILE", "0-based pixels")
+PLANES = Kind(_names, "A,B")
+BITS = Kind(_bits, "N,N|0xHEX")
+VARIANCE = Kind(not_negative, "V", "image unit squared")
+SCALE = Kind(_scale, "A")
+SIZE = Kind(_pair_of(_positive), "N|NX,NY", "PSF FWHM or pixels")
+BORDER = SIZE._replace(parse=_pair_of(not_negative))
+SHARE = Kind(_share, "R")
+COUNT = Kind(_count, "N")
+MEMORY = Kind(_memory, "SIZE")
+GAIN = Kind(_positive, "G", "electrons per image unit")
+READ_NOISE = Kind(not_negative, "R", "electrons")
+LEVEL = Kind(number, "B", "image unit")
