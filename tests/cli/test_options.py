@@ -181,6 +181,7 @@ TOML = {
     "a table": (b"[run]\nmode = 'grid'", "run"),
     "of the command line only": (b"overwrite = true", "overwrite"),
     "twice": (b"cell-size = 3\ncell_size = 4", "cell-size"),
+    "twice, the same": (b"cell-size = 3\ncell_size = 3", "set twice"),
     "wrong choice": (b"mode = 'nonsense'", "--mode"),
     "wrong type of choice": (b"mode = 3", "--mode"),
     "list for a choice": (b"mode = ['grid']", "--mode"),
