@@ -266,19 +266,19 @@ class BasisKernel:
 
     def with_usage(self, change: Callable[[Usage], Usage]) -> Self:
         """Return the kernel with other sides, scales and backgrounds, region by region."""
-        return replace(self, regions=tuple(self._reused(one, change) for one in self.regions))
 
-    def _reused(self, region: Region, change: Callable[[Usage], Usage]) -> Region:
-        x, y = region.box.middle
-        scales = region.science_scale, region.template_scale
-        usage = change(Usage(region.side, *scales, self._sum(region, x, y)))
-        return replace(
-            region,
-            side=usage.side,
-            science_scale=usage.science_scale,
-            template_scale=usage.template_scale,
-            background=region.background * usage.background,
-        )
+        def changed(region: Region) -> Region:
+            scales = region.science_scale, region.template_scale
+            usage = change(Usage(region.side, *scales, self._sum(region, *region.box.middle)))
+            return replace(
+                region,
+                side=usage.side,
+                science_scale=usage.science_scale,
+                template_scale=usage.template_scale,
+                background=region.background * usage.background,
+            )
+
+        return replace(self, regions=tuple(changed(region) for region in self.regions))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

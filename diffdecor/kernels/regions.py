@@ -64,11 +64,6 @@ class Blocks:
     step: float
     offset: float
 
-    def position(self, x: float, y: float) -> tuple[float, float]:
-        """Return the position whose kernel the pixel ``(x, y)`` uses."""
-        column, row = self.snapped(np.array(x, dtype=np.float64), np.array(y, dtype=np.float64))
-        return float(column), float(row)
-
     def snapped(
         self, x: NDArray[np.float64], y: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

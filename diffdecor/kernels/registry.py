@@ -1,7 +1,7 @@
 """Recognise the format of a kernel file, and read it: `read_kernel`.
 
-A format is a reader registered under a name. Its module is imported when a file may be its own;
-those of other packages, which name theirs as entry points of the group `PLUGINS`, with the first.
+A format is a reader registered under a name. Its module is imported when a file may be in this
+format; modules of other packages, entry points of the group `PLUGINS`, with the first file.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PLUGINS = "diffdecor.kernels"
 
 @dataclass(frozen=True, kw_only=True)
 class KernelOptions:
-    """What the user knows better than the file.
+    """What the user states, whatever the file says.
 
     Parameters
     ----------
@@ -139,13 +139,11 @@ def _load_plugins() -> None:
     for plugin in plugins:
         try:
             plugin.load()
-        except Exception as error:  # noqa: BLE001  whatever somebody else's module does
+        except Exception as error:  # noqa: BLE001  other people's modules can raise anything
+            reason = f"{type(error).__name__}: {one_line(error)}"
             logger.warning(
-                "kernel format %s (%s): cannot be loaded (%s: %s); skipped",
-                plugin.name,
-                plugin.value,
-                type(error).__name__,
-                one_line(error),
+                "kernel format %s (%s): cannot be loaded (%s); skipped",
+                *(plugin.name, plugin.value, reason),
             )
 
 
@@ -197,7 +195,7 @@ def read_opened_kernel(
     path, difference
         As for `read_kernel`.
     options : KernelOptions
-        What the user knows better than the file.
+        What the user states.
     files : OpenFiles, optional
         The files of a job.
 
@@ -212,18 +210,14 @@ def read_opened_kernel(
             other = opened.enter_context(open_source(difference, files=files))
         source = opened.enter_context(open_source(path, other, text=True, files=files))
         carried = other is not None and source.selected is None and source.path == other.path
-        return _overridden(_read(source, options, carried=carried), options)
-
-
-def _read(source: Source, options: KernelOptions, *, carried: bool) -> MatchingKernel:
-    """Read an opened file."""
-    known = _format(source, carried=carried)
-    with damage_named(source.name, f"{known.name} kernel"):
-        return known.reader.read(source, options)
+        known = _format(source, carried=carried)
+        with damage_named(source.name, f"{known.name} kernel"):
+            kernel = known.reader.read(source, options)
+    return _overridden(kernel, options)
 
 
 def _format(source: Source, *, carried: bool) -> Format[KernelReader]:
-    """Return the format of an opened file."""
+    """Return the format of an opened file; `carried` if it is the difference."""
     _load_plugins()
     known = _registry.claim(source.candidates, source.name)
     if known is not None:
@@ -231,21 +225,20 @@ def _format(source: Source, *, carried: bool) -> Format[KernelReader]:
     refuse_known(source)
     if carried:
         # Any image passes for a plain stamp: the difference must not be taken for its own kernel.
-        msg = (
-            f"{source.name}: the difference carries no matching kernel that is known; give the "
-            "file of the kernel with --kernel"
+        source.refuse(
+            "the difference carries no matching kernel that is known; give the file of the kernel "
+            "with --kernel"
         )
-        raise KernelError(msg)
     refuse_exposure(source)
     return _registry.identify(source.candidates, source.name)
 
 
 def _overridden(kernel: MatchingKernel, options: KernelOptions) -> MatchingKernel:
     """Apply the options that hold for every format."""
-    given: dict[str, Any] = {
+    values: dict[str, Any] = {
         "side": options.convolved,
         "science_scale": options.science_scale,
         "template_scale": options.template_scale,
     }
-    given = {name: value for name, value in given.items() if value is not None}
+    given = {name: value for name, value in values.items() if value is not None}
     return kernel.with_usage(lambda usage: usage._replace(**given)) if given else kernel
