@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from diffdecor.core.psf import adaptive_fwhm
 from diffdecor.errors import KernelError
 from diffdecor.kernels.model import MatchingKernel
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
 
 _GRID = 9
 

@@ -12,17 +12,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
 from math import factorial
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
+from numpy.typing import NDArray
 
 from diffdecor.kernels.model import BasisKernel, Box, Region, Term
 from diffdecor.kernels.registry import KernelOptions, register
 from diffdecor.kernels.source import Source
 from diffdecor.kernels.textfile import TextFile
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 HIGHEST_ORDER = 30  # ficonv is used with up to 4
 LARGEST_HALF_WIDTH = 500

@@ -10,9 +10,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from diffdecor.fits.formats import LARGEST_SIDE, column_names
 from diffdecor.fits.open import Header
@@ -20,9 +21,6 @@ from diffdecor.kernels.hotpants_layout import Layout, parse_command, region_layo
 from diffdecor.kernels.model import BasisKernel, Blocks, Box, Region, Side, Term
 from diffdecor.kernels.registry import KernelOptions, register
 from diffdecor.kernels.source import Source, open_source
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _COLUMN = re.compile(r"Region(\d+)", re.IGNORECASE)
 _REGION = re.compile(r"\s*\[\s*(\d+)\s*:\s*(\d+)\s*,\s*(\d+)\s*:\s*(\d+)\s*\]\s*")

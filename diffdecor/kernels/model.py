@@ -10,17 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, Protocol, Self
+from typing import Literal, Protocol, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from diffdecor.core.fourier import Origin
 from diffdecor.core.interpolate import Stamps
 from diffdecor.errors import KernelError
 from diffdecor.kernels.regions import Blocks, Box, Region, Side, Term, Usage
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 __all__ = [
     "BasisKernel",
@@ -36,7 +34,7 @@ __all__ = [
 ]
 
 #: Turns stamps ``(..., ky, kx)`` and their origin ``(cx, cy)``: a flip, a transposition.
-Turn = Callable[["NDArray[np.float64]", Origin], tuple["NDArray[np.float64]", Origin]]
+Turn = Callable[[NDArray[np.float64], Origin], tuple[NDArray[np.float64], Origin]]
 
 _NOT_FINITE = "a kernel pixel or coefficient is NaN or infinite; make the kernel again"
 

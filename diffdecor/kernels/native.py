@@ -6,9 +6,10 @@ The file is in 1-based FITS pixels and true convolution. Reader here, writer in 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
+from numpy.typing import NDArray
 
 from diffdecor.fits.open import read_pixels
 from diffdecor.kernels.model import (
@@ -24,13 +25,10 @@ from diffdecor.kernels.native_write import UNKNOWN, VERSION, native_hdus
 from diffdecor.kernels.registry import KernelOptions, register
 from diffdecor.kernels.source import Source
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 __all__ = ["NativeReader", "native_hdus"]
 
 HIGHEST_ORDER = 1000
-Knots = dict[int, tuple[int, "NDArray[np.float64]", "NDArray[np.float64]"]]
+Knots = dict[int, tuple[int, NDArray[np.float64], NDArray[np.float64]]]
 
 
 @register("native", description="diffdecor's own format (DDKERN in the primary header)")

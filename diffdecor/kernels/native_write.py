@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from astropy.io import fits
+from numpy.typing import NDArray
 
 from diffdecor.errors import KernelError
 from diffdecor.kernels.model import BasisKernel, MatchingKernel, StampKernel, Term
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 VERSION = 1
 UNKNOWN = "unknown"  # in place of a side that no file gives

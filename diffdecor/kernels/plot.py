@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from diffdecor.errors import ConfigError
 from diffdecor.kernels.describe import extent
 from diffdecor.kernels.model import MatchingKernel
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _ACROSS = 3
 _MAP = 41

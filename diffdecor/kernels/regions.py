@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from diffdecor.core.spatial import Term
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 __all__ = ["Blocks", "Box", "Region", "Side", "Term", "Usage"]
 

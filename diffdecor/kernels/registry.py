@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from diffdecor.errors import ConfigError, KernelError
-from diffdecor.fits.formats import Format, Registry, damage_named
+from diffdecor.fits.formats import Format, Identifies, Registry, damage_named
 from diffdecor.fits.open import OpenFiles, one_line
 from diffdecor.kernels.model import MatchingKernel, Side
 from diffdecor.kernels.refused import refuse_exposure, refuse_known
@@ -85,15 +85,11 @@ def _is_pixel(center: Sequence[float]) -> bool:
     return len(center) == 2 and all(np.isfinite(c) and c == int(c) for c in center)
 
 
-class KernelReader(Protocol):
-    """What a format has to offer. A class with static methods will do."""
+class KernelReader(Identifies, Protocol):
+    """What a format has to offer. A class with static methods will do.
 
-    def identify(self, hdus: Sequence[Any]) -> bool:
-        """Say whether these HDUs hold a kernel in this format. Look at headers only.
-
-        They are all HDUs of the file, or the one that the user named in brackets. A text file comes
-        as one `TextFile`, with an empty header and all of its text.
-        """
+    `identify` gets a text file as one `TextFile`, with an empty header and all of its text.
+    """
 
     def read(self, source: Source, options: KernelOptions) -> MatchingKernel:
         """Read the kernel. Whatever is returned must not need the file any more."""

@@ -9,18 +9,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from diffdecor.fits.formats import LARGEST_SIDE
 from diffdecor.fits.open import Hdu, Header, image_shape, read_pixels
 from diffdecor.kernels.model import BasisKernel, Box, Region, Side, Term
 from diffdecor.kernels.registry import KernelOptions, register
 from diffdecor.kernels.source import Source
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 logger = logging.getLogger(__name__)
 

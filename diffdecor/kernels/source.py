@@ -125,26 +125,8 @@ def open_source(
 ) -> Iterator[Source]:
     """Open a file, whole or ``file.fits[EXT]``, and close it afterwards.
 
-    Parameters
-    ----------
-    argument : str or Path
-        The file, with an extension in brackets or not.
-    difference : Source, optional
-        The difference image that belongs to the kernel.
-    text : bool
-        Take a text file as well as FITS.
-    files : OpenFiles, optional
-        Files that are open already, or stay open.
-
-    Yields
-    ------
-    Source
-        The file with all its headers read.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read, or if there is no such extension.
+    With `text` it may be a text file; `files` are open already, or stay open. An `InputError` if it
+    cannot be read, or has no such extension.
     """
     path, _ = split_extension(argument)
     written = read_text(argument) if text else None

@@ -15,18 +15,16 @@ in the primary header.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
+from numpy.typing import NDArray
 
 from diffdecor.fits.formats import LARGEST_SIDE, column_names
 from diffdecor.fits.open import Hdu, Header, image_shape, read_pixels
 from diffdecor.kernels.model import StampKernel
 from diffdecor.kernels.registry import KernelOptions, register
 from diffdecor.kernels.source import Source
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _OF_EXPOSURES = {"MASK", "VARIANCE", "VAR", "WEIGHT", "WHT", "ERR", "DQ", "UNCERT"}
 _OF_OTHERS = ("DDKERN", "AR_CATN", "AR_NCAT", "NGAUSS", "FIJAB", "KTYPE")
@@ -40,7 +38,7 @@ _NEED = (
 )
 
 Hdus = Sequence[Hdu]
-Placed = tuple["NDArray[np.float64]", "NDArray[np.float64]"]
+Placed = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 @register(

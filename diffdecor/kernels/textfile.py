@@ -8,9 +8,8 @@ from pathlib import Path
 from astropy.io import fits
 
 from diffdecor.errors import KernelError
-from diffdecor.fits.open import check_file
+from diffdecor.fits.open import FITS_STARTS, check_file
 from diffdecor.fits.paths import split_extension
-from diffdecor.fits.unpack import GZIP_MAGIC
 
 LONGEST_TEXT = 8 * 2**20  # bytes; the list of a kernel takes less than one MiB
 
@@ -58,7 +57,7 @@ def read_text(argument: str | Path) -> TextFile | None:
     try:
         with path.open("rb") as file:
             content = file.read(16)
-            if content.startswith((b"SIMPLE", GZIP_MAGIC)):
+            if content.startswith(FITS_STARTS):
                 return None
             content += file.read(LONGEST_TEXT)
     except OSError:  # opening it as FITS says what is wrong

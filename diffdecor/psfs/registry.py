@@ -9,19 +9,13 @@ from pathlib import Path
 from typing import Protocol
 
 from diffdecor.errors import InputError
-from diffdecor.fits.formats import Registry, damage_named
+from diffdecor.fits.formats import Identifies, Registry, damage_named
 from diffdecor.fits.open import Hdu, Hdus, OpenFiles, find_extension, open_fits
 from diffdecor.psfs.model import PointSpreadFunction
 
 
-class PsfReader(Protocol):
+class PsfReader(Identifies, Protocol):
     """What a format has to offer. A class with static methods will do."""
-
-    def identify(self, hdus: Hdus) -> bool:
-        """Say whether these HDUs hold a PSF in this format. Look at headers only.
-
-        They are all HDUs of the file, or the one that the user named in brackets.
-        """
 
     def read(self, hdus: Hdus, selected: Hdu, name: str) -> PointSpreadFunction:
         """Read the PSF from all `hdus` of a file, or from the `selected` one if it is not None.
