@@ -14,7 +14,7 @@ import diffdecor
 
 NOT_ASKED = {"ES01", "EX01", "SA01", "RT04", "RT05", "PR08", "PR09"}
 DOCUMENTED_IN_FULL = (
-    *("kernels.model", "kernels.registry", "kernels.testing", "psfs.model"),
+    *("kernels.model", "kernels.testing", "psfs.model"),
     *("core.planes", "core.convolve", "core.noise", "core.whitening", "core.variance", "core.psf"),
 )
 

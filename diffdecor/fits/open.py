@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, Self
+from typing import Any, BinaryIO, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -76,24 +76,16 @@ class _Unpacked(NamedTuple):
     identity: Identity
 
 
-class OpenFiles:
+class OpenFiles(ExitStack):
     """The FITS files of a job: each is opened once, however often it is asked for.
 
     They stay open until the block ends. A file that is replaced meanwhile is read as it was.
     """
 
     def __init__(self) -> None:
-        self._stack = ExitStack()
+        super().__init__()
         self._hdus: dict[Path, Hdus] = {}
-
-    def __enter__(self) -> Self:
-        """Begin a block at whose end all files are closed."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close all files."""
-        self._stack.close()
-        self._hdus.clear()
+        self.callback(self._hdus.clear)
 
     def __contains__(self, path: Path) -> bool:
         """Say whether a file is open."""
@@ -103,7 +95,7 @@ class OpenFiles:
         """Return the HDUs of a file."""
         key = path.absolute()
         if key not in self._hdus:
-            self._hdus[key] = self._stack.enter_context(_opened(path))
+            self._hdus[key] = self.enter_context(_opened(path))
         return self._hdus[key]
 
 

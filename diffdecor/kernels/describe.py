@@ -148,13 +148,18 @@ def extent(kernel: MatchingKernel) -> tuple[float, float, float, float]:
     return float(np.min(xs)), float(np.max(xs)), float(np.min(ys)), float(np.max(ys))
 
 
+def covers(kernel: MatchingKernel, x: float, y: float) -> bool:
+    """Say whether there is a kernel at ``(x, y)``."""
+    return not kernel.boxes or any(box.covers(x, y) for box in kernel.boxes)
+
+
 def _positions(kernel: MatchingKernel) -> list[tuple[float, float]]:
     """Return positions that show how the kernel varies."""
     if len(kernel.positions):
         return [(float(x), float(y)) for x, y in kernel.positions]
     xmin, xmax, ymin, ymax = extent(kernel)
     xs, ys = np.linspace(xmin, xmax, _GRID), np.linspace(ymin, ymax, _GRID)
-    return [(float(x), float(y)) for y in ys for x in xs if kernel.covers(float(x), float(y))]
+    return [(float(x), float(y)) for y in ys for x in xs if covers(kernel, x, y)]
 
 
 def _range(values: ArrayLike) -> list[float]:

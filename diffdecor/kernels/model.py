@@ -103,9 +103,6 @@ class MatchingKernel(Protocol):
     def contents(self) -> dict[str, int]:
         """What the kernel is made of, and how many of each."""
 
-    def covers(self, x: float, y: float) -> bool:
-        """Say whether there is a kernel at ``(x, y)``."""
-
     def turned(self, turn: Turn) -> MatchingKernel:
         """Return the kernel with all its stamps flipped or transposed."""
 
@@ -208,10 +205,6 @@ class BasisKernel:
             "spatial_terms": len(self.terms),
             "background_terms": len(self.background_terms),
         }
-
-    def covers(self, x: float, y: float) -> bool:
-        """Say whether a region covers ``(x, y)``."""
-        return any(region.box.covers(x, y) for region in self.regions)
 
     def region(self, x: float, y: float) -> Region:
         """Return the region that counts at ``(x, y)``.
@@ -346,11 +339,7 @@ class StampKernel(Stamps):
         """Number of stamps."""
         return {"stamps": len(self.stamps)}
 
-    def covers(self, x: float, y: float) -> bool:  # noqa: ARG002  the same everywhere
-        """Return True."""
-        return True
-
-    def side(self, x: float, y: float) -> Side | None:  # noqa: ARG002
+    def side(self, x: float, y: float) -> Side | None:  # noqa: ARG002  the same everywhere
         """Return the convolved side, None where the file does not say."""
         return self.convolved
 

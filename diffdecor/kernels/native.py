@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from diffdecor.fits.open import read_pixels
+from diffdecor.fits.open import Hdu, read_pixels
 from diffdecor.kernels.model import (
     BasisKernel,
     Blocks,
@@ -73,7 +73,7 @@ def _read_stamps(source: Source, options: KernelOptions) -> StampKernel:
 
 
 def _read_basis(source: Source, options: KernelOptions) -> BasisKernel:
-    knots = _knots(source) if _has(source, "KNOTS") else {}
+    knots = _knots(source)
     terms = _terms(source, "TERMS", knots)
     hdu = _hdu(source, "BASIS")
     if len(hdu.shape) != 3 or hdu.shape[1:] != _stamp_shape(source):
@@ -83,7 +83,7 @@ def _read_basis(source: Source, options: KernelOptions) -> BasisKernel:
     return BasisKernel(
         basis=basis,
         terms=terms,
-        background_terms=_terms(source, "BGTERMS", knots) if _has(source, "BGTERMS") else (),
+        background_terms=_terms(source, "BGTERMS", knots),
         regions=tuple(
             _region(source, row, (len(basis), len(terms)), options)
             for row in _table(source, "REGIONS")
@@ -181,11 +181,7 @@ def _integer(source: Source, keyword: str) -> int:
     return value
 
 
-def _has(source: Source, extension: str) -> bool:
-    return any(hdu.name == extension for hdu in source.hdus)
-
-
-def _hdu(source: Source, extension: str) -> Any:  # noqa: ANN401  astropy has no types
+def _hdu(source: Source, extension: str) -> Hdu:
     for hdu in source.hdus:
         if hdu.name == extension:
             return hdu
@@ -193,6 +189,9 @@ def _hdu(source: Source, extension: str) -> Any:  # noqa: ANN401  astropy has no
 
 
 def _table(source: Source, extension: str) -> Any:  # noqa: ANN401  astropy has no types
+    """Return the rows of a table; none where one is missing that not every kernel has."""
+    if extension in {"KNOTS", "BGTERMS"} and extension not in {hdu.name for hdu in source.hdus}:
+        return ()
     rows = _hdu(source, extension).data
     if rows is None or rows.dtype.names is None or len(rows) == 0:
         _refuse(source, f"the HDU {extension} is not a table with rows")

@@ -115,13 +115,7 @@ register = _registry.register
 
 
 def kernel_formats() -> dict[str, str]:
-    """Return what kernel formats can be read.
-
-    Returns
-    -------
-    dict of str to str
-        Description of every format by its name.
-    """
+    """Return name and description of every kernel format that can be read."""
     _load_plugins()
     return {name: known.description for name, known in _registry.formats().items()}
 
@@ -184,22 +178,7 @@ def read_opened_kernel(
     options: KernelOptions,
     files: OpenFiles | None = None,
 ) -> MatchingKernel:
-    """Do what `read_kernel` does, with files that are open already, or stay open.
-
-    Parameters
-    ----------
-    path, difference
-        As for `read_kernel`.
-    options : KernelOptions
-        What the user states.
-    files : OpenFiles, optional
-        The files of a job.
-
-    Returns
-    -------
-    MatchingKernel
-        The kernel.
-    """
+    """Do what `read_kernel` does, with files that are open already, or stay open."""
     with ExitStack() as opened:
         other = None
         if difference is not None:
