@@ -22,7 +22,7 @@ from diffdecor.fits.reading import Reading
 _CARD = 80
 #: Bytes that are added up while they are in the processor's cache.
 _PIECE = 1 << 19
-#: At most so many pieces tell whether data that do not matter much are still the same.
+#: Pieces, at most, that are compared where the data do not affect the result.
 _SAMPLES = 16
 #: Cards without which the numbers of an image mean something else.
 _SCALES = {b"BSCALE", b"BZERO", b"BLANK", b"ZSCALE", b"ZZERO", b"ZBLANK"}

@@ -63,7 +63,7 @@ def oddities(kernel: MatchingKernel) -> list[str]:
         found.append("the convolved side is unknown; say it with --convolved")
     low, middle, high = _range(stamps.sum(axis=(1, 2)))
     if low <= 0:
-        found.append(f"the sum is negative at places (least {low:.3g}): no ratio of fluxes can be")
+        found.append(f"the sum is negative at places (least {low:.3g}); a flux ratio is positive")
     elif high - low > _VARIATION * middle:
         found.append(f"the sum varies by {(high - low) / middle:.0%} over the image")
     with_sum = stamps[stamps.sum(axis=(1, 2)) != 0]
@@ -112,7 +112,7 @@ def _odd_place(stamps: NDArray[np.float64], kernel: MatchingKernel) -> list[str]
     if (cx, cy) == (kx // 2, ky // 2) and 0 in (kx % 2, ky % 2):
         found.append(
             f"{kx} x {ky} pixels, an even size, have no central one: the origin is pixel "
-            f"({cx}, {cy}), 0-based; CTRX, CTRY or --kernel-center say it"
+            f"({cx}, {cy}), 0-based; set another with CTRX, CTRY or --kernel-center"
         )
     return found
 
@@ -129,7 +129,7 @@ def _odd_corners(
         return []
     x, y = places[int(np.argmax(norms))]
     place = f"(x, y) = ({x:.0f}, {y:.0f}), 0-based"
-    return [f"runs away at {place}: {ratio:.1f} times the median, without hold there"]
+    return [f"runs away at {place}: {ratio:.1f} times the median; it is unconstrained there"]
 
 
 def extent(kernel: MatchingKernel) -> tuple[float, float, float, float]:

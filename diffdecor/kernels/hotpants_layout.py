@@ -129,7 +129,7 @@ def _limits(command: Command, image: Box, union: Box, columns: int) -> Box:
     if len(command.get("gd", ())) == 4:
         xmin, xmax, ymin, ymax = (int(limit) for limit in command["gd"])
         return Box(xmin, xmax - 1, ymin, ymax - 1)
-    # One region smaller than the image is -gd's mark, where no command line says otherwise.
+    # A single region smaller than the image means -gd, unless the command line says otherwise.
     if "gd" in command or (not command and columns == 1):
         return union
     return image

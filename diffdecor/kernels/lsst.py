@@ -84,7 +84,8 @@ def _varying(stored: StoredKernel, source: Source, side: Side | None) -> BasisKe
     first_pixel, shape = _frame(stored.domain, source)
     if side is None:
         logger.warning(
-            "%s: the file does not say which image was convolved (--convolved says it)", source.name
+            "%s: the file does not say which image was convolved (give it with --convolved)",
+            source.name,
         )
     basis, origin = reflect(stored.images, stored.center)
     ny, nx = shape or _EVERYWHERE
@@ -153,7 +154,7 @@ def _frame(
     if domain is not None and shape is not None and not _inside(domain, origin, shape):
         logger.warning(
             "%s: made for the parent pixels %s, but the difference begins at %s and has %d x %d "
-            "pixels: is it another image's?", source.name, domain, origin, shape[1], shape[0],
+            "pixels: is it the kernel of another image?", source.name, domain, origin, *shape[::-1],
         )  # fmt: skip
     return origin, shape
 

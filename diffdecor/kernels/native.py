@@ -153,7 +153,7 @@ def _knots(source: Source) -> Knots:
     for row in _table(source, "KNOTS"):
         tx, ty = (np.array(row[name], dtype=np.float64) for name in ("TX", "TY"))
         if not all((np.diff(t) >= 0).all() for t in (tx, ty)):  # false for NaN, too
-            _refuse(source, f"the knots of KNOTSET {row['KNOTSET']} do not rise")
+            _refuse(source, f"the knots of KNOTSET {row['KNOTSET']} do not increase")
         sets[int(row["KNOTSET"])] = int(row["DEGREE"]), tx, ty
     return sets
 

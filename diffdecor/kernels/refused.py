@@ -31,12 +31,12 @@ def refuse_known(source: Source) -> None:
     if any("Z-P" in hdu.header or "Z-V" in hdu.header for hdu in hdus):
         source.refuse(
             "made by ZOGY, which uses no matching kernel: the noise of its difference is white by "
-            "construction, so that there is nothing to decorrelate"
+            "construction, so there is nothing to decorrelate"
         )
     if any(str(hdu.header.get("KTYPE", "")).strip() == "BASIS" for hdu in hdus):
         source.refuse(
-            "basis images with coefficients (KTYPE = 'BASIS'), but no rule of where and in what "
-            "order they hold; write a table of the columns X, Y (1-based pixels) and STAMP"
+            "basis images with coefficients (KTYPE = 'BASIS'), but nothing says where and in what "
+            "order they apply; write a table of the columns X, Y (1-based pixels) and STAMP"
         )
     if any("CONVD" in hdu.header and "KERHW" in hdu.header for hdu in hdus):
         source.refuse(

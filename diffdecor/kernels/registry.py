@@ -92,7 +92,7 @@ class KernelReader(Identifies, Protocol):
     """
 
     def read(self, source: Source, options: KernelOptions) -> MatchingKernel:
-        """Read the kernel. Whatever is returned must not need the file any more."""
+        """Read the kernel. The result must not need the file any more."""
 
 
 #: Modules of the tree. Of the words after a name every file of its format has one, as a keyword or

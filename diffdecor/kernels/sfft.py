@@ -209,7 +209,7 @@ def _side(source: Source, options: KernelOptions) -> Side | None:
     if value is None:
         logger.warning(
             "%s: an SFFT solution does not say which image was convolved, and so not what to add "
-            "or subtract; its background is left out (the difference says it, or --convolved)",
+            "or subtract; its background is left out (give the difference, or --convolved)",
             source.name,
         )
         return None

@@ -20,7 +20,7 @@ class PsfReader(Identifies, Protocol):
     def read(self, hdus: Hdus, selected: Hdu, name: str) -> PointSpreadFunction:
         """Read the PSF from all `hdus` of a file, or from the `selected` one if it is not None.
 
-        Whatever is returned must not need the file any more.
+        The result must not need the file any more.
         """
 
 
@@ -74,7 +74,7 @@ def read_opened_psf(path: str | Path, files: OpenFiles | None = None) -> PointSp
 
 
 def carried_psf(hdus: Hdus, name: str) -> PointSpreadFunction | None:
-    """Read the point-spread function that an image carries along, from its open file.
+    """Read the point-spread function that an image carries, from its open file.
 
     None if no format claims the file: a plain image in it is the image, not a PSF.
     """

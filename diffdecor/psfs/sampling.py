@@ -93,7 +93,7 @@ def center_of(
         center = middle
     logger.warning(
         "%s: %d x %d pixels, an even size, have no central one: taken to be centred on the "
-        "1-based pixel (%g, %g), with the centroid at (%.2f, %.2f); cards CTRX, CTRY would say it",
+        "1-based pixel (%g, %g), with the centroid at (%.2f, %.2f); cards CTRX, CTRY set it",
         name, nx, ny, *(c + 1 for c in center), *(c + 1 for c in centroid),
     )  # fmt: skip
     return center
