@@ -29,8 +29,8 @@ def atomic_output(
     """Write a file under a temporary name, ``.NAME.part``, and rename it when it is complete.
 
     The temporary file is locked, so that two processes never write the same output. Only a process
-    that was killed leaves it behind, and the next one uses it again. Raises what `check_output`
-    does, and `BusyError` if another process is writing the output now.
+    that is killed leaves it behind, and the next one reuses it. Raises what `check_output` does,
+    and `BusyError` if another process is writing the output now.
     """
     path = Path(path)
     inputs = tuple(inputs)
@@ -39,7 +39,7 @@ def atomic_output(
     try:
         with _locked(part, path, inputs) as file:
             try:
-                # Once more: who held the lock before may have finished this very file.
+                # Once more: the process that held the lock may have finished this very file.
                 check_output(path, overwrite=overwrite, inputs=inputs)
                 yield file
                 _finish(file, part, path)
@@ -110,7 +110,7 @@ def _locked(part: Path, path: Path, inputs: tuple[str | Path, ...]) -> Iterator[
         with os.fdopen(descriptor, "wb") as file:
             _lock(file, path)
             if not _is_at(file, part):
-                continue  # whoever held the lock renamed or removed it: this is not it any more
+                continue  # the process that held the lock has renamed or removed it
             file.truncate(0)
             yield file
             return

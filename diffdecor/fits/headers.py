@@ -6,7 +6,7 @@ import logging
 import math
 import re
 from collections.abc import Collection, Iterable, Mapping
-from typing import Protocol
+from typing import NamedTuple
 
 import numpy as np
 from astropy.io import fits
@@ -54,20 +54,13 @@ _BOILERPLATE = ("FITS (Flexible Image Transport System) format is", "and Astroph
 CardValue = bool | float | str
 
 
-class CardRow(Protocol):
-    """One row of a table of cards, from which header and documentation are made."""
+class Card(NamedTuple):
+    """A card of the result, and what it is called in Python and JSON; "" is the unit of numbers."""
 
-    @property
-    def keyword(self) -> str:
-        """FITS keyword."""
-
-    @property
-    def unit(self) -> str:
-        """Unit of the value, empty for none."""
-
-    @property
-    def comment(self) -> str:
-        """What it is."""
+    name: str
+    keyword: str
+    unit: str
+    comment: str
 
 
 def is_structural(keyword: str) -> bool:
@@ -102,8 +95,8 @@ def merged_header(primary: fits.Header, image: fits.Header) -> fits.Header:
 def carry_over(header: fits.Header, drop: Collection[str] = ()) -> fits.Header:
     """Return the cards of an input that still hold for the result, anywhere in its file.
 
-    They are without structure, what is no longer true, further keywords to `drop`, second cards of
-    the same keyword, and cards that break the standard beyond repair. The WCS is kept.
+    Left out are structure, what is no longer true, further keywords to `drop`, second cards of the
+    same keyword, and cards that break the standard beyond repair. The WCS is kept.
     """
     kept = fits.Header()
     with quiet_astropy("header"):
@@ -136,11 +129,11 @@ def without_wcs(header: fits.Header) -> fits.Header:
     return fits.Header([card for card in header.cards if not is_wcs(card.keyword)])
 
 
-def cards_to_header(values: Mapping[str, object], table: Iterable[CardRow]) -> fits.Header:
+def cards_to_header(values: Mapping[str, object], table: Iterable[Card]) -> fits.Header:
     """Return a header of the values by keyword, in the order of the table, with its comments.
 
-    Sequences become a text with commas. None and numbers that are not finite are left out: FITS has
-    none. A keyword that is not in the table is an error of the programmer, a KeyError.
+    Sequences become a text with commas. None and numbers that are not finite, which FITS cannot
+    hold, are left out. A keyword that is not in the table is a bug, a KeyError.
     """
     rows = list(table)
     unknown = set(values) - {row.keyword for row in rows}

@@ -42,12 +42,8 @@ def is_exposure(hdus: Hdus) -> bool:
 
 def psf_number(hdus: Hdus) -> int:
     """Return the number of the PSF of an exposure in its archive, 0 if it has none."""
-    for hdu in hdus:
-        for keyword in _PSF_NUMBER:
-            number = hdu.header.get(keyword)
-            if isinstance(number, int) and number > 0:
-                return int(number)
-    return 0
+    numbers = (hdu.header.get(keyword) for hdu in hdus for keyword in _PSF_NUMBER)
+    return next((int(number) for number in numbers if isinstance(number, int) and number > 0), 0)
 
 
 def parent_origin(hdus: Hdus) -> tuple[float, float] | None:
@@ -129,23 +125,26 @@ class Record:
         """Say whether there is anything in a column of this name."""
         return column in self.row.array.names and np.size(self.row[column]) > 0
 
-    def numbers(self, column: str) -> NDArray[np.float64]:
-        """Return a cell as a vector of finite numbers."""
+    def numbers(self, column: str, count: int | None = None) -> NDArray[np.float64]:
+        """Return a cell as a vector of finite numbers, `count` of them."""
         if column not in self.row.array.names:
-            self.archive.refuse(f"{self.kind} {self.number} has no column {column}")
+            self.refuse(f"{self.kind} {self.number} has no column {column}")
         values = np.array(self.row[column], dtype=np.float64).reshape(-1)
         if not np.isfinite(values).all():
-            self.archive.refuse(f"{column} of {self.kind} {self.number} is NaN or infinite")
+            self.refuse(f"{column} of {self.kind} {self.number} is NaN or infinite")
+        if count not in (None, len(values)):
+            found = f"{len(values)} numbers in {column} of {self.kind} {self.number}"
+            self.refuse(f"{found}, expected {count}")
         return values
 
     def number_in(self, column: str) -> float:
         """Return a cell that holds one number."""
-        return float(self._exactly(column, self.numbers(column), 1)[0])
+        return float(self.numbers(column, 1)[0])
 
     def pair(self, column: str) -> tuple[float, float]:
         """Return x and y: one column of two numbers in old files, two columns in newer ones."""
         if column in self.row.array.names:
-            x, y = self._exactly(column, self.numbers(column), 2)
+            x, y = self.numbers(column, 2)
             return float(x), float(y)
         return self.number_in(f"{column}_x"), self.number_in(f"{column}_y")
 
@@ -153,7 +152,7 @@ class Record:
         """Return x and y that are whole numbers."""
         x, y = self.pair(column)
         if x != int(x) or y != int(y):
-            self.archive.refuse(f"{column} of {self.kind} {self.number} is not a pixel: {(x, y)}")
+            self.refuse(f"{column} of {self.kind} {self.number} is not a pixel: {(x, y)}")
         return int(x), int(y)
 
     def parts(self, column: str) -> list[Record]:
@@ -164,6 +163,10 @@ class Record:
         """Return the object whose number is in a cell."""
         return self.archive.record(int(self.number_in(column)), self.path)
 
+    def refuse(self, problem: str) -> NoReturn:
+        """Raise an `InputError` that names the file."""
+        self.archive.refuse(problem)
+
     def refuse_kind(
         self, thing: str, advice: str, error: type[InputError] = InputError
     ) -> NoReturn:
@@ -171,12 +174,6 @@ class Record:
         why = _WHY.get(self.kind, "of a class that diffdecor does not know")
         msg = f"{self.name} is not a {thing} that can be read here: it is {why}; {advice}"
         raise error(msg)
-
-    def _exactly(self, column: str, values: NDArray[np.float64], n: int) -> NDArray[np.float64]:
-        if len(values) != n:
-            found = f"{len(values)} numbers in {column} of {self.kind} {self.number}"
-            self.archive.refuse(f"{found}, expected {n}")
-        return values
 
 
 def open_archive(hdus: Hdus, name: str) -> Archive:
@@ -190,19 +187,14 @@ def open_archive(hdus: Hdus, name: str) -> Archive:
             break  # another archive
         if _kind(hdu) == _DATA and _is_table(hdu):
             archive.tables.setdefault(int(hdu.header["AR_CATN"]), hdu)
-    for number, place in _places(hdus[index].data):
-        archive.places[number] = min(place, archive.places.get(number, place))
+    rows = hdus[index].data
+    # The oldest files write _ for the dot.
+    dot = "." if "cat.archive" in rows.dtype.names else "_"
+    columns = ("id", f"cat{dot}persistable", f"cat{dot}archive", "row0", "name")
+    for number, order, table, row, kind in zip(*(rows[name] for name in columns), strict=True):
+        place = _Place(int(order), int(table), int(row), str(kind).strip())
+        archive.places[int(number)] = min(place, archive.places.get(int(number), place))
     return archive
-
-
-def _places(index: Any) -> list[tuple[int, _Place]]:  # noqa: ANN401  astropy has no types
-    """Return number and place of every part of every object; the oldest files spell with ``_``."""
-    dot = "." if "cat.archive" in index.dtype.names else "_"
-    columns = [index[name] for name in (f"cat{dot}persistable", f"cat{dot}archive", "row0", "name")]
-    return [
-        (int(number), _Place(int(order), int(table), int(row), str(kind).strip()))
-        for number, order, table, row, kind in zip(index["id"], *columns, strict=True)
-    ]
 
 
 def _is_table(hdu: Hdu) -> bool:

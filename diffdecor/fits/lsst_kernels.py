@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import isqrt
-from typing import Literal, TypedDict
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,23 +16,14 @@ from diffdecor.fits.lsst_archive import Record
 FIXED = ("FixedKernel", "DeltaFunctionKernel")
 KERNELS = (*FIXED, "LinearCombinationKernel")
 
-Family = Literal["POLY", "CHEB1"]
-_FAMILIES: dict[str, Family] = {"PolynomialFunction2D": "POLY", "Chebyshev1Function2D": "CHEB1"}
-
+_FAMILIES: dict[str, Literal["POLY", "CHEB1"]] = {
+    "PolynomialFunction2D": "POLY",
+    "Chebyshev1Function2D": "CHEB1",
+}
 _CONSTANT = (Term("POLY", 0, 0),)
 
 
-class Scaling(TypedDict):
-    """Scaling of 0-based array positions: ``u = (x - x0) / xs``, ``v = (y - y0) / ys``."""
-
-    x0: float
-    xs: float
-    y0: float
-    ys: float
-
-
-@dataclass(frozen=True)
-class Domain:
+class Domain(NamedTuple):
     """The rectangle of parent positions on which Chebyshev polynomials are defined."""
 
     min_x: float
@@ -66,8 +57,8 @@ class StoredKernel:
         """The image ``(ky, kx)`` of a kernel that does not depend on position."""
         return np.asarray(np.tensordot(self.coefficients[:, 0], self.images, axes=1))
 
-    def scaling(self, origin: tuple[float, float]) -> Scaling:
-        """Return the scaling of positions in an array whose first pixel has a parent position."""
+    def scaling(self, origin: tuple[float, float]) -> dict[str, Any]:
+        """Return x0, xs, y0, ys of an array whose first pixel has the parent position `origin`."""
         box = self.domain or Domain(-1.0, -1.0, 1.0, 1.0)
         return {
             "x0": (box.min_x + box.max_x) / 2 - origin[0],
@@ -85,46 +76,43 @@ def stored_kernel(record: Record) -> StoredKernel:
     if record.kind in FIXED:
         image, center = _fixed(record)
         return StoredKernel(images=image[np.newaxis], center=center, coefficients=np.ones((1, 1)))
-    parts = [_component(record, part) for part in record.parts("components")]
-    centers = {center for _, center in parts} | {record.pixel("center")}
-    shapes = {image.shape for image, _ in parts}
-    if len(centers) != 1 or len(shapes) != 1:
-        record.archive.refuse(f"the components of {record.kind} differ in size or centre")
-    images, center = np.array([image for image, _ in parts]), centers.pop()
+    parts = record.parts("components")
+    for part in parts:
+        if part.kind not in FIXED:
+            advice = "evaluate the kernel with the stack and give its stamps"
+            part.refuse_kind(f"component of a {record.kind}", advice)
+    center, found = record.pixel("center"), [_fixed(part) for part in parts]
+    images = [image for image, _ in found]
+    if {one for _, one in found} != {center} or len({image.shape for image in images}) != 1:
+        record.refuse(f"the components of {record.kind} differ in size or centre")
     if record.has("spatialfunctions"):
-        functions = record.parts("spatialfunctions")
-        terms, coefficients, domain = _functions(record, functions)
+        terms, coefficients, domain = _functions(record, record.parts("spatialfunctions"))
     else:
         terms, coefficients, domain = _CONSTANT, record.numbers("amplitudes")[:, np.newaxis], None
     if len(coefficients) != len(images):
-        found = f"{len(images)} components but {len(coefficients)} functions or amplitudes"
-        record.archive.refuse(found)
+        record.refuse(f"{len(images)} components but {len(coefficients)} functions or amplitudes")
     return StoredKernel(
-        images=images, center=center, terms=terms, coefficients=coefficients, domain=domain
+        images=np.array(images),
+        center=center,
+        terms=terms,
+        coefficients=coefficients,
+        domain=domain,
     )
-
-
-def _component(record: Record, part: Record) -> tuple[NDArray[np.float64], tuple[int, int]]:
-    if part.kind not in FIXED:
-        advice = "evaluate the kernel with the stack and give its stamps"
-        part.refuse_kind(f"component of a {record.kind}", advice)
-    return _fixed(part)
 
 
 def _fixed(record: Record) -> tuple[NDArray[np.float64], tuple[int, int]]:
     """Return image and centre of a kernel that is one image."""
     (nx, ny), (cx, cy) = record.pixel("dimensions"), record.pixel("center")
     if not (0 < nx <= LARGEST_SIDE and 0 < ny <= LARGEST_SIDE and 0 <= cx < nx and 0 <= cy < ny):
-        found = f"{record.kind} of {nx} x {ny} pixels with the centre {(cx, cy)}"
-        record.archive.refuse(found)
+        record.refuse(f"{record.kind} of {nx} x {ny} pixels with the centre {(cx, cy)}")
     if record.kind == "FixedKernel":
         image = record.numbers("image")
         if image.size != nx * ny:
-            record.archive.refuse(f"{image.size} pixels in a {record.kind} of {nx} x {ny}")
+            record.refuse(f"{image.size} pixels in a {record.kind} of {nx} x {ny}")
         return image.reshape(ny, nx), (cx, cy)
     x, y = record.pixel("pixel")
     if not (0 <= x < nx and 0 <= y < ny):
-        record.archive.refuse(f"{record.kind} of {nx} x {ny} pixels with the pixel {(x, y)} set")
+        record.refuse(f"{record.kind} of {nx} x {ny} pixels with the pixel {(x, y)} set")
     image = np.zeros((ny, nx))
     image[y, x] = 1.0
     return image, (cx, cy)
@@ -141,17 +129,14 @@ def _functions(
         unknown[0].refuse_kind("function of position", advice)
     domains = {_domain(function) for function in functions}
     if len(kinds) != 1 or len(domains) != 1:
-        record.archive.refuse(f"the functions of {record.kind} differ in class or domain")
-    all_coefficients = [function.numbers("coefficients") for function in functions]
-    degree = max(
-        _degree(function, values)
-        for function, values in zip(functions, all_coefficients, strict=True)
-    )
+        record.refuse(f"the functions of {record.kind} differ in class or domain")
+    rows = [function.numbers("coefficients") for function in functions]
+    degree = max(_degree(*pair) for pair in zip(functions, rows, strict=True))
     family = _FAMILIES[kinds.pop()]
     # By total degree, the power of y rising: 1, x, y, x^2, xy, y^2.
     terms = tuple(Term(family, n - j, j) for n in range(degree + 1) for j in range(n + 1))
     table = np.zeros((len(functions), len(terms)))
-    for row, values in zip(table, all_coefficients, strict=True):
+    for row, values in zip(table, rows, strict=True):
         row[: len(values)] = values
     return terms, table, domains.pop()
 
@@ -159,7 +144,7 @@ def _functions(
 def _degree(function: Record, coefficients: NDArray[np.float64]) -> int:
     degree = (isqrt(8 * len(coefficients) + 1) - 3) // 2
     if (degree + 1) * (degree + 2) != 2 * len(coefficients) or degree < 0:
-        function.archive.refuse(
+        function.refuse(
             f"{len(coefficients)} coefficients of {function.kind} {function.number} are not "
             "those of a polynomial of two variables"
         )
@@ -171,5 +156,5 @@ def _domain(function: Record) -> Domain | None:
         return None
     domain = Domain(*function.pair("min"), *function.pair("max"))
     if not (domain.min_x < domain.max_x and domain.min_y < domain.max_y):
-        function.archive.refuse(f"{function.kind} {function.number} has an empty {domain}")
+        function.refuse(f"{function.kind} {function.number} has an empty {domain}")
     return domain

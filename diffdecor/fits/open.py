@@ -5,15 +5,19 @@ Used by everything that reads FITS. Which HDU means what is not known here.
 
 from __future__ import annotations
 
+import errno
+import gzip
 import logging
 import os
+import shutil
 import stat
+import tempfile
 import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -25,7 +29,6 @@ from numpy.typing import NDArray
 from diffdecor.errors import InputError
 from diffdecor.fits.paths import Extension, split_extension
 from diffdecor.fits.pixels import scaling_of
-from diffdecor.fits.unpack import Identity, Unpacked, open_unpacked
 
 logger = logging.getLogger(__name__)
 
@@ -49,30 +52,40 @@ UNREADABLE = (
     VerifyError,
 )
 
+GZIP_MAGIC = b"\x1f\x8b"
+#: How a file begins that may be FITS, gzipped or not.
+FITS_STARTS = (b"SIMPLE", GZIP_MAGIC)
+_CHUNK = 1 << 20
+#: Errors of the gzipped file, damaged or out of reach; all others are those of the unpacked one.
+_READING = {None, errno.EIO, errno.ESTALE}
+
 # astropy has no types; these names say what is meant.
 Hdu = Any
 Hdus = Any
 Header = Any
 
+#: Distinguishes a file from one that takes its name later, and from itself once it is changed:
+#: device, inode, size, time of modification.
+Identity = tuple[int, ...]
 
-class OpenFiles:
+
+class _Unpacked(NamedTuple):
+    """The content of a file, and which file it was."""
+
+    content: BinaryIO
+    identity: Identity
+
+
+class OpenFiles(ExitStack):
     """The FITS files of a job: each is opened once, however often it is asked for.
 
     They stay open until the block ends. A file that is replaced meanwhile is read as it was.
     """
 
     def __init__(self) -> None:
-        self._stack = ExitStack()
+        super().__init__()
         self._hdus: dict[Path, Hdus] = {}
-
-    def __enter__(self) -> Self:
-        """Begin a block at whose end all files are closed."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close all files."""
-        self._stack.close()
-        self._hdus.clear()
+        self.callback(self._hdus.clear)
 
     def __contains__(self, path: Path) -> bool:
         """Say whether a file is open."""
@@ -82,7 +95,7 @@ class OpenFiles:
         """Return the HDUs of a file."""
         key = path.absolute()
         if key not in self._hdus:
-            self._hdus[key] = self._stack.enter_context(_opened(path))
+            self._hdus[key] = self.enter_context(_opened(path))
         return self._hdus[key]
 
 
@@ -111,10 +124,8 @@ def file_of(hdu: Hdu) -> BinaryIO | None:
     It is what a gzipped file was unpacked into. None where astropy unpacks the file itself, and for
     an HDU that is not in a file.
     """
-    found = (_fileinfo(hdu) or {}).get("file")
-    if found is None or found.compression or found not in _files:
-        return None
-    return _files[found].content
+    file = _astropy_file(hdu)
+    return _files[file].content if file in _files and not file.compression else None
 
 
 def identity_of_file(hdu: Hdu) -> Identity | None:
@@ -122,8 +133,8 @@ def identity_of_file(hdu: Hdu) -> Identity | None:
 
     None for an HDU that is not in a file.
     """
-    found = (_fileinfo(hdu) or {}).get("file")
-    return _files[found].identity if found in _files else None
+    file = _astropy_file(hdu)
+    return _files[file].identity if file in _files else None
 
 
 @contextmanager
@@ -224,13 +235,13 @@ def check_file(path: Path) -> None:
     raise InputError(msg)
 
 
-def _fileinfo(hdu: Hdu) -> dict[str, Any] | None:
-    """Return where an HDU is in its file; astropy cannot tell it of damaged ones."""
-    return hdu.fileinfo() if hasattr(hdu, "fileinfo") else None
+def _astropy_file(hdu: Hdu) -> Any:  # noqa: ANN401  astropy has no types
+    """Return astropy's object for the file of an HDU; None if there is none, or it is damaged."""
+    return ((hdu.fileinfo() if hasattr(hdu, "fileinfo") else None) or {}).get("file")
 
 
 # The files that are open, by astropy's name for them.
-_files: WeakKeyDictionary[Any, Unpacked] = WeakKeyDictionary()
+_files: WeakKeyDictionary[Any, _Unpacked] = WeakKeyDictionary()
 
 
 @contextmanager
@@ -245,7 +256,7 @@ def _opened(path: Path) -> Iterator[Hdus]:
 def _load(path: Path, stack: ExitStack) -> Hdus:
     """Open the file and read all headers: only then is it known to be complete."""
     try:
-        file = open_unpacked(path)
+        file = _open_unpacked(path)
         stack.enter_context(file.content)
         # Unscaled: astropy leaves pixels equal to BLANK = 0 as they are.
         hdus = fits.open(file.content, memmap=False, do_not_scale_image_data=True)
@@ -255,8 +266,8 @@ def _load(path: Path, stack: ExitStack) -> Hdus:
                 msg = f"HDU {hdu.name} is {hdu.size} bytes long"
                 raise OSError(msg)
             _drop_unparsable(hdu.header, path)
-        for found in filter(None, map(_fileinfo, hdus)):
-            _files[found["file"]] = file
+        for found in filter(None, map(_astropy_file, hdus)):
+            _files[found] = file
     except InputError:
         raise
     except UNREADABLE as error:
@@ -266,8 +277,44 @@ def _load(path: Path, stack: ExitStack) -> Hdus:
     return hdus
 
 
+def _open_unpacked(path: Path) -> _Unpacked:
+    """Open a file for reading; of a gzipped one its content, complete and checked.
+
+    What was unpacked is gone when it is closed. InputError if there is no room to unpack it;
+    OSError, EOFError or zlib.error if the file cannot be read, or is damaged.
+    """
+    with ExitStack() as stack:
+        file = stack.enter_context(path.open("rb"))
+        found = os.fstat(file.fileno())
+        identity = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+        packed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+        file.seek(0)
+        if packed:
+            return _Unpacked(_on_disk(gzip.GzipFile(fileobj=file), path), identity)
+        stack.pop_all()  # it stays open
+        return _Unpacked(file, identity)
+
+
+def _on_disk(stream: gzip.GzipFile, path: Path) -> BinaryIO:
+    """Copy a stream into an anonymous file, and open that for reading."""
+    try:
+        with tempfile.TemporaryFile() as file:
+            shutil.copyfileobj(stream, file, _CHUNK)
+            file.seek(0)
+            return os.fdopen(os.dup(file.fileno()), "rb")
+    except OSError as error:
+        if error.errno in _READING:
+            raise
+        msg = (
+            f"{path}: cannot be unpacked into the folder of temporary files "
+            f"({error.strerror or error}); name one with more room in TMPDIR, or unpack the file "
+            "yourself"
+        )
+        raise InputError(msg) from error
+
+
 def _drop_unparsable(header: Header, path: Path) -> None:
-    """Remove the cards whose value astropy cannot tell: whoever came across one would fail."""
+    """Remove the cards whose value astropy cannot parse: using one later would fail."""
     wrong = []
     for number, card in enumerate(header.cards):
         try:

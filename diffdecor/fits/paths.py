@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -19,7 +20,7 @@ def split_extension(text: str | Path) -> tuple[Path, Extension | None]:
     """
     whole = Path(text)
     match = _SUFFIX.fullmatch(str(text))
-    if match is None or not match["extension"].strip() or _exists(whole):
+    if match is None or not match["extension"].strip() or os.path.exists(whole):  # noqa: PTH110  False on errors
         return whole, None
     extension = match["extension"].strip()
     if extension.isdecimal():
@@ -28,10 +29,3 @@ def split_extension(text: str | Path) -> tuple[Path, Extension | None]:
     if versioned is None:
         return Path(match["file"]), extension
     return Path(match["file"]), (versioned["name"], int(versioned["version"]))
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:  # a folder that may not be searched, a name too long
-        return False

@@ -68,18 +68,24 @@ class Scaling:
         return np.asarray(np.clip(whole, -(2.0**62), 2.0**62), dtype=np.int64)
 
 
+def fill(array: NDArray[Any], descriptor: int, place: int) -> int:
+    """Fill an array ``(n,)`` from byte `place` of a file on; return how many bytes there were."""
+    left = array.view(np.uint8).data
+    start = place
+    while left and (count := os.preadv(descriptor, [left], place)):
+        left, place = left[count:], place + count
+    return place - start
+
+
 def numbers_at(
     descriptor: int, place: int, shape: tuple[int, int], stored: np.dtype[Any]
 ) -> NDArray[Any]:
-    """Read numbers ``(n, nx)`` at a place in a file (bytes), and return them in native byte order.
+    """Read numbers ``(n, nx)`` from byte `place` of a file on; return them in native byte order.
 
     EOFError if the file ends before they do.
     """
     numbers = np.empty(math.prod(shape), stored.newbyteorder("="))
-    left = numbers.view(np.uint8).data
-    while left and (count := os.preadv(descriptor, [left], place)):
-        left, place = left[count:], place + count
-    if left:
+    if fill(numbers, descriptor, place) < numbers.nbytes:
         raise EOFError
     if not stored.isnative:  # along one axis numpy does that in place
         numbers[:] = numbers.view(stored)

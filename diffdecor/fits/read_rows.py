@@ -165,7 +165,7 @@ class CompressedPlane:
             self._kept = np.empty(self.shape, sample.dtype)
 
     def _found(self, hdus: Hdus) -> Hdu:
-        """Return the HDU in the file that was opened anew, which must be the same one still."""
+        """Return the HDU in the file that was opened again, which must still be the same."""
         if identity_of_file(hdus[0]) == self._identity:
             hdu = next((hdu for hdu in hdus if hdu.fileinfo()["hdrLoc"] == self._place), None)
             if image_shape(hdu) == self.shape:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from threading import Lock
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ _FEW = 1 << 18
 
 
 class RowSums:
-    """DATASUM over the rows of an image that were read, each counted once, whoever reads it.
+    """DATASUM over the rows of an image that were read, each counted once.
 
     Where only a few are read at a time, for a sample, they do not count as read. The image has `ny`
     rows of `size` bytes in the file, whole words of 32 bits.
@@ -51,28 +52,21 @@ class RowSums:
             return self._total, [*rows, (self._size * len(self._missing), length)]
 
 
-class Reading:
+class Reading(ExitStack):
     """What is shared: open files, memory for unpacked planes, sums of what was read of each image.
 
     The files are open until the block ends; planes keep what they need of them.
     """
 
     def __init__(self, memory: int = 0) -> None:
-        self.files = OpenFiles()
+        super().__init__()
+        self.files = self.enter_context(OpenFiles())
         self._memory = memory
         self._sums: dict[tuple[int, int, int], RowSums] = {}
         self._lock = Lock()
 
-    def __enter__(self) -> Self:
-        """Begin a block at whose end all files are closed."""
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """Close all files."""
-        self.files.__exit__(*error)
-
     def take(self, size: int) -> bool:
-        """Say whether there are so many bytes of memory left, and take them."""
+        """Take bytes of memory; False if there are not that many left."""
         with self._lock:
             if size > self._memory:
                 return False
@@ -82,7 +76,7 @@ class Reading:
     def sums(self, descriptor: int, place: int, ny: int = 0, size: int = 0) -> RowSums | None:
         """Return the sums of the image that begins at byte `place` of an open file.
 
-        Where nobody has begun, they are begun if there are rows of `size` bytes, whole words.
+        If there are none yet, they are begun for rows of `size` bytes, whole words.
         """
         file = os.fstat(descriptor)
         key = file.st_dev, file.st_ino, place

@@ -11,20 +11,18 @@ from weakref import finalize
 
 import numpy as np
 from astropy.io import fits
-from numpy.typing import NDArray
 
 from diffdecor.errors import InputError
 from diffdecor.fits.checksum import datasum
-from diffdecor.fits.open import Hdu, Hdus, check_file, file_of, one_line, open_fits
+from diffdecor.fits.open import FITS_STARTS, Hdu, Hdus, check_file, file_of, one_line, open_fits
 from diffdecor.fits.paths import split_extension
+from diffdecor.fits.pixels import fill
 from diffdecor.fits.reading import Reading
-from diffdecor.fits.unpack import GZIP_MAGIC
 
-_FITS = b"SIMPLE"
 _CARD = 80
 #: Bytes that are added up while they are in the processor's cache.
 _PIECE = 1 << 19
-#: At most so many pieces tell whether data that do not matter much are still the same.
+#: Pieces, at most, that are compared where the data do not affect the result.
 _SAMPLES = 16
 #: Cards without which the numbers of an image mean something else.
 _SCALES = {b"BSCALE", b"BZERO", b"BLANK", b"ZSCALE", b"ZZERO", b"ZBLANK"}
@@ -104,18 +102,18 @@ class InputSum:
         return total
 
     def _added(self, total: int, start: int, stop: int) -> int:
-        """Add bytes of the file to a sum; what it lacks at its end counts as 0."""
+        """Add bytes of the file to a sum; what is missing at its end counts as 0."""
         piece = np.empty(min(_PIECE, stop - start), dtype=np.uint8)
         for place in range(start, stop, _PIECE):
             wanted = min(_PIECE, stop - place)
-            count = _read(piece[:wanted], self._descriptor, place)
+            count = fill(piece[:wanted], self._descriptor, place)
             total = datasum(piece[:count].data, total)
             if count < wanted:
                 break
         return total
 
     def _take(self, hdus: Hdus, unneeded: Collection[int], *, all_cards: bool) -> None:
-        """Take up what counts of every HDU."""
+        """Note what counts of every HDU."""
         cards: list[bytes] = []
         for number, hdu in enumerate(hdus):
             stream, place = file_of(hdu), hdu.fileinfo()
@@ -127,19 +125,18 @@ class InputSum:
             header = os.pread(self._descriptor, length, place["hdrLoc"])
             counted = _counted_cards(header, all_cards=all_cards)
             cards += (b"%d %s" % (number, card) for card in counted)
-            word = _stated_sum(hdu) if number in unneeded else None
-            if word is None:
-                needed = number not in unneeded
+            needed = number not in unneeded
+            stated = None if needed else _stated_sum(hdu)
+            if stated is None:
                 self._units.append(_Unit(place["datLoc"], place["datSpan"], needed))
             else:
-                self._known = datasum(word.to_bytes(4, "big"), self._known)
+                self._known = datasum(b"", self._known + stated)
         if cards:
             # Unlike a DATASUM, it tells cards that have changed places.
-            word = zlib.crc32(b"\n".join(cards))
-            self._known = datasum(word.to_bytes(4, "big"), self._known)
+            self._known = datasum(b"", self._known + zlib.crc32(b"\n".join(cards)))
 
     def _keep(self, stream: BinaryIO) -> None:
-        """Keep the file open, whoever closes it."""
+        """Keep the file open, even if others close it."""
         self._descriptor = os.dup(stream.fileno())
         finalize(self, os.close, self._descriptor)
 
@@ -149,9 +146,9 @@ class InputSum:
 
 
 def _may_be_fits(file: Path) -> bool:
-    """Say how a file begins; one that is gzipped but not FITS is refused by whoever reads it."""
+    """Say how a file begins; one that is gzipped but not FITS is refused when it is read."""
     with file.open("rb") as stream:
-        return stream.read(len(_FITS)).startswith((_FITS, GZIP_MAGIC))
+        return stream.read(6).startswith(FITS_STARTS)
 
 
 def _counted_cards(header: bytes, *, all_cards: bool) -> Iterator[bytes]:
@@ -169,11 +166,3 @@ def _stated_sum(hdu: Hdu) -> int | None:
     if isinstance(hdu, fits.CompImageHDU) or not text.isdecimal() or int(text) >= 1 << 32:
         return None
     return int(text)
-
-
-def _read(piece: NDArray[np.uint8], descriptor: int, place: int) -> int:
-    """Fill an array from a file, and return how far that went."""
-    done = 0
-    while done < piece.size and (count := os.preadv(descriptor, [piece[done:].data], place + done)):
-        done += count
-    return done

@@ -134,20 +134,10 @@ class _Extension(NamedTuple):
 class ResultFile:
     """An output file to be filled: planes are assigned by rows, cards and HDUs are added.
 
-    Space for the planes is set aside at once, so that a full disk is noticed before the work.
-
-    Parameters
-    ----------
-    descriptor : int
-        The file, empty, open for reading and writing.
-    primary : Header
-        Of the primary HDU, which has no data.
-    planes : sequence of HDU
-        Image HDUs, the first called IMAGE; only the shape and type of their pixels count.
-    cards : Header, optional
-        Cards for the primary header, unless others are set.
-    cards_room : int
-        Number of cards that may be added later.
+    The file is empty, open for reading and writing. Of `planes`, image HDUs of which one is called
+    IMAGE, only header, shape and type count. Space for them is reserved at once, so that a full
+    disk is noticed before the work. `cards` are for the `primary` header, unless others are set;
+    `cards_room` is the number of cards that may be added later.
     """
 
     def __init__(

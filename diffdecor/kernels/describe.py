@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from diffdecor.core.psf import adaptive_fwhm
 from diffdecor.errors import KernelError
-from diffdecor.kernels.model import MatchingKernel, Side
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from diffdecor.kernels.model import MatchingKernel
 
 _GRID = 9
 
-# What passes for usual: shares of the sum, of the energy, of the median.
+# Limits of what is usual, as shares of the sum, of the energy, and of the median.
 _VARIATION = 0.05
 _LOBES = 0.5
 _AT_BORDER = 0.01
@@ -35,6 +33,8 @@ def describe(kernel: MatchingKernel) -> dict[str, Any]:
         msg = f"{kernel.name}: the sum of the kernel is zero; it cannot have matched two images"
         raise KernelError(msg)
     ky, kx = kernel.shape
+    science_scales, template_scales = zip(*(kernel.scales(x, y) for x, y in places), strict=True)
+    offsets_x, offsets_y = zip(*(_offset(stamp, kernel.origin) for stamp in stamps), strict=True)
     return {
         "file": kernel.name,
         "format": kernel.format,
@@ -43,12 +43,12 @@ def describe(kernel: MatchingKernel) -> dict[str, Any]:
         "image_size": kernel.image_shape and list(kernel.image_shape[::-1]),
         "regions": len(kernel.boxes),
         "convolved": sorted({kernel.side(x, y) or "unknown" for x, y in places}),
-        "science_scale": _range([kernel.scales(x, y)[0] for x, y in places]),
-        "template_scale": _range([kernel.scales(x, y)[1] for x, y in places]),
+        "science_scale": _range(science_scales),
+        "template_scale": _range(template_scales),
         "sum": _range([kernel.sum(x, y) for x, y in places]),
         "fwhm": _range([_fwhm(stamp) for stamp in stamps]),
-        "offset_x": _range([_offset(stamp, kernel.origin)[0] for stamp in stamps]),
-        "offset_y": _range([_offset(stamp, kernel.origin)[1] for stamp in stamps]),
+        "offset_x": _range(offsets_x),
+        "offset_y": _range(offsets_y),
         **kernel.contents,
         "warnings": oddities(kernel),
     }
@@ -58,34 +58,22 @@ def oddities(kernel: MatchingKernel) -> list[str]:
     """Return what is odd about a kernel, over the same positions as `describe`, one line each."""
     places = _positions(kernel)
     stamps = np.array([kernel.stamp(x, y) for x, y in places])
-    found = [
-        *_odd_sides({kernel.side(x, y) for x, y in places}),
-        *_odd_sums(stamps.sum(axis=(1, 2))),
-        *_odd_shapes(stamps),
-        *_odd_place(stamps, kernel.origin),
-    ]
-    return [*found, *_odd_corners(kernel, stamps, places)]
-
-
-def _odd_sides(sides: set[Side | None]) -> list[str]:
-    return ["the convolved side is unknown; say it with --convolved"] if None in sides else []
-
-
-def _odd_sums(sums: NDArray[np.float64]) -> list[str]:
-    """Say whether the flux ratio is negative, or not constant over the image."""
-    low, middle, high = (float(f(sums)) for f in (np.min, np.median, np.max))
+    found = []
+    if any(kernel.side(x, y) is None for x, y in places):
+        found.append("the convolved side is unknown; say it with --convolved")
+    low, middle, high = _range(stamps.sum(axis=(1, 2)))
     if low <= 0:
-        return [f"the sum is negative at places (least {low:.3g}): no ratio of fluxes can be"]
-    if high - low > _VARIATION * middle:
-        return [f"the sum varies by {(high - low) / middle:.0%} over the image"]
-    return []
+        found.append(f"the sum is negative at places (least {low:.3g}); a flux ratio is positive")
+    elif high - low > _VARIATION * middle:
+        found.append(f"the sum varies by {(high - low) / middle:.0%} over the image")
+    with_sum = stamps[stamps.sum(axis=(1, 2)) != 0]
+    if len(with_sum):
+        found += _odd_shapes(with_sum)
+    return [*found, *_odd_place(with_sum, kernel), *_odd_corners(kernel, stamps, places)]
 
 
 def _odd_shapes(stamps: NDArray[np.float64]) -> list[str]:
-    """Say whether there is much in negative lobes or at the border, or in a single pixel."""
-    stamps = stamps[stamps.sum(axis=(1, 2)) != 0]
-    if len(stamps) == 0:
-        return []
+    """Say whether much is in negative lobes or at the border, or the noise is amplified."""
     sums = stamps.sum(axis=(1, 2))
     flux, upright = np.abs(sums), np.sign(sums)[:, None, None] * stamps
     negative = _shares(-np.minimum(upright, 0), flux)
@@ -113,18 +101,18 @@ def _shares(parts: NDArray[np.float64], wholes: NDArray[np.float64]) -> float:
     return float(np.median(parts.sum(axis=(1, 2)) / wholes))
 
 
-def _odd_place(stamps: NDArray[np.float64], origin: tuple[int, int]) -> list[str]:
-    """Say whether the kernel shifts the image, or its middle has been guessed."""
-    _, ky, kx = stamps.shape
+def _odd_place(stamps: NDArray[np.float64], kernel: MatchingKernel) -> list[str]:
+    """Say whether the kernel shifts the image, or its origin is a guess."""
+    (cx, cy), (ky, kx) = kernel.origin, kernel.shape
     found = []
-    shifts = [_offset(stamp, origin) for stamp in stamps if stamp.sum() != 0]
-    x, y = (float(np.median([shift[axis] for shift in shifts] or [0.0])) for axis in (0, 1))
+    shifts = [_offset(stamp, kernel.origin) for stamp in stamps]
+    x, y = np.median(shifts or [(0.0, 0.0)], axis=0)
     if max(abs(x), abs(y)) > 1:
         found.append(f"off centre: it shifts the image by ({x:.2f}, {y:.2f}) pixels in the median")
-    if origin == (kx // 2, ky // 2) and 0 in (kx % 2, ky % 2):
+    if (cx, cy) == (kx // 2, ky // 2) and 0 in (kx % 2, ky % 2):
         found.append(
             f"{kx} x {ky} pixels, an even size, have no central one: the origin is pixel "
-            f"({origin[0]}, {origin[1]}), 0-based; CTRX, CTRY or --kernel-center say it"
+            f"({cx}, {cy}), 0-based; set another with CTRX, CTRY or --kernel-center"
         )
     return found
 
@@ -141,7 +129,7 @@ def _odd_corners(
         return []
     x, y = places[int(np.argmax(norms))]
     place = f"(x, y) = ({x:.0f}, {y:.0f}), 0-based"
-    return [f"runs away at {place}: {ratio:.1f} times the median, without hold there"]
+    return [f"runs away at {place}: {ratio:.1f} times the median; it is unconstrained there"]
 
 
 def extent(kernel: MatchingKernel) -> tuple[float, float, float, float]:
@@ -160,22 +148,28 @@ def extent(kernel: MatchingKernel) -> tuple[float, float, float, float]:
     return float(np.min(xs)), float(np.max(xs)), float(np.min(ys)), float(np.max(ys))
 
 
+def covers(kernel: MatchingKernel, x: float, y: float) -> bool:
+    """Say whether there is a kernel at ``(x, y)``."""
+    return not kernel.boxes or any(box.covers(x, y) for box in kernel.boxes)
+
+
 def _positions(kernel: MatchingKernel) -> list[tuple[float, float]]:
     """Return positions that show how the kernel varies."""
     if len(kernel.positions):
         return [(float(x), float(y)) for x, y in kernel.positions]
     xmin, xmax, ymin, ymax = extent(kernel)
     xs, ys = np.linspace(xmin, xmax, _GRID), np.linspace(ymin, ymax, _GRID)
-    return [(float(x), float(y)) for y in ys for x in xs if kernel.covers(float(x), float(y))]
+    return [(float(x), float(y)) for y in ys for x in xs if covers(kernel, x, y)]
 
 
-def _range(values: list[float]) -> list[float]:
-    """Return the smallest, median and largest of values."""
-    finite = [value for value in values if np.isfinite(value)] or [float("nan")]
+def _range(values: ArrayLike) -> list[float]:
+    """Return the smallest, median and largest of the values that are finite; NaN of none."""
+    found = np.asarray(values)
+    finite = found[np.isfinite(found)] if np.isfinite(found).any() else [np.nan]
     return [float(np.min(finite)), float(np.median(finite)), float(np.max(finite))]
 
 
-def _fwhm(stamp: np.ndarray[Any, np.dtype[np.float64]]) -> float:
+def _fwhm(stamp: NDArray[np.float64]) -> float:
     """Return the FWHM of a kernel's core; NaN where it has no Gaussian one."""
     upright = stamp * np.sign(stamp.sum())
     try:
@@ -185,9 +179,7 @@ def _fwhm(stamp: np.ndarray[Any, np.dtype[np.float64]]) -> float:
         return float("nan")
 
 
-def _offset(
-    stamp: np.ndarray[Any, np.dtype[np.float64]], origin: tuple[int, int]
-) -> tuple[float, float]:
+def _offset(stamp: NDArray[np.float64], origin: tuple[int, int]) -> tuple[float, float]:
     """Return the offset of the centroid of a kernel with a sum from its origin, pixels."""
     total = stamp.sum()
     y, x = np.indices(stamp.shape)

@@ -8,24 +8,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from diffdecor.errors import KernelError
-from diffdecor.fits.formats import column_names
-from diffdecor.kernels.hotpants_basis import BasisModel, basis_images, read_model
+from diffdecor.fits.formats import LARGEST_SIDE, column_names
+from diffdecor.fits.open import Header
 from diffdecor.kernels.hotpants_layout import Layout, parse_command, region_layout
-from diffdecor.kernels.model import BasisKernel, Blocks, Box, Region, Side
+from diffdecor.kernels.model import BasisKernel, Blocks, Box, Region, Side, Term
 from diffdecor.kernels.registry import KernelOptions, register
-from diffdecor.kernels.source import Source, open_source, side_of
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from diffdecor.kernels.source import Source, open_source
 
 _COLUMN = re.compile(r"Region(\d+)", re.IGNORECASE)
 _REGION = re.compile(r"\s*\[\s*(\d+)\s*:\s*(\d+)\s*,\s*(\d+)\s*:\s*(\d+)\s*\]\s*")
+#: Most Gaussians, and highest order of a polynomial; the tool is used with up to 8.
+_MOST = 50
 
 
 @register("hotpants", description="HOTPANTS -hki or -oki table (columns Region0, ..., NGAUSS)")
@@ -48,16 +48,14 @@ class HotpantsReader:
             return _kernel(source, table, options)
         kerfile = source.card("KERFILE")
         if kerfile is None:
-            msg = (
-                f"{source.name}: a HOTPANTS file without a table of Region columns, or with an "
-                "empty one, and without KERFILE; give the file that -oki wrote"
+            source.refuse(
+                "a HOTPANTS file without a table of Region columns, or with an empty one, and "
+                "without KERFILE; give the file that -oki wrote"
             )
-            raise KernelError(msg)
         with open_source(_kernel_file(source, str(kerfile)), difference=source) as other:
             table = _solution_table(other)
             if table is None:
-                msg = f"{other.name}: KERFILE of {source.name}, but without Region columns"
-                raise KernelError(msg)
+                other.refuse(f"KERFILE of {source.name}, but without Region columns")
             return _kernel(other, table, options)
 
 
@@ -82,40 +80,34 @@ def _solution_table(source: Source) -> Any:  # noqa: ANN401  astropy has no type
 def _kernel_file(source: Source, kerfile: str) -> Path:
     """Find the file named by KERFILE: as written, or next to the difference if both were moved."""
     folder = source.path.parent
-    candidates = (folder / kerfile, folder / Path(kerfile).name)
-    for candidate in candidates:
+    for candidate in (folder / kerfile, folder / Path(kerfile).name):
         if candidate.exists():
             return candidate
-    msg = (
-        f"{source.name}: the kernel is in KERFILE = {kerfile!r}, which is not in {folder}; "
-        "give that file as the kernel"
+    return source.refuse(
+        f"the kernel is in KERFILE = {kerfile!r}, which is not in {folder}; give that file as the "
+        "kernel"
     )
-    raise KernelError(msg)
 
 
 def _kernel(source: Source, table: Any, options: KernelOptions) -> BasisKernel:  # noqa: ANN401
     command = parse_command(source.card("DIFFCMD"))
     if "pca" in command:
-        msg = f"{source.name}: made with -pca; its external basis is not in the file: leave it out"
-        raise KernelError(msg)
-    model = read_model(source.name, table.header)
+        source.refuse("made with -pca; its external basis is not in the file: leave it out")
+    model = _read_model(source, table.header)
     columns = _columns(table)
     solutions = {n: _solution(source, table, name, model) for n, name in columns.items()}
     boxes = {n: box for n in columns if (box := _box(source, n)) is not None}
     if not boxes:
-        msg = f"{source.name}: no REGION cards; give the difference as well, it carries them"
-        raise KernelError(msg)
-    layout = region_layout(
-        boxes, len(columns), model.width, source=source, command=command, options=options
-    )
+        source.refuse("no REGION cards; give the difference as well, it carries them")
+    layout = region_layout(source, options, command, boxes, len(columns), model.width)
     half = model.width // 2
     return BasisKernel(
-        basis=basis_images(model),
+        basis=_basis_images(model),
         origin=(half, half),
         terms=model.terms,
         background_terms=model.background_terms,
         regions=tuple(
-            _region(source, n, box, solutions[n], model=model, layout=layout, options=options)
+            _region(source, options, model, layout, n, box, solutions[n])
             for n, box in sorted(boxes.items())
         ),
         image_shape=source.image_shape,
@@ -124,14 +116,13 @@ def _kernel(source: Source, table: Any, options: KernelOptions) -> BasisKernel: 
     )
 
 
-def _solution(source: Source, table: Any, column: str, model: BasisModel) -> NDArray[np.float64]:  # noqa: ANN401
+def _solution(source: Source, table: Any, column: str, model: _Model) -> NDArray[np.float64]:  # noqa: ANN401
     values = np.array(table.data[column], dtype=np.float64)
     if values.shape != (model.n_rows,):
-        msg = (
-            f"{source.name}: {len(values)} rows in column {column}, but NGAUSS, DGAUSS, CKORDER "
-            f"and BGORDER ask for {model.n_rows}; the table belongs to another solution"
+        source.refuse(
+            f"{len(values)} rows in column {column}, but NGAUSS, DGAUSS, CKORDER and BGORDER ask "
+            f"for {model.n_rows}; the table belongs to another solution"
         )
-        raise KernelError(msg)
     return values
 
 
@@ -145,33 +136,27 @@ def _box(source: Source, number: int) -> Box | None:
     limits = [int(limit) - 1 for limit in match.groups()] if match else [0, -1, 0, -1]
     box = Box(*limits)
     if box.xmin > box.xmax or box.ymin > box.ymax or min(limits) < 0:
-        msg = f"{source.name}: {keyword} = {text!r} is not a region [x1:x2,y1:y2]; correct the card"
-        raise KernelError(msg)
+        source.refuse(f"{keyword} = {text!r} is not a region [x1:x2,y1:y2]; correct the card")
     return box
 
 
 def _region(
     source: Source,
+    options: KernelOptions,
+    model: _Model,
+    layout: Layout,
     number: int,
     box: Box,
     solution: NDArray[np.float64],
-    *,
-    model: BasisModel,
-    layout: Layout,
-    options: KernelOptions,
 ) -> Region:
     """Return the kernel of one region; the polynomials live on the buffered region."""
-    side = _side(source, number, options)
+    keyword = f"CONVOL{number:02d}"
+    side = options.convolved or source.side(keyword, source.card(keyword))
     kernel_sum = solution[1]
     if not np.isfinite(solution[1:]).all():
-        msg = (
-            f"{source.name}: a coefficient of region {number} is NaN or infinite; make the kernel "
-            "again"
-        )
-        raise KernelError(msg)
+        source.refuse(f"a coefficient of region {number} is NaN or infinite; make the kernel again")
     if kernel_sum == 0:
-        msg = f"{source.name}: the kernel of region {number} sums to zero; make it again"
-        raise KernelError(msg)
+        source.refuse(f"the kernel of region {number} sums to zero; make it again")
     scale = 1.0 / kernel_sum if _is_normalised(source, side, options) else 1.0
     n_basis, n_terms = model.n_basis, len(model.terms)
     end = 2 + (n_basis - 1) * n_terms
@@ -198,13 +183,6 @@ def _region(
     )
 
 
-def _side(source: Source, number: int, options: KernelOptions) -> Side:
-    if options.convolved:
-        return options.convolved
-    keyword = f"CONVOL{number:02d}"
-    return side_of(source.name, keyword, source.card(keyword))
-
-
 def _is_normalised(source: Source, side: Side, options: KernelOptions) -> bool:
     """Say whether the difference was divided by the kernel sum."""
     photnorm = source.card("PHOTNORM")
@@ -212,9 +190,82 @@ def _is_normalised(source: Source, side: Side, options: KernelOptions) -> bool:
         return False
     normalised = str(photnorm).strip().lower()
     if normalised not in ("t", "i", "u"):
-        msg = (
-            f"{source.name}: PHOTNORM = {photnorm!r}, expected t, i or u; give the difference as "
-            "well, or both scales"
+        source.refuse(
+            f"PHOTNORM = {photnorm!r}, expected t, i or u; give the difference as well, or both "
+            "scales"
         )
-        raise KernelError(msg)
     return normalised == ("t" if side == "template" else "i")
+
+
+@dataclass(frozen=True, eq=False)
+class _Model:
+    """What the header of a kernel table says."""
+
+    #: Degree of the polynomial and sigma (pixels) of every Gaussian.
+    gaussians: tuple[tuple[int, float], ...]
+    width: int
+    terms: tuple[Term, ...]
+    background_terms: tuple[Term, ...]
+
+    @property
+    def n_basis(self) -> int:
+        """Number of basis images."""
+        return sum((degree + 1) * (degree + 2) // 2 for degree, _ in self.gaussians)
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of the table: an unused one, kernel, background and padding."""
+        return self.n_basis * len(self.terms) + len(self.background_terms) + 1
+
+
+def _read_model(source: Source, header: Header) -> _Model:
+    """Read the header of a kernel table; an error if a card is missing or impossible."""
+    count = _whole(source, header, "NGAUSS", 1)
+    gaussians = []
+    for k in range(1, count + 1):
+        sigma = header.get(f"SGAUSS{k}")
+        if not isinstance(sigma, (int, float)) or not sigma > 0:
+            source.refuse(
+                f"SGAUSS{k} = {sigma!r} is not the width of a Gaussian (made with -pca?); only "
+                "Gaussian bases can be read"
+            )
+        gaussians.append((_whole(source, header, f"DGAUSS{k}", 0), float(sigma)))
+    width = _whole(source, header, "FWKERN", 1)
+    if width % 2 == 0:
+        source.refuse(f"FWKERN = {width} is even; HOTPANTS kernels have odd widths")
+    terms, background_terms = (
+        tuple(Term("POLY", a, b) for a in range(order + 1) for b in range(order + 1 - a))
+        for order in (_whole(source, header, key, 0) for key in ("CKORDER", "BGORDER"))
+    )
+    return _Model(tuple(gaussians), width, terms, background_terms)
+
+
+def _whole(source: Source, header: Header, keyword: str, least: int) -> int:
+    value = header.get(keyword)
+    if type(value) is int and least <= value <= (LARGEST_SIDE if keyword == "FWKERN" else _MOST):
+        return value
+    found = "is missing" if value is None else f"= {value!r} is impossible"
+    return source.refuse(f"{keyword} {found} in the HOTPANTS kernel table; make the kernel again")
+
+
+@np.errstate(all="ignore")  # impossible widths and sigmas give NaN, which the kernel refuses
+def _basis_images(model: _Model) -> NDArray[np.float64]:
+    """Return the basis images ``(nbasis, ky, kx)``: Gaussians times polynomials.
+
+    Only the first has a sum; the origin is the middle pixel.
+    """
+    t = np.arange(-(model.width // 2), model.width // 2 + 1, dtype=np.float64)
+    images: list[NDArray[np.float64]] = []
+    for degree, sigma in model.gaussians:
+        # The tool keeps these two numbers in single precision, and the stamps show it.
+        exponent = float(np.float32(1.0 / (2.0 * float(np.float32(sigma)) ** 2)))
+        profile = [t**n * np.exp(-exponent * t**2) for n in range(degree + 1)]
+        for i in range(degree + 1):
+            for j in range(degree + 1 - i):
+                px, py = profile[i], profile[j]
+                if i % 2 == 0 and j % 2 == 0:
+                    image = np.outer(py / py.sum(), px / px.sum())
+                    images.append(image - images[0] if images else image)
+                else:
+                    images.append(np.outer(py, px))
+    return np.array(images)

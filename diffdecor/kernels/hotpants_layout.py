@@ -26,7 +26,7 @@ Command = Mapping[str, tuple[float, ...]]
 class Layout:
     """How all regions of a solution are laid out."""
 
-    #: Pixels by which a region is grown to its buffered region, and those that none leaves.
+    #: Pixels by which a region is grown to its buffered region, within the limits.
     padding: int
     limits: Box
     #: Pixels over which the tool held the kernel constant.
@@ -45,7 +45,7 @@ class Layout:
         )
 
     def pedestal(self, side: Side, kernel_sum: float) -> float:
-        """Return what the pedestals add to the fitted background, in the tool's sense of it."""
+        """Return what the pedestals add to the background that the tool fitted."""
         if side == "template":
             return self.science_pedestal - kernel_sum * self.template_pedestal
         return self.template_pedestal - kernel_sum * self.science_pedestal
@@ -54,8 +54,8 @@ class Layout:
 def parse_command(text: object) -> Command:
     """Return the options of a DIFFCMD that shape the kernel, and their numbers.
 
-    There are no numbers where they cannot be separated: some builds keep only the last argument, a
-    fork joins all of them. Empty without a command; a command always has ``inim``.
+    An option has no numbers where they cannot be separated: some builds keep only the last
+    argument, a fork joins all of them. Empty without a command; a command always has ``inim``.
     """
     command = "" if text is None else str(text)
     if "-inim" not in command:
@@ -87,13 +87,12 @@ def _concatenated(command: str) -> dict[str, tuple[float, ...]]:
 
 
 def region_layout(
+    source: Source,
+    options: KernelOptions,
+    command: Command,
     boxes: Mapping[int, Box],
     columns: int,
     width: int,
-    *,
-    source: Source,
-    command: Command,
-    options: KernelOptions,
 ) -> Layout:
     """Work out how far the regions were buffered, which no card says.
 
@@ -110,11 +109,10 @@ def region_layout(
     padding = width // 2
     if columns > 1:
         grid = _grid(boxes, columns, (nx, ny), command)
-        padding = _padding((nx, ny), grid, width, _stamp_options(source.name, command, options))
-    image = Box(0, nx - 1, 0, ny - 1)
+        padding = _padding((nx, ny), grid, width, *_stamp_options(source.name, command, options))
     return Layout(
         padding=padding,
-        limits=_limits(command, image, union, columns),
+        limits=_limits(command, Box(0, nx - 1, 0, ny - 1), union, columns),
         step=int(_first(command, "kcs", 0)) or width,
         science_pedestal=_first(command, "ip", 0),
         template_pedestal=_first(command, "tp", 0),
@@ -131,7 +129,7 @@ def _limits(command: Command, image: Box, union: Box, columns: int) -> Box:
     if len(command.get("gd", ())) == 4:
         xmin, xmax, ymin, ymax = (int(limit) for limit in command["gd"])
         return Box(xmin, xmax - 1, ymin, ymax - 1)
-    # One region smaller than the image is -gd's mark, where no command line says otherwise.
+    # A single region smaller than the image means -gd, unless the command line says otherwise.
     if "gd" in command or (not command and columns == 1):
         return union
     return image
@@ -163,7 +161,7 @@ def _grid_box(number: int, grid: tuple[int, int], size: tuple[int, int]) -> Box:
     return Box(x1, x2, y1, y2)
 
 
-def _stamp_options(name: str, command: Command, options: KernelOptions) -> dict[str, int]:
+def _stamp_options(name: str, command: Command, options: KernelOptions) -> tuple[int, ...]:
     """Return nsx, nsy and rss: of the command line, of the user, or the tool's defaults."""
     given = {key: getattr(options, key) for key in _DEFAULTS}
     if command:
@@ -171,25 +169,23 @@ def _stamp_options(name: str, command: Command, options: KernelOptions) -> dict[
         ignored = [key for key, value in given.items() if value not in (None, found[key])]
         if ignored:
             logger.warning("%s: the file has its own %s; ignored yours", name, ", ".join(ignored))
-        return found
-    found = {key: given[key] or default for key, default in _DEFAULTS.items()}
-    guessed = ", ".join(f"-{key} {found[key]}" for key in found if given[key] is None)
-    if guessed:
-        logger.warning(
-            "%s: no HOTPANTS command line (DIFFCMD); assuming its defaults %s", name, guessed
-        )
-    return found
+    else:
+        found = {key: given[key] or default for key, default in _DEFAULTS.items()}
+        guessed = ", ".join(f"-{key} {found[key]}" for key in found if given[key] is None)
+        if guessed:
+            logger.warning(
+                "%s: no HOTPANTS command line (DIFFCMD); assuming its defaults %s", name, guessed
+            )
+    return tuple(found.values())
 
 
 def _padding(
-    size: tuple[int, int], grid: tuple[int, int], width: int, stamps: Mapping[str, int]
+    size: tuple[int, int], grid: tuple[int, int], width: int, nsx: int, nsy: int, rss: int
 ) -> int:
     """Return the buffer around each of several regions: half a fitting stamp of the tool."""
-    counts = stamps["nsx"], stamps["nsy"]
-    fwhole = min(n // regions // k for n, regions, k in zip(size, grid, counts, strict=True))
-    fwhole -= width
-    if fwhole % 2 == 0:
-        fwhole -= 1
-    if fwhole < 2 * stamps["rss"] + 1:
-        fwhole = 2 * stamps["rss"] + width
-    return fwhole // 2
+    (nx, ny), (in_x, in_y) = size, grid
+    stamp = min(nx // in_x // nsx, ny // in_y // nsy) - width
+    stamp -= 1 - stamp % 2
+    if stamp < 2 * rss + 1:
+        stamp = 2 * rss + width
+    return stamp // 2

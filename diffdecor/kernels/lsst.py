@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -26,23 +25,15 @@ from diffdecor.fits.lsst_archive import (
 from diffdecor.fits.lsst_kernels import KERNELS, Domain, StoredKernel, stored_kernel
 from diffdecor.kernels.model import BasisKernel, Box, MatchingKernel, Region, Side, StampKernel
 from diffdecor.kernels.registry import KernelOptions, register
-from diffdecor.kernels.source import Source, side_of
+from diffdecor.kernels.source import Source
 
 logger = logging.getLogger(__name__)
 
-_SIDE_CARDS = ("CONVSIDE", "convolvedExposure")
 _EVERYWHERE = (2**16, 2**16)
 _ADVICE = (
     "evaluate it with the stack and give the stamp as an image with the card "
     "KERSENSE = 'CORRELATION'"
 )
-
-
-class _Frame(NamedTuple):
-    """Where the pixels of the difference lie in the parent, and how many there are."""
-
-    origin: tuple[float, float]
-    shape: tuple[int, int] | None
 
 
 @register("lsst", description="a matching kernel of the LSST stack (EXTTYPE = ARCHIVE_INDEX)")
@@ -63,68 +54,65 @@ class LsstReader:
         """
         stored = stored_kernel(_kernel_record(source))
         side = options.convolved or _side(source)
-        if not stored.varies:
-            stamp, origin = reflect(stored.constant[np.newaxis], stored.center)
-            kernel = StampKernel(
-                stamps=stamp.copy(),
-                origin=origin,
-                convolved=side,
-                image_shape=source.image_shape,
-                name=source.name,
-                format="lsst",
-            )
-            scale = _science_scale(kernel, 0.0, 0.0) if side == "science" else 1.0
-            return replace(kernel, science_scale=scale)
-        return _varying(stored, source, side)
+        kernel = (
+            _varying(stored, source, side) if stored.varies else _constant(stored, source, side)
+        )
+        if side != "science":
+            return kernel
+        ny, nx = kernel.image_shape or _EVERYWHERE
+        x, y = (nx - 1) / 2, (ny - 1) / 2
+        total = kernel.sum(x, y)
+        if abs(total) <= 1e-9 * np.abs(kernel.stamp(x, y)).sum():
+            source.refuse("the sum of the kernel is zero, so it would remove all flux")
+        return kernel.with_usage(lambda usage: usage._replace(science_scale=1.0 / total))
+
+
+def _constant(stored: StoredKernel, source: Source, side: Side | None) -> StampKernel:
+    stamp, origin = reflect(stored.constant[np.newaxis], stored.center)
+    return StampKernel(
+        stamps=stamp.copy(),
+        origin=origin,
+        convolved=side,
+        image_shape=source.image_shape,
+        name=source.name,
+        format="lsst",
+    )
 
 
 def _varying(stored: StoredKernel, source: Source, side: Side | None) -> BasisKernel:
     """Return a kernel that depends on position."""
-    frame = _frame(stored.domain, source)
+    first_pixel, shape = _frame(stored.domain, source)
     if side is None:
         logger.warning(
-            "%s: the file does not say which image was convolved (--convolved says it)", source.name
+            "%s: the file does not say which image was convolved (give it with --convolved)",
+            source.name,
         )
     basis, origin = reflect(stored.images, stored.center)
-    ny, nx = frame.shape or _EVERYWHERE
+    ny, nx = shape or _EVERYWHERE
     region = Region(
         box=Box(0, nx - 1, 0, ny - 1),
         side=side,
         coefficients=stored.coefficients,
-        **stored.scaling(frame.origin),
+        **stored.scaling(first_pixel),
     )
-    kernel = BasisKernel(
+    return BasisKernel(
         basis=basis.copy(),
         origin=origin,
         terms=stored.terms,
         regions=(region,),
-        image_shape=frame.shape,
+        image_shape=shape,
         name=source.name,
         format="lsst",
     )
-    if side != "science":
-        return kernel
-    scale = _science_scale(kernel, (nx - 1) / 2, (ny - 1) / 2)
-    return replace(kernel, regions=(replace(region, science_scale=scale),))
-
-
-def _science_scale(kernel: MatchingKernel, x: float, y: float) -> float:
-    """Return a_S with the science image convolved: D = (K * S) / k - T."""
-    total = kernel.sum(x, y)
-    if abs(total) <= 1e-9 * np.abs(kernel.stamp(x, y)).sum():
-        msg = f"{kernel.name}: the sum of the kernel is zero, so it would remove all flux"
-        raise KernelError(msg)
-    return 1.0 / total
 
 
 def _kernel_record(source: Source) -> Record:
     """Return the object of a file that is a kernel."""
     if is_exposure(source.hdus):
-        msg = (
-            f"{source.name}: this is an exposure, and the archive in it holds its PSF, not the "
-            "matching kernel; give the file of the kernel with --kernel"
+        source.refuse(
+            "this is an exposure, and the archive in it holds its PSF, not the matching kernel; "
+            "give the file of the kernel with --kernel"
         )
-        raise KernelError(msg)
     record = open_archive(source.hdus, source.name).record(1)
     if record.kind in KERNELS:
         return record
@@ -136,15 +124,17 @@ def _kernel_record(source: Source) -> Record:
 
 def _side(source: Source) -> Side | None:
     """Return the convolved side if a card says it; the stack itself writes none."""
-    for keyword in _SIDE_CARDS:
+    for keyword in ("CONVSIDE", "convolvedExposure"):
         value = source.card(keyword)
         if value is not None:
-            return side_of(source.name, keyword, value)
+            return source.side(keyword, value)
     return None
 
 
-def _frame(domain: Domain | None, source: Source) -> _Frame:
-    """Return where the pixels of the difference lie in the parent, and warn if that is a guess."""
+def _frame(
+    domain: Domain | None, source: Source
+) -> tuple[tuple[float, float], tuple[int, int] | None]:
+    """Return parent position and shape of the difference, and warn if the position is a guess."""
     difference = source.difference
     shape = source.image_shape
     origin = None if difference is None else parent_origin(difference.ordered)
@@ -160,13 +150,13 @@ def _frame(domain: Domain | None, source: Source) -> _Frame:
             "%s: %s to say where the pixels lie in the LSST parent; the first one is taken to be "
             "(%g, %g)", source.name, said, *found,
         )  # fmt: skip
-        return _Frame(found, shape)
+        return found, shape
     if domain is not None and shape is not None and not _inside(domain, origin, shape):
         logger.warning(
             "%s: made for the parent pixels %s, but the difference begins at %s and has %d x %d "
-            "pixels: is it another image's?", source.name, domain, origin, shape[1], shape[0],
+            "pixels: is it the kernel of another image?", source.name, domain, origin, *shape[::-1],
         )  # fmt: skip
-    return _Frame(origin, shape)
+    return origin, shape
 
 
 def _inside(domain: Domain, origin: tuple[float, float], shape: tuple[int, int]) -> bool:

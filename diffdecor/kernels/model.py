@@ -10,17 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, Protocol, Self
+from typing import Literal, Protocol, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from diffdecor.core.fourier import Origin
 from diffdecor.core.interpolate import Stamps
 from diffdecor.errors import KernelError
 from diffdecor.kernels.regions import Blocks, Box, Region, Side, Term, Usage
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 __all__ = [
     "BasisKernel",
@@ -36,7 +34,7 @@ __all__ = [
 ]
 
 #: Turns stamps ``(..., ky, kx)`` and their origin ``(cx, cy)``: a flip, a transposition.
-Turn = Callable[["NDArray[np.float64]", Origin], tuple["NDArray[np.float64]", Origin]]
+Turn = Callable[[NDArray[np.float64], Origin], tuple[NDArray[np.float64], Origin]]
 
 _NOT_FINITE = "a kernel pixel or coefficient is NaN or infinite; make the kernel again"
 
@@ -104,9 +102,6 @@ class MatchingKernel(Protocol):
     @property
     def contents(self) -> dict[str, int]:
         """What the kernel is made of, and how many of each."""
-
-    def covers(self, x: float, y: float) -> bool:
-        """Say whether there is a kernel at ``(x, y)``."""
 
     def turned(self, turn: Turn) -> MatchingKernel:
         """Return the kernel with all its stamps flipped or transposed."""
@@ -211,10 +206,6 @@ class BasisKernel:
             "background_terms": len(self.background_terms),
         }
 
-    def covers(self, x: float, y: float) -> bool:
-        """Say whether a region covers ``(x, y)``."""
-        return any(region.box.covers(x, y) for region in self.regions)
-
     def region(self, x: float, y: float) -> Region:
         """Return the region that counts at ``(x, y)``.
 
@@ -266,19 +257,19 @@ class BasisKernel:
 
     def with_usage(self, change: Callable[[Usage], Usage]) -> Self:
         """Return the kernel with other sides, scales and backgrounds, region by region."""
-        return replace(self, regions=tuple(self._reused(one, change) for one in self.regions))
 
-    def _reused(self, region: Region, change: Callable[[Usage], Usage]) -> Region:
-        x, y = region.box.middle
-        scales = region.science_scale, region.template_scale
-        usage = change(Usage(region.side, *scales, self._sum(region, x, y)))
-        return replace(
-            region,
-            side=usage.side,
-            science_scale=usage.science_scale,
-            template_scale=usage.template_scale,
-            background=region.background * usage.background,
-        )
+        def changed(region: Region) -> Region:
+            scales = region.science_scale, region.template_scale
+            usage = change(Usage(region.side, *scales, self._sum(region, *region.box.middle)))
+            return replace(
+                region,
+                side=usage.side,
+                science_scale=usage.science_scale,
+                template_scale=usage.template_scale,
+                background=region.background * usage.background,
+            )
+
+        return replace(self, regions=tuple(changed(region) for region in self.regions))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -348,11 +339,7 @@ class StampKernel(Stamps):
         """Number of stamps."""
         return {"stamps": len(self.stamps)}
 
-    def covers(self, x: float, y: float) -> bool:  # noqa: ARG002  the same everywhere
-        """Return True."""
-        return True
-
-    def side(self, x: float, y: float) -> Side | None:  # noqa: ARG002
+    def side(self, x: float, y: float) -> Side | None:  # noqa: ARG002  the same everywhere
         """Return the convolved side, None where the file does not say."""
         return self.convolved
 

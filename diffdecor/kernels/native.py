@@ -6,33 +6,29 @@ The file is in 1-based FITS pixels and true convolution. Reader here, writer in 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
+from numpy.typing import NDArray
 
-from diffdecor.errors import KernelError
-from diffdecor.fits.open import read_pixels
+from diffdecor.fits.open import Hdu, read_pixels
 from diffdecor.kernels.model import (
     BasisKernel,
     Blocks,
     Box,
     MatchingKernel,
     Region,
-    Side,
     StampKernel,
     Term,
 )
 from diffdecor.kernels.native_write import UNKNOWN, VERSION, native_hdus
 from diffdecor.kernels.registry import KernelOptions, register
-from diffdecor.kernels.source import Source, scale_card, side_of
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from diffdecor.kernels.source import Source
 
 __all__ = ["NativeReader", "native_hdus"]
 
 HIGHEST_ORDER = 1000
-Knots = dict[int, tuple[int, "NDArray[np.float64]", "NDArray[np.float64]"]]
+Knots = dict[int, tuple[int, NDArray[np.float64], NDArray[np.float64]]]
 
 
 @register("native", description="diffdecor's own format (DDKERN in the primary header)")
@@ -49,12 +45,11 @@ class NativeReader:
         """Read either kind of kernel: what was written, to the bit; positions to rounding."""
         version = source.card("DDKERN")
         if version != VERSION:
-            msg = (
-                f"{source.name}: DDKERN version {version}, but this diffdecor reads version "
-                f"{VERSION}; update diffdecor"
+            source.refuse(
+                f"DDKERN version {version}, but this diffdecor reads version {VERSION}; update "
+                "diffdecor"
             )
-            raise KernelError(msg)
-        kind = _choice(source, "KERTYPE", ("BASIS", "STAMPS"))
+        kind = source.word(source.hdus[0].header, "KERTYPE", "BASIS", "STAMPS")
         return _read_basis(source, options) if kind == "BASIS" else _read_stamps(source, options)
 
 
@@ -62,38 +57,39 @@ def _read_stamps(source: Source, options: KernelOptions) -> StampKernel:
     table = _table(source, "STAMPS")
     stamps = _column(source, table, "STAMP").reshape(len(table), *_stamp_shape(source))
     x, y = (_column(source, table, name).reshape(-1) for name in ("X", "Y"))
-    side = source.card("CONVSIDE")
-    if options.convolved or side is None:
-        convolved = options.convolved
-    else:
-        convolved = side_of(source.name, "CONVSIDE", side)
+    side, card = options.convolved, source.card("CONVSIDE")
+    if side is None and card is not None:
+        side = source.side("CONVSIDE", card)
     header = source.hdus[0].header
     return StampKernel(
         stamps=stamps,
         positions=np.column_stack([x, y]) - 1.0,
-        convolved=convolved,
-        science_scale=scale_card(source.name, header, "SSCALE"),
-        template_scale=scale_card(source.name, header, "TSCALE"),
-        interpolation=_choice(source, "INTERP", ("LINEAR", "NEAREST")),
+        convolved=side,
+        science_scale=source.scale(header, "SSCALE"),
+        template_scale=source.scale(header, "TSCALE"),
+        interpolation=source.word(header, "INTERP", "LINEAR", "NEAREST"),
         **_common(source),
     )
 
 
 def _read_basis(source: Source, options: KernelOptions) -> BasisKernel:
-    knots = _knots(source) if _has(source, "KNOTS") else {}
+    knots = _knots(source)
     terms = _terms(source, "TERMS", knots)
     hdu = _hdu(source, "BASIS")
     if len(hdu.shape) != 3 or hdu.shape[1:] != _stamp_shape(source):
         _refuse(source, f"basis images {hdu.shape} contradict KERNX and KERNY")
     basis = read_pixels(hdu, source.name).astype(np.float64).reshape(hdu.shape)
-    table = _table(source, "REGIONS")
+    header = source.hdus[0].header
     return BasisKernel(
         basis=basis,
         terms=terms,
-        background_terms=_terms(source, "BGTERMS", knots) if _has(source, "BGTERMS") else (),
-        regions=tuple(_region(source, row, (len(basis), len(terms)), options) for row in table),
-        evaluated_at=_choice(source, "EVALAT", ("OUTPUT", "SOURCE")),
-        boundary=_choice(source, "BOUNDARY", ("VALID", "WRAP")),
+        background_terms=_terms(source, "BGTERMS", knots),
+        regions=tuple(
+            _region(source, row, (len(basis), len(terms)), options)
+            for row in _table(source, "REGIONS")
+        ),
+        evaluated_at=source.word(header, "EVALAT", "OUTPUT", "SOURCE"),
+        boundary=source.word(header, "BOUNDARY", "VALID", "WRAP"),
         **_common(source),
     )
 
@@ -109,9 +105,12 @@ def _region(source: Source, row: Any, shape: tuple[int, int], options: KernelOpt
         start_x, start_y = number("BLKX0") - 1.0, number("BLKY0") - 1.0
         blocks = Blocks(start_x, start_y, number("BLKSTEP"), number("BLKOFF"))
     background = _column(source, row, "BGCOEF") if "BGCOEF" in names else np.zeros(0)
+    side, cell = options.convolved, str(row["CONVSIDE"]).strip()
+    if side is None and cell.lower() != UNKNOWN:
+        side = source.side("CONVSIDE", cell)
     return Region(
         box=Box(xmin, xmax, ymin, ymax),
-        side=options.convolved or _side(source, row["CONVSIDE"]),
+        side=side,
         science_scale=number("SSCALE"),
         template_scale=number("TSCALE"),
         x0=number("X0") - 1.0,
@@ -124,12 +123,6 @@ def _region(source: Source, row: Any, shape: tuple[int, int], options: KernelOpt
     )
 
 
-def _side(source: Source, value: object) -> Side | None:
-    if str(value).strip().lower() == UNKNOWN:
-        return None
-    return side_of(source.name, "CONVSIDE", value)
-
-
 def _terms(source: Source, extension: str, knots: Knots) -> tuple[Term, ...]:
     return tuple(_term(source, row, knots) for row in _table(source, extension))
 
@@ -137,9 +130,8 @@ def _terms(source: Source, extension: str, knots: Knots) -> tuple[Term, ...]:
 def _term(source: Source, row: Any, knots: Knots) -> Term:  # noqa: ANN401  astropy has no types
     family, i, j = str(row["FUNC"]).strip(), int(row["IX"]), int(row["IY"])
     if min(i, j) < 0 or max(i, j) > HIGHEST_ORDER:
-        _refuse(
-            source, f"negative index in the term {family} {i} {j}, or one above {HIGHEST_ORDER}"
-        )
+        problem = f"negative index in the term {family} {i} {j}, or one above {HIGHEST_ORDER}"
+        _refuse(source, problem)
     if family == "POLY":
         return Term("POLY", i, j)
     if family == "CHEB1":
@@ -161,7 +153,7 @@ def _knots(source: Source) -> Knots:
     for row in _table(source, "KNOTS"):
         tx, ty = (np.array(row[name], dtype=np.float64) for name in ("TX", "TY"))
         if not all((np.diff(t) >= 0).all() for t in (tx, ty)):  # false for NaN, too
-            _refuse(source, f"the knots of KNOTSET {row['KNOTSET']} do not rise")
+            _refuse(source, f"the knots of KNOTSET {row['KNOTSET']} do not increase")
         sets[int(row["KNOTSET"])] = int(row["DEGREE"]), tx, ty
     return sets
 
@@ -189,19 +181,7 @@ def _integer(source: Source, keyword: str) -> int:
     return value
 
 
-def _choice(source: Source, keyword: str, allowed: tuple[str, ...]) -> Any:  # noqa: ANN401
-    """Return the value of a card that has to be one of a few words; the first if it is missing."""
-    value = str(source.hdus[0].header.get(keyword, allowed[0])).strip().upper()
-    if value not in allowed:
-        _refuse(source, f"{keyword} = {value!r}; expected {' or '.join(allowed)}")
-    return value
-
-
-def _has(source: Source, extension: str) -> bool:
-    return any(hdu.name == extension for hdu in source.hdus)
-
-
-def _hdu(source: Source, extension: str) -> Any:  # noqa: ANN401  astropy has no types
+def _hdu(source: Source, extension: str) -> Hdu:
     for hdu in source.hdus:
         if hdu.name == extension:
             return hdu
@@ -209,6 +189,9 @@ def _hdu(source: Source, extension: str) -> Any:  # noqa: ANN401  astropy has no
 
 
 def _table(source: Source, extension: str) -> Any:  # noqa: ANN401  astropy has no types
+    """Return the rows of a table; none where one is missing that not every kernel has."""
+    if extension in {"KNOTS", "BGTERMS"} and extension not in {hdu.name for hdu in source.hdus}:
+        return ()
     rows = _hdu(source, extension).data
     if rows is None or rows.dtype.names is None or len(rows) == 0:
         _refuse(source, f"the HDU {extension} is not a table with rows")
@@ -224,5 +207,4 @@ def _column(source: Source, table: Any, name: str) -> NDArray[np.float64]:  # no
 
 
 def _refuse(source: Source, problem: str) -> NoReturn:
-    msg = f"{source.name}: damaged native kernel: {problem}; write it again"
-    raise KernelError(msg)
+    source.refuse(f"damaged native kernel: {problem}; write it again")

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from astropy.io import fits
+from numpy.typing import NDArray
 
 from diffdecor.errors import KernelError
-from diffdecor.kernels.model import BasisKernel, MatchingKernel, Region, StampKernel, Term
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from diffdecor.kernels.model import BasisKernel, MatchingKernel, StampKernel, Term
 
 VERSION = 1
 UNKNOWN = "unknown"  # in place of a side that no file gives
 
-# Tables: column, FITS format, value in the given object.
+Card = tuple[str, Any, str]
+
+# Name and FITS format of every column, and its value for a region.
 _REGION_COLUMNS: tuple[tuple[str, str, Any], ...] = (
     ("XMIN", "J", lambda region: region.box.xmin + 1),
     ("XMAX", "J", lambda region: region.box.xmax + 1),
@@ -47,35 +47,35 @@ def native_hdus(kernel: MatchingKernel) -> fits.HDUList:
     kernel is. Reading them returns the same kernel.
     """
     if isinstance(kernel, BasisKernel):
-        hdus = [_primary(kernel, _basis_cards(kernel)), *_basis_hdus(kernel)]
-    elif isinstance(kernel, StampKernel):
-        hdus = [_primary(kernel, _stamp_cards(kernel)), _stamps_hdu(kernel)]
-    else:
-        msg = f"{kernel.name}: a kernel of type {type(kernel).__name__} has no native form"
-        raise KernelError(msg)
-    return fits.HDUList(hdus)
+        usage = _usage(kernel.evaluated_at, kernel.boundary)
+        return fits.HDUList([_primary(kernel, "BASIS", *usage), *_basis_hdus(kernel)])
+    if isinstance(kernel, StampKernel):
+        primary = _primary(kernel, "STAMPS", *_stamp_cards(kernel))
+        return fits.HDUList([primary, _stamps_hdu(kernel)])
+    msg = f"{kernel.name}: a kernel of type {type(kernel).__name__} has no native form"
+    raise KernelError(msg)
 
 
-def _primary(kernel: MatchingKernel, special: dict[str, tuple[Any, str]]) -> fits.PrimaryHDU:
+def _primary(kernel: BasisKernel | StampKernel, kind: str, *special: Card) -> fits.PrimaryHDU:
     ky, kx = kernel.shape
     cx, cy = kernel.origin
-    header = fits.Header()
-    header["DDKERN"] = (VERSION, "kernel format version")
-    header["KERTYPE"] = special.pop("KERTYPE")
-    header["KERNX"] = (kx, "kernel width (pixels)")
-    header["KERNY"] = (ky, "kernel height (pixels)")
-    header["CTRX"] = (cx + 1, "1-based column of kernel origin")
-    header["CTRY"] = (cy + 1, "1-based row of kernel origin")
+    cards: list[Card] = [
+        ("DDKERN", VERSION, "kernel format version"),
+        ("KERTYPE", kind, "BASIS or STAMPS"),
+        ("KERNX", kx, "kernel width (pixels)"),
+        ("KERNY", ky, "kernel height (pixels)"),
+        ("CTRX", cx + 1, "1-based column of kernel origin"),
+        ("CTRY", cy + 1, "1-based row of kernel origin"),
+    ]
     if kernel.image_shape:
-        header["IMNX"] = (kernel.image_shape[1], "image width")
-        header["IMNY"] = (kernel.image_shape[0], "image height")
-    for keyword, (value, comment) in special.items():
-        header.append(_card(keyword, value, comment))
+        cards.append(("IMNX", kernel.image_shape[1], "image width"))
+        cards.append(("IMNY", kernel.image_shape[0], "image height"))
+    cards += special
     # What was read from a native file keeps the name of the tool that made it.
     made_by = re.sub(r"native \((.*)\)", r"\1", kernel.format)
     if made_by != "native":
-        header["KERORIG"] = made_by.encode("ascii", "replace").decode()
-    return fits.PrimaryHDU(header=header)
+        cards.append(("KERORIG", made_by.encode("ascii", "replace").decode(), ""))
+    return fits.PrimaryHDU(header=fits.Header([_card(*card) for card in cards]))
 
 
 def _card(keyword: str, value: object, comment: str) -> fits.Card:
@@ -86,32 +86,28 @@ def _card(keyword: str, value: object, comment: str) -> fits.Card:
     return fits.Card(keyword, value, comment)
 
 
-def _basis_cards(kernel: BasisKernel) -> dict[str, tuple[Any, str]]:
-    return {
-        "KERTYPE": ("BASIS", "BASIS or STAMPS"),
-        "EVALAT": (kernel.evaluated_at, "OUTPUT or SOURCE pixel fixes the kernel"),
-        "BOUNDARY": (kernel.boundary, "VALID or WRAP"),
-    }
+def _usage(evaluated_at: str = "OUTPUT", boundary: str = "VALID") -> tuple[Card, ...]:
+    return (
+        ("EVALAT", evaluated_at, "OUTPUT or SOURCE pixel fixes the kernel"),
+        ("BOUNDARY", boundary, "VALID or WRAP"),
+    )
 
 
-def _stamp_cards(kernel: StampKernel) -> dict[str, tuple[Any, str]]:
-    cards: dict[str, tuple[Any, str]] = {
-        "KERTYPE": ("STAMPS", "BASIS or STAMPS"),
-        "EVALAT": ("OUTPUT", "OUTPUT or SOURCE pixel fixes the kernel"),
-        "BOUNDARY": ("VALID", "VALID or WRAP"),
-        "SSCALE": (kernel.science_scale, "D = SSCALE*S - TSCALE*(K conv T) or"),
-        "TSCALE": (kernel.template_scale, "D = SSCALE*(K conv S) - TSCALE*T"),
-        "INTERP": (kernel.interpolation, "LINEAR on the grid, or NEAREST"),
-    }
+def _stamp_cards(kernel: StampKernel) -> list[Card]:
+    cards = [
+        *_usage(),
+        ("SSCALE", kernel.science_scale, "D = SSCALE*S - TSCALE*(K conv T) or"),
+        ("TSCALE", kernel.template_scale, "D = SSCALE*(K conv S) - TSCALE*T"),
+        ("INTERP", kernel.interpolation, "LINEAR on the grid, or NEAREST"),
+    ]
     if kernel.convolved:
-        cards["CONVSIDE"] = (kernel.convolved.upper(), "image that was convolved")
+        cards.append(("CONVSIDE", kernel.convolved.upper(), "image that was convolved"))
     return cards
 
 
 def _stamps_hdu(kernel: StampKernel) -> fits.BinTableHDU:
-    ky, kx = kernel.shape
     x, y = (kernel.positions + 1.0).T
-    stamp = _array_column("STAMP", kernel.stamps, (ky, kx))
+    stamp = _array_column("STAMP", kernel.stamps)
     return _table_hdu("STAMPS", [_column("X", "D", x), _column("Y", "D", y), stamp])
 
 
@@ -173,10 +169,9 @@ def _knots_hdu(knot_sets: list[Term]) -> fits.BinTableHDU:
 
 
 def _regions_hdu(kernel: BasisKernel) -> fits.BinTableHDU:
-    regions: tuple[Region, ...] = kernel.regions
+    regions = kernel.regions
     columns = [_column(n, f, [value(r) for r in regions]) for n, f, value in _REGION_COLUMNS]
-    coefficients = np.array([region.coefficients for region in regions])
-    columns.append(_array_column("COEF", coefficients, coefficients.shape[1:]))
+    columns.append(_array_column("COEF", np.array([region.coefficients for region in regions])))
     if kernel.background_terms:
         background = np.array([region.background for region in regions])
         columns.append(_column("BGCOEF", f"{background.shape[1]}D", background))
@@ -193,7 +188,7 @@ def _column(name: str, form: str, values: Any) -> fits.Column:  # noqa: ANN401  
     return fits.Column(name=name, format=form, array=np.asarray(values))
 
 
-def _array_column(name: str, values: NDArray[np.float64], shape: tuple[int, ...]) -> fits.Column:
-    """Return a column whose cells are images ``shape``."""
-    ny, nx = shape
-    return fits.Column(name=name, format=f"{ny * nx}D", dim=f"({nx},{ny})", array=values)
+def _array_column(name: str, images: NDArray[np.float64]) -> fits.Column:
+    """Return a column whose cells are the images ``(n, ny, nx)``."""
+    _, ny, nx = images.shape
+    return fits.Column(name=name, format=f"{ny * nx}D", dim=f"({nx},{ny})", array=images)

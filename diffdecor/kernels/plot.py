@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from diffdecor.errors import ConfigError
-from diffdecor.kernels.describe import extent
+from diffdecor.kernels.describe import covers, extent
 from diffdecor.kernels.model import MatchingKernel
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _ACROSS = 3
 _MAP = 41
@@ -48,7 +46,7 @@ def _draw_stamps(figure: Any, kernel: MatchingKernel) -> None:  # noqa: ANN401  
     from matplotlib.colors import SymLogNorm
 
     xs, ys = _axes(kernel, _ACROSS)
-    stamps = {(x, y): kernel.stamp(x, y) for y in ys for x in xs if kernel.covers(x, y)}
+    stamps = {(x, y): kernel.stamp(x, y) for y in ys for x in xs if covers(kernel, x, y)}
     peak = max((float(np.abs(stamp).max()) for stamp in stamps.values()), default=0.0) or 1.0
     norm = SymLogNorm(linthresh=_LINEAR * peak, vmin=-peak, vmax=peak)
     (cx, cy), (ky, kx) = kernel.origin, kernel.shape
@@ -72,7 +70,9 @@ def _draw_sums(figure: Any, kernel: MatchingKernel) -> None:  # noqa: ANN401
     from matplotlib.patches import Rectangle
 
     xs, ys = _axes(kernel, _MAP)
-    sums = np.array([[kernel.sum(x, y) if kernel.covers(x, y) else np.nan for x in xs] for y in ys])
+    sums = np.array(
+        [[kernel.sum(x, y) if covers(kernel, x, y) else np.nan for x in xs] for y in ys]
+    )
     panel = figure.subplots()
     xmin, xmax, ymin, ymax = extent(kernel)
     limits = (xmin - 0.5, xmax + 0.5, ymin - 0.5, ymax + 0.5)

@@ -1,17 +1,11 @@
-"""Files that are known, but hold no matching kernel that can be used: what to say of them."""
+"""Known kinds of file that hold no usable matching kernel, and what to give instead."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
-
-from diffdecor.errors import KernelError
 from diffdecor.fits.formats import column_names
-from diffdecor.fits.open import image_shape
+from diffdecor.fits.open import Hdus, image_shape
 from diffdecor.kernels.source import Source
 from diffdecor.kernels.textfile import TextFile
-
-Hdus = Sequence[Any]
 
 _SMALLEST_EXPOSURE = 200  # pixels; real kernels with a position on the sky are smaller
 _OF_THE_SKY = ("CTYPE1", "EXPTIME", "MJD-OBS", "DATE-OBS", "CRVAL1", "FILTER", "TELESCOP")
@@ -22,57 +16,38 @@ def refuse_known(source: Source) -> None:
 
     Called for files that only fallbacks claim, or no format.
     """
-    for is_one, answer in _known(source.candidates):
-        if is_one:
-            msg = f"{source.name}: {answer}"
-            raise KernelError(msg)
-
-
-def _known(hdus: Hdus) -> Iterator[tuple[bool, str]]:
-    """Go through the kinds of file that are known: whether this is one, and what to say."""
-    yield (
-        any(isinstance(hdu, TextFile) for hdu in hdus),
-        (
+    hdus = source.candidates
+    if any(isinstance(hdu, TextFile) for hdu in hdus):
+        source.refuse(
             "a text file, not a readable FITS file and not a kernel list of ficonv (with [kernel] "
             "blocks); these are the text files that are understood"
-        ),
-    )
+        )
     tables = [hdu for hdu in hdus if not hdu.is_image]
-    yield (
-        any(hdu.name == "PSF_DATA" or "PSF_MASK" in column_names(hdu) for hdu in tables),
-        (
+    if any(hdu.name == "PSF_DATA" or "PSF_MASK" in column_names(hdu) for hdu in tables):
+        source.refuse(
             "the PSF of an image, made by PSFEx, not a matching kernel; give it as --science-psf "
             "or --template-psf, and here the file of the kernel"
-        ),
-    )
-    yield (
-        any(card in hdu.header for hdu in hdus for card in ("Z-P", "Z-V")),
-        (
+        )
+    if any("Z-P" in hdu.header or "Z-V" in hdu.header for hdu in hdus):
+        source.refuse(
             "made by ZOGY, which uses no matching kernel: the noise of its difference is white by "
-            "construction, so that there is nothing to decorrelate"
-        ),
-    )
-    yield (
-        any(str(hdu.header.get("KTYPE", "")).strip() == "BASIS" for hdu in hdus),
-        (
-            "basis images with coefficients (KTYPE = 'BASIS'), but no rule of where and in what "
-            "order they hold; write a table of the columns X, Y (1-based pixels) and STAMP"
-        ),
-    )
-    yield (
-        any("CONVD" in hdu.header and "KERHW" in hdu.header for hdu in hdus),
-        (
+            "construction, so there is nothing to decorrelate"
+        )
+    if any(str(hdu.header.get("KTYPE", "")).strip() == "BASIS" for hdu in hdus):
+        source.refuse(
+            "basis images with coefficients (KTYPE = 'BASIS'), but nothing says where and in what "
+            "order they apply; write a table of the columns X, Y (1-based pixels) and STAMP"
+        )
+    if any("CONVD" in hdu.header and "KERHW" in hdu.header for hdu in hdus):
+        source.refuse(
             "a difference by SFFT, whose kernel is in a file of its own: give that file (the "
             "solution) as the kernel, and this one as the difference"
-        ),
-    )
-    yield (
-        any(hdu.name in {"PSI", "PSIPOS"} for hdu in hdus),
-        (
+        )
+    if any(hdu.name in {"PSI", "PSIPOS"} for hdu in hdus):
+        source.refuse(
             "PSI is the filter that diffdecor has applied, not the matching kernel; give the "
             "kernel of the difference as it was before"
-        ),
-    )
+        )
 
 
 def refuse_exposure(source: Source) -> None:
@@ -82,11 +57,10 @@ def refuse_exposure(source: Source) -> None:
     named is not refused.
     """
     if source.selected is None and _is_exposure(source.hdus):
-        msg = (
-            f"{source.name}: a whole exposure, not a matching kernel; give the file that the "
-            "subtraction tool wrote its kernel to, or name the HDU of a stamp as file.fits[EXT]"
+        source.refuse(
+            "a whole exposure, not a matching kernel; give the file that the subtraction tool "
+            "wrote its kernel to, or name the HDU of a stamp as file.fits[EXT]"
         )
-        raise KernelError(msg)
 
 
 def _is_exposure(hdus: Hdus) -> bool:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from diffdecor.core.spatial import Term
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 __all__ = ["Blocks", "Box", "Region", "Side", "Term", "Usage"]
 
@@ -63,11 +61,6 @@ class Blocks:
     start_y: float
     step: float
     offset: float
-
-    def position(self, x: float, y: float) -> tuple[float, float]:
-        """Return the position whose kernel the pixel ``(x, y)`` uses."""
-        column, row = self.snapped(np.array(x, dtype=np.float64), np.array(y, dtype=np.float64))
-        return float(column), float(row)
 
     def snapped(
         self, x: NDArray[np.float64], y: NDArray[np.float64]

@@ -1,7 +1,7 @@
 """Recognise the format of a kernel file, and read it: `read_kernel`.
 
-A format is a reader registered under a name. Its module is imported when a file may be its own;
-those of other packages, which name theirs as entry points of the group `PLUGINS`, with the first.
+A format is a reader registered under a name. Its module is imported when a file may be in this
+format; modules of other packages, entry points of the group `PLUGINS`, with the first file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from diffdecor.errors import ConfigError, KernelError
-from diffdecor.fits.formats import Format, Registry, damage_named
+from diffdecor.fits.formats import Format, Identifies, Registry, damage_named
 from diffdecor.fits.open import OpenFiles, one_line
 from diffdecor.kernels.model import MatchingKernel, Side
 from diffdecor.kernels.refused import refuse_exposure, refuse_known
@@ -32,7 +32,7 @@ PLUGINS = "diffdecor.kernels"
 
 @dataclass(frozen=True, kw_only=True)
 class KernelOptions:
-    """What the user knows better than the file.
+    """What the user states, whatever the file says.
 
     Parameters
     ----------
@@ -85,18 +85,14 @@ def _is_pixel(center: Sequence[float]) -> bool:
     return len(center) == 2 and all(np.isfinite(c) and c == int(c) for c in center)
 
 
-class KernelReader(Protocol):
-    """What a format has to offer. A class with static methods will do."""
+class KernelReader(Identifies, Protocol):
+    """What a format has to offer. A class with static methods will do.
 
-    def identify(self, hdus: Sequence[Any]) -> bool:
-        """Say whether these HDUs hold a kernel in this format. Look at headers only.
-
-        They are all HDUs of the file, or the one that the user named in brackets. A text file comes
-        as one `TextFile`, with an empty header and all of its text.
-        """
+    `identify` gets a text file as one `TextFile`, with an empty header and all of its text.
+    """
 
     def read(self, source: Source, options: KernelOptions) -> MatchingKernel:
-        """Read the kernel. Whatever is returned must not need the file any more."""
+        """Read the kernel. The result must not need the file any more."""
 
 
 #: Modules of the tree. Of the words after a name every file of its format has one, as a keyword or
@@ -119,7 +115,7 @@ register = _registry.register
 
 
 def kernel_formats() -> dict[str, str]:
-    """Return what kernel formats can be read.
+    """Return the kernel formats that can be read.
 
     Returns
     -------
@@ -139,13 +135,11 @@ def _load_plugins() -> None:
     for plugin in plugins:
         try:
             plugin.load()
-        except Exception as error:  # noqa: BLE001  whatever somebody else's module does
+        except Exception as error:  # noqa: BLE001  other people's modules can raise anything
+            reason = f"{type(error).__name__}: {one_line(error)}"
             logger.warning(
-                "kernel format %s (%s): cannot be loaded (%s: %s); skipped",
-                plugin.name,
-                plugin.value,
-                type(error).__name__,
-                one_line(error),
+                "kernel format %s (%s): cannot be loaded (%s); skipped",
+                *(plugin.name, plugin.value, reason),
             )
 
 
@@ -190,21 +184,23 @@ def read_opened_kernel(
     options: KernelOptions,
     files: OpenFiles | None = None,
 ) -> MatchingKernel:
-    """Do what `read_kernel` does, with files that are open already, or stay open.
+    """Do what `read_kernel` does, with the open files of a job.
 
     Parameters
     ----------
-    path, difference
-        As for `read_kernel`.
+    path : str or Path
+        The kernel file.
+    difference : str or Path, optional
+        The difference image.
     options : KernelOptions
-        What the user knows better than the file.
+        What the user states.
     files : OpenFiles, optional
-        The files of a job.
+        Files that are open already, or stay open.
 
     Returns
     -------
     MatchingKernel
-        The kernel.
+        As `read_kernel`.
     """
     with ExitStack() as opened:
         other = None
@@ -212,18 +208,14 @@ def read_opened_kernel(
             other = opened.enter_context(open_source(difference, files=files))
         source = opened.enter_context(open_source(path, other, text=True, files=files))
         carried = other is not None and source.selected is None and source.path == other.path
-        return _overridden(_read(source, options, carried=carried), options)
-
-
-def _read(source: Source, options: KernelOptions, *, carried: bool) -> MatchingKernel:
-    """Read an opened file."""
-    known = _format(source, carried=carried)
-    with damage_named(source.name, f"{known.name} kernel"):
-        return known.reader.read(source, options)
+        known = _format(source, carried=carried)
+        with damage_named(source.name, f"{known.name} kernel"):
+            kernel = known.reader.read(source, options)
+    return _overridden(kernel, options)
 
 
 def _format(source: Source, *, carried: bool) -> Format[KernelReader]:
-    """Return the format of an opened file."""
+    """Return the format of an opened file; `carried` if it is the difference."""
     _load_plugins()
     known = _registry.claim(source.candidates, source.name)
     if known is not None:
@@ -231,21 +223,20 @@ def _format(source: Source, *, carried: bool) -> Format[KernelReader]:
     refuse_known(source)
     if carried:
         # Any image passes for a plain stamp: the difference must not be taken for its own kernel.
-        msg = (
-            f"{source.name}: the difference carries no matching kernel that is known; give the "
-            "file of the kernel with --kernel"
+        source.refuse(
+            "the difference carries no matching kernel that is known; give the file of the kernel "
+            "with --kernel"
         )
-        raise KernelError(msg)
     refuse_exposure(source)
     return _registry.identify(source.candidates, source.name)
 
 
 def _overridden(kernel: MatchingKernel, options: KernelOptions) -> MatchingKernel:
     """Apply the options that hold for every format."""
-    given: dict[str, Any] = {
+    values: dict[str, Any] = {
         "side": options.convolved,
         "science_scale": options.science_scale,
         "template_scale": options.template_scale,
     }
-    given = {name: value for name, value in given.items() if value is not None}
+    given = {name: value for name, value in values.items() if value is not None}
     return kernel.with_usage(lambda usage: usage._replace(**given)) if given else kernel

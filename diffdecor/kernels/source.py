@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from astropy.io import fits
@@ -14,19 +14,16 @@ from astropy.io import fits
 from diffdecor.errors import InputError, KernelError
 from diffdecor.fits.formats import SLIPS
 from diffdecor.fits.open import OpenFiles, find_extension, image_shape, one_line, open_fits
-from diffdecor.fits.paths import Extension, split_extension
+from diffdecor.fits.paths import split_extension
 from diffdecor.kernels.model import Side
 from diffdecor.kernels.textfile import TextFile, read_text
 
 SIDES: dict[str, Side] = {"TEMPLATE": "template", "SCIENCE": "science", "IMAGE": "science"}
 
-# Of damaged headers astropy makes HDUs without data.
+# From damaged headers astropy makes other HDUs, without data.
 _IMAGES_AND_TABLES = (
-    fits.PrimaryHDU,
-    fits.ImageHDU,
-    fits.CompImageHDU,
-    fits.BinTableHDU,
-    fits.TableHDU,
+    *(fits.PrimaryHDU, fits.ImageHDU, fits.CompImageHDU),
+    *(fits.BinTableHDU, fits.TableHDU),
 )
 
 
@@ -88,6 +85,35 @@ class Source:
                 return hdu.header[keyword]
         return self.difference.card(keyword) if self.difference else None
 
+    def word(self, header: Any, keyword: str, *allowed: str) -> Any:  # noqa: ANN401
+        """Return a card that is one of a few words, the first of them where there is no card."""
+        value = str(header.get(keyword, allowed[0])).strip().upper()
+        if value not in allowed:
+            self.refuse(f"{keyword} = {value!r}; expected {' or '.join(allowed)}")
+        return value
+
+    def scale(self, header: Any, keyword: str) -> float:  # noqa: ANN401
+        """Return a scale factor of a header, 1 where there is no card."""
+        value = header.get(keyword, 1.0)
+        if not isinstance(value, (int, float)) or not np.isfinite(value) or value == 0:
+            self.refuse(f"{keyword} = {value!r} is not a scale factor; correct the card")
+        return float(value)
+
+    def side(self, keyword: str, value: object) -> Side:
+        """Return the side that a card or cell means; IMAGE is HOTPANTS's word for SCIENCE."""
+        side = SIDES.get(str(value).strip().upper())
+        if side is None:
+            self.refuse(
+                f"{keyword} = {value!r} is not a side; expected TEMPLATE, SCIENCE or IMAGE; say "
+                "which image was convolved with the option 'convolved'"
+            )
+        return side
+
+    def refuse(self, problem: str) -> NoReturn:
+        """Raise a `KernelError` that names the file; `problem` says what is wrong, what to do."""
+        msg = f"{self.name}: {problem}"
+        raise KernelError(msg)
+
 
 @contextmanager
 def open_source(
@@ -102,30 +128,36 @@ def open_source(
     Parameters
     ----------
     argument : str or Path
-        The file, with an extension in brackets or not.
+        The file.
     difference : Source, optional
         The difference image that belongs to the kernel.
     text : bool
-        Take a text file as well as FITS.
+        Whether it may be a text file.
     files : OpenFiles, optional
         Files that are open already, or stay open.
 
     Yields
     ------
     Source
-        The file with all its headers read.
+        Its HDUs are valid inside the block.
 
     Raises
     ------
     InputError
-        If the file cannot be read, or if there is no such extension.
+        If it cannot be read or has no such extension; `KernelError` if it holds no image or table.
     """
     path, _ = split_extension(argument)
     written = read_text(argument) if text else None
     if written is not None:
         yield Source(path=path, name=str(argument), hdus=[written], difference=difference)
         return
-    with _opened(argument, files) as (hdus, extension):
+    with ExitStack() as opened:
+        try:
+            hdus, extension = opened.enter_context(open_fits(argument, files))
+        except SLIPS as error:
+            problem = f"not a readable FITS file ({one_line(error)}); check it or fetch it again"
+            msg = f"{argument}: {problem}"
+            raise InputError(msg) from error
         whole = [hdu for hdu in hdus if isinstance(hdu, _IMAGES_AND_TABLES)]
         if not whole:
             msg = f"{argument}: holds neither an image nor a table; fetch it again"
@@ -137,79 +169,3 @@ def open_source(
             selected=None if extension is None else find_extension(hdus, extension, argument),
             difference=difference,
         )
-
-
-@contextmanager
-def _opened(
-    argument: str | Path, files: OpenFiles | None
-) -> Iterator[tuple[Any, Extension | None]]:
-    """Open a FITS file as `open_fits` does, with astropy's slips on damaged headers named."""
-    with ExitStack() as opened:
-        try:
-            found = opened.enter_context(open_fits(argument, files))
-        except SLIPS as error:
-            problem = f"not a readable FITS file ({one_line(error)}); check it or fetch it again"
-            msg = f"{argument}: {problem}"
-            raise InputError(msg) from error
-        yield found
-
-
-def scale_card(name: str, header: Any, keyword: str) -> float:  # noqa: ANN401  astropy has no types
-    """Return a scale factor of a header, 1 where there is no card.
-
-    Parameters
-    ----------
-    name : str
-        The file, for the message.
-    header : astropy.io.fits.Header
-        Header that may have the card.
-    keyword : str
-        Name of the card.
-
-    Returns
-    -------
-    float
-        The factor.
-
-    Raises
-    ------
-    KernelError
-        If it is not a finite number other than zero.
-    """
-    value = header.get(keyword, 1.0)
-    if isinstance(value, (int, float)) and np.isfinite(value) and value != 0:
-        return float(value)
-    msg = f"{name}: {keyword} = {value!r} is not a scale factor; correct the card"
-    raise KernelError(msg)
-
-
-def side_of(name: str, keyword: str, value: object) -> Side:
-    """Return the convolved side that a card or cell stands for.
-
-    Parameters
-    ----------
-    name : str
-        The file, for the message.
-    keyword : str
-        The card or column, for the message.
-    value : object
-        What it holds: TEMPLATE, SCIENCE, or IMAGE, which HOTPANTS calls the science image.
-
-    Returns
-    -------
-    {"template", "science"}
-        The side.
-
-    Raises
-    ------
-    KernelError
-        If it is none of those that tools write.
-    """
-    side = SIDES.get(str(value).strip().upper())
-    if side is None:
-        msg = (
-            f"{name}: {keyword} = {value!r} is not a side; expected TEMPLATE, SCIENCE or IMAGE; "
-            "say which image was convolved with the option 'convolved'"
-        )
-        raise KernelError(msg)
-    return side

@@ -15,19 +15,16 @@ in the primary header.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
+from numpy.typing import NDArray
 
-from diffdecor.errors import KernelError
 from diffdecor.fits.formats import LARGEST_SIDE, column_names
-from diffdecor.fits.open import Header, image_shape, read_pixels
+from diffdecor.fits.open import Hdu, Header, image_shape, read_pixels
 from diffdecor.kernels.model import StampKernel
 from diffdecor.kernels.registry import KernelOptions, register
-from diffdecor.kernels.source import Source, scale_card, side_of
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from diffdecor.kernels.source import Source
 
 _OF_EXPOSURES = {"MASK", "VARIANCE", "VAR", "WEIGHT", "WHT", "ERR", "DQ", "UNCERT"}
 _OF_OTHERS = ("DDKERN", "AR_CATN", "AR_NCAT", "NGAUSS", "FIJAB", "KTYPE")
@@ -40,8 +37,8 @@ _NEED = (
     "a table with the columns X, Y and STAMP"
 )
 
-Hdus = Sequence[Any]
-Placed = tuple["NDArray[np.float64]", "NDArray[np.float64]"]
+Hdus = Sequence[Hdu]
+Placed = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 @register(
@@ -89,14 +86,13 @@ class StampsReader:
         stamps, positions = _read(source, hdu)
         header = source.hdus[0].header.copy()
         header.update(hdu.header)
-        interpolation = _word(source.name, "INTERP", header, ("LINEAR", "NEAREST"))
         return _kernel(
             source,
             options,
             header,
             stamps=stamps,
             positions=positions,
-            interpolation=interpolation,
+            interpolation=source.word(header, "INTERP", "LINEAR", "NEAREST"),
             image_shape=None if source.difference is None else source.difference.image_shape,
             format="stamps",
         )
@@ -110,91 +106,71 @@ def _kernel(
     stamps: NDArray[np.float64],
     **fields: Any,  # noqa: ANN401  of the kernel
 ) -> StampKernel:
-    """Return the kernel that stamps are by their cards; what the user says goes before these."""
-    name = source.name
-    _check(name, stamps)
-    cx, cy = options.center or _origin(name, header, stamps.shape)
-    sense = options.sense or _word(name, "KERSENSE", header, ("CONVOLUTION", "CORRELATION"))
+    """Return the kernel that stamps are by their cards; options take precedence."""
+    _check(source, stamps)
+    cx, cy = options.center or _origin(source, header, stamps.shape)
+    sense = options.sense or source.word(header, "KERSENSE", "CONVOLUTION", "CORRELATION")
     if sense.upper() == "CORRELATION":
         _, ky, kx = stamps.shape
         stamps, cx, cy = stamps[:, ::-1, ::-1].copy(), kx - 1 - cx, ky - 1 - cy
     side = options.convolved
     if side is None and header.get("CONVSIDE") is not None:
-        side = side_of(name, "CONVSIDE", header["CONVSIDE"])
+        side = source.side("CONVSIDE", header["CONVSIDE"])
     return StampKernel(
         stamps=stamps,
         origin=(int(cx), int(cy)),
         convolved=side,
-        science_scale=scale_card(name, header, "SSCALE"),
-        template_scale=scale_card(name, header, "TSCALE"),
-        name=name,
+        science_scale=source.scale(header, "SSCALE"),
+        template_scale=source.scale(header, "TSCALE"),
+        name=source.name,
         **fields,
     )
 
 
-def _origin(name: str, header: Header, shape: tuple[int, ...]) -> tuple[int, int]:
+def _origin(source: Source, header: Header, shape: tuple[int, ...]) -> tuple[int, int]:
     """Return the 0-based origin that the cards give, by default pixel ``n // 2``."""
     *_, ky, kx = shape
     values = header.get("CTRX", kx // 2 + 1), header.get("CTRY", ky // 2 + 1)
     if not all(type(v) in (int, float) and v == np.floor(v) for v in values):
-        msg = f"{name}: CTRX, CTRY = {values} are not a 1-based pixel; correct the cards"
-        raise KernelError(msg)
+        source.refuse(f"CTRX, CTRY = {values} are not a 1-based pixel; correct the cards")
     return int(values[0]) - 1, int(values[1]) - 1
 
 
-def _word(name: str, keyword: str, header: Header, allowed: tuple[str, ...]) -> Any:  # noqa: ANN401
-    """Return a card that is one of a few words, the first where there is none."""
-    value = str(header.get(keyword, allowed[0])).strip().upper()
-    if value not in allowed:
-        msg = f"{name}: {keyword} = {value!r}; expected {' or '.join(allowed)}"
-        raise KernelError(msg)
-    return value
-
-
-def _check(name: str, stamps: NDArray[np.float64]) -> None:
-    """Refuse what no format may deliver: too large, NaN, without any flux."""
-    problem = ""
+def _check(source: Source, stamps: NDArray[np.float64]) -> None:
+    """Refuse stamps that are too large, not finite, or without any flux."""
     if max(stamps.shape[1:]) > LARGEST_SIDE or 0 in stamps.shape:
-        problem = f"stamps of shape {stamps.shape} are not kernels; give the kernel's own HDU"
-    elif not np.isfinite(stamps).all():
-        problem = "a kernel pixel is NaN or infinite; make the kernel again"
-    else:
-        sums = stamps.sum(axis=(1, 2))
-        zero = np.abs(sums) <= _ZERO_SUM * np.abs(stamps).sum(axis=(1, 2))
-        if zero.any():
-            which = "the kernel" if len(stamps) == 1 else f"kernel {np.argmax(zero) + 1}"
-            problem = f"{which} sums to zero, so it would remove all flux; make it again"
-    if problem:
-        msg = f"{name}: {problem}"
-        raise KernelError(msg)
+        source.refuse(f"stamps of shape {stamps.shape} are not kernels; give the kernel's own HDU")
+    if not np.isfinite(stamps).all():
+        source.refuse("a kernel pixel is NaN or infinite; make the kernel again")
+    sums = stamps.sum(axis=(1, 2))
+    zero = np.abs(sums) <= _ZERO_SUM * np.abs(stamps).sum(axis=(1, 2))
+    if zero.any():
+        which = "the kernel" if len(stamps) == 1 else f"kernel {np.argmax(zero) + 1}"
+        source.refuse(f"{which} sums to zero, so it would remove all flux; make it again")
 
 
-def _plain_image(source: Source) -> Any:  # noqa: ANN401  astropy has no types
+def _plain_image(source: Source) -> Hdu:
     """Return the HDU of a plain stamp."""
     candidates = source.candidates
     exposure = sorted(_OF_EXPOSURES & {hdu.name.upper() for hdu in candidates})
     if exposure:
-        msg = (
-            f"{source.name}: the HDU {exposure[0]} is part of an exposure, not a kernel; "
-            "name the kernel's HDU as file.fits[EXT]"
+        source.refuse(
+            f"the HDU {exposure[0]} is part of an exposure, not a kernel; name the kernel's HDU as "
+            "file.fits[EXT]"
         )
-        raise KernelError(msg)
     hdu = next((hdu for hdu in candidates if len(image_shape(hdu)) == 2), None)
     if hdu is None:
         shapes = ", ".join(str(image_shape(hdu)) for hdu in candidates if image_shape(hdu))
-        msg = f"{source.name}: an image of shape {shapes}, but a kernel stamp has two axes"
-        raise KernelError(msg)
+        source.refuse(f"an image of shape {shapes}, but a kernel stamp has two axes")
     ky, kx = image_shape(hdu)
     if max(ky, kx) > LARGEST_SIDE:
-        msg = (
-            f"{source.name}: {kx} x {ky} pixels are an image, not a kernel; "
-            "give the kernel's own file or HDU"
+        source.refuse(
+            f"{kx} x {ky} pixels are an image, not a kernel; give the kernel's own file or HDU"
         )
-        raise KernelError(msg)
     return hdu
 
 
-def _choose(source: Source) -> Any:  # noqa: ANN401  astropy has no types
+def _choose(source: Source) -> Hdu:
     """Return the HDU with the stamps: one only."""
     tables = [hdu for hdu in source.candidates if _is_table_of_stamps(hdu)]
     deep = _deep(source.candidates)
@@ -202,71 +178,64 @@ def _choose(source: Source) -> Any:  # noqa: ANN401  astropy has no types
     found = tables or placed or deep
     if len(found) > 1:
         names = " and ".join(hdu.name or "the primary" for hdu in found)
-        msg = f"{source.name}: {names} could all be the kernel; name one as file.fits[EXT]"
-        raise KernelError(msg)
+        source.refuse(f"{names} could all be the kernel; name one as file.fits[EXT]")
     return found[0]
 
 
-def _deep(hdus: Hdus) -> list[Any]:
+def _deep(hdus: Hdus) -> list[Hdu]:
     """Return the images of more than two axes that may be kernels."""
     return [hdu for hdu in hdus if len(image_shape(hdu)) > 2 and hdu.name not in _NO_KERNELS]
 
 
-def _read(source: Source, hdu: Any) -> Placed:  # noqa: ANN401  astropy has no types
+def _read(source: Source, hdu: Hdu) -> Placed:
     """Return stamps ``(n, ky, kx)`` and their 0-based positions ``(n, 2)``."""
     if hdu.is_image:
         return _read_grid(source, hdu) if len(hdu.shape) == 4 else _read_cube(source, hdu)
     rows = hdu.data
     stamps = np.array(rows["STAMP"], dtype=np.float64)
     if stamps.ndim != 3:
-        msg = (
-            f"{source.name}: cells of shape {stamps.shape[1:]} in the column STAMP; give them two "
-            "axes (TDIM)"
+        source.refuse(
+            f"cells of shape {stamps.shape[1:]} in the column STAMP; give them two axes (TDIM)"
         )
-        raise KernelError(msg)
-    return stamps, _xy(source.name, rows)
+    return stamps, _xy(source, rows)
 
 
-def _read_cube(source: Source, hdu: Any) -> Placed:  # noqa: ANN401  astropy has no types
+def _read_cube(source: Source, hdu: Hdu) -> Placed:
     table = _positions_of(hdu, source.hdus)
     if table is None:
-        _refuse_placeless(source.name, image_shape(hdu))
-    return read_pixels(hdu, source.name).astype(np.float64), _xy(source.name, table.data)
+        _refuse_placeless(source, image_shape(hdu), _NEED)
+    return read_pixels(hdu, source.name).astype(np.float64), _xy(source, table.data)
 
 
-def _read_grid(source: Source, hdu: Any) -> Placed:  # noqa: ANN401  astropy has no types
+def _read_grid(source: Source, hdu: Hdu) -> Placed:
     rows, columns, ky, kx = hdu.shape
     numbers = [hdu.header.get(keyword) for keyword in _GRID]
     if None in numbers:
-        _refuse_placeless(source.name, hdu.shape)
+        _refuse_placeless(source, hdu.shape, f"give the cards {', '.join(_GRID)}")
     if not all(type(n) in (int, float) and np.isfinite(n) for n in numbers) or 0 in numbers[1::2]:
-        msg = f"{source.name}: {', '.join(_GRID)} = {numbers} are not a grid; correct the cards"
-        raise KernelError(msg)
+        source.refuse(f"{', '.join(_GRID)} = {numbers} are not a grid; correct the cards")
     x0, dx, y0, dy = numbers
     x, y = np.meshgrid(x0 + dx * np.arange(columns), y0 + dy * np.arange(rows))
     stamps = read_pixels(hdu, source.name).astype(np.float64).reshape(-1, ky, kx)
     return stamps, np.column_stack([x.ravel(), y.ravel()]) - 1.0
 
 
-def _refuse_placeless(name: str, shape: tuple[int, ...]) -> NoReturn:
-    need = f"give the cards {', '.join(_GRID)}" if len(shape) == 4 else _NEED
-    msg = (
-        f"{name}: an image of shape {shape}, but a kernel stamp has two axes, and more stamps need "
+def _refuse_placeless(source: Source, shape: tuple[int, ...], need: str) -> NoReturn:
+    source.refuse(
+        f"an image of shape {shape}, but a kernel stamp has two axes, and more stamps need "
         f"positions: {need}"
     )
-    raise KernelError(msg)
 
 
-def _xy(name: str, rows: Any) -> NDArray[np.float64]:  # noqa: ANN401  astropy has no types
+def _xy(source: Source, rows: Any) -> NDArray[np.float64]:  # noqa: ANN401  astropy has no types
     """Return the 0-based positions ``(n, 2)`` of a table."""
     columns = [np.array(rows[axis], dtype=np.float64) for axis in ("X", "Y")]
     if any(column.shape != (len(rows),) for column in columns):
-        msg = f"{name}: a cell of the columns X and Y holds more than one number; correct the table"
-        raise KernelError(msg)
+        source.refuse("a cell of the columns X and Y holds more than one number; correct the table")
     return np.column_stack(columns) - 1.0
 
 
-def _positions_of(cube: Any, hdus: Hdus) -> Any:  # noqa: ANN401  astropy has no types
+def _positions_of(cube: Hdu, hdus: Hdus) -> Hdu | None:
     """Return the table with one position for every plane; None where there is none, or several."""
     if len(cube.shape) != 3:
         return None
@@ -279,9 +248,9 @@ def _positions_of(cube: Any, hdus: Hdus) -> Any:  # noqa: ANN401  astropy has no
     return found[0] if len(found) == 1 else None
 
 
-def _is_table_of_stamps(hdu: Any) -> bool:  # noqa: ANN401  astropy has no types
+def _is_table_of_stamps(hdu: Hdu) -> bool:
     return {"X", "Y", "STAMP"} <= _columns(hdu)
 
 
-def _columns(hdu: Any) -> set[str]:  # noqa: ANN401  astropy has no types
+def _columns(hdu: Hdu) -> set[str]:
     return {name.upper() for name in column_names(hdu)}

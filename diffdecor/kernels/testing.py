@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from diffdecor.kernels.describe import describe, extent
+from diffdecor.kernels.describe import covers, describe, extent
 from diffdecor.kernels.model import MatchingKernel
 from diffdecor.kernels.native_write import native_hdus
 from diffdecor.kernels.registry import kernel_formats, read_kernel
@@ -90,7 +90,7 @@ def _places(kernel: MatchingKernel) -> list[tuple[float, float]]:
     """Return positions over the image at which there is a kernel."""
     xmin, xmax, ymin, ymax = extent(kernel)
     places = [(x, y) for y in np.linspace(ymin, ymax, 3) for x in np.linspace(xmin, xmax, 4)]
-    return [(float(x), float(y)) for x, y in places if kernel.covers(float(x), float(y))]
+    return [(float(x), float(y)) for x, y in places if covers(kernel, x, y)]
 
 
 def _require(holds: object, problem: str) -> None:

@@ -8,22 +8,19 @@ from pathlib import Path
 from astropy.io import fits
 
 from diffdecor.errors import KernelError
-from diffdecor.fits.open import check_file
+from diffdecor.fits.open import FITS_STARTS, check_file
 from diffdecor.fits.paths import split_extension
-from diffdecor.fits.unpack import GZIP_MAGIC
 
 LONGEST_TEXT = 8 * 2**20  # bytes; the list of a kernel takes less than one MiB
 
-_PICKLE = "a Python pickle, which runs code when it is loaded: it is never opened"
-
 # First bytes of files that are neither FITS nor a list, and what to say of them.
-_NEVER = (
+_NEVER: tuple[tuple[bytes | tuple[bytes, ...], str], ...] = (
+    (
+        (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"),
+        "a Python pickle, which runs code when it is loaded: it is never opened",
+    ),
     (b"PK\x03\x04", "a NumPy archive or another zip file"),
     (b"\x93NUMPY", "a NumPy array file"),
-    (b"\x80\x02", _PICKLE),
-    (b"\x80\x03", _PICKLE),
-    (b"\x80\x04", _PICKLE),
-    (b"\x80\x05", _PICKLE),
     (b"\x89HDF\r\n", "an HDF5 file"),
     (b"#ASDF", "an ASDF file"),
 )
@@ -60,9 +57,10 @@ def read_text(argument: str | Path) -> TextFile | None:
     try:
         with path.open("rb") as file:
             content = file.read(16)
-            if not content.startswith((b"SIMPLE", GZIP_MAGIC)):
-                content += file.read(LONGEST_TEXT)
-    except OSError:  # whoever opens it as FITS will say what is wrong
+            if content.startswith(FITS_STARTS):
+                return None
+            content += file.read(LONGEST_TEXT)
+    except OSError:  # opening it as FITS says what is wrong
         return None
     for start, kind in _NEVER:
         if content.startswith(start):
@@ -71,8 +69,7 @@ def read_text(argument: str | Path) -> TextFile | None:
                 "and CTRY and the convolved side in CONVSIDE"
             )
             raise KernelError(msg)
-    is_fits = content.startswith((b"SIMPLE", GZIP_MAGIC))
-    if is_fits or len(content) > LONGEST_TEXT or b"\0" in content:
+    if len(content) > LONGEST_TEXT or b"\0" in content:
         return None
     try:
         text = content.decode("utf-8-sig")

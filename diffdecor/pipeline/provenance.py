@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 from astropy.io import fits
 
@@ -17,22 +16,12 @@ from diffdecor._version import __version__
 from diffdecor.config import DecorrelationConfig, FilesConfig
 from diffdecor.config.options import Option, recorded_options
 from diffdecor.errors import InputError
-from diffdecor.fits.headers import cards_to_header
+from diffdecor.fits.headers import Card, cards_to_header
 from diffdecor.fits.open import Header, open_fits
 from diffdecor.fits.paths import split_extension
 from diffdecor.fits.reading import Reading
 from diffdecor.fits.sums import InputSum
 from diffdecor.pipeline.job import Job
-
-
-class Card(NamedTuple):
-    """A card, and what it is called in Python and JSON; the unit of pure numbers is empty."""
-
-    name: str
-    keyword: str
-    unit: str
-    comment: str
-
 
 VERSION_CARD = Card("version", "DDVERS", "", "version of diffdecor that made this")
 _SUM = "sum of its data, and of BSCALE, BZERO, BLANK"

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from diffdecor.core.interpolate import Stamps
 from diffdecor.core.spatial import Term
 from diffdecor.errors import InputError
 
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+
+def _require(holds: object, name: str, problem: str) -> None:
+    if not holds:
+        msg = f"{name}: {problem}"
+        raise InputError(msg)
 
 
 class PointSpreadFunction(Protocol):
@@ -59,25 +63,20 @@ class StampPsf(Stamps):
         """Check and normalise the stamps once, into private copies."""
         stamps = np.array(self.stamps, dtype=np.float64)
         stamps = stamps[np.newaxis] if stamps.ndim == 2 else stamps
-        if stamps.ndim != 3 or 0 in stamps.shape:
-            msg = f"{self.name}: a PSF is a stamp (ny, nx) or a cube of them, not {stamps.shape}"
-            raise InputError(msg)
+        problem = f"a PSF is a stamp (ny, nx) or a cube of them, not {stamps.shape}"
+        _require(stamps.ndim == 3 and 0 not in stamps.shape, self.name, problem)
+        n, ny, nx = stamps.shape
         sums = stamps.sum(axis=(1, 2))
-        if not (np.isfinite(stamps).all() and (sums > 0).all()):
-            msg = f"{self.name}: a PSF stamp must be finite with a positive sum"
-            raise InputError(msg)
-        if self.positions is None and len(stamps) > 1:
-            msg = f"{self.name}: {len(stamps)} PSF stamps without positions; give their X and Y"
-            raise InputError(msg)
+        usable = np.isfinite(stamps).all() and (sums > 0).all()
+        _require(usable, self.name, "a PSF stamp must be finite with a positive sum")
+        problem = f"{n} PSF stamps without positions; give their X and Y"
+        _require(n == 1 or self.positions is not None, self.name, problem)
         positions = np.zeros((1, 2)) if self.positions is None else np.array(self.positions, float)
-        if positions.shape != (len(stamps), 2):
-            msg = f"{self.name}: {len(stamps)} PSF stamps but positions of shape {positions.shape}"
-            raise InputError(msg)
-        _, ny, nx = stamps.shape
+        problem = f"{n} PSF stamps but positions of shape {positions.shape}"
+        _require(positions.shape == (n, 2), self.name, problem)
         cx, cy = self.origin if self.origin != (-1, -1) else (nx // 2, ny // 2)
-        if not (0 <= cx < nx and 0 <= cy < ny):
-            msg = f"{self.name}: the PSF origin {(cx, cy)} lies outside the {nx} x {ny} pixel stamp"
-            raise InputError(msg)
+        problem = f"the PSF origin {(cx, cy)} lies outside the {nx} x {ny} pixel stamp"
+        _require(0 <= cx < nx and 0 <= cy < ny, self.name, problem)
         # What was normalised before stays as it is to the last bit, written and read again.
         sums[np.abs(sums - 1.0) < 1e-12] = 1.0
         object.__setattr__(self, "stamps", stamps / sums[:, np.newaxis, np.newaxis])
@@ -136,9 +135,7 @@ class BasisPsf:
             problem = f"positions cannot be scaled with {scaling}"
         elif not all(0 <= c < n for c, n in zip(self.origin, self.basis.shape[:0:-1], strict=True)):
             problem = f"the origin {self.origin} lies outside of images {self.basis.shape}"
-        if problem:
-            msg = f"{self.name}: impossible PSF: {problem}; fetch or make it again"
-            raise InputError(msg)
+        _require(not problem, self.name, f"impossible PSF: {problem}; fetch or make it again")
 
     def stamp(self, x: float, y: float) -> NDArray[np.float64]:
         """Return the stamp ``(ny, nx)`` at the 0-based position ``(x, y)``, of unit sum.
@@ -152,7 +149,7 @@ class BasisPsf:
         weights = self.coefficients @ np.array([term.value(u, v) for term in self.terms])
         stamp = np.tensordot(weights, self.basis, axes=1)
         total = stamp.sum()
-        if not (np.isfinite(stamp).all() and total > 1e-9 * np.abs(stamp).sum()):
-            msg = f"{self.name}: the PSF has no positive sum at the 0-based ({x:g}, {y:g})"
-            raise InputError(msg)
+        positive = np.isfinite(stamp).all() and total > 1e-9 * np.abs(stamp).sum()
+        problem = f"the PSF has no positive sum at the 0-based ({x:g}, {y:g})"
+        _require(positive, self.name, problem)
         return np.asarray(stamp / total, dtype=np.float64)

@@ -9,24 +9,18 @@ from pathlib import Path
 from typing import Protocol
 
 from diffdecor.errors import InputError
-from diffdecor.fits.formats import Registry, damage_named
+from diffdecor.fits.formats import Identifies, Registry, damage_named
 from diffdecor.fits.open import Hdu, Hdus, OpenFiles, find_extension, open_fits
 from diffdecor.psfs.model import PointSpreadFunction
 
 
-class PsfReader(Protocol):
+class PsfReader(Identifies, Protocol):
     """What a format has to offer. A class with static methods will do."""
-
-    def identify(self, hdus: Hdus) -> bool:
-        """Say whether these HDUs hold a PSF in this format. Look at headers only.
-
-        They are all HDUs of the file, or the one that the user named in brackets.
-        """
 
     def read(self, hdus: Hdus, selected: Hdu, name: str) -> PointSpreadFunction:
         """Read the PSF from all `hdus` of a file, or from the `selected` one if it is not None.
 
-        Whatever is returned must not need the file any more.
+        The result must not need the file any more.
         """
 
 
@@ -80,7 +74,7 @@ def read_opened_psf(path: str | Path, files: OpenFiles | None = None) -> PointSp
 
 
 def carried_psf(hdus: Hdus, name: str) -> PointSpreadFunction | None:
-    """Read the point-spread function that an image carries along, from its open file.
+    """Read the point-spread function that an image carries, from its open file.
 
     None if no format claims the file: a plain image in it is the image, not a PSF.
     """

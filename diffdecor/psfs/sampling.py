@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import logging
 import re
-from typing import NamedTuple
+from math import dist
+from typing import NamedTuple, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,7 +65,7 @@ def check_sampling(keyword: str, value: object, side: float, name: str) -> None:
     `value` is what the card says, samples in a pixel or pixels between samples; `side` is the size
     of the stamps in image pixels.
     """
-    if not is_number(value) or not 0.01 <= float(value) <= 100:  # type: ignore[arg-type]
+    if not is_number(value) or not 0.01 <= value <= 100:
         msg = f"{name}: {keyword} = {value!r} is not a sampling; expected a number from 0.01 to 100"
         raise InputError(msg)
     if side > LARGEST_SIDE:
@@ -85,19 +86,14 @@ def center_of(
     given = header.get("CTRX"), header.get("CTRY")
     if given != (None, None):
         return _given(given, (nx, ny), sampling, name)
-    if "DET_YX0" in header:
+    if "DET_YX0" in header or 0 not in {nx % 2, ny % 2}:
         return middle
-    if 0 not in {nx % 2, ny % 2}:
-        return middle
-    centroid = _centroid(stamps)
-    center = float(nx // 2), float(ny // 2)
-    if sampling.step != 1.0 and np.hypot(*(np.subtract(centroid, middle))) < np.hypot(
-        *np.subtract(centroid, center)
-    ):
+    centroid, center = _centroid(stamps), (float(nx // 2), float(ny // 2))
+    if sampling.step != 1.0 and dist(centroid, middle) < dist(centroid, center):
         center = middle
     logger.warning(
         "%s: %d x %d pixels, an even size, have no central one: taken to be centred on the "
-        "1-based pixel (%g, %g), with the centroid at (%.2f, %.2f); cards CTRX, CTRY would say it",
+        "1-based pixel (%g, %g), with the centroid at (%.2f, %.2f); cards CTRX, CTRY set it",
         name, nx, ny, *(c + 1 for c in center), *(c + 1 for c in centroid),
     )  # fmt: skip
     return center
@@ -121,7 +117,7 @@ def grid_positions(header: Header, n: int, name: str) -> NDArray[np.float64] | N
     return np.array(positions)
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     """Say whether a card holds a finite number."""
     return isinstance(value, int | float) and bool(np.isfinite(value))
 
@@ -129,19 +125,20 @@ def is_number(value: object) -> bool:
 def _given(
     given: tuple[object, object], size: tuple[int, int], sampling: Sampling, name: str
 ) -> tuple[float, float]:
-    pixels = [value for value in given if is_number(value)]
-    in_pixels = [float(value) - 1.0 for value in pixels]  # type: ignore[arg-type]
-    whole = sampling.step != 1.0 or all(value == int(value) for value in in_pixels)
-    inside = all(-0.5 <= c <= n - 0.5 for c, n in zip(in_pixels, size, strict=False))
-    if len(in_pixels) != 2 or not whole or not inside:
-        kind = "numbers" if sampling.step != 1.0 else "whole numbers"
-        msg = f"{name}: CTRX, CTRY = {given} are not a pixel; give both as 1-based {kind}"
-        raise InputError(msg)
-    return in_pixels[0], in_pixels[1]
+    whole = sampling.step == 1.0
+    x, y = given
+    if is_number(x) and is_number(y):
+        place = float(x) - 1.0, float(y) - 1.0
+        inside = all(-0.5 <= c <= n - 0.5 for c, n in zip(place, size, strict=True))
+        if inside and not (whole and any(c % 1.0 for c in place)):
+            return place
+    kind = "whole numbers" if whole else "numbers"
+    msg = f"{name}: CTRX, CTRY = {given} are not a pixel; give both as 1-based {kind}"
+    raise InputError(msg)
 
 
 def _centroid(stamps: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the centroid of the sum of stamps, their middle if that is none."""
+    """Return the centroid of the sum of stamps; their middle where the sum is not positive."""
     total = np.nan_to_num(stamps.reshape(-1, *stamps.shape[-2:]).sum(axis=0))
     ny, nx = total.shape
     if not total.sum() > 0:

@@ -301,7 +301,7 @@ HURT = {
     "function": ("D1_native", cell("TERMS", "FUNC", "SINE"), "unknown function 'SINE'"),
     "index": ("D1_native", cell("TERMS", "IX", -1), "negative index"),
     "no such spline": ("BS1_native", cell("TERMS", "IX", 5), r"no B-spline \(5, 0\)"),
-    "knots fall": ("BS1_native", cell("KNOTS", "TX", np.arange(8.0)[::-1]), "do not rise"),
+    "knots fall": ("BS1_native", cell("KNOTS", "TX", np.arange(8.0)[::-1]), "do not increase"),
     "no column": ("D1_native", without("REGIONS", "YS"), "no column YS"),
     "no stamps column": ("A1_stampgrid", without("STAMPS", "STAMP"), "no column STAMP"),
 }
