@@ -97,6 +97,18 @@ def test_every_room_is_described():
     assert named == rooms
 
 
+def test_modules_that_contributors_are_sent_to_exist():
+    text = CONTRIBUTING.read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:[a-z_]+/)*[a-z_]+\.py)`", text)) - {
+        "diffdecor/images/surveys/mysurvey.py"
+    }
+    assert len(named) > 20
+    root = CONTRIBUTING.parent
+    there = {str(path.relative_to(root)) for path in (*MODULES, *root.glob("tests/**/*.py"))}
+    missing = [name for name in named if not any(f"/{path}".endswith(f"/{name}") for path in there)]
+    assert not missing
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["run", "--no-such-option"]])
 def test_help_and_usage_errors_load_nothing_heavy(arguments):
     code = (

@@ -192,7 +192,7 @@ def _check_kernel(job: Job, kernel: MatchingKernel, difference: Exposure) -> Non
     if not kernel.boxes and kernel.side(0, 0) is None and side == "auto":
         log.warning(
             "%s: the file does not say which image was convolved; taking the template "
-            "(--convolved says it)",
+            "(give it with --convolved)",
             kernel.name,
         )
 
