@@ -29,16 +29,14 @@ _FEW = 1 << 13
 #: Bins of values that are at hand, and of those that are not.
 _BINS, _FINE_BINS = 1 << 10, 1 << 14
 #: Values to one of their sample; how many it has at the most, and at the least to be relied on.
-_SHARE, _SAMPLE, _SPARSE = 64, 1 << 15, 1 << 9
-_SAMPLE_ROWS = 256
+_SHARE, _SAMPLE, _SPARSE, _SAMPLE_ROWS = 64, 1 << 15, 1 << 9, 256
 #: How far off a sample may be, in standard deviations.
 _SURE = 4.0
 #: How many bins beside the one with a limit are looked into: limits move by some meanwhile.
 _NEAR = 12
 #: Values worked on at a time: they stay in the processor's cache.
 _PIECE = 1 << 17
-#: Values in one bin after each other, if they are, are counted in so many places: in one, each
-#: waits for the one before. So many values tell.
+#: Neighbours in one bin are counted in so many places, not to wait for each other; so many tell.
 _LANES, _LOOKED_AT = 4, 1024
 #: So many values of a plane are held, if need be.
 _HELD = 1 << 18
@@ -88,8 +86,7 @@ def clipped_means(values: NDArray[np.floating]) -> Values:
     array (n,)
         As `clipped_mean` of every set.
     """
-    levels: Values = _levels(values)[3]
-    return levels
+    return np.asarray(_levels(values)[3])
 
 
 def robust_sigma(values: NDArray[np.floating]) -> float:
@@ -179,10 +176,9 @@ def _levels(values: NDArray[np.floating]) -> Values:
 
 
 def _clip(points: _Points) -> tuple[Values, Values]:
-    """Return quartiles and clipped means ``(4, n)`` by their definition, and what decided on them.
+    """Return quartiles and clipped means ``(4, n)``, NaN of nothing, and what decided ``(12, n)``.
 
-    That is what the quartiles lie between, and the limits of all passes ``(12, n)``. Where nothing
-    counts, the former are NaN and the latter 0.
+    These are the values that the quartiles lie between, and the limits of all passes; 0 of nothing.
     """
     ends, quartiles = _quartiles(points)
     lower, centre, upper = quartiles
@@ -267,24 +263,24 @@ class _Bins(NamedTuple):
 
     def counted(self, values: NDArray[np.floating]) -> Values:
         """Return how many values are in each bin, and their sums ``(2, number + 2)``."""
-        equal = np.count_nonzero(np.diff(self.of(values[:_LOOKED_AT])) == 0)
-        shape = (_LANES if equal > _LOOKED_AT // 4 else 1), self.number + 2
-        lanes = (np.arange(min(values.size, _PIECE), dtype=np.int32) & shape[0] - 1) * shape[1]
-        total = np.zeros((2, shape[1]))
-        for start in range(0, values.size, _PIECE):
-            piece = values[start : start + _PIECE]
-            at = (self.of(piece) + lanes[: piece.size]).astype(np.intp)
+        width = self.number + 2
+        total = np.zeros((2, width))
+        for piece in _pieces(values):
+            at, lanes = self.of(piece), 1
+            if np.count_nonzero(np.diff(at[:_LOOKED_AT]) == 0) > _LOOKED_AT // 4:
+                lanes = _LANES
+                at += (np.arange(at.size, dtype=np.int32) & lanes - 1) * width
+            places = at.astype(np.intp)
             for which, weights in enumerate((None, piece)):
-                found = np.bincount(at, weights, shape[0] * shape[1])
-                total[which] += found.reshape(shape).sum(axis=0)
+                found = np.bincount(places, weights, lanes * width)
+                total[which] += found.reshape(lanes, width).sum(axis=0) if lanes > 1 else found
             total[0, -1] -= piece.size - np.count_nonzero(piece < np.inf)
         return total
 
     def chosen(self, values: NDArray[np.floating], wanted: NDArray[np.bool_]) -> Values:
         """Return the values in those bins that are wanted ``(k,)``."""
-        pieces = [values[start : start + _PIECE] for start in range(0, values.size, _PIECE)]
-        parts = [piece[np.flatnonzero(wanted.take(self.of(piece)))] for piece in pieces]
-        return np.concatenate(parts).astype(np.float64)
+        taken = (each[np.flatnonzero(wanted.take(self.of(each)))] for each in _pieces(values))
+        return np.concatenate(list(taken)).astype(np.float64)
 
     def near(self, cuts: Values) -> NDArray[np.bool_]:
         """Return which bins have quartiles, or may have limits, as cuts ``(12,)`` tell."""
@@ -294,6 +290,10 @@ class _Bins(NamedTuple):
         wanted[at[:6]] = wanted[np.clip(limits, 0, self.number + 1)] = True
         wanted[[0, -1]] = False
         return wanted
+
+
+def _pieces(values: NDArray[np.floating]) -> list[NDArray[np.floating]]:
+    return [values[start : start + _PIECE] for start in range(0, values.size, _PIECE)]
 
 
 def _bins_around(samples: NDArray[np.floating], number: int) -> list[_Bins]:
@@ -316,8 +316,8 @@ def _bins_around(samples: NDArray[np.floating], number: int) -> list[_Bins]:
     low, high = np.where(high - low > _LEAST, (low, high), (low - around, high + around))
     scale, largest = number / (high - low), np.maximum(np.abs(low), np.abs(high))
     single = (np.maximum(scale, largest) < _MODERATE) & (scale * largest < _RESOLVED)
-    precisions = [np.float32 if enough else np.float64 for enough in single]
-    return list(map(_Bins, low.tolist(), scale.tolist(), [number] * len(single), precisions))
+    kinds = [np.float32 if enough else np.float64 for enough in single]
+    return list(map(_Bins, low.tolist(), scale.tolist(), [number] * len(kinds), kinds))
 
 
 def _binned_levels(values: NDArray[np.floating]) -> Values:
