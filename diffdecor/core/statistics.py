@@ -1,9 +1,15 @@
 """Robust levels of planes: the clipped mean as LSST defines it, and spreads from quartiles.
 
-Few values are sorted. Of many, a sample tells the range that matters; all values are counted and
-summed in narrow bins there, and a bin stands for its values by their number and mean. Where the
-values are at hand, those in bins with a quartile or a limit then count one by one: the same values
-are kept as by the definition. Of a plane that is read once, a bin is kept as a whole or not.
+The clipped mean takes three passes. The first keeps values within 3 x 0.7413 interquartile ranges
+of the median; the second and third keep, out of all values again, those within 3 standard
+deviations (n - 1) of the mean of the pass before. Quartiles are interpolated linearly. Values that
+are not finite in single precision do not count.
+
+Few values are sorted. Of many, a sample gives the range in which quartiles and limits are to be
+expected; all values are counted and summed in narrow bins over that range, and a bin is taken as
+its number of values at their mean. Values in memory that share a bin with a quartile or a limit are
+then looked at one by one, so that exactly the same values are kept as by sorting. Of a plane that
+is read once, a bin is kept or left out as a whole.
 """
 
 from __future__ import annotations
@@ -24,25 +30,26 @@ _SIGMAS = 3.0
 _SHARES = np.array([[0.25], [0.5], [0.75]])
 #: The smallest number that single precision rounds to infinity.
 _BEYOND_SINGLE = (1 - 2.0**-25) * 2.0**128
-#: So many values are sorted as fast as they are binned.
+#: Up to this many values, sorting is as fast as binning.
 _FEW = 1 << 13
-#: Bins of values that are at hand, and of those that are not.
+#: Number of bins for values in memory, and for those of a plane that is read once.
 _BINS, _FINE_BINS = 1 << 10, 1 << 14
-#: Values to one of their sample; how many it has at the most, and at the least to be relied on.
+#: A sample has one of _SHARE values, at most _SAMPLE; it needs _SPARSE, and comes from these rows.
 _SHARE, _SAMPLE, _SPARSE, _SAMPLE_ROWS = 64, 1 << 15, 1 << 9, 256
 #: How far off a sample may be, in standard deviations.
 _SURE = 4.0
-#: How many bins beside the one with a limit are looked into: limits move by some meanwhile.
+#: Bins on either side of the one with a limit that are looked into: the limit still moves a little.
 _NEAR = 12
 #: Values worked on at a time: they stay in the processor's cache.
 _PIECE = 1 << 17
-#: Neighbours in one bin are counted in so many places, not to wait for each other; so many tell.
+#: Where neighbours among the first _LOOKED_AT values are often in one bin, bins are counted in
+#: _LANES places: bincount is slow where each addition waits for the one before.
 _LANES, _LOOKED_AT = 4, 1024
-#: So many values of a plane are held, if need be.
+#: Planes of up to this many pixels are held in memory.
 _HELD = 1 << 18
-#: Half width of bins around equal values, relative and at the least.
+#: Half width of the range around equal values: relative, and at least.
 _AROUND, _LEAST = 1e-6, 1e-290
-#: Numbers that single precision holds with ease, and bins from zero on that it tells apart.
+#: Largest number, and largest distance from zero in bins, for which single precision is enough.
 _MODERATE, _RESOLVED = 1e30, 1 << 22
 #: In place of infinity where squares must be finite.
 _LARGEST = 1e150
@@ -53,55 +60,20 @@ Read = Callable[[slice], NDArray[np.floating]]
 
 
 def clipped_mean(values: NDArray[np.floating]) -> float:
-    """Return the clipped mean of values, as LSST's statistics define it.
-
-    The first pass keeps values within 3 x 0.7413 interquartile ranges of the median; the second and
-    third keep, out of all values again, those within 3 standard deviations (n - 1) of the mean of
-    the pass before. Quartiles are interpolated linearly. Values that are not finite in single
-    precision do not count.
-
-    Parameters
-    ----------
-    values : array
-        Values of any shape.
-
-    Returns
-    -------
-    float
-        The mean of the third pass; NaN if there is no finite value.
-    """
+    """Return the clipped mean of values of any shape; NaN if none is finite."""
     return float(clipped_means(np.reshape(values, (1, -1)))[0])
 
 
 def clipped_means(values: NDArray[np.floating]) -> Values:
-    """Return the clipped mean of each of several sets of values.
+    """Return the clipped mean ``(n,)`` of each of several sets of values ``(n, m)``.
 
-    Parameters
-    ----------
-    values : array (n, m)
-        Sets of values; sets that have fewer are filled up with values that are not finite.
-
-    Returns
-    -------
-    array (n,)
-        As `clipped_mean` of every set.
+    Sets that have fewer values are filled up with values that are not finite.
     """
     return np.asarray(_levels(values)[3])
 
 
 def robust_sigma(values: NDArray[np.floating]) -> float:
-    """Return the standard deviation of the bulk of values, from their interquartile range.
-
-    Parameters
-    ----------
-    values : array
-        Finite values, not empty.
-
-    Returns
-    -------
-    float
-        0.7413 times the interquartile range.
-    """
+    """Return 0.7413 interquartile ranges of finite values: the standard deviation of their bulk."""
     lower, _, upper, _ = _levels(np.reshape(values, (1, -1)))[:, 0]
     return float(_SIGMA_OF_IQR * (upper - lower))
 
@@ -109,21 +81,10 @@ def robust_sigma(values: NDArray[np.floating]) -> float:
 def streamed_clipped_mean(read: Read, bands: Sequence[slice], threads: int = 1) -> float:
     """Return the clipped mean of a plane that is read band by band, in bounded memory.
 
-    Parameters
-    ----------
-    read : callable
-        Gives the pixels of some rows as an array of any shape; several threads may call it at a
-        time.
-    bands : sequence of slice
-        All rows, without gaps and in rising order; those of one are held by a thread at a time.
-    threads : int
-        How many work at a time; the result does not depend on it.
-
-    Returns
-    -------
-    float
-        As `clipped_mean` of all pixels at once; of more than 2^18, to a few 1e-5 of it where the
-        noise has long tails, and better where not.
+    `read` gives the pixels of some rows as an array of any shape; several threads may call it at
+    once. `bands` are all rows, without gaps and in rising order. The result does not depend on the
+    number of threads. It is that of `clipped_mean`; of more than 2^18 pixels to 1e-4 where there
+    are long tails, and far better elsewhere.
     """
     if len(bands) == 1:
         return clipped_mean(read(bands[0]))
@@ -151,9 +112,9 @@ def _counting(values: NDArray[np.floating]) -> NDArray[np.floating]:
 
 
 class _Points(NamedTuple):
-    """Values ``(n, k)`` of n sets in rising order, how often each counts, and how many up to it.
+    """Values ``(n, k)`` of n sets in rising order, their weights, and the sums of weights to each.
 
-    Where it is more than once, that is the mean of values that scatter by so much ``(n, 1)``.
+    A point of weight above 1 is the mean of values, of variance `scatter` ``(n, 1)``.
     """
 
     places: Values
@@ -176,9 +137,10 @@ def _levels(values: NDArray[np.floating]) -> Values:
 
 
 def _clip(points: _Points) -> tuple[Values, Values]:
-    """Return quartiles and clipped means ``(4, n)``, NaN of nothing, and what decided ``(12, n)``.
+    """Return quartiles and clipped means ``(4, n)``, and the values that decided them ``(12, n)``.
 
-    These are the values that the quartiles lie between, and the limits of all passes; 0 of nothing.
+    These are what the quartiles lie between, and the limits of all passes. Of sets without values
+    the former are NaN and the latter 0.
     """
     ends, quartiles = _quartiles(points)
     lower, centre, upper = quartiles
@@ -188,7 +150,7 @@ def _clip(points: _Points) -> tuple[Values, Values]:
     for _ in range(3):
         limits += [centre - reach, centre + reach]
         number, offset, sigma = _moments(points.places, sums, *limits[-2:])
-        # Rounding of the mean can put every one of equal values a hair outside a reach of zero.
+        # Rounding of the mean can put all of equal values just outside a reach of zero.
         centre = np.where(number > 0, quartiles[1] + offset, centre)
         reach = np.where(number > 0, _SIGMAS * sigma, reach)
     return np.array([*quartiles, centre]), np.nan_to_num([*ends, *limits])
@@ -246,7 +208,7 @@ def _sorted(values: NDArray[np.floating]) -> _Points:
 
 
 class _Bins(NamedTuple):
-    """Bins 1 to `number` from `low` on, 0 below, one more above; how values are put in."""
+    """Bins 1 to `number` from `low` on, bin 0 below and one above; `precision` of the places."""
 
     low: float
     scale: float
@@ -283,7 +245,7 @@ class _Bins(NamedTuple):
         return np.concatenate(list(taken)).astype(np.float64)
 
     def near(self, cuts: Values) -> NDArray[np.bool_]:
-        """Return which bins have quartiles, or may have limits, as cuts ``(12,)`` tell."""
+        """Say of every bin whether it has a quartile or may have a limit, by the cuts ``(12,)``."""
         at = self.of(cuts)
         limits = at[6:, np.newaxis] + np.arange(-_NEAR, _NEAR + 1)
         wanted = np.zeros(self.number + 2, dtype=bool)
@@ -297,7 +259,7 @@ def _pieces(values: NDArray[np.floating]) -> list[NDArray[np.floating]]:
 
 
 def _bins_around(samples: NDArray[np.floating], number: int) -> list[_Bins]:
-    """Return bins for all limits of sets, by samples ``(n, k)`` that may be off as random ones."""
+    """Return bins that all limits of sets are expected in, allowing for the error of samples."""
     points = _sorted(samples)
     size = points.weights.sum(axis=1)
     spread = _SURE * np.sqrt(_SHARES * (1 - _SHARES) * size) + 1
@@ -339,18 +301,18 @@ def _binned_levels(values: NDArray[np.floating]) -> Values:
 
 
 def _points(bins: Sequence[_Bins], counts: Values) -> _Points:
-    """Return the points that stand for counted values ``(n, 2, k)``."""
+    """Return the points of counted values ``(n, 2, k)``: the mean of every bin."""
     number, sums = counts.swapaxes(0, 1)
     low, width = np.array([[[one.low], [1 / one.scale]] for one in bins]).swapaxes(0, 1)
     places = low + width * (np.arange(number.shape[1]) - 0.5)
-    # What is infinite has been added in the last bin.
+    # The sum of the last bin is infinite where values that do not count were added.
     some = number[:, :-1] > 0
     np.divide(sums[:, :-1], number[:, :-1], where=some, out=places[:, :-1])
     return _Points(places, number, np.cumsum(number, axis=1), width**2 / 12)
 
 
 def _with_values(points: _Points, wanted: NDArray[np.bool_], chosen: Sequence[Values]) -> _Points:
-    """Return points in which chosen values stand in for the bins that were wanted ``(n, k)``."""
+    """Return points with the chosen values themselves instead of the wanted bins ``(n, k)``."""
     more = np.zeros((2, len(chosen), max(part.size for part in chosen)))
     for place, weight, part in zip(*more, chosen, strict=True):
         place[: part.size], weight[: part.size] = part, 1
@@ -364,7 +326,7 @@ def _with_values(points: _Points, wanted: NDArray[np.bool_], chosen: Sequence[Va
 def _binned(
     sample: NDArray[np.floating], read: Read, bands: Sequence[slice], threads: int
 ) -> tuple[float, bool]:
-    """Return the clipped mean of a plane by its bins, and whether the sample told their range."""
+    """Return the clipped mean of a plane by its bins, and whether they cover what decides it."""
     bins = _bins_around(_counting(sample)[np.newaxis], _FINE_BINS)
 
     def counted(rows: slice) -> Values:
@@ -378,7 +340,7 @@ def _binned(
 
 
 def _thinned(read: Read, bands: Sequence[slice]) -> tuple[NDArray[np.floating], bool]:
-    """Return finite values from everywhere in a plane, and whether they are all."""
+    """Return finite values from all over a plane, and whether they are all of them."""
     held: NDArray[np.floating] = np.empty(0, dtype=np.float32)
     step = 1
     for rows in bands:
@@ -391,9 +353,9 @@ def _thinned(read: Read, bands: Sequence[slice]) -> tuple[NDArray[np.floating], 
 
 
 def _places(size: int, number: int) -> NDArray[np.int64]:
-    """Return so many places among others, or some more: one in each of equal parts.
+    """Return at least `number` places among `size`, one in each of equal parts.
 
-    Evenly spaced, they could be the same columns in every row of pixels.
+    Places at a constant distance could be the same column in every row of pixels.
     """
     step = max(1, size // max(1, number))
     parts = np.arange(size // step)

@@ -162,7 +162,7 @@ def _kind(hdu: Hdu, file: object, options: ImageOptions, of_layout: str) -> str:
         )
         raise InputError(msg)
     why = ", as requested" if options.noise_kind else ""
-    logger.info("%s: noise plane %s read as %s%s", file, name, kind, why)
+    logger.info("%s: noise plane%s read as %s%s", file, name and f" {name}", kind, why)
     return kind
 
 

@@ -46,7 +46,7 @@ def layout_of(
             f"with --{role}-layout {'|'.join(row.name for row, _ in claims)}"
         )
         raise InputError(msg)
-    found, reason = claims[0] if claims else (layout_named("plain"), "nothing says another")
+    found, reason = claims[0] if claims else (layout_named("plain"), "no other layout recognised")
     logger.info(
         "%s: layout of the %s image: %s (%s): %s", path, role, found.name, found.title, reason
     )
