@@ -85,3 +85,14 @@ def test_a_bad_entry_is_named(work, stack, entry, says):
 def test_what_is_no_list_is_named(work, stack, text, says):
     stack.write_text(text)
     work.fails(3, "stack.toml", says, options=("--science-stack", stack))
+
+
+def test_a_stack_of_one_image_without_a_kernel_is_that_image(work, stack):
+    """So the difference can be rebuilt from it: the residual is measured as for a plain image."""
+    stack.write_text("[[member]]\nvariance = 4.0\n")
+    given, _ = work.succeeds("--template-variance", "4")
+    listed, _ = work.succeeds("--overwrite", "--template-stack", stack)
+    cards, expected = (hdus["PRIMARY"][0] for hdus in (listed, given))
+    assert cards["DDRESID"] == pytest.approx(expected["DDRESID"], rel=0.2)
+    assert cards["DDTNOISE"] == expected["DDTNOISE"] == 4.0
+    np.testing.assert_allclose(listed["IMAGE"][1], given["IMAGE"][1], rtol=0, atol=1e-5)
