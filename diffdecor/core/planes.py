@@ -134,7 +134,7 @@ class Count:
         self._lock = Lock()
 
     def __setitem__(self, rows: slice, values: NDArray[Any]) -> None:
-        """Count in the values of some rows."""
+        """Count the values of some rows that are not zero."""
         found = int(np.count_nonzero(values))
         with self._lock:
             self.number += found

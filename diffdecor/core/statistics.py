@@ -41,7 +41,7 @@ _SURE = 4.0
 #: Bins on either side of the one with a limit that are looked into: the limit still moves a little.
 _NEAR = 12
 #: Values worked on at a time: they stay in the processor's cache.
-_PIECE = 1 << 17
+_CHUNK = 1 << 17
 #: Where neighbours among the first _LOOKED_AT values are often in one bin, bins are counted in
 #: _LANES places: bincount is slow where each addition waits for the one before.
 _LANES, _LOOKED_AT = 4, 1024
@@ -131,7 +131,7 @@ def _levels(values: NDArray[np.floating]) -> Values:
         return np.full((4, len(values)), np.nan)
     if size > _FEW:
         return _binned_levels(values)
-    rows = max(1, _PIECE // 2 // size)
+    rows = max(1, _CHUNK // 2 // size)
     parts = [values[start : start + rows] for start in range(0, len(values), rows)]
     return np.concatenate([_clip(_sorted(part))[0] for part in parts], axis=1)
 
@@ -227,21 +227,21 @@ class _Bins(NamedTuple):
         """Return how many values are in each bin, and their sums ``(2, number + 2)``."""
         width = self.number + 2
         total = np.zeros((2, width))
-        for piece in _pieces(values):
-            at, lanes = self.of(piece), 1
+        for chunk in _chunks(values):
+            at, lanes = self.of(chunk), 1
             if np.count_nonzero(np.diff(at[:_LOOKED_AT]) == 0) > _LOOKED_AT // 4:
                 lanes = _LANES
                 at += (np.arange(at.size, dtype=np.int32) & lanes - 1) * width
             places = at.astype(np.intp)
-            for which, weights in enumerate((None, piece)):
+            for which, weights in enumerate((None, chunk)):
                 found = np.bincount(places, weights, lanes * width)
                 total[which] += found.reshape(lanes, width).sum(axis=0) if lanes > 1 else found
-            total[0, -1] -= piece.size - np.count_nonzero(piece < np.inf)
+            total[0, -1] -= chunk.size - np.count_nonzero(chunk < np.inf)
         return total
 
     def chosen(self, values: NDArray[np.floating], wanted: NDArray[np.bool_]) -> Values:
         """Return the values in those bins that are wanted ``(k,)``."""
-        taken = (each[np.flatnonzero(wanted.take(self.of(each)))] for each in _pieces(values))
+        taken = (each[np.flatnonzero(wanted.take(self.of(each)))] for each in _chunks(values))
         return np.concatenate(list(taken)).astype(np.float64)
 
     def near(self, cuts: Values) -> NDArray[np.bool_]:
@@ -254,8 +254,8 @@ class _Bins(NamedTuple):
         return wanted
 
 
-def _pieces(values: NDArray[np.floating]) -> list[NDArray[np.floating]]:
-    return [values[start : start + _PIECE] for start in range(0, values.size, _PIECE)]
+def _chunks(values: NDArray[np.floating]) -> list[NDArray[np.floating]]:
+    return [values[start : start + _CHUNK] for start in range(0, values.size, _CHUNK)]
 
 
 def _bins_around(samples: NDArray[np.floating], number: int) -> list[_Bins]:

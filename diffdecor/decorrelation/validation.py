@@ -83,7 +83,7 @@ def _check_planes(exposures: Sequence[Exposure], names: Sequence[str], option: s
 def _without_empty_variances(subtraction: Subtraction) -> Subtraction:
     """Drop variance planes without data if the level is given: all pixels would be unusable."""
     empty = set()
-    for role, image in zip(ROLES, subtraction.exposures, strict=False):
+    for role, image in zip(ROLES, (subtraction.science, subtraction.template), strict=True):
         level = subtraction.given_level(role)
         for exposure in (image, *(member.exposure for member in subtraction.members(role))):
             plane = exposure.variance

@@ -95,8 +95,8 @@ def merged_header(primary: fits.Header, image: fits.Header) -> fits.Header:
 def carry_over(header: fits.Header, drop: Collection[str] = ()) -> fits.Header:
     """Return the cards of an input that still hold for the result, anywhere in its file.
 
-    Left out are structure, what is no longer true, further keywords to `drop`, second cards of the
-    same keyword, and cards that break the standard beyond repair. The WCS is kept.
+    Cards of the structure, cards that are no longer true, the keywords to `drop`, second cards of a
+    keyword, and cards that break the standard beyond repair are left out. The WCS is kept.
     """
     kept = fits.Header()
     with quiet_astropy("header"):

@@ -21,8 +21,8 @@ from diffdecor.fits.reading import Reading
 
 _CARD = 80
 #: Bytes that are added up while they are in the processor's cache.
-_PIECE = 1 << 19
-#: Pieces, at most, that are compared where the data do not affect the result.
+_CHUNK = 1 << 19
+#: Chunks, at most, that are compared where the data do not affect the result.
 _SAMPLES = 16
 #: Cards without which the numbers of an image mean something else.
 _SCALES = {b"BSCALE", b"BZERO", b"BLANK", b"ZSCALE", b"ZZERO", b"ZBLANK"}
@@ -39,12 +39,12 @@ class _Unit(NamedTuple):
     length: int
     needed: bool = True
 
-    def pieces(self, reading: Reading, descriptor: int) -> tuple[int, list[tuple[int, int]]]:
+    def chunks(self, reading: Reading, descriptor: int) -> tuple[int, list[tuple[int, int]]]:
         """Return the sum of what was read for another reason, and the ranges that were not."""
         if not self.needed:
-            step = max(1, -(-self.length // (_SAMPLES * _PIECE))) * _PIECE
+            step = max(1, -(-self.length // (_SAMPLES * _CHUNK))) * _CHUNK
             starts = range(0, self.length, step)
-            return 0, [(start, min(start + _PIECE, self.length)) for start in starts]
+            return 0, [(start, min(start + _CHUNK, self.length)) for start in starts]
         rows = reading.sums(descriptor, self.start)
         return (0, [(0, self.length)]) if rows is None else rows.left(self.length)
 
@@ -93,7 +93,7 @@ class InputSum:
         total = self._known
         try:
             for unit in self._units:
-                known, ranges = unit.pieces(self._reading, self._descriptor)
+                known, ranges = unit.chunks(self._reading, self._descriptor)
                 total = datasum(b"", total + known)
                 for start, stop in ranges:
                     total = self._added(total, unit.start + start, unit.start + stop)
@@ -103,11 +103,11 @@ class InputSum:
 
     def _added(self, total: int, start: int, stop: int) -> int:
         """Add bytes of the file to a sum; what is missing at its end counts as 0."""
-        piece = np.empty(min(_PIECE, stop - start), dtype=np.uint8)
-        for place in range(start, stop, _PIECE):
-            wanted = min(_PIECE, stop - place)
-            count = fill(piece[:wanted], self._descriptor, place)
-            total = datasum(piece[:count].data, total)
+        chunk = np.empty(min(_CHUNK, stop - start), dtype=np.uint8)
+        for place in range(start, stop, _CHUNK):
+            wanted = min(_CHUNK, stop - place)
+            count = fill(chunk[:wanted], self._descriptor, place)
+            total = datasum(chunk[:count].data, total)
             if count < wanted:
                 break
         return total

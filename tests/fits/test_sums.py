@@ -190,7 +190,7 @@ def test_rows_that_are_not_whole_words_are_read_again(tmp_path, added):
 
 
 def test_of_large_data_that_are_not_needed_samples_are_read(tmp_path, monkeypatch, added):
-    monkeypatch.setattr(sums, "_PIECE", 2880)
+    monkeypatch.setattr(sums, "_CHUNK", 2880)
     path = tmp_path / "a.fits"
     pixels = np.random.default_rng(2).normal(size=(2, 40, 2880 // 8)).astype(np.float64)
     fits.HDUList([fits.PrimaryHDU(pixels[0]), fits.ImageHDU(pixels[1])]).writeto(path)
