@@ -1,0 +1,128 @@
+"""Covariances of the pixels of a window at every lag, as sums that can be added up.
+
+Lags ``(dy, dx)`` are those of one half plane, ``dy`` from 0 to L and ``dx`` from -L to L: the
+covariance at the opposite lag is the same. Arrays over lags are ``(L + 1, 2 L + 1)`` with lag
+``(dy, dx)`` at index ``[dy, L + dx]``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffdecor.core.fourier import fast_shape
+
+
+@dataclass(frozen=True, eq=False)
+class LagSums:
+    """Products of the pairs of sky pixels, added up at every lag ``(..., L + 1, 2 L + 1)``.
+
+    Leading axes are windows. Sums of different windows may be added, and weighted.
+    """
+
+    products: NDArray[np.float64]
+    #: Number of pairs.
+    pairs: NDArray[np.float64]
+
+    def __add__(self, other: LagSums) -> LagSums:
+        """Return the sums over the pairs of both."""
+        return LagSums(self.products + other.products, self.pairs + other.pairs)
+
+    def __mul__(self, weight: float) -> LagSums:
+        """Return the sums with a weight."""
+        return LagSums(self.products * weight, self.pairs * weight)
+
+    def __getitem__(self, windows: Any) -> LagSums:  # noqa: ANN401  whatever indexes an array
+        """Return those of some windows."""
+        return LagSums(self.products[windows], self.pairs[windows])
+
+    @property
+    def max_lag(self) -> int:
+        """Largest lag L along either axis, pixels."""
+        return int(self.products.shape[-2]) - 1
+
+    @property
+    def pixels(self) -> NDArray[np.float64]:
+        """Number of sky pixels ``(...)``."""
+        return np.asarray(self.pairs[..., 0, self.max_lag])
+
+    @property
+    def covariance(self) -> NDArray[np.float64]:
+        """Mean product at every lag, 0 at lags without pairs."""
+        return np.divide(
+            self.products, self.pairs, out=np.zeros_like(self.products), where=self.pairs > 0
+        )
+
+    def total(self) -> LagSums:
+        """Return the sums over all windows."""
+        axes = tuple(range(self.products.ndim - 2))
+        return LagSums(self.products.sum(axis=axes), self.pairs.sum(axis=axes))
+
+
+def lag_sums(values: NDArray[np.floating], sky: NDArray[np.bool_], max_lag: int) -> LagSums:
+    """Return the sums of a window ``(ny, nx)`` over the pairs of its sky pixels.
+
+    The mean of the sky pixels is removed. That lowers all products; what it takes from them if the
+    noise is white is added back, so the covariance is that of noise with a mean of zero.
+
+    Parameters
+    ----------
+    values : array (ny, nx)
+        Pixels in any unit; those that are not sky do not count.
+    sky : array of bool (ny, nx)
+        Which pixels count.
+    max_lag : int
+        Largest lag L along either axis, pixels.
+
+    Returns
+    -------
+    LagSums
+        In the unit of the pixels squared. All zeros without a sky pixel.
+    """
+    number = int(np.count_nonzero(sky))
+    shape = max_lag + 1, 2 * max_lag + 1
+    if number == 0:
+        return LagSums(np.zeros(shape), np.zeros(shape))
+    mean = float(np.sum(values, where=sky, dtype=np.float64)) / number
+    pixels = np.where(sky, values - values.dtype.type(mean), values.dtype.type(0))
+    size = fast_shape(values.shape[0] + max_lag, values.shape[1] + max_lag)
+    products = _autocorrelation(pixels, size, max_lag)
+    pairs = _pairs(sky, number, size, max_lag)
+    products += pairs * (products[0, max_lag] / number**2)
+    return LagSums(products, pairs)
+
+
+def _pairs(
+    sky: NDArray[np.bool_], number: int, size: tuple[int, int], max_lag: int
+) -> NDArray[np.float64]:
+    """Return how many pairs of sky pixels there are at every lag."""
+    ny, nx = sky.shape
+    if number == sky.size:
+        along_y = np.maximum(ny - np.arange(max_lag + 1), 0)
+        along_x = np.maximum(nx - np.abs(np.arange(-max_lag, max_lag + 1)), 0)
+        return np.multiply.outer(along_y, along_x).astype(np.float64)
+    return np.rint(_autocorrelation(sky.astype(np.float32), size, max_lag))
+
+
+def _autocorrelation(
+    pixels: NDArray[np.floating], size: tuple[int, int], max_lag: int
+) -> NDArray[np.float64]:
+    """Return the sums of products at every lag; `size` keeps them from wrapping around."""
+    transform = np.fft.rfft2(pixels, size)
+    power = transform.real**2 + transform.imag**2
+    # Of the rows only those of the lags are transformed back along x.
+    rows = np.fft.ifft(power, axis=0)[: max_lag + 1]
+    lags = np.fft.irfft(rows, size[1])
+    return np.concatenate([lags[:, -max_lag:], lags[:, : max_lag + 1]], axis=1).astype(np.float64)
+
+
+def opposite(values: NDArray[Any]) -> NDArray[Any]:
+    """Return values at all lags ``(..., 2 L + 1, 2 L + 1)`` from those of a half plane.
+
+    Lag ``(dy, dx)`` is at index ``[L + dy, L + dx]``.
+    """
+    mirrored = values[..., :0:-1, ::-1]
+    return np.concatenate([mirrored, values], axis=-2)
