@@ -52,9 +52,9 @@ class LagSums:
     @property
     def covariance(self) -> NDArray[np.float64]:
         """Mean product at every lag, 0 at lags without pairs."""
-        return np.divide(
-            self.products, self.pairs, out=np.zeros_like(self.products), where=self.pairs > 0
-        )
+        mean = np.zeros_like(self.products)
+        np.divide(self.products, self.pairs, out=mean, where=self.pairs > 0)
+        return mean
 
     def total(self) -> LagSums:
         """Return the sums over all windows."""
@@ -103,7 +103,7 @@ def _pairs(
     if number == sky.size:
         along_y = np.maximum(ny - np.arange(max_lag + 1), 0)
         along_x = np.maximum(nx - np.abs(np.arange(-max_lag, max_lag + 1)), 0)
-        return np.multiply.outer(along_y, along_x).astype(np.float64)
+        return np.asarray(np.multiply.outer(along_y, along_x), dtype=np.float64)
     return np.rint(_autocorrelation(sky.astype(np.float32), size, max_lag))
 
 
@@ -116,7 +116,8 @@ def _autocorrelation(
     # Of the rows only those of the lags are transformed back along x.
     rows = np.fft.ifft(power, axis=0)[: max_lag + 1]
     lags = np.fft.irfft(rows, size[1])
-    return np.concatenate([lags[:, -max_lag:], lags[:, : max_lag + 1]], axis=1).astype(np.float64)
+    ordered = np.concatenate([lags[:, -max_lag:], lags[:, : max_lag + 1]], axis=1)
+    return ordered.astype(np.float64)
 
 
 def opposite(values: NDArray[Any]) -> NDArray[Any]:
@@ -125,4 +126,4 @@ def opposite(values: NDArray[Any]) -> NDArray[Any]:
     Lag ``(dy, dx)`` is at index ``[L + dy, L + dx]``.
     """
     mirrored = values[..., :0:-1, ::-1]
-    return np.concatenate([mirrored, values], axis=-2)
+    return np.asarray(np.concatenate([mirrored, values], axis=-2))

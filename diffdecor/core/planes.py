@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from threading import Lock, local
 from typing import Any, Protocol
 
@@ -206,6 +207,12 @@ def cut(rows: slice, height: int) -> list[slice]:
         slice(start, min(start + height, rows.stop))
         for start in range(rows.start, rows.stop, height)
     ]
+
+
+def equal_parts(length: int, size: int) -> list[tuple[int, int]]:
+    """Cut an axis into parts of about `size` pixels, as equal as can be: first pixel, one past."""
+    edges = np.linspace(0, length, max(1, round(length / size)) + 1).round().astype(int).tolist()
+    return list(pairwise(edges))
 
 
 def streamed(plane: Plane) -> Iterator[tuple[slice, NDArray[Any]]]:

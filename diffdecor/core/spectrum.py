@@ -32,6 +32,8 @@ KERNEL_TAIL = 1e-4
 _RINGS = (0.0, 1.0, 1.5, 2.0, 3.0)
 #: Steps of the fit: their largest number, the size that ends it, and the largest that is made.
 _STEPS, _SMALL_STEP, _LARGEST_STEP = 15, 2e-3, 0.4
+#: The last step of a fit that has settled is not larger: shrinkage may still move it slowly.
+_SETTLED = 0.05
 #: Prior variance of the level, which is never shrunk.
 _LEVEL_VARIANCE = 0.3
 #: Logarithms of the power are bounded, so that nothing overflows while the fit is far off.
@@ -90,7 +92,7 @@ class LogSpectrum:
         return np.exp(np.clip(self.log_power(size), -_LARGEST_LOG, _LARGEST_LOG))
 
     def kernels(self, tail: float = KERNEL_TAIL) -> Values:
-        """Return the noise kernels h, ``|h(k)|^2 = R(k)``: white noise convolved with h has power R.
+        """Return the noise kernels h, ``|h(k)|^2 = R(k)``: white noise through h has the power R.
 
         They are symmetric, ``(n, 2 w + 1, 2 w + 1)`` with the origin in the middle, cut where less
         than the share `tail` of their L2 norm lies beyond; the power cut off goes to what is kept.
@@ -170,7 +172,12 @@ def residual_correlations(sums: LagSums, expected: Values, lags: NDArray[np.intp
     return np.asarray(left)
 
 
-def shrinkage(estimates: Values, variances: Values, lags: NDArray[np.intp]) -> Values:
+def shrinkage(
+    estimates: Values,
+    variances: Values,
+    lags: NDArray[np.intp],
+    level: float | None = _LEVEL_VARIANCE,
+) -> Values:
     """Return what is kept of every coefficient ``(m,)``, from 0 to 1.
 
     Parameters
@@ -181,6 +188,8 @@ def shrinkage(estimates: Values, variances: Values, lags: NDArray[np.intp]) -> V
         Variances of their errors.
     lags : array (m, 2)
         Their lags.
+    level : float or None
+        Variance of the true coefficient at lag zero; None to estimate it like all others.
 
     Returns
     -------
@@ -192,7 +201,7 @@ def shrinkage(estimates: Values, variances: Values, lags: NDArray[np.intp]) -> V
     for number, ring in enumerate(rings(lags)):
         own = variances[..., ring]
         excess = float(np.mean(estimates[..., ring] ** 2 - own))
-        prior = _LEVEL_VARIANCE if number == 0 else max(excess, 0.0)
+        prior = level if number == 0 and level is not None else max(excess, 0.0)
         kept[..., ring] = prior / (prior + own)
     return kept
 
@@ -231,8 +240,8 @@ def fit_spectrum(
         step = kept * found - coefficients
         largest = float(np.abs(step).max())
         coefficients += step * min(1.0, _LARGEST_STEP / max(largest, _SMALL_STEP))
-        converged = largest < _SMALL_STEP
-        if converged:
+        converged = largest < _SETTLED
+        if largest < _SMALL_STEP:
             break
     spectrum = LogSpectrum(lags, coefficients[np.newaxis])
     return SpectrumFit(spectrum, kept, float(sums.pixels), converged)

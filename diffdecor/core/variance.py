@@ -76,10 +76,11 @@ def _squared_batches(
     half_width = filters.shape[-1] // 2
     for start in range(0, len(filters), _BATCH):
         batch = slice(start, start + _BATCH)
+        part = side[batch]
         combined, origin = convolve_stamps(
-            filters[batch], (half_width, half_width), side.stamps[batch], side.origin
+            filters[batch], (half_width, half_width), *part.noise_stamps
         )
-        yield (side.scale[batch, np.newaxis, np.newaxis] * combined) ** 2, origin
+        yield (part.scale[:, np.newaxis, np.newaxis] * combined) ** 2, origin
 
 
 def _cut(squares: NDArray[np.float64], origin: Origin) -> tuple[NDArray[np.float64], Origin]:

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 #: Share of the L2 norm of a filter that may be cut off: the resulting error in noise sigmas.
 TAIL = 1e-9
+#: The same for filters of measured noise, whose own error is far larger.
+MEASURED_TAIL = 1e-4
 #: Noise power, in units of P(0), below which it is floored: psi never exceeds 1000.
 FLOOR = 1e-6
 #: Largest half width of a filter, pixels.
@@ -203,7 +205,7 @@ def _length(
 ) -> tuple[int, int]:
     """Return transform size and half width that are enough for the widest of the filters."""
     members = (*science.members, *template.members)
-    widest = max(max(one.stamps.shape[1:]) for one in members)
+    widest = max(one.reach for one in members)
     size = fast_length(max(64, 2 * widest))
     while True:
         wrapped = _wrapped_filters(science, template, size, score=score)

@@ -26,6 +26,7 @@ from diffdecor.decorrelation.filtering import (
     with_possible_pixels,
 )
 from diffdecor.decorrelation.mask import make_mask, unusable_pixels
+from diffdecor.decorrelation.measured_noise import with_measured_noise
 from diffdecor.decorrelation.metrics import measure_metrics
 from diffdecor.decorrelation.nodes import place_nodes
 from diffdecor.decorrelation.noise_levels import measure_noise_levels
@@ -176,8 +177,9 @@ def prepare(subtraction: Subtraction) -> Prepared:
     # a grid, or in LSST's cells.
     places = place_cells(subtraction) if by_cells else place_nodes(subtraction)
     levels = measure_noise_levels(subtraction, places.windows)
+    subtraction, noise = with_measured_noise(subtraction, places, levels)
 
-    # Filters: psi(k) = sqrt(P(0) / P(k)), with P = s a_S^2 |A|^2 + t a_T^2 |B|^2.
+    # Filters: psi(k) = sqrt(P(0) / P(k)), with P = (s a_S^2 |A|^2 + t a_T^2 |B|^2) R.
     filters = make_filters(subtraction, places, levels)
 
     # Rows of the inputs are read once for all that needs them; keeping those of masks is worth the
@@ -216,6 +218,7 @@ def prepare(subtraction: Subtraction) -> Prepared:
         bands=parts,
         filters=filters,
         fallbacks=len(fallback),
+        noise=noise,
         detection=detection_psf(psf, subtraction, filters),
         cells=tuple(cells) if subtraction.config.blend == "none" else (),
     )
@@ -245,6 +248,7 @@ def result_of(prepared: Prepared, exposure: Exposure, filled: int) -> Result:
         )
     metrics = measure_metrics(subtraction, exposure, prepared.filled, filters)
     metrics |= {"fallbacks": prepared.fallbacks, "filled_pixels": filled}
+    metrics |= prepared.noise.metrics
     significance = None
     if prepared.config.significance:
         significance = point_source_significance(exposure, prepared.filled, prepared.detection)

@@ -24,7 +24,7 @@ from diffdecor.core.variance import (
     squared_sums,
     weighted_variance,
 )
-from diffdecor.core.whitening import compact_filters
+from diffdecor.core.whitening import MEASURED_TAIL, TAIL, compact_filters
 from diffdecor.decorrelation.nodes import Places
 from diffdecor.decorrelation.noise_levels import NoiseLevels
 from diffdecor.decorrelation.subtraction import ROLES, Subtraction
@@ -90,7 +90,9 @@ def make_filters(subtraction: Subtraction, places: Places, levels: NoiseLevels) 
     """Make the filters that whiten the noise of the difference at places."""
     config = subtraction.config
     sides = subtraction.noise_sides(places.positions, levels.science, levels.template)
-    made = compact_filters(*sides, score=config.score, threads=config.threads or cores())
+    tail = TAIL if subtraction.spectra is None else MEASURED_TAIL
+    threads = config.threads or cores()
+    made = compact_filters(*sides, score=config.score, tail=tail, threads=threads)
     return FilterGrid(places.x, places.y, places.positions, made.stamps, *sides, made.tail)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from diffdecor.core.planes import Count, LazyPlane, Plane, Target, bands, copy_p
 from diffdecor.decorrelation.cells import CellResult
 from diffdecor.decorrelation.filtering import FilterGrid
 from diffdecor.decorrelation.mask import inherited_mask
+from diffdecor.decorrelation.measured_noise import NoiseReport
 from diffdecor.decorrelation.subtraction import Subtraction
 from diffdecor.images.model import Exposure
 
@@ -37,6 +38,8 @@ class Prepared:
     filters: FilterGrid | None = None
     #: Number of places whose noise levels are not their own.
     fallbacks: int = 0
+    #: Which noise model was used, and why.
+    noise: NoiseReport = field(default_factory=lambda: NoiseReport("white"))
     #: PSF that the significance of point sources is measured with, where it is requested.
     detection: KernelField | None = None
     #: The separate cells, where ``blend`` is ``none``.

@@ -16,8 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 from diffdecor.config import DecorrelationConfig
 from diffdecor.config.kinds import INVERSE_SUM
 from diffdecor.core.fourier import Origin, convolve_stamps, reflect
-from diffdecor.core.noise import NoiseSide, white_side
+from diffdecor.core.noise import NoiseSide, white_side, with_noise
 from diffdecor.core.planes import Plane
+from diffdecor.core.spectrum_field import SpectrumField
 from diffdecor.errors import ConfigError, KernelError
 from diffdecor.images.model import Exposure
 from diffdecor.kernels.model import MatchingKernel, StampKernel
@@ -64,6 +65,8 @@ class Subtraction:
     #: The images that each side is the weighted sum of: by default one, itself.
     science_members: tuple[Member, ...] = ()
     template_members: tuple[Member, ...] = ()
+    #: How the noise power differs from that of white noise in the images; None for white noise.
+    spectra: SpectrumField | None = None
 
     def __post_init__(self) -> None:
         """Replace what was left out, and scales of ``1/k``."""
@@ -80,6 +83,11 @@ class Subtraction:
     def shape(self) -> tuple[int, int]:
         """Shape ``(ny, nx)`` of every plane."""
         return self.difference.shape
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether there is nothing but the difference."""
+        return False
 
     @property
     def exposures(self) -> tuple[Exposure, Exposure, Exposure]:
@@ -165,10 +173,14 @@ class Subtraction:
         The levels ``(members, n)`` are the noise variances of the members, image unit squared.
         """
         science, template = self._matched(positions)
-        return (
+        sides = (
             _with_noise(science, science_levels, self.science_members, positions),
             _with_noise(template, template_levels, self.template_members, positions),
         )
+        if self.spectra is None:
+            return sides
+        noise = self.spectra.kernels(positions)
+        return with_noise(sides[0], noise), with_noise(sides[1], noise)
 
     def _matched(self, positions: NDArray[np.float64]) -> tuple[NoiseSide, NoiseSide]:
         """Return both sides as the matching kernel leaves them, with noise of unit level."""

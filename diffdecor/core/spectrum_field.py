@@ -1,0 +1,205 @@
+"""Noise spectra that vary over the field: local deviations from the spectrum of the whole.
+
+The coefficients of a window are estimated from the covariances of it and its neighbours, and shrunk
+towards those of the whole field: how much they may deviate is estimated from all windows. The
+deviations are kept only if they predict the covariances of windows that were left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffdecor.core.covariance import LagSums
+from diffdecor.core.interpolate import bracket
+from diffdecor.core.spectrum import (
+    LogSpectrum,
+    SpectrumFit,
+    at_lags,
+    half_plane_lags,
+    residual_correlations,
+    shrinkage,
+)
+
+#: Lags up to this deviate, pixels.
+_RADIUS = 6.0
+#: Reaches of the neighbourhoods that are tried, in windows.
+_REACHES = (1.5, 2.0, 3.0)
+#: Steps of the fit: a single one is biased where deviations are large.
+_STEPS = 4
+#: A step is never larger than this.
+_LARGEST_STEP = 0.4
+
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class _Neighbourhood:
+    """Windows on a grid ``(ny, nx)``, and the weights of their neighbours."""
+
+    #: Weights along y ``(ny, ny)`` and x ``(nx, nx)``.
+    along_y: Values
+    along_x: Values
+
+    def sums(self, values: Values) -> Values:
+        """Return the weighted sums ``(ny, nx, ...)`` of values around every window."""
+        across = np.tensordot(self.along_y, values, axes=(1, 0))
+        return np.swapaxes(np.tensordot(self.along_x, np.swapaxes(across, 0, 1), axes=(1, 0)), 0, 1)
+
+    def squared(self) -> _Neighbourhood:
+        """Return the same with squared weights."""
+        return _Neighbourhood(self.along_y**2, self.along_x**2)
+
+
+def _neighbourhood(shape: tuple[int, int], reach: float) -> _Neighbourhood:
+    """Return triangular weights that fall to zero `reach` windows away."""
+    along = []
+    for number in shape:
+        distance = np.abs(np.subtract.outer(np.arange(number), np.arange(number)))
+        along.append(np.maximum(1 - distance / reach, 0.0))
+    return _Neighbourhood(*along)
+
+
+def fit_deviations(
+    sums: LagSums, shape: tuple[int, int], expected: Values, fit: SpectrumFit
+) -> LogSpectrum | None:
+    """Fit the noise spectrum of every window of a grid, given that of all together.
+
+    Parameters
+    ----------
+    sums : LagSums
+        Of the windows, row by row ``(ny nx, ...)``.
+    shape : tuple of int
+        Number of rows and columns of windows ``(ny, nx)``.
+    expected : array (SIZE, SIZE // 2 + 1)
+        Power that the pixels have where the spectrum is 1 everywhere.
+    fit : SpectrumFit
+        The spectrum of all windows together.
+
+    Returns
+    -------
+    LogSpectrum or None
+        Spectra at the centres of the windows, row by row; None if they predict windows that were
+        left out no better than the common spectrum does.
+    """
+    if min(shape) < 2:
+        return None
+    lags, common = fit.spectrum.lags, fit.spectrum
+    near = half_plane_lags(_RADIUS)[: len(lags)]
+    grid = LagSums(
+        sums.products.reshape(*shape, *sums.products.shape[1:]),
+        sums.pairs.reshape(*shape, *sums.pairs.shape[1:]),
+    )
+    # Residuals of the common spectrum, as sums, so that those of neighbours can be added.
+    power = expected * common.power()[0]
+    pairs = at_lags(grid.pairs, near)
+    own = residual_correlations(grid, power, near) * pairs
+    best, reach = 0.0, None
+    for tried in _REACHES:
+        gain = _left_out_gain(own, pairs, _neighbourhood(shape, tried), near)
+        if gain > best:
+            best, reach = gain, tried
+    if reach is None:
+        return None
+    return _iterated(grid, expected, common, near, _neighbourhood(shape, reach))
+
+
+def _variances(pairs: Values, squared: Values) -> Values:
+    """Return the variances of coefficients from weighted sums of pairs: 1/n, twice at lag zero."""
+    variance = squared / np.maximum(pairs, 1e-9) ** 2
+    variance[..., 0] *= 2.0
+    return np.where(pairs > 0, variance, 1e9)
+
+
+def _left_out_gain(
+    residuals: Values, pairs: Values, near: _Neighbourhood, lags: NDArray[np.intp]
+) -> float:
+    """Return how much better windows are predicted by their neighbours than by the whole field.
+
+    It is a difference of deviances, positive if it is better.
+    """
+    weights = np.multiply.outer(np.diag(near.along_y), np.diag(near.along_x))[..., np.newaxis]
+    around = near.sums(pairs) - weights * pairs
+    squared = near.squared().sums(pairs) - weights**2 * pairs
+    estimates = (near.sums(residuals) - weights * residuals) / np.maximum(around, 1e-9)
+    variances = _variances(around, squared)
+    predicted = _kept(estimates, variances, lags) * estimates
+    information = pairs.copy()
+    information[..., 0] /= 2
+    found = residuals / np.maximum(pairs, 1e-9)
+    return float((information * (2 * predicted * found - predicted**2)).sum())
+
+
+def _kept(estimates: Values, variances: Values, lags: NDArray[np.intp]) -> Values:
+    """Return the shrinkage of deviations; that of the level is estimated like all others."""
+    known = variances[..., 0].reshape(-1) < 1e8
+    kept = np.zeros_like(estimates)
+    flat = estimates.reshape(-1, len(lags))[known], variances.reshape(-1, len(lags))[known]
+    kept.reshape(-1, len(lags))[known] = shrinkage(*flat, lags, level=None)
+    return kept
+
+
+def _iterated(
+    grid: LagSums,
+    expected: Values,
+    common: LogSpectrum,
+    lags: NDArray[np.intp],
+    near: _Neighbourhood,
+) -> LogSpectrum:
+    """Return the spectra of all windows ``(ny nx, m)``, from their neighbourhoods."""
+    around = LagSums(near.sums(grid.products), near.sums(grid.pairs))
+    pairs = at_lags(around.pairs, lags)
+    variances = _variances(pairs, at_lags(near.squared().sums(grid.pairs), lags))
+    deviations = np.zeros_like(pairs)
+    whole = np.zeros((*pairs.shape[:2], common.coefficients.shape[1]))
+    for _ in range(_STEPS):
+        whole[:] = common.coefficients[0]
+        whole[..., : len(lags)] += deviations
+        flat = LogSpectrum(common.lags, whole.reshape(-1, whole.shape[-1]))
+        power = expected * flat.power().reshape(*whole.shape[:2], *expected.shape)
+        found = deviations + residual_correlations(around, power, lags)
+        step = _kept(found, variances, lags) * found - deviations
+        deviations += np.clip(step, -_LARGEST_STEP, _LARGEST_STEP)
+    whole[:] = common.coefficients[0]
+    whole[..., : len(lags)] += deviations
+    return LogSpectrum(common.lags, whole.reshape(-1, whole.shape[-1]))
+
+
+@dataclass(frozen=True, eq=False)
+class SpectrumField:
+    """A noise spectrum R on the nodes of a grid, its logarithm bilinear between them.
+
+    One node holds for the whole field; beyond the outermost nodes the spectrum is constant.
+    """
+
+    #: Rising 0-based pixel positions of the columns and rows of nodes.
+    x: Values
+    y: Values
+    #: At the nodes, row by row.
+    spectra: LogSpectrum
+
+    @classmethod
+    def constant(cls, spectrum: LogSpectrum) -> SpectrumField:
+        """Return the field of one spectrum."""
+        return cls(np.zeros(1), np.zeros(1), spectrum)
+
+    def kernels(self, positions: Values) -> Values:
+        """Return the noise kernels at 0-based positions ``(n, 2)``: ``(n, 2 w + 1, 2 w + 1)``."""
+        if len(self.spectra.coefficients) == 1:
+            kernel = self.spectra.kernels()
+            return np.broadcast_to(kernel, (len(positions), *kernel.shape[1:]))
+        nodes = self.spectra.coefficients.reshape(len(self.y), len(self.x), -1)
+        left, right, share = (
+            np.broadcast_to(one, len(positions)) for one in bracket(self.x, positions[:, 0])
+        )
+        below, above, upper = (
+            np.broadcast_to(one, len(positions)) for one in bracket(self.y, positions[:, 1])
+        )
+        share, upper = share[:, np.newaxis], upper[:, np.newaxis]
+        lower_row, upper_row = (
+            (1 - share) * nodes[row, left] + share * nodes[row, right] for row in (below, above)
+        )
+        coefficients = (1 - upper) * lower_row + upper * upper_row
+        return LogSpectrum(self.spectra.lags, coefficients).kernels()

@@ -1,0 +1,287 @@
+"""Measured noise: how the noise power differs from that of white input noise.
+
+``P(x, y; k) = P_model(x, y; k) R(x, y; k)``, where R is fitted to the correlation that is left when
+the difference is whitened with the model. Templates are warped coadds, drizzled images are
+resampled: their noise is correlated before any kernel is applied, of which the model knows nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffdecor.core.covariance import LagSums
+from diffdecor.core.interpolate import bilinear_weights
+from diffdecor.core.spectrum import (
+    SIZE,
+    LogSpectrum,
+    SpectrumFit,
+    at_lags,
+    fit_spectrum,
+    flat_spectrum,
+    half_plane_lags,
+    residual_correlations,
+)
+from diffdecor.core.spectrum_field import SpectrumField, fit_deviations
+from diffdecor.decorrelation.nodes import Places
+from diffdecor.decorrelation.noise_levels import NoiseLevels
+from diffdecor.decorrelation.noise_windows import WindowGrid, place_windows, window_sums
+from diffdecor.decorrelation.subtraction import ROLES, Subtraction
+from diffdecor.decorrelation.window_pixels import Sides
+from diffdecor.errors import InputError
+
+log = logging.getLogger(__name__)
+
+#: Sky pixels below which noise cannot be measured, and below which it is uncertain.
+MIN_PIXELS, FEW_PIXELS = 5_000, 20_000
+#: Least number of pairs at every short lag, and how far these reach, pixels.
+_MIN_PAIRS, _SHORT = 200, 3.0
+#: Share of the sky pixels that must be left by the holes around them.
+_MIN_SHARE = 0.5
+#: Windows from which the first guess is made are at least this share of all.
+_FIRST_SHARE = 4
+#: Lags whose correlations decide, pixels.
+_DECISIVE = 5.0
+#: Gain in chi-square that is significant: 3.5 sigma, whatever the size of the effect.
+_SIGNIFICANT = 12.0
+#: Error of the variance that is worth mending.
+_LEVEL = 0.02
+#: Lags at which only source light is left, pixels, and the sigmas of their mean that show it.
+_LIGHT, _LIGHT_SIGMAS = (8.0, 15.0), 3.0
+
+
+@dataclass(frozen=True)
+class NoiseReport:
+    """Which noise model was used, and why."""
+
+    #: ``white`` or ``measured``.
+    model: str
+    reason: str = "as asked"
+    #: Largest correlation within 5 pixels on windows that were not fitted: white, measured.
+    rho_white: float | None = None
+    rho_measured: float | None = None
+    #: One sigma of ``log psi`` at zero frequency.
+    filter_error: float | None = None
+    #: Sky pixels that were measured.
+    pixels: int | None = None
+
+    @property
+    def metrics(self) -> dict[str, object]:
+        """Metrics by the names of `pipeline.provenance.METRIC_CARDS`, those that are known."""
+        values = {
+            "noise_model": self.model,
+            "noise_reason": self.reason,
+            "held_out_white": self.rho_white,
+            "held_out_measured": self.rho_measured,
+            "filter_error": self.filter_error,
+            "noise_pixels": self.pixels,
+        }
+        return {name: value for name, value in values.items() if value is not None}
+
+
+class _ImpossibleError(Exception):
+    """Noise cannot be measured; the message says why."""
+
+
+def with_measured_noise(
+    subtraction: Subtraction, places: Places, levels: NoiseLevels
+) -> tuple[Subtraction, NoiseReport]:
+    """Return a subtraction with the noise spectrum that its options ask for, and what it is.
+
+    Raises `InputError` if noise must be measured, there being nothing else, and cannot be.
+    """
+    asked = subtraction.config.noise_model
+    unneeded = _not_to_be_measured(subtraction)
+    if asked == "white" or (asked == "auto" and unneeded):
+        return subtraction, NoiseReport("white", unneeded if asked == "auto" else "as asked")
+    name = subtraction.difference.name
+    try:
+        field, report = _measured(subtraction, places, levels)
+    except _ImpossibleError as error:
+        if subtraction.is_alone:
+            msg = f"{name}: its noise cannot be measured: {error}"
+            raise InputError(msg) from None
+        level = logging.WARNING if asked == "measured" else logging.INFO
+        log.log(level, "%s: noise taken as white, it cannot be measured: %s", name, error)
+        return subtraction, NoiseReport("white", str(error))
+    log.info(
+        "%s: %s noise, %s: max |rho| on windows not fitted %.4f white, %.4f measured",
+        *(name, report.model, report.reason),
+        *(report.rho_white, report.rho_measured),
+    )
+    return (subtraction if field is None else replace(subtraction, spectra=field)), report
+
+
+def _not_to_be_measured(subtraction: Subtraction) -> str:
+    """Return why noise is taken as white unless it is asked for otherwise, if so."""
+    config = subtraction.config
+    if any(subtraction.given_level(role) is not None for role in ROLES):
+        return "the variance is given as a number"
+    if config.edges == "zero" and config.fill == "mean":
+        return "edges and fill are those of LSST"
+    return ""
+
+
+def _measured(
+    subtraction: Subtraction, places: Places, levels: NoiseLevels
+) -> tuple[SpectrumField | None, NoiseReport]:
+    """Return the noise spectrum relative to the model, None if white noise is as good; and why."""
+    grid = place_windows(subtraction.shape)
+    sides = _sides_at(grid, subtraction, places, levels)
+    sums, expected, guess = _window_sums(subtraction, grid, sides)
+    total = sums.total()
+    _check_pairs(total)
+    fit = fit_spectrum(total, expected, guess)
+    if not fit.converged:
+        msg = "its covariances are not those of stationary noise"
+        raise _ImpossibleError(msg)
+    report = _judged(subtraction, grid, sums, expected, fit)
+    if report.model == "white":
+        return None, report
+    _warn_of_few_pixels(subtraction, fit)
+    _warn_of_light(subtraction, total, expected * fit.spectrum.power()[0])
+    config = subtraction.config
+    if config.mode == "grid" and config.blend == "interpolate":
+        local = fit_deviations(sums, grid.shape, expected, fit)
+        if local is not None:
+            return SpectrumField(*grid.centres, local), report
+    return SpectrumField.constant(fit.spectrum), report
+
+
+def _sides_at(
+    grid: WindowGrid, subtraction: Subtraction, places: Places, levels: NoiseLevels
+) -> Sides:
+    """Return the noise of both sides at the windows, as the model of white noise has it."""
+    if len(places.positions) == 1:
+        positions, at = places.positions, np.zeros(len(grid.windows), dtype=np.intp)
+        weights = np.ones((1, 1))
+    else:
+        x, y = np.meshgrid(*grid.centres)
+        positions, at = np.column_stack([x.ravel(), y.ravel()]), np.arange(x.size)
+        rows = [bilinear_weights(places.positions, *place) for place in positions.tolist()]
+        weights = np.array(rows).T
+    sides = subtraction.noise_sides(positions, levels.science @ weights, levels.template @ weights)
+    return Sides(*sides)[at]
+
+
+def _window_sums(
+    subtraction: Subtraction, grid: WindowGrid, sides: Sides
+) -> tuple[LagSums, NDArray[np.float64], LogSpectrum]:
+    """Return the sums of all windows, the power that they have if noise is white, and a guess of R.
+
+    Windows are whitened with the model, then with the guess made of that.
+    """
+    windows = grid.windows
+    # A share of the windows, spread over the image, is enough for a first guess.
+    some = np.arange(len(windows))
+    if len(windows) > 4 * _FIRST_SHARE:
+        some = some[_FIRST_SHARE // 2 :: _FIRST_SHARE + (grid.shape[1] % _FIRST_SHARE == 0)]
+    first = window_sums(subtraction, [windows[i] for i in some], sides[some])
+    total, sky = first.sums.total(), float(first.sky.sum())
+    _check_pixels(sky * len(windows) / len(some))
+    guess = fit_spectrum(total).spectrum
+    if total.pixels >= _MIN_SHARE * sky:
+        noise = SpectrumField.constant(guess).kernels(np.zeros((len(windows), 2)))
+        second = window_sums(subtraction, windows, sides.with_noise(noise))
+        if second.sums.total().pixels >= _MIN_SHARE * second.sky.sum():
+            return second.sums, 1 / guess.power()[0], guess
+    # Filled pixels are too close to all others for a filter: their covariances as they are remain.
+    log.warning(
+        "%s: masked pixels leave too few others to be whitened; noise is measured without, and is "
+        "uncertain by some 10 per cent",
+        subtraction.difference.name,
+    )
+    raw = window_sums(subtraction, windows, sides, whiten=False)
+    expected = sides.relative_power(2 * SIZE)[:, ::2, ::2]
+    pixels = raw.sums.pixels
+    return raw.sums, np.tensordot(pixels / pixels.sum(), expected, axes=1), flat_spectrum()
+
+
+def _check_pixels(number: float) -> None:
+    if number < MIN_PIXELS:
+        msg = f"only {number:.0f} sky pixels, {MIN_PIXELS} are needed"
+        raise _ImpossibleError(msg)
+
+
+def _check_pairs(total: LagSums) -> None:
+    """Refuse masks that leave no pairs of pixels at short lags."""
+    _check_pixels(float(total.pixels))
+    fewest = float(at_lags(total.pairs, half_plane_lags(_SHORT)).min())
+    if fewest < _MIN_PAIRS:
+        msg = f"the mask leaves only {fewest:.0f} pairs of sky pixels at some lag"
+        raise _ImpossibleError(msg)
+
+
+def _judged(
+    subtraction: Subtraction,
+    grid: WindowGrid,
+    sums: LagSums,
+    expected: NDArray[np.float64],
+    fit: SpectrumFit,
+) -> NoiseReport:
+    """Say whether measured noise is to be used: better on windows that were not fitted."""
+    white = flat_spectrum()
+    lags = half_plane_lags(_DECISIVE)
+    row, column = np.indices(grid.shape).reshape(2, -1)
+    odd = (row + column) % 2 == 1
+    squares, level = np.zeros(2), np.zeros(2)
+    rho, number = np.zeros((2, len(lags))), 0.0
+    for fitted in (odd, ~odd):
+        if not fitted.any() or fitted.all():
+            break
+        own, other = sums[fitted].total(), sums[~fitted].total()
+        pairs = at_lags(other.pairs, lags)
+        trained = fit_spectrum(own, expected, fit.spectrum).spectrum
+        for which, spectrum in enumerate((white, trained)):
+            left = residual_correlations(other, expected * spectrum.power()[0], lags)
+            squares[which] += float((pairs * left**2)[1:].sum())
+            level[which] += float(pairs[0] * left[0] ** 2 / 2)
+            rho[which] += pairs * left
+        number += float(pairs[0])
+    rho /= max(number, 1.0)
+    found = np.abs(rho[:, 1:]).max(axis=1)
+    report = NoiseReport(
+        "measured",
+        "as asked",
+        rho_white=float(found[0]),
+        rho_measured=float(found[1]),
+        filter_error=fit.filter_error,
+        pixels=int(fit.pixels),
+    )
+    if subtraction.is_alone or subtraction.config.noise_model == "measured":
+        return report
+    if not number:
+        return replace(report, model="white", reason="too few windows to judge by")
+    whiter = squares[0] - squares[1] > _SIGNIFICANT
+    truer = level[0] - level[1] > _SIGNIFICANT and abs(rho[0, 0]) > _LEVEL
+    if whiter or truer:
+        what = "whiter" if whiter else "truer in variance"
+        return replace(report, reason=f"{what} on windows that were not fitted")
+    return replace(report, model="white", reason="measured noise is no better")
+
+
+def _warn_of_few_pixels(subtraction: Subtraction, fit: SpectrumFit) -> None:
+    if fit.pixels < FEW_PIXELS:
+        log.warning(
+            "%s: only %d sky pixels; the level of the filter is uncertain by %.0f per cent",
+            *(subtraction.difference.name, fit.pixels, 100 * fit.filter_error),
+        )
+
+
+def _warn_of_light(subtraction: Subtraction, total: LagSums, power: NDArray[np.float64]) -> None:
+    """Warn of faint light that correlates pixels far apart, and raises the noise level."""
+    lags = half_plane_lags(_LIGHT[1])
+    lags = lags[np.hypot(*lags.T) >= _LIGHT[0]]
+    zero = np.zeros((1, 2), dtype=np.intp)
+    left = residual_correlations(total, power, np.concatenate([zero, lags]))[1:]
+    error = 1 / math.sqrt(float(at_lags(total.pairs, lags).sum()))
+    if float(left.mean()) > _LIGHT_SIGMAS * error:
+        log.warning(
+            "%s: pixels %g to %g px apart are correlated by %.4f +- %.4f: unmasked light of "
+            "sources or uneven sky; the noise level of the result may be too high",
+            *(subtraction.difference.name, *_LIGHT, float(left.mean()), error),
+        )

@@ -1,0 +1,202 @@
+"""Covariances of the whitened difference in windows: what measured noise is fitted to.
+
+Every window is whitened with its own filter, from kernel and noise levels at its place, and divided
+by the root of the variance that this filter implies. Only sums over its sky pixels are kept.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffdecor.core.covariance import LagSums
+from diffdecor.core.parallel import cores, ordered_map
+from diffdecor.core.planes import CachedPlane, Plane, Window, equal_parts
+from diffdecor.core.sources import find_sources
+from diffdecor.decorrelation.mask import unusable_pixels
+from diffdecor.decorrelation.subtraction import ROLES, Subtraction
+from diffdecor.decorrelation.window_pixels import MARGIN, Sides, Tile, tile_sums
+from diffdecor.images.model import Exposure
+
+#: Sides of windows in small, ordinary and large images, and the pixels from which these are large.
+_SIDES, _ORDINARY, _LARGE = (64, 128, 256), 1 << 18, 1 << 22
+#: Most windows that are measured in a large image.
+MOST_WINDOWS = 128
+#: Mask planes of source light.
+_DETECTED = "DETECTED"
+
+
+@dataclass(frozen=True, eq=False)
+class WindowGrid:
+    """Windows of about equal size on a regular grid, row by row; in large images not all."""
+
+    #: Ranges of columns and rows.
+    columns: Sequence[tuple[int, int]]
+    rows: Sequence[tuple[int, int]]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of rows and columns of windows."""
+        return len(self.rows), len(self.columns)
+
+    @property
+    def windows(self) -> list[Window]:
+        """All windows, row by row."""
+        return [Window(*x, *y) for y in self.rows for x in self.columns]
+
+    @property
+    def centres(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """0-based positions of the columns and rows of window centres."""
+        x, y = (np.array(ranges).mean(axis=1) - 0.5 for ranges in (self.columns, self.rows))
+        return x, y
+
+
+def place_windows(shape: tuple[int, int]) -> WindowGrid:
+    """Return windows all over an image ``(ny, nx)``, about `MOST_WINDOWS` of a large one."""
+    pixels = math.prod(shape)
+    side = _SIDES[int(np.searchsorted((_ORDINARY, _LARGE), pixels, side="right"))]
+    rows, columns = (equal_parts(length, side) for length in shape)
+    excess = 1.0 if side < _SIDES[-1] else len(rows) * len(columns) / MOST_WINDOWS
+    step = max(1, math.ceil(math.sqrt(excess) - 1e-9))
+    across = max(1, math.ceil(excess / step - 1e-9))
+    return WindowGrid(columns[across // 2 :: across] or columns, rows[step // 2 :: step] or rows)
+
+
+@dataclass(frozen=True, eq=False)
+class WindowSums:
+    """What was measured in n windows."""
+
+    #: Sums over the sky pixels ``(n, L + 1, 2 L + 1)``.
+    sums: LagSums
+    #: Number of all sky pixels, those too close to filled pixels included ``(n,)``.
+    sky: NDArray[np.intp]
+
+
+def window_sums(
+    subtraction: Subtraction, windows: Sequence[Window], sides: Sides, *, whiten: bool = True
+) -> WindowSums:
+    """Return the sums over the sky pixels of windows, which come row by row.
+
+    `sides` are the noises at the windows' places. The pixels are in units of their expected noise:
+    if that is right the variance is 1 and, if they are whitened, every covariance 0.
+    """
+    planes = _Planes.of(subtraction)
+    config = subtraction.config
+    numbered = list(enumerate(windows))
+    parts = [list(part) for _, part in groupby(numbered, lambda item: item[1].rows.start)]
+
+    def measured(part: Sequence[tuple[int, Window]]) -> list[tuple[LagSums, int]]:
+        strip = planes.strip(part[0][1].grown(MARGIN).within(subtraction.shape).rows)
+        return [
+            tile_sums(strip.window(window), sides[number : number + 1], whiten=whiten)
+            for number, window in part
+        ]
+
+    found = ordered_map(measured, parts, config.threads or cores())
+    sums, sky = zip(*(one for part in found for one in part), strict=True)
+    products, pairs = (
+        np.array([getattr(one, name) for one in sums]) for name in ("products", "pairs")
+    )
+    return WindowSums(LagSums(products, pairs), np.array(sky))
+
+
+@dataclass(frozen=True, eq=False)
+class _Planes:
+    """What is read: the difference, which pixels are unusable or not sky, and the variances."""
+
+    difference: Plane
+    unusable: Plane
+    #: Masks with the bits of pixels that are not sky.
+    masks: Sequence[tuple[Plane, int]]
+    #: Images whose sources have to be found.
+    images: Sequence[Plane]
+    #: Variance of every member; None where it is one number.
+    variances: Sequence[Plane | None]
+
+    @classmethod
+    def of(cls, subtraction: Subtraction) -> _Planes:
+        cached = subtraction.with_planes(CachedPlane)
+        exposures, config = cached.exposures, cached.config
+        members = [member.exposure for role in ROLES for member in cached.members(role)]
+        masks = [(one.mask, one.mask_planes.value(config.ignore_planes)) for one in exposures]
+        return cls(
+            cached.difference.image,
+            CachedPlane(unusable_pixels(cached)),
+            [(mask, bits) for mask, bits in masks if mask is not None and bits],
+            [one.image for one in _with_unknown_sources(exposures)],
+            [one.variance for one in members],
+        )
+
+    def strip(self, rows: slice) -> _Strip:
+        """Read some rows."""
+        unusable = self.unusable[rows]
+        sky = ~unusable
+        for mask, bits in self.masks:
+            sky &= (mask[rows] & bits) == 0
+        return _Strip(
+            rows.start,
+            self.difference[rows],
+            unusable,
+            sky,
+            [image[rows] for image in self.images],
+            [None if plane is None else plane[rows] for plane in self.variances],
+        )
+
+
+def _with_unknown_sources(exposures: Sequence[Exposure]) -> list[Exposure]:
+    """Return the images in which sources must be found: those without a mask plane of them.
+
+    The difference shows them itself only where there is nothing else.
+    """
+    *images, difference = exposures
+    unknown = [one for one in images if _DETECTED not in one.mask_planes]
+    return unknown if images else [difference]
+
+
+@dataclass(frozen=True, eq=False)
+class _Strip:
+    """Rows of all planes."""
+
+    start: int
+    difference: NDArray[Any]
+    unusable: NDArray[np.bool_]
+    sky: NDArray[np.bool_]
+    images: Sequence[NDArray[Any]]
+    variances: Sequence[NDArray[Any] | None]
+
+    def window(self, window: Window) -> Tile:
+        """Return the pixels of a window with its margin; beyond the image none is usable."""
+        height, width = self.difference.shape
+        inside = Window(window.x0, window.x1, window.y0 - self.start, window.y1 - self.start)
+        outer = inside.grown(MARGIN)
+        there = outer.within((height, width))
+        beyond = (
+            (there.y0 - outer.y0, outer.y1 - there.y1),
+            (there.x0 - outer.x0, outer.x1 - there.x1),
+        )
+        place = there.rows, there.columns
+        unusable, sky = self.unusable[place], self.sky[place]
+        for image in self.images:
+            sky = sky & ~find_sources(image[place], ~unusable)
+        return Tile(
+            _grown(self.difference[place], beyond, 0),
+            _grown(unusable, beyond, fill=True),
+            _grown(sky, beyond, fill=False),
+            [
+                None if plane is None else plane[inside.rows, inside.columns]
+                for plane in self.variances
+            ],
+        )
+
+
+def _grown(pixels: NDArray[Any], beyond: Sequence[tuple[int, int]], fill: float) -> NDArray[Any]:
+    """Return pixels with rows and columns of one value around them."""
+    if not np.any(beyond):
+        return pixels
+    return np.pad(pixels, beyond, constant_values=fill)
