@@ -7,13 +7,14 @@ covariance at the opposite lag is the same. Arrays over lags are ``(L + 1, 2 L +
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diffdecor.core.fourier import fast_shape
+from diffdecor.core.fourier import fast_shape, single_inverse, single_transform
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,8 +87,9 @@ def lag_sums(values: NDArray[np.floating], sky: NDArray[np.bool_], max_lag: int)
     shape = max_lag + 1, 2 * max_lag + 1
     if number == 0:
         return LagSums(np.zeros(shape), np.zeros(shape))
-    mean = float(np.sum(values, where=sky, dtype=np.float64)) / number
-    pixels = np.where(sky, values - values.dtype.type(mean), values.dtype.type(0))
+    pixels = np.where(sky, values, values.dtype.type(0))
+    mean = pixels.sum(dtype=np.float64) / number
+    pixels -= sky * values.dtype.type(mean)
     size = fast_shape(values.shape[0] + max_lag, values.shape[1] + max_lag)
     products = _autocorrelation(pixels, size, max_lag)
     pairs = _pairs(sky, number, size, max_lag)
@@ -111,13 +113,11 @@ def _autocorrelation(
     pixels: NDArray[np.floating], size: tuple[int, int], max_lag: int
 ) -> NDArray[np.float64]:
     """Return the sums of products at every lag; `size` keeps them from wrapping around."""
-    transform = np.fft.rfft2(pixels, size)
+    transform = single_transform(pixels, size)
     power = transform.real**2 + transform.imag**2
-    # Of the rows only those of the lags are transformed back along x.
-    rows = np.fft.ifft(power, axis=0)[: max_lag + 1]
-    lags = np.fft.irfft(rows, size[1])
+    lags = single_inverse(power, size, slice(max_lag + 1))
     ordered = np.concatenate([lags[:, -max_lag:], lags[:, : max_lag + 1]], axis=1)
-    return ordered.astype(np.float64)
+    return ordered.astype(np.float64) * math.sqrt(math.prod(size))
 
 
 def opposite(values: NDArray[Any]) -> NDArray[Any]:

@@ -42,8 +42,8 @@ MIN_PIXELS, FEW_PIXELS = 5_000, 20_000
 _MIN_PAIRS, _SHORT = 200, 3.0
 #: Share of the sky pixels that must be left by the holes around them.
 _MIN_SHARE = 0.5
-#: Windows from which the first guess is made are at least this share of all.
-_FIRST_SHARE = 4
+#: Windows from which the first guess is made.
+_FEW_WINDOWS = 10
 #: Lags whose correlations decide, pixels.
 _DECISIVE = 5.0
 #: Gain in chi-square that is significant: 3.5 sigma, whatever the size of the effect.
@@ -176,17 +176,20 @@ def _window_sums(
     Windows are whitened with the model, then with the guess made of that.
     """
     windows = grid.windows
-    # A share of the windows, spread over the image, is enough for a first guess.
-    some = np.arange(len(windows))
-    if len(windows) > 4 * _FIRST_SHARE:
-        some = some[_FIRST_SHARE // 2 :: _FIRST_SHARE + (grid.shape[1] % _FIRST_SHARE == 0)]
-    first = window_sums(subtraction, [windows[i] for i in some], sides[some])
-    total, sky = first.sums.total(), float(first.sky.sum())
-    _check_pixels(sky * len(windows) / len(some))
+    flat, number = flat_spectrum(), len(windows)
+    # A few windows, spread over the image, are enough for a first guess.
+    for some in (
+        np.linspace(0, number - 1, min(number, _FEW_WINDOWS)).astype(int),
+        np.arange(number),
+    ):
+        first = window_sums(subtraction, [windows[i] for i in some], sides[some], flat)
+        total, sky = first.sums.total(), float(first.sky.sum())
+        if sky >= MIN_PIXELS:
+            break
+    _check_pixels(sky)
     guess = fit_spectrum(total).spectrum
     if total.pixels >= _MIN_SHARE * sky:
-        noise = SpectrumField.constant(guess).kernels(np.zeros((len(windows), 2)))
-        second = window_sums(subtraction, windows, sides.with_noise(noise))
+        second = window_sums(subtraction, windows, sides, guess)
         if second.sums.total().pixels >= _MIN_SHARE * second.sky.sum():
             return second.sums, 1 / guess.power()[0], guess
     # Filled pixels are too close to all others for a filter: their covariances as they are remain.
@@ -195,10 +198,10 @@ def _window_sums(
         "uncertain by some 10 per cent",
         subtraction.difference.name,
     )
-    raw = window_sums(subtraction, windows, sides, whiten=False)
+    raw = window_sums(subtraction, windows, sides, flat, whiten=False)
     expected = sides.relative_power(2 * SIZE)[:, ::2, ::2]
     pixels = raw.sums.pixels
-    return raw.sums, np.tensordot(pixels / pixels.sum(), expected, axes=1), flat_spectrum()
+    return raw.sums, np.tensordot(pixels / pixels.sum(), expected, axes=1), flat
 
 
 def _check_pixels(number: float) -> None:

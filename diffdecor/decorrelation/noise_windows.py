@@ -19,15 +19,16 @@ from diffdecor.core.covariance import LagSums
 from diffdecor.core.parallel import cores, ordered_map
 from diffdecor.core.planes import CachedPlane, Plane, Window, equal_parts
 from diffdecor.core.sources import find_sources
+from diffdecor.core.spectrum import LogSpectrum
 from diffdecor.decorrelation.mask import unusable_pixels
 from diffdecor.decorrelation.subtraction import ROLES, Subtraction
-from diffdecor.decorrelation.window_pixels import MARGIN, Sides, Tile, tile_sums
+from diffdecor.decorrelation.window_pixels import MARGIN, Sides, Tile, WindowFilters, tile_sums
 from diffdecor.images.model import Exposure
 
 #: Sides of windows in small, ordinary and large images, and the pixels from which these are large.
-_SIDES, _ORDINARY, _LARGE = (64, 128, 256), 1 << 18, 1 << 22
+_SIDES, _ORDINARY, _LARGE = (64, 128, 256), 1 << 18, 1 << 21
 #: Most windows that are measured in a large image.
-MOST_WINDOWS = 128
+MOST_WINDOWS = 64
 #: Mask planes of source light.
 _DETECTED = "DETECTED"
 
@@ -79,24 +80,30 @@ class WindowSums:
 
 
 def window_sums(
-    subtraction: Subtraction, windows: Sequence[Window], sides: Sides, *, whiten: bool = True
+    subtraction: Subtraction,
+    windows: Sequence[Window],
+    sides: Sides,
+    spectrum: LogSpectrum,
+    *,
+    whiten: bool = True,
 ) -> WindowSums:
     """Return the sums over the sky pixels of windows, which come row by row.
 
     `sides` are the noises at the windows' places. The pixels are in units of their expected noise:
     if that is right the variance is 1 and, if they are whitened, every covariance 0.
     """
-    planes = _Planes.of(subtraction)
+    planes, filters = _Planes.of(subtraction), WindowFilters(sides, spectrum, whiten=whiten)
     config = subtraction.config
     numbered = list(enumerate(windows))
     parts = [list(part) for _, part in groupby(numbered, lambda item: item[1].rows.start)]
 
     def measured(part: Sequence[tuple[int, Window]]) -> list[tuple[LagSums, int]]:
         strip = planes.strip(part[0][1].grown(MARGIN).within(subtraction.shape).rows)
-        return [
-            tile_sums(strip.window(window), sides[number : number + 1], whiten=whiten)
-            for number, window in part
-        ]
+        sums = []
+        for number, window in part:
+            tile = strip.window(window)
+            sums.append(tile_sums(tile, filters.at(number, tile.difference.shape)))
+        return sums
 
     found = ordered_map(measured, parts, config.threads or cores())
     sums, sky = zip(*(one for part in found for one in part), strict=True)

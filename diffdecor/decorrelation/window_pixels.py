@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,15 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffdecor.core.covariance import LagSums, lag_sums
-from diffdecor.core.fourier import fast_length
+from diffdecor.core.fourier import fast_length, single_inverse, single_transform
 from diffdecor.core.interpolate import bracket
-from diffdecor.core.noise import NoiseSide, with_noise
+from diffdecor.core.noise import NoiseSide
 from diffdecor.core.planes import equal_parts
-from diffdecor.core.spectrum import MAX_LAG
+from diffdecor.core.spectrum import MAX_LAG, LogSpectrum
 from diffdecor.core.whitening import FLOOR
 
 #: Pixels read around a window, which the filter reaches over.
-MARGIN = 20
+MARGIN = 16
 #: Side of the blocks whose mean is the local level: a finer level would take noise away.
 _LEVEL_BLOCK = 128
 #: Share of a filter's energy that a pixel may take from pixels that were filled.
@@ -27,15 +27,15 @@ _FILLED_SHARE = 0.01
 #: Robust sigmas beyond which a pixel is filled before the filter, and does not count after it.
 _FILLED, _CLIP = 6.0, 4.5
 _SIGMA_OF_IQR = 0.7413
-#: Values that give a spread to better than a per cent.
-_SAMPLE = 1 << 13
+#: Values that give a spread to a few per cent.
+_SAMPLE = 1 << 11
 #: Values in single precision.
 Pixels = NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
 class Sides:
-    """The noise of both sides at the places of windows."""
+    """The noise of both sides at the places of windows: white noise through the kernels."""
 
     science: NoiseSide
     template: NoiseSide
@@ -49,18 +49,108 @@ class Sides:
         """The independent noises of both sides."""
         return (*self.science.members, *self.template.members)
 
-    def with_noise(self, noise: NDArray[np.float64]) -> Sides:
-        """Return the sides with one more noise kernel at every place ``(n, 2w + 1, 2w + 1)``."""
-        return Sides(with_noise(self.science, noise), with_noise(self.template, noise))
-
-    def power(self, size: int) -> NDArray[np.float64]:
-        """Return the noise power of the difference ``(n, size, size // 2 + 1)``."""
-        return self.science.power((size, size)) + self.template.power((size, size))
-
     def relative_power(self, size: int) -> NDArray[np.float64]:
-        """Return the noise power in units of its mean over all frequencies."""
-        power = self.power(size)
-        return power / _mean_over_frequencies(power)[:, np.newaxis, np.newaxis]
+        """Return the noise power, in units of its mean, ``(n, size, size // 2 + 1)``."""
+        shape = size, size
+        power = self.science.power(shape) + self.template.power(shape)
+        return np.asarray(power / mean_over_frequencies(power)[:, np.newaxis, np.newaxis])
+
+
+@dataclass(frozen=True, eq=False)
+class WindowFilter:
+    """The filter of one window, on the frequencies of a real transform."""
+
+    #: What the pixels are multiplied with; psi, or 1 for pixels that stay as they are.
+    transfer: Pixels
+    #: Transform of the filter's energy, of unit sum; about the same for all windows.
+    energy: Pixels
+    #: Factor of every member's variance in that of the filtered pixels, and its level.
+    weights: Sequence[float]
+    levels: Sequence[float]
+
+    @property
+    def whitens(self) -> bool:
+        """Whether it changes the pixels."""
+        return bool((self.transfer != 1).any())
+
+    @property
+    def unit(self) -> float:
+        """Expected sigma of the filtered pixels."""
+        pairs = zip(self.weights, self.levels, strict=True)
+        return math.sqrt(sum(weight * level for weight, level in pairs))
+
+
+class WindowFilters:
+    """Filters of windows, made from the noise of both sides there.
+
+    Parameters
+    ----------
+    sides : Sides
+        White noise through the kernels, at all windows.
+    spectrum : LogSpectrum
+        What its power is multiplied with.
+    whiten : bool
+        Whether the filters whiten the noise, or leave it as it is.
+    """
+
+    def __init__(self, sides: Sides, spectrum: LogSpectrum, *, whiten: bool) -> None:
+        self._sides = sides
+        self._spectrum = spectrum
+        self._whiten = whiten
+        # Transforms of kernels that are the same everywhere are kept.
+        self._same = [bool((one.stamps == one.stamps[:1]).all()) for one in sides.members]
+        self._least = max(one.reach for one in sides.members)
+        self._kept: dict[tuple[object, int], Pixels] = {}
+
+    def at(self, number: int, shape: tuple[int, int]) -> WindowFilter:
+        """Return the filter of a window, for transforms that hold a tile ``(ny, nx)``."""
+        size = fast_length(max(*shape, self._least))
+        sides = self._sides.members
+        levels = [float(side.level[number]) for side in sides]
+        gains = [self._gain(which, number, size) for which in range(len(sides))]
+        unit = sum(level * float(gain[0, 0]) for level, gain in zip(levels, gains, strict=True))
+        power = np.zeros((size, size // 2 + 1), np.float32)
+        for level, gain in zip(levels, gains, strict=True):
+            power += gain * np.float32(level / unit)
+        square = 1 / np.maximum(power, np.float32(FLOOR)) if self._whiten else np.ones_like(power)
+        transfer = np.sqrt(square)
+        return WindowFilter(
+            transfer,
+            self._cached("energy", size, lambda: _energy(transfer, size)),
+            [float(mean_over_frequencies(square * gain)) for gain in gains],
+            levels,
+        )
+
+    def _gain(self, which: int, number: int, size: int) -> Pixels:
+        """Return ``a^2 |K(k)|^2 R(k)`` of one member at a window."""
+        side = self._sides.members[which][number : number + 1]
+
+        def make() -> Pixels:
+            relative = self._cached("R", size, lambda: self._spectrum.power(size)[0])
+            return _gain(side, size) * relative
+
+        return self._cached(which, size, make) if self._same[which] else make()
+
+    def _cached(self, what: object, size: int, make: Callable[[], NDArray[Any]]) -> Pixels:
+        if (what, size) not in self._kept:
+            self._kept[what, size] = make().astype(np.float32)
+        return self._kept[what, size]
+
+
+def _gain(side: NoiseSide, size: int) -> Pixels:
+    """Return ``a^2 |K(k)|^2`` of the kernels of one member at one place."""
+    stamps, _ = side.noise_stamps
+    stamp = (side.scale[0] * stamps[0]).astype(np.float32)
+    if stamp.shape == (1, 1):
+        return np.asarray(stamp**2)
+    transform = single_transform(stamp, (size, size))
+    return np.asarray(transform.real**2 + transform.imag**2) * np.float32(size**2)
+
+
+def _energy(transfer: Pixels, size: int) -> Pixels:
+    """Return the transform of the square of a filter, of unit sum."""
+    shares = single_transform(single_inverse(transfer, (size, size)) ** 2, (size, size)).real
+    return np.asarray(shares / shares[0, 0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,39 +167,30 @@ class Tile:
 _CORE = np.s_[MARGIN:-MARGIN, MARGIN:-MARGIN]
 
 
-def tile_sums(tile: Tile, sides: Sides, *, whiten: bool) -> tuple[LagSums, int]:
+def tile_sums(tile: Tile, by: WindowFilter) -> tuple[LagSums, int]:
     """Return the sums over the sky pixels of one window, and how many there were in all."""
-    size = fast_length(max(*tile.difference.shape, _reach(sides)))
-    zero = float(sides.science.zero_power[0] + sides.template.zero_power[0])
-    power = (sides.power(size)[0] / zero).astype(np.float32)
-    expected = float(_mean_over_frequencies(power)) * zero
-    pixels, filled = _without_level(tile, math.sqrt(expected))
+    pixels, filled = _without_level(tile, by.unit)
     sky = tile.sky[_CORE] & ~filled[_CORE]
     all_sky = int(np.count_nonzero(sky))
-    if whiten:
-        transfer = 1 / np.sqrt(np.maximum(power, np.float32(FLOOR)))
-        pixels = _filtered(pixels, transfer, size)
+    if by.whitens:
+        values = _filtered(pixels, by.transfer)
         if filled.any():
-            sky &= _filled_share(filled, transfer, size) < _FILLED_SHARE
+            sky &= _filtered(filled.astype(np.float32), by.energy) < np.float32(_FILLED_SHARE)
     else:
-        transfer = np.ones_like(power)
-        pixels = pixels[_CORE]
-    values = pixels / np.sqrt(_variance(tile, sides, transfer, size) / expected)
-    sky &= np.isfinite(values)
-    sky &= np.abs(values) < _CLIP * _spread(values, sky)
+        values = pixels[_CORE].copy()
+    values /= _sigma(tile, by)
+    with np.errstate(invalid="ignore"):
+        size = np.abs(values)
+        sky &= size < np.float32(_CLIP * _spread(values, sky))  # False for NaN
     return lag_sums(values, sky, MAX_LAG), all_sky
 
 
-def _reach(sides: Sides) -> int:
-    return max(one.reach for one in sides.members)
-
-
-def _mean_over_frequencies(values: NDArray[np.floating]) -> NDArray[np.float64]:
+def mean_over_frequencies(values: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return the mean of real transforms ``(..., size, size // 2 + 1)`` over all frequencies."""
     size = values.shape[-2]
-    rows = values.sum(axis=-2, dtype=np.float64)
+    columns = np.add.reduce(values, axis=-2).astype(np.float64)
     alone = [0] if size % 2 else [0, -1]
-    return np.asarray((2 * rows.sum(axis=-1) - rows[..., alone].sum(axis=-1)) / size**2)
+    return np.asarray((2 * columns.sum(axis=-1) - columns[..., alone].sum(axis=-1)) / size**2)
 
 
 def _without_level(tile: Tile, unit: float) -> tuple[Pixels, NDArray[np.bool_]]:
@@ -135,20 +216,16 @@ def _level(pixels: Pixels, sky: NDArray[np.bool_]) -> Pixels:
     ny, nx = (length - 2 * MARGIN for length in pixels.shape)
     rows, columns = equal_parts(ny, _LEVEL_BLOCK), equal_parts(nx, _LEVEL_BLOCK)
     core, sky = np.where(sky, pixels, np.float32(0))[_CORE], sky[_CORE]
-    total, count = (_block_sums(values, rows, columns) for values in (core, sky))
-    mean = total.sum() / max(1.0, count.sum())
-    enough = count > _LEVEL_BLOCK
-    means = np.where(enough, total / np.maximum(count, 1), mean)
-    across, along = (_linear(ranges) for ranges in (columns, rows))
-    return (along @ means @ across.T).astype(np.float32)
-
-
-def _block_sums(
-    values: NDArray[Any], rows: Sequence[tuple[int, int]], columns: Sequence[tuple[int, int]]
-) -> NDArray[np.float64]:
-    """Return the sums of values in blocks."""
-    strips = np.add.reduceat(values, [y for y, _ in rows], axis=0, dtype=np.float64)
-    return np.add.reduceat(strips, [x for x, _ in columns], axis=1)
+    blocks = [np.s_[slice(*y), slice(*x)] for y in rows for x in columns]
+    total = np.array([core[block].sum() for block in blocks], np.float64)
+    count = np.array([np.count_nonzero(sky[block]) for block in blocks])
+    mean = total.sum() / max(1, count.sum())
+    means = np.where(count > _LEVEL_BLOCK, total / np.maximum(count, 1), mean)
+    if len(means) == 1:
+        return np.asarray(means, np.float32)
+    along, across = (_linear(ranges).astype(np.float32) for ranges in (rows, columns))
+    grid = means.reshape(len(rows), len(columns)).astype(np.float32)
+    return np.asarray(along @ (grid @ across.T))
 
 
 def _linear(ranges: Sequence[tuple[int, int]]) -> NDArray[np.float64]:
@@ -163,30 +240,24 @@ def _linear(ranges: Sequence[tuple[int, int]]) -> NDArray[np.float64]:
     return weights
 
 
-def _filtered(pixels: Pixels, transfer: Pixels, size: int) -> Pixels:
+def _filtered(pixels: Pixels, transfer: Pixels) -> Pixels:
     """Return the window's pixels, multiplied in Fourier space."""
-    transform = np.fft.rfft2(pixels, (size, size))
+    shape = (len(transfer),) * 2
+    transform = single_transform(pixels, shape)
     transform *= transfer
     ny, nx = pixels.shape
-    rows = np.fft.ifft(transform, axis=0)[MARGIN : ny - MARGIN]
-    return np.asarray(np.fft.irfft(rows, size)[:, MARGIN : nx - MARGIN])
+    rows = single_inverse(transform, shape, slice(MARGIN, ny - MARGIN))
+    return np.asarray(rows[:, MARGIN : nx - MARGIN])
 
 
-def _filled_share(filled: NDArray[np.bool_], transfer: Pixels, size: int) -> Pixels:
-    """Return the share of the filter's energy that pixels of the window take from filled ones."""
-    energy = np.fft.irfft2(transfer, (size, size)) ** 2
-    shares = np.fft.rfft2(energy).real
-    return _filtered(filled.astype(np.float32), shares / shares[0, 0], size)
-
-
-def _variance(tile: Tile, sides: Sides, transfer: Pixels, size: int) -> NDArray[np.floating]:
-    """Return the variance of the window's pixels that the filter implies, NaN where not known."""
-    square, total = transfer**2, np.zeros((1, 1))
-    for plane, member in zip(tile.variances, sides.members, strict=True):
-        gain = member.noise_gain((size, size))[0].astype(np.float32)
-        weight = float(member.scale[0] ** 2 * _mean_over_frequencies(square * gain))
-        total = total + weight * (member.level[0] if plane is None else plane)
-    return np.where(total > 0, total, np.nan)
+def _sigma(tile: Tile, by: WindowFilter) -> Pixels:
+    """Return the sigma of the window's filtered pixels, in its unit, NaN where it is not known."""
+    total, unit = np.zeros((1, 1), np.float32), by.unit**2
+    for plane, weight, level in zip(tile.variances, by.weights, by.levels, strict=True):
+        part = level if plane is None else plane
+        total = total + np.multiply(part, weight / unit, dtype=np.float32)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.sqrt(np.where(total > 0, total, np.float32(np.nan))))
 
 
 def _spread(values: NDArray[np.floating], sky: NDArray[np.bool_]) -> float:
