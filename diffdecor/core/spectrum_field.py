@@ -27,6 +27,8 @@ from diffdecor.core.spectrum import (
 _RADIUS = 6.0
 #: Reaches of the neighbourhoods that are tried, in windows.
 _REACHES = (1.5, 2.0, 3.0)
+#: Gain in deviance that is no accident.
+_SIGNIFICANT = 12.0
 #: Steps of the fit: a single one is biased where deviations are large.
 _STEPS = 4
 #: A step is never larger than this.
@@ -96,7 +98,7 @@ def fit_deviations(
     power = expected * common.power()[0]
     pairs = at_lags(grid.pairs, near)
     own = residual_correlations(grid, power, near) * pairs
-    best, reach = 0.0, None
+    best, reach = _SIGNIFICANT, None
     for tried in _REACHES:
         gain = _left_out_gain(own, pairs, _neighbourhood(shape, tried), near)
         if gain > best:
