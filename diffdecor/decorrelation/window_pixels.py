@@ -12,16 +12,13 @@ from numpy.typing import NDArray
 
 from diffdecor.core.covariance import LagSums, lag_sums
 from diffdecor.core.fourier import fast_length, single_inverse, single_transform
-from diffdecor.core.interpolate import bracket
 from diffdecor.core.noise import NoiseSide
-from diffdecor.core.planes import equal_parts
 from diffdecor.core.spectrum import MAX_LAG, LogSpectrum
+from diffdecor.core.variance import single_holds
 from diffdecor.core.whitening import FLOOR
 
 #: Pixels read around a window, which the filter reaches over.
 MARGIN = 16
-#: Side of the blocks whose mean is the local level: a finer level would take noise away.
-_LEVEL_BLOCK = 128
 #: Share of a filter's energy that a pixel may take from pixels that were filled.
 _FILLED_SHARE = 0.01
 #: Robust sigmas beyond which a pixel is filled before the filter, and does not count after it.
@@ -212,32 +209,34 @@ def _without_level(tile: Tile, unit: float) -> tuple[Pixels, NDArray[np.bool_]]:
 
 
 def _level(pixels: Pixels, sky: NDArray[np.bool_]) -> Pixels:
-    """Return the level of a tile: means of blocks of sky pixels, bilinear between their centres."""
-    ny, nx = (length - 2 * MARGIN for length in pixels.shape)
-    rows, columns = equal_parts(ny, _LEVEL_BLOCK), equal_parts(nx, _LEVEL_BLOCK)
-    core, sky = np.where(sky, pixels, np.float32(0))[_CORE], sky[_CORE]
-    blocks = [np.s_[slice(*y), slice(*x)] for y in rows for x in columns]
-    total = np.array([core[block].sum() for block in blocks], np.float64)
-    count = np.array([np.count_nonzero(sky[block]) for block in blocks])
-    mean = total.sum() / max(1, count.sum())
-    means = np.where(count > _LEVEL_BLOCK, total / np.maximum(count, 1), mean)
-    if len(means) == 1:
-        return np.asarray(means, np.float32)
-    along, across = (_linear(ranges).astype(np.float32) for ranges in (rows, columns))
-    grid = means.reshape(len(rows), len(columns)).astype(np.float32)
-    return np.asarray(along @ (grid @ across.T))
+    """Return the level of a tile: the plane that fits the sky pixels of the window best.
 
-
-def _linear(ranges: Sequence[tuple[int, int]]) -> NDArray[np.float64]:
-    """Return the weights ``(n, k)`` of the blocks' means at the pixels of a tile along an axis."""
-    centres = np.array(ranges).mean(axis=1) - 0.5
-    pixels = np.arange(-MARGIN, ranges[-1][1] + MARGIN)
-    first, second, share = bracket(centres, pixels)
-    weights = np.zeros((len(pixels), len(centres)))
-    at = np.arange(len(pixels))
-    weights[at, first] = 1 - share
-    weights[at, second] += share
-    return weights
+    Anything finer would take noise away.
+    """
+    ny, nx = pixels.shape
+    known = sky[_CORE].astype(np.float32)
+    values = pixels[_CORE] * known
+    y, x = (
+        np.arange(length - 2 * MARGIN, dtype=np.float32) - (length - 2 * MARGIN - 1) / 2
+        for length in (ny, nx)
+    )
+    terms_y, terms_x = (np.stack([np.ones_like(axis), axis, axis**2]) for axis in (y, x))
+    moments = (terms_y @ known @ terms_x.T).astype(np.float64)
+    sums = (terms_y[:2] @ values @ terms_x[:2].T).astype(np.float64)
+    matrix = np.array(
+        [
+            [moments[0, 0], moments[1, 0], moments[0, 1]],
+            [moments[1, 0], moments[2, 0], moments[1, 1]],
+            [moments[0, 1], moments[1, 1], moments[0, 2]],
+        ]
+    )
+    right = np.array([sums[0, 0], sums[1, 0], sums[0, 1]])
+    # A little of a prior keeps slopes of a few pixels in a corner from running away.
+    matrix += np.diag([1.0, ny**2 / 12, nx**2 / 12])
+    level, slope_y, slope_x = np.linalg.solve(matrix, right)
+    rows, columns = (np.arange(length, dtype=np.float32) - (length - 1) / 2 for length in (ny, nx))
+    plane = (level + slope_y * rows)[:, np.newaxis] + slope_x * columns
+    return np.asarray(plane, np.float32)
 
 
 def _filtered(pixels: Pixels, transfer: Pixels) -> Pixels:
@@ -254,8 +253,10 @@ def _sigma(tile: Tile, by: WindowFilter) -> Pixels:
     """Return the sigma of the window's filtered pixels, in its unit, NaN where it is not known."""
     total, unit = np.zeros((1, 1), np.float32), by.unit**2
     for plane, weight, level in zip(tile.variances, by.weights, by.levels, strict=True):
-        part = level if plane is None else plane
-        total = total + np.multiply(part, weight / unit, dtype=np.float32)
+        part, factor = level if plane is None else plane, weight / unit
+        # In units like erg/s/cm2/Hz neither the variance nor the factor fits single precision.
+        dtype = np.float32 if single_holds(np.array([level, factor])) else np.float64
+        total = total + np.multiply(part, factor, dtype=dtype)
     with np.errstate(invalid="ignore"):
         return np.asarray(np.sqrt(np.where(total > 0, total, np.float32(np.nan))))
 
