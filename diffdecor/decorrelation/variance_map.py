@@ -1,0 +1,257 @@
+"""The variance of a difference without a variance plane, measured in its own pixels.
+
+It is that of the pixels one by one, whatever their correlation: blocks of source-free pixels, less
+their level, clipped and squared.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffdecor.core.interpolate import bracket
+from diffdecor.core.parallel import cores, ordered_map
+from diffdecor.core.planes import LazyPlane, Plane, bands
+from diffdecor.core.variance import single_holds
+from diffdecor.core.whiteness import source_pixels
+from diffdecor.decorrelation.mask import unusable_pixels
+from diffdecor.decorrelation.subtraction import Subtraction
+from diffdecor.errors import InputError
+
+log = logging.getLogger(__name__)
+
+#: Side of the blocks in which the variance is measured, pixels.
+BLOCK = 40
+#: Side of the blocks of the local level, in blocks: a finer one takes the noise itself for level.
+_LEVEL = 2
+#: Fewest source-free pixels of a block that count, and of an image.
+_FEWEST = 150
+FEWEST_SKY_PIXELS = 5000
+#: A block is at most this many times as noisy as those around it; else it is full of light.
+_STEP = 2.0
+#: Robust sigmas beyond which pixels do not count, and the mean square of a Gaussian within them.
+_CLIP, _KEPT = 4.0, 0.9989
+#: Half the distance of the quartiles of a Gaussian, sigma.
+_QUARTILE = 0.67449
+#: Rows of blocks that are worked on together, and beyond either end of these.
+_HEIGHT, _MARGIN = 4, 2
+#: Memory of a thread per pixel that it works on, roughly, bytes.
+_BYTES = 96
+
+
+def with_own_variance(subtraction: Subtraction) -> Subtraction:
+    """Give a difference that is alone a variance plane, if it has none.
+
+    Raises `InputError` if it has too few source-free pixels, or no noise.
+    """
+    difference = subtraction.difference
+    if not subtraction.is_alone or difference.variance is not None:
+        return subtraction
+    config = subtraction.config
+    usable = _usable_pixels(subtraction)
+    tallest = (_HEIGHT + 2 * _MARGIN) * BLOCK
+    affordable = config.max_memory // (_BYTES * tallest * subtraction.shape[1])
+    threads = max(1, min(config.threads or cores(), affordable))
+    measured = measured_variance(difference.image, usable, difference.name, threads)
+    log.info("%s: there is no variance plane in it; it is measured in its pixels", difference.name)
+    known = replace(difference, variance=measured)
+    return subtraction.with_exposures(lambda one: known if one is difference else one)
+
+
+def residual_pixels(
+    difference: NDArray[np.floating], usable: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Return the pixels of a difference ``(ny, nx)`` with light, or too little of it, of sources.
+
+    The noise has the same scale everywhere.
+    """
+    return source_pixels(difference, usable) | source_pixels(-difference, usable)
+
+
+def _usable_pixels(subtraction: Subtraction) -> LazyPlane:
+    """Return where pixels of the difference count for its noise."""
+    difference, unusable = subtraction.difference, unusable_pixels(subtraction)
+    bits = difference.mask_planes.value(subtraction.config.ignore_planes)
+
+    def read(rows: slice) -> NDArray[np.bool_]:
+        good = ~unusable[rows]
+        if difference.mask is not None and bits:
+            good &= (difference.mask[rows] & bits) == 0
+        return good
+
+    return LazyPlane(subtraction.shape, read)
+
+
+def measured_variance(image: Plane, usable: Plane, name: str, threads: int = 1) -> LazyPlane:
+    """Return the variance ``(ny, nx)`` of the noise of an image, measured where pixels are usable.
+
+    In blocks of 40 x 40 pixels it is the mean square of the source-free pixels less their local
+    level, without those beyond 4 sigma; its logarithm is smoothed with a Gaussian of one block;
+    between the blocks it is bilinear. The image passes through in bands of rows. Raises
+    `InputError`, with the `name` of the image, if hardly any pixel is free of sources, or there is
+    no noise.
+    """
+    shape = image.shape[0], image.shape[1]
+    rows = bands(shape, _HEIGHT * BLOCK)
+    parts = ordered_map(lambda part: _measured(image, usable, part), rows, threads)
+    count, total = (np.concatenate(part) for part in zip(*parts, strict=True))
+    pixels = int(count.sum())
+    if pixels < FEWEST_SKY_PIXELS:
+        msg = (
+            f"{name}: its noise cannot be measured: it has {pixels} usable source-free pixels, "
+            f"{FEWEST_SKY_PIXELS} are needed; give a larger image, or its noise with "
+            "--difference-noise"
+        )
+        raise InputError(msg)
+    if not ((count >= _FEWEST) & (total > 0)).any():
+        msg = f"{name}: its pixels have no noise to measure; is it the right image?"
+        raise InputError(msg)
+    values = _smoothed(count, total)
+    if single_holds(values):
+        values = values.astype(np.float32)
+    return LazyPlane(shape, lambda rows: _interpolated(values, BLOCK, rows, shape[1]))
+
+
+def _measured(
+    image: Plane, usable: Plane, rows: slice
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the number of pixels that count in the blocks of some rows, and the sum of squares.
+
+    Both are ``(by, bx)``; some more rows on either side are read.
+    """
+    first = max(0, rows.start - _MARGIN * BLOCK)
+    near = slice(first, min(image.shape[0], rows.stop + _MARGIN * BLOCK))
+    pixels, good = _whole_blocks(image[near], usable[near])
+    # Sources stand out of the noise around them, which is not the same everywhere.
+    middle, sigma = _spreads(pixels, good)
+    scaled = (pixels - _at_pixels(middle)) * _at_pixels(_inverse(_without_peaks(sigma)))
+    scaled[~good] = 0.0
+    good &= ~residual_pixels(scaled, good)
+    pixels -= _local_level(pixels, good & (np.abs(scaled) <= _CLIP))
+    _, sigma = _spreads(pixels, good)
+    good &= np.abs(pixels) <= _CLIP * _at_pixels(sigma)
+    pixels[~good] = 0.0
+    inside = slice((rows.start - first) // BLOCK, -(-(rows.stop - first) // BLOCK))
+    count = _sums(good, BLOCK, np.int64)[inside]
+    return count, _sums(np.square(pixels, out=pixels), BLOCK, np.float64)[inside] / _KEPT
+
+
+def _whole_blocks(
+    image: NDArray[Any], usable: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return pixels, 0 where they do not count, and where they do, on a whole number of blocks."""
+    ny, nx = image.shape
+    shape = tuple(-(-size // BLOCK) * BLOCK for size in (ny, nx))
+    pixels, good = np.zeros(shape), np.zeros(shape, dtype=bool)
+    np.logical_and(usable, np.isfinite(image), out=good[:ny, :nx])
+    np.copyto(pixels[:ny, :nx], image, where=good[:ny, :nx])
+    return pixels, good
+
+
+def _spreads(
+    pixels: NDArray[np.float64], good: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return median and robust sigma of every block ``(by, bx)``, 0 where no pixel is good.
+
+    They are those of a quarter of its pixels: every second one along either axis.
+    """
+    half = BLOCK // 2
+    sample = np.where(good[::2, ::2], pixels[::2, ::2], np.inf)  # infinity sorts last
+    by, bx = (size // half for size in sample.shape)
+    blocks = sample.reshape(by, half, bx, half).swapaxes(1, 2).reshape(by, bx, -1)
+    blocks.sort(axis=-1)
+    known = np.count_nonzero(np.isfinite(blocks), axis=-1, keepdims=True)
+    low, median, high = (
+        np.where(known, np.take_along_axis(blocks, known * quarter // 4, axis=-1), 0.0)[..., 0]
+        for quarter in (1, 2, 3)
+    )
+    return median, (high - low) / (2 * _QUARTILE)
+
+
+def _without_peaks(sigma: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the sigma of blocks, with the median of 3 x 3 blocks where it is far above that."""
+    by, bx = sigma.shape
+    padded = np.pad(np.where(sigma > 0, sigma, np.inf), 1, constant_values=np.inf)
+    around = np.array([padded[y : y + by, x : x + bx] for y in range(3) for x in range(3)])
+    around.sort(axis=0)
+    known = np.count_nonzero(np.isfinite(around), axis=0, keepdims=True)
+    median = np.take_along_axis(around, np.maximum(known - 1, 0) // 2, axis=0)[0]
+    return np.where(sigma > _STEP * median, median, sigma)
+
+
+def _inverse(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the inverse of values, 0 where they are 0."""
+    return np.divide(1.0, values, out=np.zeros_like(values), where=values > 0)
+
+
+def _at_pixels(blocks: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the value of its block at every pixel."""
+    return blocks.repeat(BLOCK, axis=0).repeat(BLOCK, axis=1)
+
+
+def _sums(values: NDArray[Any], side: int, dtype: type) -> NDArray[Any]:
+    """Return the sums in blocks of some pixels; the last ones of either axis may be incomplete."""
+    ny, nx = values.shape
+    across = np.add.reduceat(values, np.arange(0, nx, side), axis=1, dtype=dtype)
+    return np.asarray(np.add.reduceat(across, np.arange(0, ny, side), axis=0))
+
+
+def _local_level(pixels: NDArray[np.float64], sky: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the mean of the sky in blocks, bilinear between them, at every pixel."""
+    side, (ny, nx) = _LEVEL * BLOCK, pixels.shape
+    count = _sums(sky, side, np.int64)
+    mean = _sums(np.where(sky, pixels, 0.0), side, np.float64) / np.maximum(count, 1)
+    weight = np.where(count >= _LEVEL**2 * _FEWEST, count, 0)
+    if weight.any():
+        mean = np.where(weight > 0, mean, _gaussian_means(mean, weight))
+    return _interpolated(mean, side, slice(0, ny), nx)
+
+
+def _smoothed(count: NDArray[np.int64], total: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the variance of blocks of so many pixels with this sum of squares, smoothed.
+
+    The logarithm is smoothed, so that noisy regions do not outshine the others; then the whole is
+    scaled, so that the mean square is right: the logarithm's mean is less than the mean's.
+    """
+    weight = np.where((count >= _FEWEST) & (total > 0), count, 0)
+    variance = np.where(weight > 0, total / np.maximum(count, 1), 1.0)
+    smooth = np.exp(_gaussian_means(np.log(variance), weight))
+    return np.asarray(smooth * (weight * variance / smooth).sum() / weight.sum())
+
+
+def _gaussian_means(values: NDArray[np.float64], weight: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the mean around every block, weighted with a Gaussian of one block.
+
+    Its tails do not end, so that blocks far from all others take the nearest ones.
+    """
+    across, down = (_gaussian(size) for size in values.shape[::-1])
+
+    def around(blocks: NDArray[np.float64]) -> NDArray[np.float64]:
+        # Not a product of BLAS, whose last digits depend on its threads.
+        along = np.einsum("ij,jk->ik", down, blocks)
+        return np.asarray(np.einsum("ij,kj->ik", along, across))
+
+    return around(weight * values) / around(weight.astype(np.float64))
+
+
+def _gaussian(size: int) -> NDArray[np.float64]:
+    """Return the weight of every block for every other along an axis ``(size, size)``."""
+    distance = np.abs(np.subtract.outer(np.arange(size), np.arange(size))).astype(np.float64)
+    return np.asarray(np.exp(-0.5 * distance**2) + 1e-6 * (1 + distance) ** -6.0)
+
+
+def _interpolated(values: NDArray[Any], side: int, rows: slice, nx: int) -> NDArray[Any]:
+    """Return rows of a plane that is bilinear between the centres of blocks ``(by, bx)``."""
+    (lower, upper, share_y), (left, right, share_x) = (
+        bracket((np.arange(size) + 0.5) * side - 0.5, np.arange(span.start, span.stop))
+        for size, span in zip(values.shape, (rows, slice(0, nx)), strict=True)
+    )
+    share_x, share_y = (np.asarray(share, values.dtype) for share in (share_x, share_y))
+    across = values[:, left] + share_x * (values[:, right] - values[:, left])
+    across = np.broadcast_to(across.reshape(len(values), -1), (len(values), nx))
+    below, above = (across[np.broadcast_to(at, rows.stop - rows.start)] for at in (lower, upper))
+    return np.asarray(below + share_y.reshape(-1, 1) * (above - below))
