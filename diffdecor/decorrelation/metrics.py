@@ -107,7 +107,13 @@ def _sources(
     """Return the pixels of a window with light of sources, as the best image shows them."""
     if subtraction.science is not None:
         return source_pixels(part_of(subtraction.science.image, window), usable)
-    return residual_pixels(part_of(subtraction.difference.image, window), usable)
+    pixels = part_of(subtraction.difference.image, window)
+    if subtraction.difference.variance is None:
+        return residual_pixels(pixels, usable)
+    variance = part_of(subtraction.difference.variance, window)
+    known = usable & np.isfinite(variance) & (variance > 0)
+    scaled = np.where(known, pixels, 0.0) / np.sqrt(np.where(known, variance, 1.0))
+    return residual_pixels(scaled, known)
 
 
 def _middle(shape: tuple[int, int]) -> Window:

@@ -55,10 +55,8 @@ def empty_input(subtraction: Subtraction) -> str:
 
 def _check_alone(subtraction: Subtraction) -> None:
     """Refuse what says something of images or a kernel that there are not."""
-    config, difference = subtraction.config, subtraction.difference
-    for item in options(DecorrelationConfig):
-        if item.name in _OF_IMAGES and item.value_in(config) != item.default:
-            refuse_alone(item.flag_name, difference.name)
+    difference = subtraction.difference
+    check_options_alone(subtraction.config, difference.name)
     if subtraction.kernel.shape != (1, 1):
         refuse_alone(f"{subtraction.kernel.name}, a kernel,", difference.name)
     if subtraction.preconvolution is not None:
@@ -69,6 +67,13 @@ def _check_alone(subtraction: Subtraction) -> None:
     if not _any_finite(difference.image):
         msg = f"{difference.name}: it has no finite pixel, so its noise cannot be measured"
         raise InputError(msg)
+
+
+def check_options_alone(config: DecorrelationConfig, name: str) -> None:
+    """Refuse options that say something of images or a kernel; `name` is the difference."""
+    for item in options(DecorrelationConfig):
+        if item.name in _OF_IMAGES and item.value_in(config) != item.default:
+            refuse_alone(item.flag_name, name)
 
 
 def refuse_alone(what: str, name: str) -> NoReturn:

@@ -1,4 +1,4 @@
-"""The variance of a difference without a variance plane, measured in its own pixels.
+"""The variance of a difference that is alone and has no variance plane: measured in its pixels.
 
 It is that of the pixels one by one, whatever their correlation: blocks of source-free pixels, less
 their level, clipped and squared.
@@ -31,14 +31,18 @@ _LEVEL = 2
 #: Fewest source-free pixels of a block that count, and of an image.
 _FEWEST = 150
 FEWEST_SKY_PIXELS = 5000
+#: How far the level is continued beyond the middle of the outermost blocks, pixels.
+_BEYOND = 80.0
 #: A block is at most this many times as noisy as those around it; else it is full of light.
 _STEP = 2.0
 #: Robust sigmas beyond which pixels do not count, and the mean square of a Gaussian within them.
 _CLIP, _KEPT = 4.0, 0.9989
 #: Half the distance of the quartiles of a Gaussian, sigma.
 _QUARTILE = 0.67449
+#: Larger numbers would overflow in single precision.
+_HUGE = 1e30
 #: Rows of blocks that are worked on together, and beyond either end of these.
-_HEIGHT, _MARGIN = 4, 2
+_HEIGHT, _MARGIN = 6, 2
 #: Memory of a thread per pixel that it works on, roughly, bytes.
 _BYTES = 96
 
@@ -48,11 +52,13 @@ def with_own_variance(subtraction: Subtraction) -> Subtraction:
 
     Raises `InputError` if it has too few source-free pixels, or no noise.
     """
-    difference = subtraction.difference
-    if not subtraction.is_alone or difference.variance is not None:
+    difference, config = subtraction.difference, subtraction.config
+    if not subtraction.is_alone:
         return subtraction
-    config = subtraction.config
     usable = _usable_pixels(subtraction)
+    _check_number(usable, difference.name)
+    if difference.variance is not None:
+        return subtraction
     tallest = (_HEIGHT + 2 * _MARGIN) * BLOCK
     affordable = config.max_memory // (_BYTES * tallest * subtraction.shape[1])
     threads = max(1, min(config.threads or cores(), affordable))
@@ -60,6 +66,23 @@ def with_own_variance(subtraction: Subtraction) -> Subtraction:
     log.info("%s: there is no variance plane in it; it is measured in its pixels", difference.name)
     known = replace(difference, variance=measured)
     return subtraction.with_exposures(lambda one: known if one is difference else one)
+
+
+def _check_number(usable: Plane, name: str) -> None:
+    """Refuse an image with too few pixels to measure noise; reads no more than is needed."""
+    number = 0
+    for rows in bands(usable.shape, BLOCK):
+        number += int(np.count_nonzero(usable[rows]))
+        if number >= FEWEST_SKY_PIXELS:
+            return
+    raise _too_few(number, "usable", name)
+
+
+def _too_few(number: int, what: str, name: str) -> InputError:
+    return InputError(
+        f"{name}: its noise cannot be measured: it has {number} {what} pixels, {FEWEST_SKY_PIXELS} "
+        "are needed; give a larger image, or science image, template and kernel"
+    )
 
 
 def residual_pixels(
@@ -101,19 +124,15 @@ def measured_variance(image: Plane, usable: Plane, name: str, threads: int = 1) 
     count, total = (np.concatenate(part) for part in zip(*parts, strict=True))
     pixels = int(count.sum())
     if pixels < FEWEST_SKY_PIXELS:
-        msg = (
-            f"{name}: its noise cannot be measured: it has {pixels} usable source-free pixels, "
-            f"{FEWEST_SKY_PIXELS} are needed; give a larger image, or its noise with "
-            "--difference-noise"
-        )
-        raise InputError(msg)
+        raise _too_few(pixels, "source-free", name)
     if not ((count >= _FEWEST) & (total > 0)).any():
         msg = f"{name}: its pixels have no noise to measure; is it the right image?"
         raise InputError(msg)
     values = _smoothed(count, total)
     if single_holds(values):
         values = values.astype(np.float32)
-    return LazyPlane(shape, lambda rows: _interpolated(values, BLOCK, rows, shape[1]))
+    nodes = _centres(shape, BLOCK)
+    return LazyPlane(shape, lambda rows: _interpolated(values, nodes, rows, shape[1]))
 
 
 def _measured(
@@ -128,10 +147,11 @@ def _measured(
     pixels, good = _whole_blocks(image[near], usable[near])
     # Sources stand out of the noise around them, which is not the same everywhere.
     middle, sigma = _spreads(pixels, good)
-    scaled = (pixels - _at_pixels(middle)) * _at_pixels(_inverse(_without_peaks(sigma)))
+    scaled = _in_sigmas(pixels - _at_pixels(middle), _without_peaks(sigma))
     scaled[~good] = 0.0
     good &= ~residual_pixels(scaled, good)
-    pixels -= _local_level(pixels, good & (np.abs(scaled) <= _CLIP))
+    sky, shape = good & (np.abs(scaled) <= _CLIP), (near.stop - near.start, image.shape[1])
+    pixels -= _local_level(pixels, sky, shape)
     _, sigma = _spreads(pixels, good)
     good &= np.abs(pixels) <= _CLIP * _at_pixels(sigma)
     pixels[~good] = 0.0
@@ -183,9 +203,10 @@ def _without_peaks(sigma: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(sigma > _STEP * median, median, sigma)
 
 
-def _inverse(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the inverse of values, 0 where they are 0."""
-    return np.divide(1.0, values, out=np.zeros_like(values), where=values > 0)
+def _in_sigmas(pixels: NDArray[np.float64], sigma: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return pixels in units of the sigma of their blocks, 0 where that is 0; overwrites them."""
+    pixels *= _at_pixels(np.divide(1.0, sigma, out=np.zeros_like(sigma), where=sigma > 0))
+    return np.clip(pixels, -_HUGE, _HUGE, out=pixels).astype(np.float32)
 
 
 def _at_pixels(blocks: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -200,15 +221,23 @@ def _sums(values: NDArray[Any], side: int, dtype: type) -> NDArray[Any]:
     return np.asarray(np.add.reduceat(across, np.arange(0, ny, side), axis=0))
 
 
-def _local_level(pixels: NDArray[np.float64], sky: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return the mean of the sky in blocks, bilinear between them, at every pixel."""
-    side, (ny, nx) = _LEVEL * BLOCK, pixels.shape
+def _local_level(
+    pixels: NDArray[np.float64], sky: NDArray[np.bool_], shape: tuple[int, int]
+) -> NDArray[np.float64]:
+    """Return the mean of the sky in blocks, bilinear between and beyond them, at every pixel.
+
+    The image has a `shape` less than that of the pixels, which are a whole number of blocks.
+    """
+    side = _LEVEL * BLOCK
     count = _sums(sky, side, np.int64)
     mean = _sums(np.where(sky, pixels, 0.0), side, np.float64) / np.maximum(count, 1)
     weight = np.where(count >= _LEVEL**2 * _FEWEST, count, 0)
     if weight.any():
         mean = np.where(weight > 0, mean, _gaussian_means(mean, weight))
-    return _interpolated(mean, side, slice(0, ny), nx)
+    y, x = _centres(shape, side)
+    mean = _continued(_continued(mean, x).T, y).T
+    nodes = [np.array([at[0] - _BEYOND, *at, at[-1] + _BEYOND]) for at in (y, x)]
+    return _interpolated(mean, (nodes[0], nodes[1]), slice(0, len(pixels)), pixels.shape[1])
 
 
 def _smoothed(count: NDArray[np.int64], total: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -244,14 +273,42 @@ def _gaussian(size: int) -> NDArray[np.float64]:
     return np.asarray(np.exp(-0.5 * distance**2) + 1e-6 * (1 + distance) ** -6.0)
 
 
-def _interpolated(values: NDArray[Any], side: int, rows: slice, nx: int) -> NDArray[Any]:
-    """Return rows of a plane that is bilinear between the centres of blocks ``(by, bx)``."""
+def _interpolated(
+    values: NDArray[Any],
+    nodes: tuple[NDArray[np.float64], NDArray[np.float64]],
+    rows: slice,
+    nx: int,
+) -> NDArray[Any]:
+    """Return rows of a plane that is bilinear between `nodes`, rows and columns of them."""
     (lower, upper, share_y), (left, right, share_x) = (
-        bracket((np.arange(size) + 0.5) * side - 0.5, np.arange(span.start, span.stop))
-        for size, span in zip(values.shape, (rows, slice(0, nx)), strict=True)
+        bracket(places, np.arange(span.start, span.stop))
+        for places, span in zip(nodes, (rows, slice(0, nx)), strict=True)
     )
     share_x, share_y = (np.asarray(share, values.dtype) for share in (share_x, share_y))
     across = values[:, left] + share_x * (values[:, right] - values[:, left])
     across = np.broadcast_to(across.reshape(len(values), -1), (len(values), nx))
     below, above = (across[np.broadcast_to(at, rows.stop - rows.start)] for at in (lower, upper))
     return np.asarray(below + share_y.reshape(-1, 1) * (above - below))
+
+
+def _centres(shape: tuple[int, int], side: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the middle rows and columns of blocks; the last ones may be incomplete."""
+    y, x = (
+        (starts + np.minimum(starts + side, size) - 1) / 2
+        for size in shape
+        for starts in [np.arange(0, size, side)]
+    )
+    return y, x
+
+
+def _continued(values: NDArray[np.float64], places: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Continue values along their last axis, linearly, by one place on either side."""
+    if len(places) == 1:
+        return np.repeat(values, 3, axis=-1)
+    (first, second), (last, before) = places[:2], places[:-3:-1]
+    slopes = (
+        (values[..., 1] - values[..., 0]) / (second - first),
+        (values[..., -1] - values[..., -2]) / (last - before),
+    )
+    ends = values[..., 0] - _BEYOND * slopes[0], values[..., -1] + _BEYOND * slopes[1]
+    return np.concatenate([ends[0][..., np.newaxis], values, ends[1][..., np.newaxis]], axis=-1)

@@ -17,7 +17,7 @@ from diffdecor.config.kinds import INVERSE_SUM
 from diffdecor.config.options import options
 from diffdecor.decorrelation.subtraction import ROLES as SIDES
 from diffdecor.decorrelation.subtraction import SCALES, Member, Subtraction, as_kernel
-from diffdecor.decorrelation.validation import refuse_alone
+from diffdecor.decorrelation.validation import check_options_alone, refuse_alone
 from diffdecor.errors import AlreadyDecorrelatedError, ConfigError, InputError, KernelError
 from diffdecor.fits.open import (
     UNREADABLE,
@@ -120,6 +120,7 @@ def _read_inputs(job: Job, reading: Reading) -> Inputs:
 
 def _check_alone(job: Job) -> None:
     """Refuse what says something of images or a kernel that there are not."""
+    check_options_alone(job.decorrelation, job.difference)
     if job.kernel is not None:
         refuse_alone("--kernel", job.difference)
     for item in options(FilesConfig):
