@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from diffdecor.core.parallel import cores, ordered_map
 from diffdecor.core.planes import Plane, Window, part_of
 from diffdecor.core.psf import adaptive_fwhm, half_maximum_fwhm, noise_equivalent_area
+from diffdecor.core.sources import find_sources
 from diffdecor.core.statistics import clipped_mean
 from diffdecor.core.variance import squared_sums
 from diffdecor.core.whiteness import Autocorrelation, autocorrelation, sky_pixels, source_pixels
 from diffdecor.decorrelation.filtering import FilterGrid
 from diffdecor.decorrelation.nodes import centre_of
 from diffdecor.decorrelation.subtraction import Subtraction, nearest_covered
-from diffdecor.decorrelation.variance_map import residual_pixels
 from diffdecor.images.model import Exposure
 
 #: Pixels of the part of an image where the correlation is measured, and its largest width.
@@ -107,13 +107,9 @@ def _sources(
     """Return the pixels of a window with light of sources, as the best image shows them."""
     if subtraction.science is not None:
         return source_pixels(part_of(subtraction.science.image, window), usable)
-    pixels = part_of(subtraction.difference.image, window)
-    if subtraction.difference.variance is None:
-        return residual_pixels(pixels, usable)
-    variance = part_of(subtraction.difference.variance, window)
-    known = usable & np.isfinite(variance) & (variance > 0)
-    scaled = np.where(known, pixels, 0.0) / np.sqrt(np.where(known, variance, 1.0))
-    return residual_pixels(scaled, known)
+    difference = subtraction.difference
+    sigma = None if difference.variance is None else np.sqrt(part_of(difference.variance, window))
+    return find_sources(part_of(difference.image, window), usable, sigma)
 
 
 def _middle(shape: tuple[int, int]) -> Window:

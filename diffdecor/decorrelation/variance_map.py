@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from diffdecor.core.interpolate import bracket
 from diffdecor.core.parallel import cores, ordered_map
 from diffdecor.core.planes import LazyPlane, Plane, bands
+from diffdecor.core.sources import find_sources
 from diffdecor.core.variance import single_holds
-from diffdecor.core.whiteness import source_pixels
 from diffdecor.decorrelation.mask import unusable_pixels
 from diffdecor.decorrelation.subtraction import Subtraction
 from diffdecor.errors import InputError
@@ -85,16 +85,6 @@ def _too_few(number: int, what: str, name: str) -> InputError:
     )
 
 
-def residual_pixels(
-    difference: NDArray[np.floating], usable: NDArray[np.bool_]
-) -> NDArray[np.bool_]:
-    """Return the pixels of a difference ``(ny, nx)`` with light, or too little of it, of sources.
-
-    The noise has the same scale everywhere.
-    """
-    return source_pixels(difference, usable) | source_pixels(-difference, usable)
-
-
 def _usable_pixels(subtraction: Subtraction) -> LazyPlane:
     """Return where pixels of the difference count for its noise."""
     difference, unusable = subtraction.difference, unusable_pixels(subtraction)
@@ -149,7 +139,7 @@ def _measured(
     middle, sigma = _spreads(pixels, good)
     scaled = _in_sigmas(pixels - _at_pixels(middle), _without_peaks(sigma))
     scaled[~good] = 0.0
-    good &= ~residual_pixels(scaled, good)
+    good &= ~find_sources(scaled, good)
     sky, shape = good & (np.abs(scaled) <= _CLIP), (near.stop - near.start, image.shape[1])
     pixels -= _local_level(pixels, sky, shape)
     _, sigma = _spreads(pixels, good)
