@@ -72,8 +72,11 @@ def _check_alone(subtraction: Subtraction) -> None:
 def check_options_alone(config: DecorrelationConfig, name: str) -> None:
     """Refuse options that say something of images or a kernel; `name` is the difference."""
     for item in options(DecorrelationConfig):
-        if item.name in _OF_IMAGES and item.value_in(config) != item.default:
+        value = item.value_in(config)
+        if item.name in _OF_IMAGES and value != item.default:
             refuse_alone(item.flag_name, name)
+        if item.name == "noise_model" and value == "white" != item.default:
+            refuse_alone(f"{item.flag_name} white", name)
 
 
 def refuse_alone(what: str, name: str) -> NoReturn:

@@ -19,6 +19,7 @@ from diffdecor.core.planes import LazyPlane, Plane, bands
 from diffdecor.core.sources import find_sources
 from diffdecor.core.variance import single_holds
 from diffdecor.decorrelation.mask import unusable_pixels
+from diffdecor.decorrelation.measured_noise import MIN_PIXELS
 from diffdecor.decorrelation.subtraction import Subtraction
 from diffdecor.errors import InputError
 
@@ -28,9 +29,8 @@ log = logging.getLogger(__name__)
 BLOCK = 40
 #: Side of the blocks of the local level, in blocks: a finer one takes the noise itself for level.
 _LEVEL = 2
-#: Fewest source-free pixels of a block that count, and of an image.
+#: Fewest sky pixels of a block that counts.
 _FEWEST = 150
-FEWEST_SKY_PIXELS = 5000
 #: How far the level is continued beyond the middle of the outermost blocks, pixels.
 _BEYOND = 80.0
 #: A block is at most this many times as noisy as those around it; else it is full of light.
@@ -53,12 +53,9 @@ def with_own_variance(subtraction: Subtraction) -> Subtraction:
     Raises `InputError` if it has too few source-free pixels, or no noise.
     """
     difference, config = subtraction.difference, subtraction.config
-    if not subtraction.is_alone:
+    if not subtraction.is_alone or difference.variance is not None:
         return subtraction
     usable = _usable_pixels(subtraction)
-    _check_number(usable, difference.name)
-    if difference.variance is not None:
-        return subtraction
     tallest = (_HEIGHT + 2 * _MARGIN) * BLOCK
     affordable = config.max_memory // (_BYTES * tallest * subtraction.shape[1])
     threads = max(1, min(config.threads or cores(), affordable))
@@ -66,23 +63,6 @@ def with_own_variance(subtraction: Subtraction) -> Subtraction:
     log.info("%s: there is no variance plane in it; it is measured in its pixels", difference.name)
     known = replace(difference, variance=measured)
     return subtraction.with_exposures(lambda one: known if one is difference else one)
-
-
-def _check_number(usable: Plane, name: str) -> None:
-    """Refuse an image with too few pixels to measure noise; reads no more than is needed."""
-    number = 0
-    for rows in bands(usable.shape, BLOCK):
-        number += int(np.count_nonzero(usable[rows]))
-        if number >= FEWEST_SKY_PIXELS:
-            return
-    raise _too_few(number, "usable", name)
-
-
-def _too_few(number: int, what: str, name: str) -> InputError:
-    return InputError(
-        f"{name}: its noise cannot be measured: it has {number} {what} pixels, {FEWEST_SKY_PIXELS} "
-        "are needed; give a larger image, or science image, template and kernel"
-    )
 
 
 def _usable_pixels(subtraction: Subtraction) -> LazyPlane:
@@ -113,8 +93,10 @@ def measured_variance(image: Plane, usable: Plane, name: str, threads: int = 1) 
     parts = ordered_map(lambda part: _measured(image, usable, part), rows, threads)
     count, total = (np.concatenate(part) for part in zip(*parts, strict=True))
     pixels = int(count.sum())
-    if pixels < FEWEST_SKY_PIXELS:
-        raise _too_few(pixels, "source-free", name)
+    if pixels < MIN_PIXELS:
+        few = f"only {pixels} sky pixels, {MIN_PIXELS} are needed"
+        msg = f"{name}: its noise cannot be measured: {few}"
+        raise InputError(msg)
     if not ((count >= _FEWEST) & (total > 0)).any():
         msg = f"{name}: its pixels have no noise to measure; is it the right image?"
         raise InputError(msg)

