@@ -45,15 +45,18 @@ class ConfiguredCommand(click.Command):
                 formatter.write_dl([record for record in records if record is not None])
 
 
-def triple(command: Command) -> Command:
-    """Give a command the files of a subtraction: three images, and the kernel."""
-    kernel = click.option(
+def _kernel_option(command: Command) -> Command:
+    return click.option(
         "--kernel",
         type=file_name,
         metavar="KERNEL",
         help="File of the matching kernel.  [default: the difference carries it]",
-    )
-    command = kernel(command)
+    )(command)
+
+
+def triple(command: Command) -> Command:
+    """Give a command the files of a subtraction: three images, and the kernel."""
+    command = _kernel_option(command)
     for name in reversed(_TRIPLE):
         # `--print-config` does without them.
         image = click.argument(name, type=file_name, required=False, metavar=name.upper())
@@ -61,9 +64,37 @@ def triple(command: Command) -> Command:
     return command
 
 
+def triple_or_difference(command: Command) -> Command:
+    """Give a command the files of a subtraction, or the difference alone: `images`."""
+    names = " ".join(name.upper() for name in _TRIPLE[:-1])
+    # Not required: `--print-config` does without them.
+    images = click.argument(
+        "images", type=file_name, nargs=-1, metavar=f"[{names}] {_TRIPLE[-1].upper()}"
+    )
+    return images(_kernel_option(command))
+
+
+def images_by_role(images: Sequence[str]) -> dict[str, str | None]:
+    """Return the image files of `triple_or_difference` by their role, None for those left out."""
+    if len(images) > len(_TRIPLE):
+        surplus = " ".join(images[len(_TRIPLE) :])
+        msg = f"Got unexpected extra arguments ({surplus})"
+        raise click.UsageError(msg)
+    if len(images) not in {1, len(_TRIPLE)}:
+        msg = (
+            f"Missing argument: SCIENCE, TEMPLATE and DIFFERENCE are needed, or DIFFERENCE alone; "
+            f"got {len(images)} of them."
+        )
+        raise click.UsageError(msg)
+    left_out = [None] * (len(_TRIPLE) - len(images))
+    return dict(zip(_TRIPLE, [*left_out, *images], strict=True))
+
+
 def named_files(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the files that `triple` and `config_file` name, as a job calls them."""
-    if any(given[name] is None for name in _TRIPLE):
+    """Return the files that `triple` (or the other) and `config_file` name, as a job calls them."""
+    if "images" in given:
+        given = {**given, **images_by_role(given["images"])}
+    elif any(given[name] is None for name in _TRIPLE):
         msg = "Missing argument: SCIENCE, TEMPLATE and DIFFERENCE are needed."
         raise click.UsageError(msg)
     return {name: given[name] for name in (*_TRIPLE, "kernel")} | {"configuration": given["toml"]}

@@ -1,4 +1,4 @@
-"""``diffdecor run``: one triple."""
+"""``diffdecor run``: one triple, or one difference alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from diffdecor.cli.options import (
     overwrite_option,
     print_json,
     start_logging,
-    triple,
+    triple_or_difference,
     verbosity_options,
 )
 from diffdecor.cli.process import begin_work
@@ -31,11 +31,13 @@ Examples:
       --science-noise sci_sigma.fits --science-noise-kind sigma \\
       --template-noise tmpl_sigma.fits --template-noise-kind sigma
       noise planes in files of their own
+  diffdecor run diff.fits -o out.fits
+      nothing but the difference: its noise is measured
 """
 
 
 @click.command(cls=ConfiguredCommand, epilog=_EXAMPLES)
-@triple
+@triple_or_difference
 @click.option("-o", "--output", type=file_name, metavar="OUTPUT", help="File to write.")
 @overwrite_option
 @config_file
@@ -53,6 +55,8 @@ def run(
     **given: Any,  # noqa: ANN401
 ) -> None:
     """Decorrelate DIFFERENCE, made of SCIENCE and TEMPLATE with the matching kernel KERNEL.
+
+    Of DIFFERENCE alone the noise is measured in its own pixels.
 
     Files may be plain, gzipped or tile-compressed FITS; FILE[EXT], FILE[EXT,VER] and FILE[N] name
     an HDU. Positions are 0-based pixels.

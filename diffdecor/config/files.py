@@ -79,7 +79,7 @@ class FilesConfig(Checked):
     template: ImageOptions = nested(ImageOptions, "template",  # noqa: RUF009
         image="the template", use="")
     difference: ImageOptions = nested(ImageOptions, "difference", without=_OF_SIDES,  # noqa: RUF009
-        image="the difference", use=" (for metrics only)")
+        image="the difference", use=" (if it is not alone, for metrics only)")
     layout: str | None = option("DDLAYOUT", None, _LAYOUT,
         "How the files of the science image and the template are laid out: "
         f"{', '.join(LAYOUTS)}.  [default: as recognised]")

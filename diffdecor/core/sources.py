@@ -248,8 +248,13 @@ def _of_rows(rows: Values) -> Values:
 
 def _means(total: Values, count: Values, otherwise: Values) -> Values:
     """Return the means ``(my, mx)`` of the pixels in blocks of bins."""
+    # As many blocks as there are medians. These are of every second column, and half an axis may
+    # be divided into another number of blocks than the whole.
+    division = [(my, -(-n // my)) for n, my in zip(total.shape, otherwise.shape, strict=True)]
+    beyond = [(0, my * size - n) for n, (my, size) in zip(total.shape, division, strict=True)]
+    blocks = division[0] + division[1]
     totals, counts = (
-        _in_blocks(each, (_BLOCK,) * 2, np.float32(0)).sum(axis=-1) for each in (total, count)
+        np.pad(each, beyond).reshape(blocks).sum(axis=(1, 3)) for each in (total, count)
     )
     means = otherwise.copy()
     np.divide(totals, counts, out=means, where=counts >= _FEWEST)

@@ -183,13 +183,19 @@ def _cut(
 def _warn_of_floor(science: NoiseSide, template: NoiseSide) -> None:
     """Warn where the unconvolved side has too little noise for a filter to undo the kernel."""
     for near, far in ((science, template), (template, science)):
-        unconvolved = all(one.stamps.shape[-2:] == (1, 1) for one in near.members)
-        if unconvolved and np.any(near.zero_power < FLOOR * far.zero_power):
+        if _is_convolved(near) or not _is_convolved(far):
+            continue  # the latter, too, of a difference alone: one side, and no kernel to undo
+        if np.any(near.zero_power < FLOOR * far.zero_power):
             log.warning(
                 "the image that was not convolved has (almost) no noise; the filter is bounded at "
                 "%g and leaves some correlation in the result",
                 FLOOR**-0.5,
             )
+
+
+def _is_convolved(side: NoiseSide) -> bool:
+    """Say whether any image of a side went through a kernel."""
+    return any(one.stamps.shape[-2:] != (1, 1) for one in side.members)
 
 
 def _wrapped_filters(

@@ -34,6 +34,7 @@ from diffdecor.decorrelation.preparation import Prepared, leave_unchanged
 from diffdecor.decorrelation.psf import correct_psf, detection_psf, point_source_significance
 from diffdecor.decorrelation.subtraction import Member, Subtraction, as_kernel, as_psf
 from diffdecor.decorrelation.validation import empty_input, validate
+from diffdecor.decorrelation.variance_map import with_own_variance
 from diffdecor.images.model import Exposure
 from diffdecor.kernels.model import MatchingKernel
 from diffdecor.psfs.model import PointSpreadFunction
@@ -56,7 +57,7 @@ class Result:
     positions : array (n, 2)
         0-based ``(x, y)`` of every filter.
     science_level, template_level : array (n,)
-        Noise variance of both images at these positions.
+        Noise variance of both images at these positions; of a difference alone, its own and 0.
     metrics : mapping of str to value
         What goes into the header; `diffdecor.pipeline.cards.METRIC_CARDS` says what each is.
     significance : plane (ny, nx), optional
@@ -76,8 +77,8 @@ class Result:
 
 
 def decorrelate(  # noqa: PLR0913  all but four are optional and named
-    science: Exposure,
-    template: Exposure,
+    science: Exposure | None,
+    template: Exposure | None,
     difference: Exposure,
     kernel: MatchingKernel | ArrayLike | None,
     *,
@@ -95,13 +96,16 @@ def decorrelate(  # noqa: PLR0913  all but four are optional and named
 
     Parameters
     ----------
-    science, template : Exposure
+    science, template : Exposure or None
         The images that were subtracted, with their variance planes. Their pixels are not used.
+        None, both of them, if there is nothing but the difference.
     difference : Exposure
-        Their difference. Its variance plane is used for metrics only.
+        Their difference. Its variance plane is used for metrics only, unless it is alone: then it
+        is what is known of its noise, and is measured in the pixels where there is none.
     kernel : MatchingKernel, array (ky, kx) or None
         The matching kernel; an array is a true-convolution stamp with its origin at
-        ``(kx // 2, ky // 2)``. None if neither image was convolved but with the members' kernels.
+        ``(kx // 2, ky // 2)``. None if neither image was convolved but with the members' kernels,
+        and for a difference alone.
     config : DecorrelationConfig, optional
         Everything else.
     preconvolution : PointSpreadFunction or array (ky, kx), optional
@@ -120,8 +124,8 @@ def decorrelate(  # noqa: PLR0913  all but four are optional and named
     ConfigError
         If options contradict each other or what the exposures have.
     InputError
-        If shapes disagree or noise levels cannot be known; `KernelError` if the kernel cannot be
-        used.
+        If shapes disagree or noise levels cannot be known; if a difference alone has too few
+        pixels to measure its noise; `KernelError` if the kernel cannot be used.
 
     Examples
     --------
@@ -173,8 +177,9 @@ def prepare(subtraction: Subtraction) -> Prepared:
         return leave_unchanged(subtraction)
     by_cells = subtraction.config.mode == "grid" and subtraction.config.blend != "interpolate"
 
-    # Noise: the variances s and t of both sides, at one place for the whole image, at the nodes of
-    # a grid, or in LSST's cells.
+    # Noise: the variances s and t of both sides (of a difference alone, its own), at one place for
+    # the whole image, at the nodes of a grid, or in LSST's cells.
+    subtraction = with_own_variance(subtraction)
     places = place_cells(subtraction) if by_cells else place_nodes(subtraction)
     levels = measure_noise_levels(subtraction, places.windows)
     subtraction, noise = with_measured_noise(subtraction, places, levels)

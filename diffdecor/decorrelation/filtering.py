@@ -119,7 +119,8 @@ def with_possible_pixels(subtraction: Subtraction, filters: FilterGrid) -> Subtr
             return np.where((np.abs(pixels) >= limit) & ~np.isinf(pixels), np.nan, pixels)
 
     possible = replace(difference, image=LazyPlane(subtraction.shape, read))
-    return replace(subtraction, difference=possible)
+    # A difference alone is its own noisy image, too: it must stay one exposure.
+    return subtraction.with_exposures(lambda one: possible if one is difference else one)
 
 
 def filter_image(
@@ -188,7 +189,10 @@ class _Source:
 
 def _sources(subtraction: Subtraction, filters: FilterGrid) -> Iterator[_Source]:
     for role, side in zip(ROLES, (filters.science, filters.template), strict=True):
-        for member, noise in zip(subtraction.members(role), side.members, strict=True):
+        members = subtraction.members(role)
+        if not members:  # of a difference alone
+            continue
+        for member, noise in zip(members, side.members, strict=True):
             plane = member.exposure.variance
             if plane is None:
                 plane = constant_plane(float(noise.level.mean()), subtraction.shape)

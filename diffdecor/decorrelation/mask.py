@@ -28,12 +28,12 @@ def unusable_pixels(subtraction: Subtraction) -> LazyPlane:
     config, image = subtraction.config, subtraction.difference.image
     if config.fill == "mean":
         return LazyPlane(subtraction.shape, lambda rows: ~np.isfinite(image[rows]))
-    alone = [members[0] for members in map(subtraction.members, ROLES) if len(members) == 1]
+    single = [members[0] for members in map(subtraction.members, ROLES) if len(members) == 1]
     masks = [
         (exposure.mask, exposure.mask_planes.value(config.fill_planes))
         for exposure in _with_masks(subtraction)
     ]
-    return _missing(subtraction, [member.exposure for member in alone], masks)
+    return _missing(subtraction, [member.exposure for member in single], masks)
 
 
 def _missing(
@@ -82,7 +82,7 @@ def make_mask(
     planes = planes.adding(EDGE, NO_DATA, NEAR_FILLED, NOISE_FALLBACK)
     energy, flag_share = energy_kernels(psi), subtraction.config.flag_share
     near = near_filled(unusable, energy, flag_share)
-    missing = _missing(subtraction, [subtraction.science, subtraction.template])
+    missing = _missing(subtraction, subtraction.images)
     ny, nx = subtraction.shape
     left, right, bottom, top = incomplete_border(energy, flag_share)
     sides = (0, left, 0, ny), (nx - right, nx, 0, ny), (0, nx, 0, bottom), (0, nx, ny - top, ny)
@@ -114,7 +114,7 @@ def _with_masks(subtraction: Subtraction) -> list[Exposure]:
     """
     difference = subtraction.difference
     own = difference.mask is not None and set(difference.mask_planes.bits) != {NO_DATA}
-    chosen = [difference] if own else subtraction.exposures
+    chosen = (difference,) if own else subtraction.exposures
     return [exposure for exposure in chosen if exposure.mask is not None]
 
 

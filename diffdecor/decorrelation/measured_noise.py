@@ -94,7 +94,7 @@ def with_measured_noise(
 
     Raises `InputError` if noise must be measured, there being nothing else, and cannot be.
     """
-    asked = subtraction.config.noise_model
+    asked = "measured" if subtraction.is_alone else subtraction.config.noise_model
     unneeded = _not_to_be_measured(subtraction)
     if asked == "white" or (asked == "auto" and unneeded):
         return subtraction, NoiseReport("white", unneeded if asked == "auto" else "as asked")
@@ -255,7 +255,9 @@ def _judged(
         filter_error=fit.filter_error,
         pixels=int(fit.pixels),
     )
-    if subtraction.is_alone or subtraction.config.noise_model == "measured":
+    if subtraction.is_alone:
+        return replace(report, reason="the difference is alone")
+    if subtraction.config.noise_model == "measured":
         return report
     if not number:
         return replace(report, model="white", reason="too few windows to judge by")

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from diffdecor.core.parallel import cores, ordered_map
 from diffdecor.core.planes import Plane, Window, part_of
 from diffdecor.core.psf import adaptive_fwhm, half_maximum_fwhm, noise_equivalent_area
+from diffdecor.core.sources import find_sources
 from diffdecor.core.statistics import clipped_mean
 from diffdecor.core.variance import squared_sums
 from diffdecor.core.whiteness import Autocorrelation, autocorrelation, sky_pixels, source_pixels
@@ -35,12 +36,27 @@ def measure_metrics(
     offsets = filters.positions - centre_of(subtraction)
     filters_there = filters.only(int(np.argmin((offsets**2).sum(axis=1))))
     x, y = nearest_covered(subtraction.kernel, *filters_there.positions[0].tolist())
-    science, template = filters_there.science, filters_there.template
-    metrics = {
+    metrics: dict[str, object] = {
         "skipped": False,
-        "side": subtraction.side(x, y),
         "position_x": x + 1,
         "position_y": y + 1,
+        "filters": len(filters.stamps),
+        "filter_half_width": filters.half_width,
+        "filter_tail": filters.tail,
+    }
+    if not subtraction.is_alone:
+        metrics |= _side_metrics(subtraction, filters_there, x, y)
+    noise = _noise_metrics(subtraction, result, unusable)
+    return metrics | noise | _psf_metrics(subtraction, result, x, y)
+
+
+def _side_metrics(
+    subtraction: Subtraction, filters_there: FilterGrid, x: float, y: float
+) -> dict[str, object]:
+    """Return what both images and the kernel are at a position, of the filter there."""
+    science, template = filters_there.science, filters_there.template
+    return {
+        "side": subtraction.side(x, y),
         "kernel_sum": subtraction.kernel.sum(x, y),
         "science_scale": float(science.scale[0]),
         "template_scale": float(template.scale[0]),
@@ -48,12 +64,7 @@ def measure_metrics(
         "template_level": float(template.level[0]),
         "science_weight": float(squared_sums(filters_there.stamps, science)[0]),
         "template_weight": float(squared_sums(filters_there.stamps, template)[0]),
-        "filters": len(filters.stamps),
-        "filter_half_width": filters.half_width,
-        "filter_tail": filters.tail,
     }
-    noise = _noise_metrics(subtraction, result, unusable)
-    return metrics | noise | _psf_metrics(subtraction, result, x, y)
 
 
 def _noise_metrics(
@@ -73,7 +84,7 @@ def _noise_metrics(
             metrics[f"variance_{when}"] = clipped_mean(inside(exposure.variance)[usable])
     if result.mask is not None:
         usable &= inside(result.mask) == 0
-    usable &= ~source_pixels(inside(subtraction.science.image), usable)
+    usable &= ~_sources(subtraction, window, usable)
     variance = None if result.variance is None else inside(result.variance)
 
     def measured(exposure: Exposure) -> Autocorrelation:
@@ -88,6 +99,17 @@ def _noise_metrics(
         metrics["correlation_error"] = correlation.error_at(1, 0)
         metrics["sky_pixels"] = correlation.pixels
     return metrics
+
+
+def _sources(
+    subtraction: Subtraction, window: Window, usable: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Return the pixels of a window with light of sources, as the best image shows them."""
+    if subtraction.science is not None:
+        return source_pixels(part_of(subtraction.science.image, window), usable)
+    difference = subtraction.difference
+    sigma = None if difference.variance is None else np.sqrt(part_of(difference.variance, window))
+    return find_sources(part_of(difference.image, window), usable, sigma)
 
 
 def _middle(shape: tuple[int, int]) -> Window:

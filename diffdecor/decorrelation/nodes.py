@@ -114,9 +114,10 @@ def size_unit(subtraction: Subtraction) -> float:
     psf = subtraction.psf
     fwhm = math.nan if psf is None else adaptive_fwhm(psf.stamp(*centre_of(subtraction)))
     if not math.isfinite(fwhm):
+        given = "--difference-psf" if subtraction.is_alone else "--difference-psf or --science-psf"
         msg = (
-            "grid sizes are in units of the PSF FWHM, but there is no PSF; give --difference-psf "
-            "or --science-psf, or sizes in pixels with --no-scale-by-fwhm"
+            f"grid sizes are in units of the PSF FWHM, but there is no PSF; give {given}, or sizes "
+            "in pixels with --no-scale-by-fwhm"
         )
         raise ConfigError(msg)
     return fwhm
@@ -271,11 +272,14 @@ def block_log_ratios(subtraction: Subtraction) -> NDArray[np.float64]:
     Only ratios shape the filter. NaN where unknown, ``(nimages - 1, by, bx)``.
     """
     config, (ny, nx) = subtraction.config, subtraction.shape
+    images, blocks = images_to_measure(subtraction), (-(-ny // BLOCK), -(-nx // BLOCK))
+    if len(images) == 1:
+        return np.empty((0, *blocks))
     levels = [
-        np.ones((-(-ny // BLOCK), -(-nx // BLOCK)))
+        np.ones(blocks)
         if exposure is None
         else block_medians(exposure, config.ignore_planes, config.threads or cores())
-        for exposure in images_to_measure(subtraction)
+        for exposure in images
     ]
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.log(np.array(levels, dtype=np.float64))

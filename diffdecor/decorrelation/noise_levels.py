@@ -58,15 +58,24 @@ def measure_noise_levels(subtraction: Subtraction, windows: Sequence[Window]) ->
                 levels = _completed(levels, windows, member.exposure, subtraction.config)
             rows.append(levels)
             fallback |= missing
-        found[role] = np.array(rows)
+        found[role] = np.array(rows).reshape(len(rows), len(windows))
     if not np.concatenate([*found.values()]).any(axis=0).all():
-        names = ", ".join(subtraction.members(role)[0].exposure.name for role in ROLES)
-        msg = (
-            f"{names}: both variance planes are zero: there is no noise to whiten; give "
-            "--science-variance and --template-variance"
-        )
-        raise InputError(msg)
+        raise _without_noise(subtraction)
     return NoiseLevels(found["science"], found["template"], fallback)
+
+
+def _without_noise(subtraction: Subtraction) -> InputError:
+    """Return the error for variance planes of zero."""
+    if subtraction.is_alone:
+        return InputError(
+            f"{subtraction.difference.name}: its variance plane is zero: there is no noise to "
+            "whiten; give its noise with --difference-noise"
+        )
+    names = ", ".join(subtraction.members(role)[0].exposure.name for role in ROLES)
+    return InputError(
+        f"{names}: both variance planes are zero: there is no noise to whiten; give "
+        "--science-variance and --template-variance"
+    )
 
 
 def _measured(subtraction: Subtraction, windows: Sequence[Window]) -> Iterator[NDArray[np.float64]]:

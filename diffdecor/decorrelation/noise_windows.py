@@ -131,13 +131,15 @@ class _Planes:
         cached = subtraction.with_planes(CachedPlane)
         exposures, config = cached.exposures, cached.config
         members = [member.exposure for role in ROLES for member in cached.members(role)]
+        # The other side of a difference alone has the level 0.
+        no_noise = [None] if cached.is_alone else []
         masks = [(one.mask, one.mask_planes.value(config.ignore_planes)) for one in exposures]
         return cls(
             cached.difference.image,
             CachedPlane(unusable_pixels(cached)),
             [(mask, bits) for mask, bits in masks if mask is not None and bits],
             [one.image for one in _with_unknown_sources(exposures)],
-            [one.variance for one in members],
+            [*(one.variance for one in members), *no_noise],
         )
 
     def strip(self, rows: slice) -> _Strip:

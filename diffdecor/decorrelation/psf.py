@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from diffdecor.errors import ConfigError
 from diffdecor.images.model import Exposure
 from diffdecor.psfs.model import PointSpreadFunction, StampPsf
 
+log = logging.getLogger(__name__)
+
 #: Kernels ``(n, ky, kx)``, or one for all places, and their origin.
 Kernels = tuple[NDArray[np.float64], Origin]
 
@@ -29,6 +32,11 @@ def correct_psf(subtraction: Subtraction, filters: FilterGrid) -> StampPsf | Non
     """
     found = _known_psf(subtraction, filters)
     if found is None:
+        if subtraction.is_alone:
+            log.warning(
+                "%s: it has no PSF, and neither will the result; give it with --difference-psf",
+                subtraction.difference.name,
+            )
         return None
     psf, (stamps, origin) = found
     centre, positions = (filters.half_width,) * 2, filters.positions
@@ -54,12 +62,15 @@ def _known_psf(
     The PSF of the difference is used unchanged; but that of a score image is the science image's,
     which is not yet correlated with the preconvolution kernel.
     """
-    of_science, of_template, own = (exposure.psf for exposure in subtraction.exposures)
-    science, template = ((side.stamps, side.origin) for side in (filters.science, filters.template))
-    known: list[tuple[PointSpreadFunction | None, Kernels]]
-    known = [(of_science, science), (of_template, template), (own, science)]
+    own, unchanged = subtraction.difference.psf, (np.ones((1, 1, 1)), (0, 0))
+    known: list[tuple[PointSpreadFunction | None, Kernels]] = []
     if not subtraction.config.score:
-        known = [(own, (np.ones((1, 1, 1)), (0, 0))), *known]
+        known = [(own, unchanged)]
+    if not subtraction.is_alone:
+        of_science, of_template = (exposure.psf for exposure in subtraction.pair)
+        sides = filters.science, filters.template
+        science, template = ((side.stamps, side.origin) for side in sides)
+        known += [(of_science, science), (of_template, template), (own, science)]
     return next(((psf, kernels) for psf, kernels in known if psf is not None), None)
 
 
@@ -75,6 +86,8 @@ def detection_psf(
         return None
     if not isinstance(psf, StampPsf):
         msg = "--significance needs a PSF: give --difference-psf, --science-psf or --template-psf"
+        if subtraction.is_alone:
+            msg = "--significance needs a PSF: give --difference-psf"
         raise ConfigError(msg)
     stamps = np.asarray(psf.stamps)
     on_grid = len(stamps) == len(filters.x) * len(filters.y) and config.blend == "interpolate"

@@ -1,7 +1,8 @@
 """A subtraction ``D = a_S (A * S) - a_T (B * T) + background``: its images, kernels and scales.
 
 S is the science image, T the template on the same pixels; ``*`` is a true convolution. Usually one
-of A and B is the matching kernel, and the other a delta function.
+of A and B is the matching kernel, and the other a delta function. Of a difference that is given
+alone nothing of this is known: it is one image with noise of its own.
 """
 
 from __future__ import annotations
@@ -51,10 +52,15 @@ class Member:
 
 @dataclass(frozen=True, eq=False)
 class Subtraction:
-    """How a difference was made of its images, and how it is to be decorrelated."""
+    """How a difference was made of its images, and how it is to be decorrelated.
 
-    science: Exposure
-    template: Exposure
+    Raises `ConfigError` where only one of its images is given.
+    """
+
+    #: The images that were subtracted; neither for a difference alone. Its noise is then that of
+    #: the science side, whose only member it is, and the template side has no members.
+    science: Exposure | None
+    template: Exposure | None
     difference: Exposure
     #: The matching kernel; a delta function where images went through the members' kernels only.
     kernel: MatchingKernel
@@ -62,7 +68,8 @@ class Subtraction:
     config: DecorrelationConfig = field(default_factory=DecorrelationConfig)
     #: What the science image of a score image was correlated with; its PSF by default.
     preconvolution: PointSpreadFunction | None = None
-    #: The images that each side is the weighted sum of: by default one, itself.
+    #: The images that each side is the weighted sum of: by default one, itself; of a difference
+    #: alone the difference.
     science_members: tuple[Member, ...] = ()
     template_members: tuple[Member, ...] = ()
     #: How the noise power differs from that of white noise in the images; None for white noise.
@@ -70,11 +77,19 @@ class Subtraction:
 
     def __post_init__(self) -> None:
         """Replace what was left out, and scales of ``1/k``."""
+        if (self.science is None) != (self.template is None):
+            msg = (
+                "a science image and no template, or a template and no science image; give both, "
+                "or the difference alone"
+            )
+            raise ConfigError(msg)
+        science = self.science or self.difference
+        of_template = () if self.template is None else (Member(self.template),)
         known = {
             "config": _with_known_scales(self.config, self.kernel, self.shape),
-            "preconvolution": self.preconvolution or self.science.psf,
-            "science_members": self.science_members or (Member(self.science),),
-            "template_members": self.template_members or (Member(self.template),),
+            "preconvolution": self.preconvolution or (self.science and self.science.psf),
+            "science_members": self.science_members or (Member(science),),
+            "template_members": self.template_members or of_template,
         }
         for name, value in known.items():
             object.__setattr__(self, name, value)
@@ -86,23 +101,40 @@ class Subtraction:
 
     @property
     def is_alone(self) -> bool:
-        """Whether there is nothing but the difference."""
-        return False
+        """Whether the difference is all there is: no images, no kernel."""
+        return self.science is None
 
     @property
-    def exposures(self) -> tuple[Exposure, Exposure, Exposure]:
-        """Science, template and difference."""
-        return self.science, self.template, self.difference
+    def images(self) -> tuple[Exposure, ...]:
+        """The images whose noise is in the difference: science and template, or itself if alone."""
+        if self.science is None or self.template is None:
+            return (self.difference,)
+        return self.science, self.template
+
+    @property
+    def pair(self) -> tuple[Exposure, Exposure]:
+        """Science and template; raises `ConfigError` if the difference is alone."""
+        if self.science is None or self.template is None:
+            msg = f"{self.difference.name}: a difference alone cannot be compared with its images"
+            raise ConfigError(msg)
+        return self.science, self.template
+
+    @property
+    def exposures(self) -> tuple[Exposure, ...]:
+        """All there are of science, template and difference, in this order."""
+        return (self.difference,) if self.is_alone else (*self.images, self.difference)
 
     @property
     def psf(self) -> PointSpreadFunction | None:
         """PSF of the difference, or that of the image whose PSF comes closest to it."""
-        return self.difference.psf or self.science.psf or self.template.psf
+        known = (one.psf for one in (self.difference, *self.images))
+        return next((psf for psf in known if psf is not None), None)
 
     @property
     def can_be_rebuilt(self) -> bool:
         """Whether the images went through the matching kernel only, so that D follows from them."""
-        return not self.config.score and all(_is_plain(self.members(role)) for role in ROLES)
+        plain = all(_is_plain(self.members(role)) for role in ROLES)
+        return plain and not self.config.score and not self.is_alone
 
     def members(self, role: Role) -> tuple[Member, ...]:
         """Return the images whose noise makes that of a side."""
@@ -140,8 +172,8 @@ class Subtraction:
 
         return replace(
             self,
-            science=once(self.science),
-            template=once(self.template),
+            science=self.science and once(self.science),
+            template=self.template and once(self.template),
             difference=once(self.difference),
             science_members=of_members(self.science_members),
             template_members=of_members(self.template_members),
@@ -303,7 +335,12 @@ def _with_noise(
     members: Sequence[Member],
     positions: NDArray[np.float64],
 ) -> NoiseSide:
-    """Give a side of unit noise the levels ``(members, n)`` of the images that it is the sum of."""
+    """Give a side of unit noise the levels ``(members, n)`` of the images that it is the sum of.
+
+    A side without members has no noise.
+    """
+    if not members:
+        return replace(side, level=np.zeros(len(side)))
     pairs = list(zip(levels, members, strict=True))
     parts = tuple(_member_noise(side, row, member, positions) for row, member in pairs)
     if len(parts) == 1:

@@ -5,16 +5,24 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NoReturn
 
 import numpy as np
 
-from diffdecor.config import IGNORED_PLANES
+from diffdecor.config import IGNORED_PLANES, DecorrelationConfig
+from diffdecor.config.options import options
 from diffdecor.core.planes import Plane, bands
-from diffdecor.decorrelation.subtraction import ROLES, Subtraction
+from diffdecor.decorrelation.subtraction import ROLES, SCALES, Subtraction
 from diffdecor.errors import ConfigError, InputError, KernelError
 from diffdecor.images.model import Exposure
 
 log = logging.getLogger(__name__)
+
+#: Options that say something of the images that were subtracted, or of their kernel.
+_OF_IMAGES = (
+    *("convolved", "score", "kernel_position", "science_variance", "template_variance"),
+    *SCALES,
+)
 
 
 def validate(subtraction: Subtraction) -> Subtraction:
@@ -23,6 +31,8 @@ def validate(subtraction: Subtraction) -> Subtraction:
     Raises `ConfigError` if options contradict each other or what the exposures have, `InputError`
     if shapes disagree, and `KernelError` if the kernel is larger than the images.
     """
+    if subtraction.is_alone:
+        _check_alone(subtraction)
     _check_shapes(subtraction)
     _check_kernel_position(subtraction)
     config = subtraction.config
@@ -41,6 +51,41 @@ def empty_input(subtraction: Subtraction) -> str:
     """Return the name of an input image without a single finite pixel, if there is one."""
     empty = (one.name for one in subtraction.exposures if not _any_finite(one.image))
     return next(empty, "")
+
+
+def _check_alone(subtraction: Subtraction) -> None:
+    """Refuse what says something of images or a kernel that there are not."""
+    difference = subtraction.difference
+    check_options_alone(subtraction.config, difference.name)
+    if subtraction.kernel.shape != (1, 1):
+        refuse_alone(f"{subtraction.kernel.name}, a kernel,", difference.name)
+    if subtraction.preconvolution is not None:
+        refuse_alone("a preconvolution kernel", difference.name)
+    members = (*subtraction.science_members, *subtraction.template_members)
+    if [member.exposure for member in members] != [difference] or members[0].kernel is not None:
+        refuse_alone("members of a stack", difference.name)
+    if not _any_finite(difference.image):
+        msg = f"{difference.name}: it has no finite pixel, so its noise cannot be measured"
+        raise InputError(msg)
+
+
+def check_options_alone(config: DecorrelationConfig, name: str) -> None:
+    """Refuse options that say something of images or a kernel; `name` is the difference."""
+    for item in options(DecorrelationConfig):
+        value = item.value_in(config)
+        if item.name in _OF_IMAGES and value != item.default:
+            refuse_alone(item.flag_name, name)
+        if item.name == "noise_model" and value == "white" != item.default:
+            refuse_alone(f"{item.flag_name} white", name)
+
+
+def refuse_alone(what: str, name: str) -> NoReturn:
+    """Raise `ConfigError` for what makes no sense where the difference is given alone."""
+    msg = (
+        f"{what} cannot be used: the difference {name} is given alone, without science image and "
+        "template; give all three, or leave it out"
+    )
+    raise ConfigError(msg)
 
 
 def _check_shapes(subtraction: Subtraction) -> None:
@@ -81,9 +126,14 @@ def _check_planes(exposures: Sequence[Exposure], names: Sequence[str], option: s
 
 
 def _without_empty_variances(subtraction: Subtraction) -> Subtraction:
-    """Drop variance planes without data if the level is given: all pixels would be unusable."""
+    """Drop variance planes without data if the level is given: all pixels would be unusable.
+
+    That of a difference alone is dropped, too: its noise can be measured.
+    """
+    if subtraction.is_alone:
+        return _without_empty_variance(subtraction)
     empty = set()
-    for role, image in zip(ROLES, (subtraction.science, subtraction.template), strict=True):
+    for role, image in zip(ROLES, subtraction.pair, strict=True):
         level = subtraction.given_level(role)
         for exposure in (image, *(member.exposure for member in subtraction.members(role))):
             plane = exposure.variance
@@ -100,6 +150,18 @@ def _without_empty_variances(subtraction: Subtraction) -> Subtraction:
         return replace(exposure, variance=None) if id(exposure) in empty else exposure
 
     return subtraction.with_exposures(without) if empty else subtraction
+
+
+def _without_empty_variance(subtraction: Subtraction) -> Subtraction:
+    """Drop the variance plane of a difference alone if it has no data."""
+    difference = subtraction.difference
+    if difference.variance is None or _any_finite(difference.variance):
+        return subtraction
+    log.warning(
+        "%s: the variance plane has no finite pixel; it is measured in the pixels instead",
+        difference.name,
+    )
+    return subtraction.with_exposures(lambda exposure: replace(exposure, variance=None))
 
 
 def _any_finite(plane: Plane) -> bool:

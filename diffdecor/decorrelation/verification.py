@@ -171,7 +171,8 @@ def _somewhere(kernel: MatchingKernel) -> tuple[float, float]:
 
 def _comparison(subtraction: Subtraction) -> Comparison:
     """Read the planes of a subtraction, and select the pixels that count."""
-    science, template, difference = (_pixels(one.image) for one in subtraction.exposures)
+    images = (*subtraction.pair, subtraction.difference)
+    science, template, difference = (_pixels(one.image) for one in images)
     good = ~np.asarray(unusable_pixels(subtraction))
     noise = _noise(subtraction, difference[good])
     good &= np.isfinite(noise) & (noise > 0)
@@ -202,8 +203,7 @@ def _noise(subtraction: Subtraction, pixels: NDArray[np.float64]) -> NDArray[np.
     gains = np.array(subtraction.scales(x, y)) ** 2
     gains[0 if subtraction.side(x, y) == "science" else 1] *= energy
     total = np.zeros(subtraction.shape)
-    images = subtraction.science, subtraction.template
-    for role, exposure, gain in zip(ROLES, images, gains, strict=True):
+    for role, exposure, gain in zip(ROLES, subtraction.pair, gains, strict=True):
         level = subtraction.given_level(role)
         if exposure.variance is not None:
             total += gain * _pixels(exposure.variance)
@@ -250,7 +250,8 @@ def verify_quickly(subtraction: Subtraction) -> Verdict:
     """Do a lenient `verify` of the part of the image with most light of sources."""
     kernel = subtraction.kernel
     side = max(_PART, 3 * max(kernel.shape))
-    window = _brightest(subtraction.science.image, unusable_pixels(subtraction), side)
+    science, _ = subtraction.pair
+    window = _brightest(science.image, unusable_pixels(subtraction), side)
     # The variance of the difference is not needed, so it is not read.
     difference = replace(subtraction.difference, variance=None)
     part = replace(subtraction, difference=difference).with_planes(

@@ -126,11 +126,9 @@ def _with_sources(values: LazyPlane, file: object, options: ImageOptions, pixels
     sky = to_variance(sigma, "background", mask=pixels.mask, file=file)
     gain = pixels.gain
     if gain is None:
-        logger.warning(
-            "%s: noise of the sky only: without --%s-gain the light of sources adds none",
-            file,
-            options.role,
-        )
+        # A difference has no gain: its pixels are not the light that makes the noise.
+        of_gain = "" if options.role == "difference" else f" without --{options.role}-gain"
+        logger.warning("%s: noise of the sky only:%s the light of sources adds none", file, of_gain)
         return Noise(sky)
     logger.info("%s: noise of the sky, and of the light of sources (gain %g)", file, gain)
 

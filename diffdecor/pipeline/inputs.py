@@ -12,9 +12,12 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 
-from diffdecor.config import DecorrelationConfig
+from diffdecor.config import DecorrelationConfig, FilesConfig
 from diffdecor.config.kinds import INVERSE_SUM
-from diffdecor.decorrelation.subtraction import SCALES, Subtraction, as_kernel
+from diffdecor.config.options import options
+from diffdecor.decorrelation.subtraction import ROLES as SIDES
+from diffdecor.decorrelation.subtraction import SCALES, Member, Subtraction, as_kernel
+from diffdecor.decorrelation.validation import check_options_alone, refuse_alone
 from diffdecor.errors import AlreadyDecorrelatedError, ConfigError, InputError, KernelError
 from diffdecor.fits.open import (
     UNREADABLE,
@@ -32,7 +35,7 @@ from diffdecor.images.model import Exposure
 from diffdecor.images.read import OpenedExposure, open_exposure
 from diffdecor.kernels.model import MatchingKernel
 from diffdecor.kernels.registry import KernelOptions, read_opened_kernel
-from diffdecor.pipeline.job import ROLES, Job
+from diffdecor.pipeline.job import Job
 from diffdecor.pipeline.provenance import VERSION_CARD, input_sums, source_values
 from diffdecor.pipeline.stacks import found_file, read_members
 from diffdecor.psfs.model import PointSpreadFunction
@@ -40,6 +43,8 @@ from diffdecor.psfs.registry import read_opened_psf
 
 log = logging.getLogger(__name__)
 
+#: Options of files that only the images that were subtracted have, or their kernel.
+_OF_IMAGES = ("layout", "preconvolution_kernel", "kernel_sense", "kernel_center")
 #: Share of the memory for unpacked planes; the others are unpacked each time they are read.
 _KEPT = 0.5
 
@@ -75,25 +80,27 @@ def read_inputs(job: Job) -> Inputs:
 
 
 def _read_inputs(job: Job, reading: Reading) -> Inputs:
+    if job.is_alone:
+        _check_alone(job)
     files = reading.files
     config = _with_centroids(job.decorrelation, files)
-    opened = {role: _open(job, role, reading) for role in ROLES}
+    opened = {role: _open(job, role, reading) for role in job.images}
     job = _naming_what_was_found(job, opened)
-    science, template, difference = (opened[role].exposure for role in ROLES)
+    science, template = (_exposure(opened, role) for role in SIDES)
+    difference = opened["difference"].exposure
     _refuse_decorrelated(difference, force=job.files.force)
-    for other in (template, difference):
-        check_same_shape(science, other)
-    check_same_sky(science, template, difference)
-    of_science, science_files = read_members(job.files.of_image("science"), science, reading)
-    of_template, template_files = read_members(job.files.of_image("template"), template, reading)
-    has_own = any(member.kernel for member in (*of_science, *of_template))
-    named = job.inputs | science_files | template_files
+    for one in opened.values():
+        check_same_shape(science or difference, one.exposure)
+    check_same_sky(*(one.exposure for one in opened.values()))
+    members, named = _read_members(job, opened, reading)
+    has_own = any(member.kernel for side in members.values() for member in side)
     kernel = None
-    if job.kernel is not None or not has_own:
+    if job.kernel is not None or not (has_own or job.is_alone):
         kernel = _read_kernel(job, difference, files)
         role = "kernel" if job.kernel is None else "kernel_found"
         named |= found_file(role, kernel, job.kernel or job.difference)
-    unneeded = {role: opened[role].unneeded for role in ROLES}
+    # The variance of a difference alone is that of its noise.
+    unneeded = {} if job.is_alone else {role: one.unneeded for role, one in opened.items()}
     return Inputs(
         job=job,
         subtraction=Subtraction(
@@ -103,17 +110,45 @@ def _read_inputs(job: Job, reading: Reading) -> Inputs:
             as_kernel(kernel),
             config=config,
             preconvolution=_preconvolution(job, files),
-            science_members=of_science,
-            template_members=of_template,
+            science_members=members.get("science", ()),
+            template_members=members.get("template", ()),
         ),
         files=named,
         sums=input_sums(job, named, unneeded, reading),
     )
 
 
+def _check_alone(job: Job) -> None:
+    """Refuse what says something of images or a kernel that there are not."""
+    check_options_alone(job.decorrelation, job.difference)
+    if job.kernel is not None:
+        refuse_alone("--kernel", job.difference)
+    for item in options(FilesConfig):
+        of_images = item.role in SIDES or item.name in _OF_IMAGES
+        if of_images and item.value_in(job.files) is not None:
+            refuse_alone(item.flag_name, job.difference)
+
+
+def _exposure(opened: Mapping[str, OpenedExposure], role: str) -> Exposure | None:
+    return opened[role].exposure if role in opened else None
+
+
+def _read_members(
+    job: Job, opened: Mapping[str, OpenedExposure], reading: Reading
+) -> tuple[dict[str, tuple[Member, ...]], dict[str, str]]:
+    """Read what both images are made of; return it, and all files by their role so far."""
+    members: dict[str, tuple[Member, ...]] = {}
+    named = job.inputs
+    for role in (side for side in SIDES if side in opened):
+        about = job.files.of_image(role)
+        members[role], files = read_members(about, opened[role].exposure, reading)
+        named |= files
+    return members, named
+
+
 def _open(job: Job, role: str, reading: Reading) -> OpenedExposure:
     """Open one of the three images with the options of its role."""
-    opened = open_exposure(getattr(job, role), job.files.of_image(role), reading)
+    opened = open_exposure(job.images[role], job.files.of_image(role), reading)
     level = None if role == "difference" else getattr(job.decorrelation, f"{role}_variance")
     exposure = opened.exposure
     if level is None and role != "difference" and exposure.variance is None:
@@ -128,9 +163,9 @@ def _open(job: Job, role: str, reading: Reading) -> OpenedExposure:
 def _naming_what_was_found(job: Job, opened: Mapping[str, OpenedExposure]) -> Job:
     """Return a job that names the files of noise and masks that were found beside its images."""
     images: dict[str, Any] = {
-        role: replace(getattr(job.files, role), **opened[role].found)
-        for role in ROLES
-        if opened[role].found
+        role: replace(getattr(job.files, role), **one.found)
+        for role, one in opened.items()
+        if one.found
     }
     return replace(job, files=replace(job.files, **images)) if images else job
 

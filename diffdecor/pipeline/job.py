@@ -16,9 +16,9 @@ ROLES = ("science", "template", "difference")
 class Job:
     """What one run reads and writes, and how."""
 
-    #: Image files, with an extension in brackets if need be.
-    science: str
-    template: str
+    #: Image files, with an extension in brackets if need be; the difference may be alone.
+    science: str | None = None
+    template: str | None = None
     difference: str
     #: Kernel file; by default the difference carries its kernel.
     kernel: str | None = None
@@ -30,6 +30,17 @@ class Job:
     files: FilesConfig = field(default_factory=FilesConfig)
     #: Replace the output if it is there.
     overwrite: bool = False
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether there is nothing but the difference."""
+        return self.science is None and self.template is None
+
+    @property
+    def images(self) -> dict[str, str]:
+        """The image files, by their role."""
+        files = {role: getattr(self, role) for role in ROLES}
+        return {role: file for role, file in files.items() if file is not None}
 
     @property
     def inputs(self) -> dict[str, str]:

@@ -133,7 +133,8 @@ def input_sums(
             split_extension(file)[0],
             tuple(unneeded.get(role, ())),
             # Without a file of its own the kernel is in the difference, or is found through it.
-            all_cards="kernel" in role or (role == "difference" and job.kernel is None),
+            all_cards="kernel" in role
+            or (role == "difference" and job.kernel is None and not job.is_alone),
         )
         for role, file in files.items()
         if role != _CONFIGURATION

@@ -70,8 +70,8 @@ def verify_job(job: Job) -> Verdict:
     subtraction = read_inputs(job).subtraction
     if not subtraction.can_be_rebuilt:
         msg = (
-            f"{job.difference}: score images, and images that were convolved themselves, cannot be "
-            "verified"
+            f"{job.difference}: score images, images that were convolved themselves, and a "
+            "difference alone cannot be verified"
         )
         raise ConfigError(msg)
     return verify(subtraction)

@@ -33,9 +33,17 @@ def triple(folder, height):
     return [*names, "--kernel", str(folder / "kernel.fits"), "--convolved", "template"]
 
 
-def peak(folder, height, *options):
+def difference(folder, height):
+    """A difference that is alone, without a variance plane."""
+    folder.mkdir()
+    pixels = np.random.default_rng(3).standard_normal((height, WIDTH), np.float32)
+    fits.PrimaryHDU(pixels).writeto(folder / "difference.fits")
+    return [str(folder / "difference.fits")]
+
+
+def peak(folder, height, *options, files=triple):
     """Peak resident memory of a run, bytes."""
-    arguments = [*triple(folder, height), "-o", str(folder / "out.fits"), "--threads", "2"]
+    arguments = [*files(folder, height), "-o", str(folder / "out.fits"), "--threads", "2"]
     program = f"""
 import atexit, sys
 from diffdecor.__main__ import main
@@ -61,3 +69,11 @@ def test_memory_of_a_run_is_bounded(tmp_path, options):
     plane = 4 * WIDTH * (6400 - 800)
     # Six planes are read, and three are written: 240 MB more of pixels.
     assert high - low < plane
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc here")
+def test_memory_of_a_run_on_a_difference_alone_is_bounded(tmp_path):
+    # Noise is measured in larger windows from 4 megapixels on.
+    heights = 3600, 9200
+    low, high = (peak(tmp_path / str(height), height, files=difference) for height in heights)
+    assert high - low < 4 * WIDTH * (heights[1] - heights[0])

@@ -52,6 +52,17 @@ def test_noise_is_left_alone(rng, width):
     assert np.mean(lost) < 0.005
 
 
+@pytest.mark.parametrize("height", [80, 300])
+def test_any_size(rng, height):
+    """Blocks of every second column must be those of all columns: 2080 are no multiple of them."""
+    for width in range(2000, 2180, 4):
+        image = rng.normal(size=(height, width)).astype(np.float32)
+        image[40, 1000] = 100.0
+        found = find_sources(image, everywhere(image))
+        assert found[40, 1000]
+        assert found.mean() < 0.03
+
+
 def test_noise_in_a_ragged_mask_is_left_alone(rng):
     image = rng.normal(size=(512, 512)).astype(np.float32)
     y, x = np.indices(image.shape)
