@@ -34,7 +34,7 @@ _LARGEST_SHARE = 0.4
 #: Pixels of the filters of a batch: they stay in the processor's cache.
 _BATCH_PIXELS = 1 << 17
 #: Share of the L2 norm whose loss is visible in the result.
-_VISIBLE_TAIL = 1e-4
+_VISIBLE_TAIL = 3e-4
 
 
 def filter_transfer(

@@ -29,7 +29,12 @@ from diffdecor.core.spectrum import (
 from diffdecor.core.spectrum_field import SpectrumField, fit_deviations
 from diffdecor.decorrelation.nodes import Places
 from diffdecor.decorrelation.noise_levels import NoiseLevels
-from diffdecor.decorrelation.noise_windows import WindowGrid, place_windows, window_sums
+from diffdecor.decorrelation.noise_windows import (
+    NoisePlanes,
+    WindowGrid,
+    place_windows,
+    window_sums,
+)
 from diffdecor.decorrelation.subtraction import ROLES, Subtraction
 from diffdecor.decorrelation.window_pixels import Sides
 from diffdecor.errors import InputError
@@ -176,20 +181,20 @@ def _window_sums(
     Windows are whitened with the model, then with the guess made of that.
     """
     windows = grid.windows
-    flat, number = flat_spectrum(), len(windows)
+    flat, number, planes = flat_spectrum(), len(windows), NoisePlanes.of(subtraction)
     # A few windows, spread over the image, are enough for a first guess.
     for some in (
         np.linspace(0, number - 1, min(number, _FEW_WINDOWS)).astype(int),
         np.arange(number),
     ):
-        first = window_sums(subtraction, [windows[i] for i in some], sides[some], flat)
+        first = window_sums(planes, [windows[i] for i in some], sides[some], flat)
         total, sky = first.sums.total(), float(first.sky.sum())
         if sky >= MIN_PIXELS:
             break
     _check_pixels(sky)
     guess = fit_spectrum(total).spectrum
     if total.pixels >= _MIN_SHARE * sky:
-        second = window_sums(subtraction, windows, sides, guess)
+        second = window_sums(planes, windows, sides, guess)
         if second.sums.total().pixels >= _MIN_SHARE * second.sky.sum():
             return second.sums, 1 / guess.power()[0], guess
     # Filled pixels are too close to all others for a filter: their covariances as they are remain.
@@ -198,7 +203,7 @@ def _window_sums(
         "uncertain by some 10 per cent",
         subtraction.difference.name,
     )
-    raw = window_sums(subtraction, windows, sides, flat, whiten=False)
+    raw = window_sums(planes, windows, sides, flat, whiten=False)
     expected = sides.relative_power(2 * SIZE)[:, ::2, ::2]
     pixels = raw.sums.pixels
     return raw.sums, np.tensordot(pixels / pixels.sum(), expected, axes=1), flat

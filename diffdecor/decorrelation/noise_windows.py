@@ -17,8 +17,16 @@ from numpy.typing import NDArray
 
 from diffdecor.core.covariance import LagSums
 from diffdecor.core.parallel import cores, ordered_map
-from diffdecor.core.planes import CachedPlane, Plane, Window, equal_parts
-from diffdecor.core.sources import find_sources
+from diffdecor.core.planes import (
+    CachedPlane,
+    LazyPlane,
+    Plane,
+    Window,
+    bands,
+    copy_planes,
+    equal_parts,
+)
+from diffdecor.core.sources import find_sources, source_plane
 from diffdecor.core.spectrum import LogSpectrum
 from diffdecor.decorrelation.mask import unusable_pixels
 from diffdecor.decorrelation.subtraction import ROLES, Subtraction
@@ -80,7 +88,7 @@ class WindowSums:
 
 
 def window_sums(
-    subtraction: Subtraction,
+    planes: NoisePlanes,
     windows: Sequence[Window],
     sides: Sides,
     spectrum: LogSpectrum,
@@ -92,20 +100,19 @@ def window_sums(
     `sides` are the noises at the windows' places. The pixels are in units of their expected noise:
     if that is right the variance is 1 and, if they are whitened, every covariance 0.
     """
-    planes, filters = _Planes.of(subtraction), WindowFilters(sides, spectrum, whiten=whiten)
-    config = subtraction.config
+    filters = WindowFilters(sides, spectrum, whiten=whiten)
     numbered = list(enumerate(windows))
     parts = [list(part) for _, part in groupby(numbered, lambda item: item[1].rows.start)]
 
     def measured(part: Sequence[tuple[int, Window]]) -> list[tuple[LagSums, int]]:
-        strip = planes.strip(part[0][1].grown(MARGIN).within(subtraction.shape).rows)
+        strip = planes.strip(part[0][1].grown(MARGIN).within(planes.shape).rows)
         sums = []
         for number, window in part:
             tile = strip.window(window)
             sums.append(tile_sums(tile, filters.at(number, tile.difference.shape)))
         return sums
 
-    found = ordered_map(measured, parts, config.threads or cores())
+    found = ordered_map(measured, parts, planes.threads)
     sums, sky = zip(*(one for part in found for one in part), strict=True)
     products, pairs = (
         np.array([getattr(one, name) for one in sums]) for name in ("products", "pairs")
@@ -114,31 +121,43 @@ def window_sums(
 
 
 @dataclass(frozen=True, eq=False)
-class _Planes:
+class NoisePlanes:
     """What is read: the difference, which pixels are unusable or not sky, and the variances."""
+
+    shape: tuple[int, int]
+    threads: int
 
     difference: Plane
     unusable: Plane
     #: Masks with the bits of pixels that are not sky.
     masks: Sequence[tuple[Plane, int]]
-    #: Images whose sources have to be found.
+    #: Images whose sources have to be found, window by window.
     images: Sequence[Plane]
     #: Variance of every member; None where it is one number.
     variances: Sequence[Plane | None]
 
     @classmethod
-    def of(cls, subtraction: Subtraction) -> _Planes:
+    def of(cls, subtraction: Subtraction) -> NoisePlanes:
+        """Return those of a subtraction; finds the sources of a small image."""
         cached = subtraction.with_planes(CachedPlane)
+        threads = cached.config.threads or cores()
         exposures, config = cached.exposures, cached.config
         members = [member.exposure for role in ROLES for member in cached.members(role)]
         # The other side of a difference alone has the level 0.
         no_noise = [None] if cached.is_alone else []
+        unusable = CachedPlane(unusable_pixels(cached))
         masks = [(one.mask, one.mask_planes.value(config.ignore_planes)) for one in exposures]
+        images = [one.image for one in _with_unknown_sources(exposures)]
+        if math.prod(cached.shape) < _LARGE:  # windows are too small to find sources in
+            masks += [(_sources(image, unusable, threads), 1) for image in images]
+            images = []
         return cls(
+            cached.shape,
+            threads,
             cached.difference.image,
-            CachedPlane(unusable_pixels(cached)),
+            unusable,
             [(mask, bits) for mask, bits in masks if mask is not None and bits],
-            [one.image for one in _with_unknown_sources(exposures)],
+            images,
             [*(one.variance for one in members), *no_noise],
         )
 
@@ -156,6 +175,15 @@ class _Planes:
             [image[rows] for image in self.images],
             [None if plane is None else plane[rows] for plane in self.variances],
         )
+
+
+def _sources(image: Plane, unusable: Plane, threads: int) -> NDArray[np.bool_]:
+    """Return the pixels ``(ny, nx)`` with light of sources in an image."""
+    ny, nx = image.shape
+    usable = LazyPlane((ny, nx), lambda rows: ~unusable[rows])
+    found = np.empty((ny, nx), dtype=bool)
+    copy_planes([(source_plane(image, usable), found)], bands((ny, nx)), threads)
+    return found
 
 
 def _with_unknown_sources(exposures: Sequence[Exposure]) -> list[Exposure]:
