@@ -26,6 +26,8 @@ SIZE = 64
 MAX_LAG = SIZE // 2 - 1
 #: Lags up to this are fitted, pixels.
 RADIUS = 10.0
+#: What is fitted instead where there are too few pixels for so many lags, pixels.
+_RADII = (RADIUS, 6.0, 4.0)
 #: Share of the L2 norm of a noise kernel that may be cut off.
 KERNEL_TAIL = 1e-4
 #: Upper ends of the first rings of lags, pixels; beyond, rings are one pixel wide.
@@ -77,6 +79,11 @@ class LogSpectrum:
     lags: NDArray[np.intp]
     #: Coefficients c_l at every place ``(n, m)``.
     coefficients: Values
+
+    def within(self, radius: float) -> LogSpectrum:
+        """Return the spectrum of the lags up to a radius, which come first."""
+        number = int(np.count_nonzero(np.hypot(*self.lags.T) <= radius + 0.3))
+        return LogSpectrum(self.lags[:number], self.coefficients[:, :number])
 
     def log_power(self, size: int = SIZE) -> Values:
         """Return ``log R`` on the frequencies of a real transform ``(n, size, size // 2 + 1)``."""
@@ -143,6 +150,10 @@ class SpectrumFit:
     def filter_error(self) -> float:
         """One sigma of ``log psi`` at zero frequency: half that of ``log P(0)``."""
         return float(np.sqrt((2 + 4 * self.effective) / max(self.pixels, 1.0)) / 2)
+
+
+#: What covariances that are not those of any noise are fitted by.
+_NOT_FITTED = SpectrumFit(flat_spectrum(), np.zeros(1), 0.0, converged=False)
 
 
 def residual_correlations(sums: LagSums, expected: Values, lags: NDArray[np.intp]) -> Values:
@@ -218,14 +229,21 @@ def fit_spectrum(
     expected : array (SIZE, SIZE // 2 + 1), optional
         Power that the pixels have where ``R = 1``, by default 1: R is relative to it.
     start : LogSpectrum, optional
-        A first guess; it also says which lags are fitted.
+        A first guess; it also says which lags are fitted. If the steps do not end with so many,
+        shorter ones alone are.
 
     Returns
     -------
     SpectrumFit
-        Not converged if the steps do not end, or the covariances are not those of any noise.
+        Not converged, and flat, if the covariances are not those of any noise.
     """
     start = start or flat_spectrum()
+    fits = (_fitted(sums, expected, start.within(radius)) for radius in _RADII)
+    return next((fit for fit in fits if fit.converged), _NOT_FITTED)
+
+
+def _fitted(sums: LagSums, expected: Values | None, start: LogSpectrum) -> SpectrumFit:
+    """Fit a spectrum of the lags of a first guess."""
     lags, coefficients = start.lags, start.coefficients[0].copy()
     pairs = np.maximum(at_lags(sums.pairs, lags), 1e-9)
     variances = np.where(np.arange(len(lags)) == 0, 2.0, 1.0) / pairs

@@ -243,8 +243,11 @@ def _judged(
             break
         own, other = sums[fitted].total(), sums[~fitted].total()
         pairs = at_lags(other.pairs, lags)
-        trained = fit_spectrum(own, expected, fit.spectrum).spectrum
-        for which, spectrum in enumerate((white, trained)):
+        trained = fit_spectrum(own, expected, fit.spectrum)
+        if not trained.converged:
+            number = 0.0
+            break
+        for which, spectrum in enumerate((white, trained.spectrum)):
             left = residual_correlations(other, expected * spectrum.power()[0], lags)
             squares[which] += float((pairs * left**2)[1:].sum())
             level[which] += float(pairs[0] * left[0] ** 2 / 2)
@@ -265,7 +268,7 @@ def _judged(
     if subtraction.config.noise_model == "measured":
         return report
     if not number:
-        return replace(report, model="white", reason="too few windows to judge by")
+        return replace(report, model="white", reason="too few pixels to judge by")
     whiter = squares[0] - squares[1] > _SIGNIFICANT
     truer = level[0] - level[1] > _SIGNIFICANT and abs(rho[0, 0]) > _LEVEL
     if whiter or truer:

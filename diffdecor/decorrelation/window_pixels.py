@@ -102,21 +102,35 @@ class WindowFilters:
     def at(self, number: int, shape: tuple[int, int]) -> WindowFilter:
         """Return the filter of a window, for transforms that hold a tile ``(ny, nx)``."""
         size = fast_length(max(*shape, self._least))
-        sides = self._sides.members
-        levels = [float(side.level[number]) for side in sides]
-        gains = [self._gain(which, number, size) for which in range(len(sides))]
-        unit = sum(level * float(gain[0, 0]) for level, gain in zip(levels, gains, strict=True))
-        power = np.zeros((size, size // 2 + 1), np.float32)
-        for level, gain in zip(levels, gains, strict=True):
-            power += gain * np.float32(level / unit)
-        square = 1 / np.maximum(power, np.float32(FLOOR)) if self._whiten else np.ones_like(power)
-        transfer = np.sqrt(square)
+        gains = self._gains(number, size)
+        levels = [float(side.level[number]) for side in self._sides.members]
+        square = self._square(gains, levels, size)
         return WindowFilter(
-            transfer,
-            self._cached("energy", size, lambda: _energy(transfer, size)),
+            np.sqrt(square),
+            self._cached("energy", size, lambda: self._energy(size)),
             [float(mean_over_frequencies(square * gain)) for gain in gains],
             levels,
         )
+
+    def _energy(self, size: int) -> Pixels:
+        """Return the transform of the energy of one filter, the same whoever asks first."""
+        middle = len(self._sides.science) // 2
+        levels = [float(side.level[middle]) for side in self._sides.members]
+        return _energy(np.sqrt(self._square(self._gains(middle, size), levels, size)), size)
+
+    def _square(self, gains: Sequence[Pixels], levels: Sequence[float], size: int) -> Pixels:
+        """Return ``|psi(k)|^2``, or 1."""
+        power = np.zeros((size, size // 2 + 1), np.float32)
+        if not self._whiten:
+            return power + 1
+        unit = sum(level * float(gain[0, 0]) for level, gain in zip(levels, gains, strict=True))
+        for level, gain in zip(levels, gains, strict=True):
+            power += gain * np.float32(level / unit)
+        return np.asarray(1 / np.maximum(power, np.float32(FLOOR)))
+
+    def _gains(self, number: int, size: int) -> list[Pixels]:
+        """Return ``a^2 |K(k)|^2 R(k)`` of all members at a window."""
+        return [self._gain(which, number, size) for which in range(len(self._sides.members))]
 
     def _gain(self, which: int, number: int, size: int) -> Pixels:
         """Return ``a^2 |K(k)|^2 R(k)`` of one member at a window."""
