@@ -5,7 +5,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 OLDEST := import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
   print(*(n.replace(">=", "==") for n in p["dependencies"] + p["optional-dependencies"]["test"]))
 IMAGES := science.fits template.fits difference.fits
-NIRCAM := $(addprefix sample_data/nircam/,$(IMAGES)) --kernel sample_data/nircam/kernel.fits \
+NIRCAM := $(addprefix sample_data/nircam/,$(IMAGES)) --noise-model auto \
+  --kernel sample_data/nircam/kernel.fits \
   $(foreach role,science template,--$(role)-noise sample_data/nircam/$(role)_sigma.fits \
   --$(role)-noise-kind sigma --$(role)-psf sample_data/nircam/$(role)_psf.fits)
 HOTPANTS := $(addprefix sample_data/hotpants/,$(IMAGES)) \
