@@ -2,21 +2,28 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
-RUN := $(BIN)/diffdecor run sample_data/science.fits sample_data/template.fits sample_data/difference.fits
 OLDEST := import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
   print(*(n.replace(">=", "==") for n in p["dependencies"] + p["optional-dependencies"]["test"]))
-SAMPLE := $(foreach role,science template,--$(role)-noise sample_data/$(role)_sigma.fits \
-  --$(role)-noise-kind sigma --$(role)-mask sample_data/$(role)_mask.fits) \
-  --difference-mask sample_data/difference_mask.fits
+IMAGES := science.fits template.fits difference.fits
+NIRCAM := $(addprefix sample_data/nircam/,$(IMAGES)) --noise-model auto \
+  --kernel sample_data/nircam/kernel.fits \
+  $(foreach role,science template,--$(role)-noise sample_data/nircam/$(role)_sigma.fits \
+  --$(role)-noise-kind sigma --$(role)-psf sample_data/nircam/$(role)_psf.fits)
+HOTPANTS := $(addprefix sample_data/hotpants/,$(IMAGES)) \
+  --science-gain 1.6 --science-read-noise 5 --template-gain 6.6 --template-read-noise 5.1962 \
+  $(foreach role,science template,--$(role)-mask sample_data/hotpants/$(role)_mask.fits) \
+  --difference-noise sample_data/hotpants/difference_sigma.fits --difference-noise-kind sigma
 
 .PHONY: help demo test test-oldest check lint types format docs fuzz bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-demo: .venv/installed ## install, and decorrelate the sample
+demo: .venv/installed ## install, decorrelate the samples, and show what it gained
 	@mkdir -p demo_output
-	$(RUN) $(SAMPLE) -o demo_output/decorrelated.fits --overwrite --verbose
+	$(BIN)/diffdecor run $(NIRCAM) -o demo_output/nircam.fits --overwrite
+	$(BIN)/diffdecor run $(HOTPANTS) -o demo_output/hotpants.fits --overwrite
+	@$(BIN)/python sample_data/gain.py demo_output/nircam.fits demo_output/hotpants.fits
 
 test: .venv/test ## run the tests
 	$(BIN)/python -m pytest --numprocesses auto

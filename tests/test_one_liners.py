@@ -11,7 +11,7 @@ from helpers.workplace import call
 
 HERE = Path(__file__).parent
 DATA = HERE / "data"
-SAMPLE = HERE.parent / "sample_data"
+SAMPLE = DATA / "hotpants-a1"
 TRIPLES = DATA / "triples"
 
 

@@ -87,8 +87,8 @@ def process():
 
 @pytest.fixture
 def hotpants_job():
-    """Give the arguments of a run on the real HOTPANTS sample, with brackets after the names."""
-    sample = Path(diffdecor.__file__).parents[1] / "sample_data"
+    """Give the arguments of a run on a real HOTPANTS difference, with brackets after the names."""
+    sample = Path(__file__).parents[1] / "data" / "hotpants-a1"
 
     def arguments(extension=""):
         files = [f"{sample / role}.fits{extension}" for role in ("science", "template")]

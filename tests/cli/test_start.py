@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-SAMPLE = Path(__file__).parents[2] / "sample_data"
+SAMPLE = Path(__file__).parents[1] / "data" / "hotpants-a1"
 TRIPLE = [str(SAMPLE / f"{role}.fits") for role in ("science", "template", "difference")]
 GAINS = ["--science-gain", "1.6", "--template-gain", "6.6"]
 BLAS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")

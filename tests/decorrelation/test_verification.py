@@ -20,7 +20,7 @@ from diffdecor.decorrelation.verification import verify, verify_quickly
 from diffdecor.kernels.misreadings import misreadings
 from diffdecor.kernels.model import BasisKernel, Box, Region, StampKernel, Term
 
-SAMPLE = Path(__file__).parents[2] / "sample_data"
+SAMPLE = Path(__file__).parents[1] / "data" / "hotpants-a1"
 
 
 @pytest.fixture(scope="module")
