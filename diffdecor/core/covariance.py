@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diffdecor.core.fourier import fast_shape, single_inverse, single_transform
+from diffdecor.core.planes import equal_parts
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,18 +85,39 @@ def lag_sums(values: NDArray[np.floating], sky: NDArray[np.bool_], max_lag: int)
     LagSums
         In the unit of the pixels squared. All zeros without a sky pixel.
     """
+    return block_sums(values, sky, max_lag, 1)[0, 0]
+
+
+def block_sums(
+    values: NDArray[np.floating], sky: NDArray[np.bool_], max_lag: int, parts: int
+) -> LagSums:
+    """Return the sums of `lag_sums` over the pairs within each of `parts` x `parts` blocks.
+
+    The mean is that of the whole window all the same. The result has the leading axes
+    ``(parts, parts)``.
+    """
     number = int(np.count_nonzero(sky))
-    shape = max_lag + 1, 2 * max_lag + 1
+    shape = parts, parts, max_lag + 1, 2 * max_lag + 1
+    products, pairs = np.zeros(shape), np.zeros(shape)
     if number == 0:
-        return LagSums(np.zeros(shape), np.zeros(shape))
+        return LagSums(products, pairs)
     pixels = np.where(sky, values, values.dtype.type(0))
-    mean = pixels.sum(dtype=np.float64) / number
-    pixels -= sky * values.dtype.type(mean)
-    size = fast_shape(values.shape[0] + max_lag, values.shape[1] + max_lag)
-    products = _autocorrelation(pixels, size, max_lag)
-    pairs = _pairs(sky, number, size, max_lag)
-    products += pairs * (products[0, max_lag] / number**2)
-    return LagSums(products, pairs)
+    pixels -= sky * values.dtype.type(pixels.sum(dtype=np.float64) / number)
+    rows, columns = (equal_parts(length, -(-length // parts)) for length in values.shape)
+    for (y, (y0, y1)), (x, (x0, x1)) in product(enumerate(rows), enumerate(columns)):
+        block = np.s_[y0:y1, x0:x1]
+        products[y, x], pairs[y, x] = _sums(pixels[block], sky[block], max_lag)
+    variance = products[:, :, 0, max_lag].sum() / number
+    return LagSums(products + pairs * (variance / number), pairs)
+
+
+def _sums(
+    pixels: NDArray[np.floating], sky: NDArray[np.bool_], max_lag: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return products and pairs at every lag; pixels that are not sky are 0."""
+    number = int(np.count_nonzero(sky))
+    size = fast_shape(pixels.shape[0] + max_lag, pixels.shape[1] + max_lag)
+    return _autocorrelation(pixels, size, max_lag), _pairs(sky, number, size, max_lag)
 
 
 def _pairs(

@@ -162,8 +162,8 @@ def residual_correlations(sums: LagSums, expected: Values, lags: NDArray[np.intp
     Parameters
     ----------
     sums : LagSums
-        Sums with lags to `MAX_LAG`.
-    expected : array (..., SIZE, SIZE // 2 + 1)
+        Sums of pixels; lags beyond half of `size` are not used.
+    expected : array (..., size, size // 2 + 1)
         Power that the pixels are expected to have.
     lags : array (m, 2)
         Half-plane lags, that of zero first.
@@ -173,12 +173,14 @@ def residual_correlations(sums: LagSums, expected: Values, lags: NDArray[np.intp
     array (..., m)
         0 where the expectation is met; at lag zero the variance relative to it, less 1.
     """
-    covariance = opposite(sums.covariance)
-    torus = np.zeros((*covariance.shape[:-2], SIZE, SIZE))
-    offsets = np.arange(-MAX_LAG, MAX_LAG + 1)
-    torus[..., offsets[:, np.newaxis], offsets] = covariance
+    size, middle = expected.shape[-2], sums.max_lag
+    most = min(size // 2 - 1, middle)
+    half = sums.covariance[..., : most + 1, middle - most : middle + most + 1]
+    torus = np.zeros((*half.shape[:-2], size, size))
+    offsets = np.arange(-most, most + 1)
+    torus[..., offsets[:, np.newaxis], offsets] = opposite(half)
     power = np.fft.rfft2(torus).real
-    left = np.fft.irfft2(power / expected, (SIZE, SIZE))[..., lags[:, 0], lags[:, 1]]
+    left = np.fft.irfft2(power / expected, (size, size))[..., lags[:, 0], lags[:, 1]]
     left[..., 0] -= 1.0
     return np.asarray(left)
 

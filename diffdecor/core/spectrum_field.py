@@ -7,6 +7,7 @@ deviations are kept only if they predict the covariances of windows that were le
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,21 +19,24 @@ from diffdecor.core.spectrum import (
     LogSpectrum,
     SpectrumFit,
     at_lags,
-    half_plane_lags,
     residual_correlations,
-    shrinkage,
+    rings,
 )
 
 #: Lags up to this deviate, pixels.
 _RADIUS = 6.0
 #: Reaches of the neighbourhoods that are tried, in windows.
-_REACHES = (1.5, 2.0, 3.0)
+_REACHES = (1.5, 2.0, 3.0, 4.0)
 #: Gain in deviance that is no accident.
 _SIGNIFICANT = 12.0
 #: Steps of the fit: a single one is biased where deviations are large.
 _STEPS = 4
 #: A step is never larger than this.
 _LARGEST_STEP = 0.4
+#: The grid of frequencies is so many times as coarse as that of the common spectrum.
+_COARSER = 2
+#: Variance of what is not known.
+_UNKNOWN = 1e9
 
 Values = NDArray[np.float64]
 
@@ -88,31 +92,37 @@ def fit_deviations(
     """
     if min(shape) < 2:
         return None
-    lags, common = fit.spectrum.lags, fit.spectrum
-    near = half_plane_lags(_RADIUS)[: len(lags)]
+    common, coarse = fit.spectrum, expected[::_COARSER, ::_COARSER]
+    lags = common.within(_RADIUS).lags
     grid = LagSums(
         sums.products.reshape(*shape, *sums.products.shape[1:]),
         sums.pairs.reshape(*shape, *sums.pairs.shape[1:]),
     )
     # Residuals of the common spectrum, as sums, so that those of neighbours can be added.
-    power = expected * common.power()[0]
-    pairs = at_lags(grid.pairs, near)
-    own = residual_correlations(grid, power, near) * pairs
-    best, reach = _SIGNIFICANT, None
-    for tried in _REACHES:
-        gain = _left_out_gain(own, pairs, _neighbourhood(shape, tried), near)
-        if gain > best:
-            best, reach = gain, tried
-    if reach is None:
-        return None
-    return _iterated(grid, expected, common, near, _neighbourhood(shape, reach))
+    pairs = at_lags(grid.pairs, lags)
+    power = coarse * common.power(len(coarse))[0]
+    own = residual_correlations(grid, power, lags) * pairs
+    reaches = [
+        (ring, reach)
+        for ring in rings(lags)
+        if (reach := _best_reach(own[..., ring], pairs[..., ring], lags[ring])) is not None
+    ]
+    return _iterated(grid, coarse, common, lags, reaches) if reaches else None
 
 
-def _variances(pairs: Values, squared: Values) -> Values:
+def _best_reach(residuals: Values, pairs: Values, lags: NDArray[np.intp]) -> float | None:
+    """Return the reach that predicts left-out windows best at the lags of a ring, if any does."""
+    shape = pairs.shape[0], pairs.shape[1]
+    tried = (_left_out_gain(residuals, pairs, _neighbourhood(shape, s), lags) for s in _REACHES)
+    gain, reach = max(zip(tried, _REACHES, strict=True))
+    return reach if gain > _SIGNIFICANT else None
+
+
+def _variances(pairs: Values, squared: Values, lags: NDArray[np.intp]) -> Values:
     """Return the variances of coefficients from weighted sums of pairs: 1/n, twice at lag zero."""
     variance = squared / np.maximum(pairs, 1e-9) ** 2
-    variance[..., 0] *= 2.0
-    return np.where(pairs > 0, variance, 1e9)
+    variance *= np.where(lags.any(axis=1), 1.0, 2.0)
+    return np.where(pairs > 0, variance, _UNKNOWN)
 
 
 def _left_out_gain(
@@ -126,21 +136,18 @@ def _left_out_gain(
     around = near.sums(pairs) - weights * pairs
     squared = near.squared().sums(pairs) - weights**2 * pairs
     estimates = (near.sums(residuals) - weights * residuals) / np.maximum(around, 1e-9)
-    variances = _variances(around, squared)
-    predicted = _kept(estimates, variances, lags) * estimates
-    information = pairs.copy()
-    information[..., 0] /= 2
+    predicted = _kept(estimates, _variances(around, squared, lags)) * estimates
+    information = pairs / np.where(lags.any(axis=1), 1.0, 2.0)
     found = residuals / np.maximum(pairs, 1e-9)
     return float((information * (2 * predicted * found - predicted**2)).sum())
 
 
-def _kept(estimates: Values, variances: Values, lags: NDArray[np.intp]) -> Values:
-    """Return the shrinkage of deviations; that of the level is estimated like all others."""
-    known = variances[..., 0].reshape(-1) < 1e8
-    kept = np.zeros_like(estimates)
-    flat = estimates.reshape(-1, len(lags))[known], variances.reshape(-1, len(lags))[known]
-    kept.reshape(-1, len(lags))[known] = shrinkage(*flat, lags, level=None)
-    return kept
+def _kept(estimates: Values, variances: Values) -> Values:
+    """Return what shrinkage leaves of the deviations of one ring in all windows."""
+    known = variances < _UNKNOWN
+    excess = float(np.mean(estimates[known] ** 2 - variances[known])) if known.any() else 0.0
+    prior = max(excess, 0.0)
+    return np.where(known, prior / (prior + variances), 0.0)
 
 
 def _iterated(
@@ -148,24 +155,29 @@ def _iterated(
     expected: Values,
     common: LogSpectrum,
     lags: NDArray[np.intp],
-    near: _Neighbourhood,
+    reaches: Sequence[tuple[NDArray[np.intp], float]],
 ) -> LogSpectrum:
-    """Return the spectra of all windows ``(ny nx, m)``, from their neighbourhoods."""
-    around = LagSums(near.sums(grid.products), near.sums(grid.pairs))
-    pairs = at_lags(around.pairs, lags)
-    variances = _variances(pairs, at_lags(near.squared().sums(grid.pairs), lags))
-    deviations = np.zeros_like(pairs)
-    whole = np.zeros((*pairs.shape[:2], common.coefficients.shape[1]))
+    """Return the spectra of all windows ``(ny nx, m)``, every ring from its own neighbourhood."""
+    shape = grid.pairs.shape[:2]
+    whole = np.tile(common.coefficients[0], (*shape, 1))
+    deviations = np.zeros((*shape, len(lags)))
+    around = {}
+    for reach in {reach for _, reach in reaches}:
+        near = _neighbourhood((shape[0], shape[1]), reach)
+        sums = LagSums(near.sums(grid.products), near.sums(grid.pairs))
+        squared = at_lags(near.squared().sums(grid.pairs), lags)
+        around[reach] = sums, _variances(at_lags(sums.pairs, lags), squared, lags)
     for _ in range(_STEPS):
-        whole[:] = common.coefficients[0]
-        whole[..., : len(lags)] += deviations
         flat = LogSpectrum(common.lags, whole.reshape(-1, whole.shape[-1]))
-        power = expected * flat.power().reshape(*whole.shape[:2], *expected.shape)
-        found = deviations + residual_correlations(around, power, lags)
-        step = _kept(found, variances, lags) * found - deviations
-        deviations += np.clip(step, -_LARGEST_STEP, _LARGEST_STEP)
-    whole[:] = common.coefficients[0]
-    whole[..., : len(lags)] += deviations
+        power = expected * flat.power(len(expected)).reshape(*shape, *expected.shape)
+        left = {
+            reach: residual_correlations(sums, power, lags) for reach, (sums, _) in around.items()
+        }
+        for ring, reach in reaches:
+            found = deviations[..., ring] + left[reach][..., ring]
+            step = _kept(found, around[reach][1][..., ring]) * found - deviations[..., ring]
+            deviations[..., ring] += np.clip(step, -_LARGEST_STEP, _LARGEST_STEP)
+        whole[..., : len(lags)] = common.coefficients[0, : len(lags)] + deviations
     return LogSpectrum(common.lags, whole.reshape(-1, whole.shape[-1]))
 
 

@@ -151,10 +151,21 @@ def _measured(
     _warn_of_light(subtraction, total, expected * fit.spectrum.power()[0])
     config = subtraction.config
     if config.mode == "grid" and config.blend == "interpolate":
-        local = fit_deviations(sums, grid.shape, expected, fit)
+        blocks = grid.blocks
+        local = fit_deviations(_by_blocks(sums, grid), blocks.shape, expected, fit)
         if local is not None:
-            return SpectrumField(*grid.centres, local), report
+            return SpectrumField(*blocks.centres, local), report
     return SpectrumField.constant(fit.spectrum), report
+
+
+def _by_blocks(sums: LagSums, grid: WindowGrid) -> LagSums:
+    """Return the sums of the blocks of all windows, row by row of blocks."""
+
+    def ordered(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        windows = values.reshape(*grid.shape, *values.shape[1:])
+        return windows.swapaxes(1, 2).reshape(-1, *values.shape[3:])
+
+    return LagSums(ordered(sums.products), ordered(sums.pairs))
 
 
 def _sides_at(
@@ -194,7 +205,7 @@ def _window_sums(
     _check_pixels(sky)
     guess = fit_spectrum(total).spectrum
     if total.pixels >= _MIN_SHARE * sky:
-        second = window_sums(planes, windows, sides, guess)
+        second = window_sums(planes, windows, sides, guess, parts=grid.parts)
         if second.sums.total().pixels >= _MIN_SHARE * second.sky.sum():
             return second.sums, 1 / guess.power()[0], guess
     # Filled pixels are too close to all others for a filter: their covariances as they are remain.
@@ -203,9 +214,9 @@ def _window_sums(
         "uncertain by some 10 per cent",
         subtraction.difference.name,
     )
-    raw = window_sums(planes, windows, sides, flat, whiten=False)
+    raw = window_sums(planes, windows, sides, flat, parts=grid.parts, whiten=False)
     expected = sides.relative_power(2 * SIZE)[:, ::2, ::2]
-    pixels = raw.sums.pixels
+    pixels = raw.sums.pixels.sum(axis=(1, 2))
     return raw.sums, np.tensordot(pixels / pixels.sum(), expected, axes=1), flat
 
 

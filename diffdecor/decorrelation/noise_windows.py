@@ -48,6 +48,8 @@ class WindowGrid:
     #: Ranges of columns and rows.
     columns: Sequence[tuple[int, int]]
     rows: Sequence[tuple[int, int]]
+    #: Every window is cut into so many blocks along either axis: noise may change within it.
+    parts: int = 1
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -65,6 +67,19 @@ class WindowGrid:
         x, y = (np.array(ranges).mean(axis=1) - 0.5 for ranges in (self.columns, self.rows))
         return x, y
 
+    @property
+    def blocks(self) -> WindowGrid:
+        """The grid of the blocks."""
+        columns, rows = (
+            [
+                (start + first, start + last)
+                for start, stop in ranges
+                for first, last in equal_parts(stop - start, -(-(stop - start) // self.parts))
+            ]
+            for ranges in (self.columns, self.rows)
+        )
+        return WindowGrid(columns, rows)
+
 
 def place_windows(shape: tuple[int, int]) -> WindowGrid:
     """Return windows all over an image ``(ny, nx)``, about `MOST_WINDOWS` of a large one."""
@@ -74,14 +89,17 @@ def place_windows(shape: tuple[int, int]) -> WindowGrid:
     excess = 1.0 if side < _SIDES[-1] else len(rows) * len(columns) / MOST_WINDOWS
     step = max(1, math.ceil(math.sqrt(excess) - 1e-9))
     across = max(1, math.ceil(excess / step - 1e-9))
-    return WindowGrid(columns[across // 2 :: across] or columns, rows[step // 2 :: step] or rows)
+    parts = 2 if side > _SIDES[0] and step == across == 1 else 1
+    return WindowGrid(
+        columns[across // 2 :: across] or columns, rows[step // 2 :: step] or rows, parts
+    )
 
 
 @dataclass(frozen=True, eq=False)
 class WindowSums:
     """What was measured in n windows."""
 
-    #: Sums over the sky pixels ``(n, L + 1, 2 L + 1)``.
+    #: Sums over the sky pixels of all blocks ``(n, parts, parts, L + 1, 2 L + 1)``.
     sums: LagSums
     #: Number of all sky pixels, those too close to filled pixels included ``(n,)``.
     sky: NDArray[np.intp]
@@ -93,6 +111,7 @@ def window_sums(
     sides: Sides,
     spectrum: LogSpectrum,
     *,
+    parts: int = 1,
     whiten: bool = True,
 ) -> WindowSums:
     """Return the sums over the sky pixels of windows, which come row by row.
@@ -102,17 +121,17 @@ def window_sums(
     """
     filters = WindowFilters(sides, spectrum, whiten=whiten)
     numbered = list(enumerate(windows))
-    parts = [list(part) for _, part in groupby(numbered, lambda item: item[1].rows.start)]
+    by_rows = [list(row) for _, row in groupby(numbered, lambda item: item[1].rows.start)]
 
     def measured(part: Sequence[tuple[int, Window]]) -> list[tuple[LagSums, int]]:
         strip = planes.strip(part[0][1].grown(MARGIN).within(planes.shape).rows)
         sums = []
         for number, window in part:
             tile = strip.window(window)
-            sums.append(tile_sums(tile, filters.at(number, tile.difference.shape)))
+            sums.append(tile_sums(tile, filters.at(number, tile.difference.shape), parts))
         return sums
 
-    found = ordered_map(measured, parts, planes.threads)
+    found = ordered_map(measured, by_rows, planes.threads)
     sums, sky = zip(*(one for part in found for one in part), strict=True)
     products, pairs = (
         np.array([getattr(one, name) for one in sums]) for name in ("products", "pairs")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diffdecor.core.covariance import LagSums, lag_sums
+from diffdecor.core.covariance import LagSums, block_sums
 from diffdecor.core.fourier import fast_length, single_inverse, single_transform
 from diffdecor.core.noise import NoiseSide
 from diffdecor.core.spectrum import MAX_LAG, LogSpectrum
@@ -178,8 +178,11 @@ class Tile:
 _CORE = np.s_[MARGIN:-MARGIN, MARGIN:-MARGIN]
 
 
-def tile_sums(tile: Tile, by: WindowFilter) -> tuple[LagSums, int]:
-    """Return the sums over the sky pixels of one window, and how many there were in all."""
+def tile_sums(tile: Tile, by: WindowFilter, parts: int) -> tuple[LagSums, int]:
+    """Return the sums over the sky pixels of one window, and how many there were in all.
+
+    They are those of `parts` x `parts` blocks of the window.
+    """
     pixels, filled = _without_level(tile, by.unit)
     sky = tile.sky[_CORE] & ~filled[_CORE]
     all_sky = int(np.count_nonzero(sky))
@@ -193,7 +196,7 @@ def tile_sums(tile: Tile, by: WindowFilter) -> tuple[LagSums, int]:
     with np.errstate(invalid="ignore"):
         size = np.abs(values)
         sky &= size < np.float32(_CLIP * _spread(values, sky))  # False for NaN
-    return lag_sums(values, sky, MAX_LAG), all_sky
+    return block_sums(values, sky, MAX_LAG, parts), all_sky
 
 
 def mean_over_frequencies(values: NDArray[np.floating]) -> NDArray[np.float64]:
