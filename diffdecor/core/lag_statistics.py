@@ -1,9 +1,9 @@
 """Is noise white? Statistics of the covariances of its pixels at every lag.
 
 Two questions are kept apart. *Whether* there is correlation is answered by probabilities: of so
-large a chi-square, or of so large a largest coefficient, if the noise is white. *How much* there is,
-by the coefficients themselves, and by what matters to who looks for point sources: the factor by
-which matched-filter fluxes scatter more than their errors say.
+large a chi-square, or of so large a largest coefficient, if the noise is white. *How much* there
+is, by the coefficients themselves, and by what matters to who looks for point sources: the factor
+by which matched-filter fluxes scatter more than their errors say.
 
 A statistic is taken over the 44 lags of a half plane that are at most 5 pixels long, of those that
 have enough pairs of pixels.
@@ -79,12 +79,12 @@ def whiteness(sums: LagSums) -> Whiteness:
         pixels=int(sums.pixels),
         largest=float(np.abs(rho[at])),
         largest_lag=(int(lags[at, 0]), int(lags[at, 1])),
-        error=float(np.median(pairs**-0.5)),
+        error=1 / math.sqrt(float(np.median(pairs))),
         largest_probability=any_of(normal_probability(float(pulls.max())), number),
         chi_square=chi_square,
         lags=number,
         probability=chi_square_probability(chi_square, number),
-        rms=float(np.sqrt(max(0.0, np.mean(rho**2 - 1 / pairs)))),
+        rms=math.sqrt(max(0.0, float(np.mean(rho**2 - 1 / pairs)))),
         covariance_factor=_covariance_factor(sums),
     )
 
@@ -95,8 +95,8 @@ def coefficients(sums: LagSums, radius: float = RADIUS) -> tuple[Values, Values,
     Those of the half plane within a radius that have enough pairs; none of pixels without noise.
     """
     length = sums.max_lag
-    dy, dx = np.indices(sums.pairs.shape)
-    dx -= length
+    dy, dx = np.indices((length + 1, 2 * length + 1))
+    dx = dx - length
     known = (sums.pairs > _FEWEST) & (np.hypot(dy, dx) <= radius) & ((dy > 0) | (dx > 0))
     variance = sums.covariance[0, length]
     if not variance > 0:
@@ -185,8 +185,8 @@ def without_bias(sums: LagSums, removed: Values) -> LagSums:
     Parameters
     ----------
     sums : LagSums
-        Sums ``(L + 1, 2 L + 1)`` of pixels from which levels were subtracted, and to which what that
-        takes from white noise has been added back.
+        Sums ``(L + 1, 2 L + 1)`` of pixels from which levels were subtracted; what that takes from
+        white noise has been added back.
     removed : array (L + 1, 2 L + 1)
         What has been added back, for a variance of 1.
 
@@ -198,7 +198,9 @@ def without_bias(sums: LagSums, removed: Values) -> LagSums:
     """
     covariance = sums.covariance
     excess = float(opposite(covariance).sum() - covariance[0, sums.max_lag])
-    return LagSums(sums.products + max(excess, -float(covariance[0, sums.max_lag])) * removed, sums.pairs)
+    return LagSums(
+        sums.products + max(excess, -float(covariance[0, sums.max_lag])) * removed, sums.pairs
+    )
 
 
 def normal_probability(sigmas: float) -> float:

@@ -81,8 +81,8 @@ def without_level(
     def moments(pixels: Values) -> NDArray[np.float64]:
         """Return sums with powers of y and x ``(my, mx, 3, 3)``."""
         rows = powers[0] @ pixels.reshape(my, height, -1)
-        both = rows.reshape(my, 3, mx, width) @ powers[1].T
-        return both.swapaxes(1, 2).astype(np.float64)
+        both: Values = rows.reshape(my, 3, mx, width) @ powers[1].T
+        return np.asarray(both.swapaxes(1, 2), dtype=np.float64)
 
     matrix = moments(weights**2)
     total = matrix[..., 0, 0]
@@ -102,7 +102,8 @@ def without_level(
     constant, along_x, along_y = np.moveaxis(plane.astype(np.float32), -1, 0)
     slopes = constant[..., np.newaxis] + along_x[..., np.newaxis] * axes[1]
     level = (
-        slopes[:, np.newaxis] + along_y[:, np.newaxis, :, np.newaxis] * axes[0][:, np.newaxis, np.newaxis]
+        slopes[:, np.newaxis]
+        + along_y[:, np.newaxis, :, np.newaxis] * axes[0][:, np.newaxis, np.newaxis]
     ).reshape(values.shape)
     level *= weights
     return Levelled(values - level, sky, int(np.count_nonzero(~few)), (height, width))

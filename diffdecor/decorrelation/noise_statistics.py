@@ -58,7 +58,8 @@ class NoiseStatistics:
     pixels: NDArray[np.float64]
     #: Numbers of pixels by significance, in equal bins from -6 to 6 sigma.
     histogram: NDArray[np.float64]
-    #: Sum of ``z^2`` and number of sky pixels in cells of the field, and the side of a cell, pixels.
+    #: Sum of ``z^2`` and number of sky pixels in cells of the field, and the side of a cell in
+    #: pixels.
     squares: Values
     counts: Values
     cell: int
@@ -67,6 +68,16 @@ class NoiseStatistics:
     def covariances(self) -> LagSums:
         """Sums in the unit of the image squared."""
         return LagSums(self.sums.products * self.variance, self.sums.pairs)
+
+    @property
+    def reach(self) -> float:
+        """Where the histogram ends, sigma."""
+        return _RANGE
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Number of blocks along y and x."""
+        return min(_BLOCKS, self.scatter.shape[0]), min(_BLOCKS, self.scatter.shape[1])
 
     @property
     def ratio(self) -> float:
@@ -285,7 +296,9 @@ def _known(
 
 def _sigma(variance: NDArray[np.floating], known: NDArray[np.bool_]) -> NDArray[np.floating]:
     """Return the root of a variance, 1 where a pixel is not known."""
-    return np.sqrt(variance, out=np.ones(variance.shape, _precision(variance)), where=known)
+    sigma = np.ones(variance.shape, _precision(variance))
+    np.sqrt(variance, out=sigma, where=known)
+    return sigma
 
 
 def _precision(pixels: NDArray[np.floating]) -> np.dtype[np.floating]:
@@ -348,9 +361,7 @@ def _scatter(pixels: Values) -> float:
     return float(np.sum(squares, where=kept, dtype=np.float64)) / number / _LEFT
 
 
-def _cells(
-    z: Values, sky: NDArray[np.bool_], scatter: float, cell: int
-) -> tuple[Values, Values]:
+def _cells(z: Values, sky: NDArray[np.bool_], scatter: float, cell: int) -> tuple[Values, Values]:
     """Return the sum of clipped ``z^2`` and the number of sky pixels in cells."""
     rows, columns = (length // cell for length in z.shape)
     cut = np.s_[: rows * cell, : columns * cell]
