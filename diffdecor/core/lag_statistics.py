@@ -26,6 +26,10 @@ Values = NDArray[np.float64]
 RADIUS = 5.3
 #: Fewest pairs of pixels that a coefficient is taken from.
 _FEWEST = 30
+#: Largest share of the power at low frequencies that the removal of a level may take.
+_MOST_TAKEN = 0.5
+#: Sky pixels for every lag of a half plane that the sum of all covariances needs.
+_PIXELS_PER_LAG = 40
 #: Terms after which the series of the chi-square distribution have ended long ago.
 _TERMS = 10000
 
@@ -50,7 +54,7 @@ class Whiteness:
     #: Root mean square of the coefficients beyond that of white noise.
     rms: float
     #: Sum of the covariances at all lags over the variance: the variance of large sums of pixels,
-    #: in units of that of independent ones.
+    #: in units of that of independent ones. NaN where few pixels do not tell.
     covariance_factor: float
 
 
@@ -176,6 +180,9 @@ def _convolved(first: Values, second: Values) -> Values:
 
 def _covariance_factor(sums: LagSums) -> float:
     covariance = sums.covariance
+    # A share of sqrt(4 lags / pixels) of it is its error.
+    if sums.pixels < _PIXELS_PER_LAG * covariance.size:
+        return math.nan
     return float(opposite(covariance).sum() / covariance[0, sums.max_lag])
 
 
@@ -196,11 +203,13 @@ def without_bias(sums: LagSums, removed: Values) -> LagSums:
         The sums of noise with the power at low frequencies that they show themselves: what was
         taken is in proportion to it.
     """
-    covariance = sums.covariance
-    excess = float(opposite(covariance).sum() - covariance[0, sums.max_lag])
-    return LagSums(
-        sums.products + max(excess, -float(covariance[0, sums.max_lag])) * removed, sums.pairs
-    )
+    covariance, pairs = sums.covariance, sums.pairs
+    variance = float(covariance[0, sums.max_lag])
+    share = np.divide(removed, pairs, out=np.zeros_like(pairs), where=pairs > 0)
+    # The sum over all lags that shows how much was taken has itself been lowered by that.
+    taken = min(float(opposite(share).sum()), _MOST_TAKEN)
+    excess = (float(opposite(covariance).sum()) - variance) / (1 - taken)
+    return LagSums(sums.products + max(excess, -variance) * removed, pairs)
 
 
 def normal_probability(sigmas: float) -> float:

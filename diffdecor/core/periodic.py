@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 #: Fewest cycles along the shorter axis: what changes more slowly is no line.
 _CYCLES = 4.0
+#: Half waves along either axis that are slow changes.
+_HALF_WAVES = 8
 #: Ratio of the radii of a ring of frequencies, over which the noise is taken to be the same.
 _RING = 1.4
 #: Fewest cells of a field along either axis.
@@ -53,7 +55,7 @@ def strongest_line(
     mean = float(total.sum()) / number if number else 0.0
     if min(total.shape) < _SMALLEST or not mean > 0:
         return None
-    field = total / mean - count
+    field = _without_slow_changes(total / mean - count)
     power = np.abs(np.fft.rfft2(field)) ** 2
     ky = np.fft.fftfreq(total.shape[0])[:, np.newaxis]
     kx = np.fft.rfftfreq(total.shape[1])
@@ -78,3 +80,16 @@ def strongest_line(
     amplitude = 2 * math.sqrt(max(float(power[row, column]) - noise, 0.0)) / (number * seen)
     probability = min(1.0, int(np.count_nonzero(searched)) * math.exp(-min(strongest, 700.0)))
     return Line(size / float(frequency[row, column]), amplitude, strongest, probability)
+
+
+def _without_slow_changes(field: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Subtract the longest cosine waves: a step from border to border would look like lines."""
+    rows, columns = (_half_waves(length) for length in field.shape)
+    return np.asarray(field - rows @ (rows.T @ field @ columns) @ columns.T)
+
+
+def _half_waves(length: int) -> NDArray[np.float64]:
+    """Return the longest cosine waves along an axis ``(length, n)``, orthonormal."""
+    number = np.arange(_HALF_WAVES)
+    waves = np.cos(np.pi / length * np.multiply.outer(np.arange(length) + 0.5, number))
+    return np.asarray(waves / np.sqrt(np.sum(waves**2, axis=0)))
