@@ -20,6 +20,7 @@ from diffdecor.core.lag_statistics import (
 )
 from diffdecor.core.periodic import CHANCE, Line, strongest_line
 from diffdecor.core.planes import LazyPlane, Plane
+from diffdecor.core.psf import gaussian_stamp
 from diffdecor.decorrelation.noise_statistics import NoiseStatistics, Sky, measure_noise
 from diffdecor.errors import InputError
 from diffdecor.images.model import Exposure
@@ -29,6 +30,8 @@ from diffdecor.psfs.model import PointSpreadFunction
 _OWN_PLANES = ("NEAR_FILLED", "EDGE", "NO_DATA")
 #: A correlation, and a factor's distance from 1, that hardly matter to anybody.
 _SMALL = 0.03
+#: FWHM of the PSF of an image that has none, pixels.
+_USUAL_FWHM = 3.0
 #: Correlation that is less probable in white noise is real.
 _REAL = 0.01
 #: Sky pixels that a judgement needs, and a window for its place in the range of variances.
@@ -86,16 +89,29 @@ class Judgement:
         return float(1 / known.max()), float(1 / known.min())
 
     @property
+    def effect(self) -> float:
+        """How far correlation alone puts the factor I off 1, whatever the variance claims.
+
+        Many small coefficients may have a large effect. Of an image without a PSF it is that on a
+        usual one.
+        """
+        sums = self.statistics.sums
+        psf = gaussian_stamp(_USUAL_FWHM) if self.psf is None else self.psf
+        factor = matched_factor(sums, psf)[0]
+        return abs(factor / math.sqrt(float(sums.covariance[0, sums.max_lag])) - 1)
+
+    @property
     def verdict(self) -> str:
         """One of ``white``, ``nearly white`` and ``correlated``.
 
         White noise shows no correlation that is unlikely by chance; if there is some, its size
-        decides.
+        decides, and its effect on point sources.
         """
         found = self.whiteness
         if min(found.probability, found.largest_probability) >= _REAL:
             return "white"
-        return "nearly white" if found.largest <= _SMALL else "correlated"
+        small = found.largest <= _SMALL and self.effect <= _SMALL
+        return "nearly white" if small else "correlated"
 
 
 def judge(exposure: Exposure, planes: Collection[str], most: int, threads: int) -> Judgement:

@@ -36,8 +36,8 @@ _FEWEST = 400
 _FIELD = 1024
 #: Bins of the histogram of significances, from -6 to 6 sigma.
 _BINS, _RANGE = 120, 6.0
-#: Every so manieth pixel gives the robust sigma of a window.
-_SAMPLE = 5
+#: One of so many pixels gives the median and the robust sigma of a window.
+_SAMPLE = 13
 
 Values = NDArray[np.float32]
 
@@ -90,7 +90,7 @@ class NoiseStatistics:
 class Sky:
     """What is measured, and where: planes of one shape ``(ny, nx)``."""
 
-    #: Images, each with its variance, or None if that is not known.
+    #: Images, each with its variance, or None if that is not known. Sources are found in the last.
     images: Sequence[tuple[Plane, Plane | None]]
     #: False where a pixel does not count in any.
     usable: Plane
@@ -269,9 +269,7 @@ def _measured(sky: Sky, windows: list[Window], cell: int) -> Iterator[list[_Foun
             yield [None] * len(tiles)
             continue
         sigmas = [None if v is None else _sigma(v, known) for _, v in tiles]
-        found = np.zeros(known.shape, dtype=bool)
-        for (image, _), sigma in zip(tiles, sigmas, strict=True):
-            found |= find_sources(image, known, sigma)
+        found = find_sources(tiles[-1][0], known, sigmas[-1])
         for other in others:
             found |= find_sources(other[:, columns], known)
         free = known[inner] & ~found[inner]

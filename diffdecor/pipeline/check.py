@@ -7,10 +7,9 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from diffdecor.config import ImageOptions
 from diffdecor.core.parallel import cores
+from diffdecor.core.psf import gaussian_stamp
 from diffdecor.decorrelation.judgement import Judgement, describe, failures, judge, probability
 from diffdecor.errors import DiffdecorError, InputError
 from diffdecor.fits.reading import Reading
@@ -22,7 +21,6 @@ from diffdecor.psfs.model import StampPsf
 _MOST = 1024
 #: Layout of the JSON.
 VERSION = 1
-_FWHM_TO_SIGMA = 1 / (2 * math.sqrt(2 * math.log(2)))
 #: Memory of a thread per pixel of the rows it works on, roughly, bytes.
 _BYTES, _ROWS = 40, 320
 
@@ -102,20 +100,12 @@ def check_file(file: str, options: CheckOptions) -> Checked:
 def _with_psf(exposure: Exposure, options: CheckOptions) -> Exposure:
     """Give an image without a PSF the Gaussian that the options name."""
     if exposure.psf is None and options.fwhm is not None:
-        return replace(exposure, psf=gaussian_psf(options.fwhm))
+        psf = StampPsf(gaussian_stamp(options.fwhm), name=f"Gaussian PSF of FWHM {options.fwhm:g}")
+        return replace(exposure, psf=psf)
     if exposure.psf is None and options.max_factor is not None:
         msg = f"{exposure.name}: it has no PSF, which --max-factor needs; give --fwhm or --psf"
         raise InputError(msg)
     return exposure
-
-
-def gaussian_psf(fwhm: float) -> StampPsf:
-    """Return a round Gaussian PSF, averaged over every pixel."""
-    sigma = fwhm * _FWHM_TO_SIGMA
-    half = min(100, math.ceil(5 * sigma) + 1)
-    edges = (np.arange(-half, half + 2) - 0.5) / (sigma * math.sqrt(2))
-    profile = np.diff([math.erf(edge) for edge in edges])
-    return StampPsf(np.outer(profile, profile), name=f"Gaussian PSF of FWHM {fwhm:g}")
 
 
 def _in_words_of_check(error: DiffdecorError) -> DiffdecorError:

@@ -107,6 +107,18 @@ def test_significant_is_not_large(save, rng):
     check(name, "--max-rho", "0.001", code=4)
 
 
+def test_many_small_correlations_are_not_small(save, rng):
+    """No pair of pixels shows much, but a PSF gathers many of them."""
+    broad = rng.normal(size=(600, 600)) + 0.2 * smooth_noise(rng, (600, 600), 3.0)
+    (found,) = values(save("broad", broad.astype(np.float32), 1.04), "--fwhm", "4")
+    assert 0.03 < found["rho_max"] < 0.05
+    fainter = rng.normal(size=(600, 600)) + 0.15 * smooth_noise(rng, (600, 600), 3.0)
+    (found,) = values(save("fainter", fainter.astype(np.float32), 1.0225), "--fwhm", "4")
+    assert found["rho_max"] < 0.03
+    assert found["factor"] > 1.1
+    assert found["verdict"] == "correlated"
+
+
 def test_a_wrong_variance_is_told_apart_from_correlation(save, rng):
     image = rng.normal(size=(400, 400)).astype(np.float32)
     image[:, 200:] *= 2

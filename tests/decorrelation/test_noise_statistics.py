@@ -89,9 +89,9 @@ def test_what_is_not_known_does_not_count(rng):
 
 
 def test_sources_are_left_out_of_all_images(rng):
-    """Light in any of the images, and light that only another image shows."""
+    """Light in the last of the images, and light that only another image shows."""
     first, second, other = rng.normal(size=(3, 400, 400))
-    first[100:105, 100:105] += 300
+    second[100:105, 100:105] += 300
     second[200:205, 200:205] -= 300
     other[300:305, 300:305] += 300
     first[300:305, 300:305] += 1.5  # too faint to be seen, but it is there
