@@ -14,7 +14,7 @@ HOTPANTS := $(addprefix sample_data/hotpants/,$(IMAGES)) \
   $(foreach role,science template,--$(role)-mask sample_data/hotpants/$(role)_mask.fits) \
   --difference-noise sample_data/hotpants/difference_sigma.fits --difference-noise-kind sigma
 
-.PHONY: help demo test test-oldest check lint types format docs fuzz bench clean
+.PHONY: help demo test test-oldest check lint types format docs fuzz whiteness bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -52,6 +52,9 @@ docs: .venv/test ## write the generated parts of the README anew
 
 fuzz: .venv/test ## read ten thousand broken files of every format
 	DIFFDECOR_FUZZ=10000 $(BIN)/python -m pytest --numprocesses auto tests/kernels/test_fuzz.py
+
+whiteness: .venv/test ## are the probabilities of `diffdecor check` right? 300 images of each kind
+	PYTHONPATH=tests $(BIN)/python tests/whiteness.py
 
 bench: .venv/test build/sfft/installed ## run the benchmarks (5 GB of files in build/)
 	$(BIN)/python tests/benchmarks/run.py

@@ -4,6 +4,7 @@ Which one to raise:
 
 * `ConfigError` when an option or argument is wrong in itself, whatever the files hold;
 * `InputError` when a file or array cannot be used: `KernelError` for the matching kernel;
+* `WhitenessError` when a result is there, but its noise is not as white as the options want it;
 * `OutputError` when the result cannot be written; `BusyError` when another process is writing it.
 
 Every class is also the built-in exception that a Python caller would expect. Nothing here knows of
@@ -37,6 +38,12 @@ class KernelError(InputError):
 
 class AlreadyDecorrelatedError(InputError):
     """The difference says that its noise has been decorrelated before."""
+
+
+class WhitenessError(DiffdecorError):
+    """The noise of an image exceeds a limit of its correlation."""
+
+    exit_code = 4
 
 
 class OutputError(DiffdecorError, OSError):

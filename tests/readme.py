@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from diffdecor.cli import EXIT_CODES, main
+from diffdecor.cli.check import check
 from diffdecor.cli.configs import SECTIONS, help_text
 from diffdecor.cli.kernel import convert, info, plot
 from diffdecor.cli.run import run
@@ -72,6 +73,7 @@ def blocks():
         "kernel-info": help_of(info, "diffdecor", "kernel", "info"),
         "kernel-convert": help_of(convert, "diffdecor", "kernel", "convert"),
         "kernel-plot": help_of(plot, "diffdecor", "kernel", "plot"),
+        "check": help_of(check, "diffdecor", "check"),
         "verify": own_help_of(verify, "diffdecor", "verify"),
         "options": option_table(),
         "cards": card_table(),

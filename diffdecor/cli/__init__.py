@@ -18,12 +18,13 @@ from diffdecor._version import __version__
 from diffdecor.errors import DiffdecorError
 
 #: Every command is in the module of its name.
-COMMANDS = ("kernel", "run", "verify")
+COMMANDS = ("check", "kernel", "run", "verify")
 EXIT_CODES = {
     0: "done, or done already",
     1: "internal error",
     2: "usage: an option is wrong, or the output exists already",
     3: "bad input, or the output cannot be written",
+    4: "noise exceeds --max-rho or --max-factor; the output is kept",
     75: "busy: another process is writing this output; try again later",
     130: "interrupted; after other signals 128 + their number, 143 when terminated",
 }

@@ -18,12 +18,13 @@ SECTIONS = {"Decorrelation": DecorrelationConfig, "Files": FilesConfig}
 def config_options() -> dict[str, list[click.Option]]:
     """Return every option of both configs, for the command line, by section of the help."""
     return {
-        section: [_click_option(item) for item in options(config_type)]
+        section: [click_option(item) for item in options(config_type)]
         for section, config_type in SECTIONS.items()
     }
 
 
-def _click_option(item: Option) -> click.Option:
+def click_option(item: Option) -> click.Option:
+    """Return an option of the command line."""
     name, kind, text = item.flag_name, item.kind, help_text(item)
     if item.is_switch:
         names = [f"{name}/--no-{name[2:]}", item.name]

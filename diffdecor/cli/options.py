@@ -142,8 +142,8 @@ def start_logging(verbose: int, *, quiet: bool) -> None:
     logger.propagate = False
 
 
-def print_json(values: Mapping[str, Any]) -> None:
-    """Print one JSON object on stdout; what is not finite becomes null."""
+def print_json(values: Mapping[str, Any] | Sequence[Any]) -> None:
+    """Print one JSON object or list on stdout; what is not finite becomes null."""
     import json
 
     click.echo(json.dumps(_json_value(values)))

@@ -72,6 +72,7 @@ def run(
         msg = "Missing option '-o' / '--output'."
         raise click.UsageError(msg)
     start_logging(verbose, quiet=quiet)
+    from diffdecor.errors import WhitenessError
     from diffdecor.pipeline.job import Job
     from diffdecor.pipeline.run import run_job
 
@@ -87,3 +88,6 @@ def run(
     )
     if as_json:
         print_json({"output": output, "status": outcome.status, **outcome.metrics})
+    if outcome.failures:
+        msg = f"{output}: its noise is not white enough: {'; '.join(outcome.failures)}"
+        raise WhitenessError(msg)

@@ -105,6 +105,11 @@ class FilesConfig(Checked):
         "Rebuild a part of the difference first; refuse files that do not belong together.")
     dtype: str = option("DDDTYPE", "float32", kinds.one_of("float32", "float64"),
         "Type of the pixels written.")
+    max_rho: float | None = option("", None, kinds.LIMIT,
+        "Largest correlation of two pixels within 5 pixels that the result may have; beyond it, "
+        "and beyond chance, the output is kept and the exit code is 4.")
+    max_factor: float | None = option("", None, kinds.LIMIT,
+        "Largest distance of the matched-filter noise factor I of the result from 1; needs a PSF.")
     force: bool = option("DDFORCE", False, kinds.SWITCH,
         "Decorrelate even a difference whose cards say that it was decorrelated before.")
     # fmt: on

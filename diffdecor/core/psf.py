@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
 from diffdecor.core.fourier import Origin, convolve_stamps, sums_beyond
 
 _SIGMA_TO_FWHM = 2.0 * np.sqrt(2.0 * np.log(2.0))
+#: Half width of a Gaussian stamp, sigma, and at most, pixels.
+_SIGMAS, _WIDEST = 5.0, 100
 #: Most iterations of the adaptive moments.
 _PASSES = 100
 #: Determinant of moments, pixels^4, below which they have collapsed onto one pixel.
@@ -109,6 +113,16 @@ def _weighted_moments(
     total, cross = along_x.sum(), y @ weight @ x
     second = np.array([[along_x @ x**2, cross], [cross, along_y @ y**2]])
     return np.array([along_x @ x, along_y @ y]) / total, 2.0 * second / total
+
+
+def gaussian_stamp(fwhm: float) -> NDArray[np.float64]:
+    """Return a round Gaussian PSF ``(n, n)`` of unit sum, averaged over every pixel."""
+    sigma = fwhm / _SIGMA_TO_FWHM
+    half = min(_WIDEST, math.ceil(_SIGMAS * sigma) + 1)
+    edges = (np.arange(-half, half + 2) - 0.5) / (sigma * math.sqrt(2))
+    profile = np.diff([math.erf(edge) for edge in edges])
+    stamp = np.multiply.outer(profile, profile)
+    return np.asarray(stamp / stamp.sum())
 
 
 def half_maximum_fwhm(stamp: NDArray[np.float64]) -> float:

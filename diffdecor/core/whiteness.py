@@ -13,8 +13,6 @@ from diffdecor.core.statistics import robust_sigma
 
 #: Sigmas beyond which `sky_pixels` leaves pixels out, and half width of the means, pixels.
 _CLIP, _SMOOTH = 4.0, 2
-#: Sigmas that make a source of `source_pixels`, and the margin around it, pixels.
-_SOURCE, _SOURCE_MARGIN = 5.0, 8
 #: Side of the blocks of the local level, pixels.
 _BLOCK = 48
 #: Larger values would overflow in single precision.
@@ -52,20 +50,6 @@ def sky_pixels(
         sky &= ~_around(bright, _SMOOTH, np.logical_or)
         values *= sky
     return values, sky
-
-
-def source_pixels(image: NDArray[np.floating], usable: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return the pixels of an image with light of sources: subtraction leaves residuals there.
-
-    Their 5 x 5 mean exceeds the local level by 5 robust sigma of such means; a margin of 8 pixels
-    is added. A lower threshold would pick peaks of the noise itself, and bias its correlation.
-    """
-    known: NDArray[np.bool_] = usable & np.isfinite(image)
-    if not known.any():
-        return known
-    smooth = _box_signal(_single(_without_level(image, known)), known)
-    bright = known & (smooth > _SOURCE * _spread(smooth, known))
-    return _around(bright, _SOURCE_MARGIN, np.logical_or)
 
 
 def local_level(values: NDArray[np.floating], sky: NDArray[np.bool_]) -> NDArray[np.float64]:

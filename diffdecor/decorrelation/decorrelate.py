@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from diffdecor.config import DecorrelationConfig
 from diffdecor.core.planes import CachedPlane, Plane, bands, copy_planes
+from diffdecor.decorrelation.before_after import Covariances, measure_before_and_after
 from diffdecor.decorrelation.cells import CellResult, decorrelate_cells, place_cells, reduce_cells
 from diffdecor.decorrelation.filtering import (
     filter_image,
@@ -64,6 +65,8 @@ class Result:
         Significance of a point source at every pixel, if requested.
     cells : tuple of CellResult
         The separate cells, where ``blend`` is ``none``.
+    covariances : Covariances, optional
+        Sums of products of sky pixels at every lag, before and after; None without sky.
     """
 
     exposure: Exposure
@@ -74,6 +77,7 @@ class Result:
     metrics: Mapping[str, object]
     significance: Plane | None = None
     cells: tuple[CellResult, ...] = ()
+    covariances: Covariances | None = None
 
 
 def decorrelate(  # noqa: PLR0913  all but four are optional and named
@@ -252,6 +256,8 @@ def result_of(prepared: Prepared, exposure: Exposure, filled: int) -> Result:
             exposure.name,
         )
     metrics = measure_metrics(subtraction, exposure, prepared.filled, filters)
+    of_noise, covariances = measure_before_and_after(subtraction, exposure, prepared.filled)
+    metrics |= of_noise
     metrics |= {"fallbacks": prepared.fallbacks, "filled_pixels": filled}
     metrics |= prepared.noise.metrics
     significance = None
@@ -266,6 +272,7 @@ def result_of(prepared: Prepared, exposure: Exposure, filled: int) -> Result:
         metrics=metrics,
         significance=significance,
         cells=prepared.cells,
+        covariances=covariances,
     )
 
 

@@ -13,7 +13,7 @@ from diffdecor.core.psf import adaptive_fwhm, half_maximum_fwhm, noise_equivalen
 from diffdecor.core.sources import find_sources
 from diffdecor.core.statistics import clipped_mean
 from diffdecor.core.variance import squared_sums
-from diffdecor.core.whiteness import Autocorrelation, autocorrelation, sky_pixels, source_pixels
+from diffdecor.core.whiteness import Autocorrelation, autocorrelation, sky_pixels
 from diffdecor.decorrelation.filtering import FilterGrid
 from diffdecor.decorrelation.nodes import centre_of
 from diffdecor.decorrelation.subtraction import Subtraction, nearest_covered
@@ -106,7 +106,7 @@ def _sources(
 ) -> NDArray[np.bool_]:
     """Return the pixels of a window with light of sources, as the best image shows them."""
     if subtraction.science is not None:
-        return source_pixels(part_of(subtraction.science.image, window), usable)
+        return find_sources(part_of(subtraction.science.image, window), usable)
     difference = subtraction.difference
     sigma = None if difference.variance is None else np.sqrt(part_of(difference.variance, window))
     return find_sources(part_of(difference.image, window), usable, sigma)

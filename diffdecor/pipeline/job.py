@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from diffdecor.config import DecorrelationConfig, FilesConfig
@@ -60,3 +60,5 @@ class Outcome:
 
     status: str
     metrics: Mapping[str, object]
+    #: Why the noise of the result exceeds the limits of its options; empty if it does not.
+    failures: Sequence[str] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,11 +13,13 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 
+from diffdecor.config import FilesConfig
 from diffdecor.core.interpolate import Stamps
 from diffdecor.core.planes import Window, copy_planes, in_memory
 from diffdecor.core.variance import single_holds
 from diffdecor.decorrelation.cells import CellResult
 from diffdecor.decorrelation.decorrelate import prepare, result_of
+from diffdecor.decorrelation.judgement import failures
 from diffdecor.decorrelation.preparation import Prepared
 from diffdecor.decorrelation.verification import Verdict, verify, verify_quickly
 from diffdecor.errors import ConfigError, InputError, OutputExistsError
@@ -53,6 +56,7 @@ def run_job(job: Job) -> Outcome:
     inputs = read_inputs(job)
     try:
         check_output(job.output, overwrite=job.overwrite, inputs=inputs.files.values())
+        _check_limits(inputs)
         metrics = _verified(inputs)
         prepared = prepare(inputs.subtraction)
         metrics |= _write(inputs, prepared, metrics)
@@ -60,9 +64,11 @@ def run_job(job: Job) -> Outcome:
         if job.overwrite or not is_done(inputs.job, lambda: inputs.sources):
             raise
         log.info("%s: done already", job.output)
-        return Outcome("already done", recorded_metrics(job.output))
+        recorded = recorded_metrics(job.output)
+        return Outcome("already done", recorded, _failures(job.files, recorded))
     _report(job, metrics)
-    return Outcome("done", {card.name: metrics.get(card.name) for card in METRIC_CARDS})
+    found = {card.name: metrics.get(card.name) for card in METRIC_CARDS}
+    return Outcome("done", found, _failures(job.files, found))
 
 
 def verify_job(job: Job) -> Verdict:
@@ -75,6 +81,39 @@ def verify_job(job: Job) -> Verdict:
         )
         raise ConfigError(msg)
     return verify(subtraction)
+
+
+def _check_limits(inputs: Inputs) -> None:
+    """Refuse a limit of what cannot be measured, before the work is done."""
+    if inputs.job.files.max_factor is not None and inputs.subtraction.psf is None:
+        msg = (
+            f"{inputs.job.difference}: --max-factor needs a PSF; give --difference-psf, or that of "
+            "the science image"
+        )
+        raise InputError(msg)
+
+
+def _failures(config: FilesConfig, metrics: Mapping[str, Any]) -> list[str]:
+    """Return why the noise of a result exceeds the limits of the options."""
+
+    def number(name: str) -> float:
+        value = metrics.get(name)
+        return math.nan if value is None else float(value)
+
+    return failures(
+        number("rho_after"),
+        number("rho_error"),
+        (number("factor_after"), number("factor_error")),
+        config.max_rho,
+        config.max_factor,
+    )
+
+
+def _verdict(config: FilesConfig, metrics: Mapping[str, Any]) -> dict[str, object]:
+    """Return the verdict on a result, if there are limits, as its card holds it."""
+    if config.max_rho is None and config.max_factor is None:
+        return {}
+    return {"gate": "failed" if _failures(config, metrics) else "passed"}
 
 
 def _verified(inputs: Inputs) -> dict[str, object]:
@@ -129,6 +168,7 @@ def _write(inputs: Inputs, prepared: Prepared, metrics: Mapping[str, object]) ->
             copy_planes([ratio], prepared.bands, prepared.threads)
         file.append(_cell_hdus(result.cells, exposure, dtype))
         found = {**metrics, **result.metrics}
+        found |= _verdict(job.files, found)
         file.set_cards(record(job, inputs.sources, found))
     return found
 

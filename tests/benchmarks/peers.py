@@ -132,7 +132,21 @@ def sfft(science, template, difference, kernel, output):
     fits.writeto(output, image.astype(np.float32), overwrite=True)
 
 
-WAYS = {"plain": plain, "lsst": lsst, "lsst-full": lsst_full, "rfft2": rfft2, "sfft": sfft}
+def read_only(_science, _template, difference, _kernel, _output):
+    """Read all planes of the difference."""
+    with fits.open(difference) as hdus:
+        planes = [hdu.name for hdu in hdus[1:]]
+    read(difference, planes)
+
+
+WAYS = {
+    "read": read_only,
+    "plain": plain,
+    "lsst": lsst,
+    "lsst-full": lsst_full,
+    "rfft2": rfft2,
+    "sfft": sfft,
+}
 
 if __name__ == "__main__":
     WAYS[sys.argv[1]](*sys.argv[2:])

@@ -26,6 +26,7 @@ LARGE = "20000x20000"
 KERNELS = ["11", "21", "31", "41", "61"]
 STEPS = ["512", "256", "128", "64", "32"]
 PEERS = {  # name, and bytes a pixel that it needs
+    "read": ("plain astropy script: read the difference", 15),
     "plain": ("plain astropy script: read and write", 50),
     "rfft2": ("astropy, scipy rfft2 in one go", 60),
     "lsst": ("LSST's algorithm", 125),
@@ -69,6 +70,11 @@ class Bench:
 
     def grid(self, size, name="diffdecor grid", *options, ending=".fits"):
         return self.ours(name, size, *options, kernel="varying", ending=ending)
+
+    def check(self, size):
+        difference = self.files(size, "21", ".fits")[2]
+        command = [sys.executable, "-m", "diffdecor", "check", difference, "--quiet"]
+        return Way("diffdecor check", command, inputs=[difference])
 
     def peer(self, size, way, ending=".fits"):
         name, memory = PEERS[way]
@@ -114,7 +120,7 @@ def ways(bench):
             bench.whole(size, "diffdecor whole, double precision", "--precision", "double"),
             bench.grid(size),
             bench.grid(size, "diffdecor grid, full variance", *FULL),
-            *(bench.peer(size, way) for way in PEERS if way != "plain"),
+            *(bench.peer(size, way) for way in PEERS if way not in {"plain", "read"}),
         )
         for size in bench.sizes
     ]
@@ -130,6 +136,15 @@ def ways(bench):
         ["way", *bench.sizes],
         [[line[0].name, *map(ratio, line, whole)] for line in lines],
     )
+
+
+def checks(bench):
+    """`diffdecor check` beside a plain read of the same file."""
+    rows = []
+    for size in bench.sizes:
+        plain, check = bench.measure(bench.peer(size, "read"), bench.check(size))
+        rows.append([size, cell(plain), cell(check, plain)])
+    table("`check`, and a plain read of the file", ["image", "plain read", "check"], rows)
 
 
 def pixels(bench):
@@ -238,7 +253,9 @@ def half_width(way):
     return figure(way, "filter_half_width")
 
 
-SECTIONS = {f.__name__: f for f in (startup, ways, pixels, kernels, nodes, threads, compressed)}
+SECTIONS = {
+    f.__name__: f for f in (startup, ways, checks, pixels, kernels, nodes, threads, compressed)
+}
 
 
 def parse_arguments():

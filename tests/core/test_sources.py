@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from astropy.io import fits
+from helpers.noise import smooth_noise
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -14,17 +15,6 @@ from diffdecor.core.sources import find_sources, source_plane
 @pytest.fixture
 def rng():
     return np.random.default_rng(5)
-
-
-def smooth_noise(rng, shape, width):
-    """Noise of unit variance, correlated by a Gaussian."""
-    noise = rng.normal(size=shape)
-    if not width:
-        return noise
-    ky, kx = np.fft.fftfreq(shape[0])[:, np.newaxis], np.fft.rfftfreq(shape[1])
-    window = np.exp(-2 * (np.pi * width) ** 2 * (ky**2 + kx**2))
-    noise = np.fft.irfft2(np.fft.rfft2(noise) * window, shape)
-    return noise / noise.std()
 
 
 def everywhere(image):

@@ -1,0 +1,100 @@
+"""How white the noise of a difference was, and is: metrics, and the covariances themselves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffdecor.core.covariance import LagSums
+from diffdecor.core.parallel import cores
+from diffdecor.core.planes import LazyPlane, Plane
+from diffdecor.decorrelation.judgement import Judgement, stamp_at, unmasked
+from diffdecor.decorrelation.noise_statistics import Sky, measure_noise
+from diffdecor.decorrelation.subtraction import Subtraction
+from diffdecor.images.model import Exposure
+
+#: Windows of 256 x 256 pixels that are measured, spread over the image: a megapixel.
+_WINDOWS = 16
+#: Mask planes of the result where the filter has had to do with other pixels than the sky's.
+_OWN_PLANES = ("NEAR_FILLED", "EDGE", "NO_DATA")
+#: Plane of the pixels with light of sources.
+_DETECTED = "DETECTED"
+#: Memory of a thread per pixel of the rows it works on, roughly, bytes; and these rows.
+_BYTES, _ROWS = 80, 320
+
+
+@dataclass(frozen=True, eq=False)
+class Covariances:
+    """Sums of products of sky pixels at every lag, in the image's unit squared.
+
+    They are divided by the variance of every pixel, and then multiplied by the mean variance.
+    """
+
+    before: LagSums
+    after: LagSums
+
+
+def measure_before_and_after(
+    subtraction: Subtraction, result: Exposure, unusable: Plane
+) -> tuple[dict[str, object], Covariances | None]:
+    """Measure difference and result on the same sky pixels; return metrics, and covariances.
+
+    There are none without enough such pixels, or without noise.
+    """
+    difference, (ny, nx) = subtraction.difference, result.shape
+    detected, others = _sources(subtraction)
+    sky = Sky(
+        images=[(difference.image, difference.variance), (result.image, result.variance)],
+        usable=_usable(unusable, [unmasked(result, _planes(subtraction)), *detected]),
+        others=others,
+    )
+    config = subtraction.config
+    affordable = config.max_memory // (_BYTES * _ROWS * nx)
+    threads = max(1, min(config.threads or cores(), affordable))
+    found = measure_noise(sky, _WINDOWS, threads)
+    if not all(one.sums.pixels > 0 for one in found):
+        return {}, None
+    centre = (nx - 1) / 2, (ny - 1) / 2
+    psfs = stamp_at(subtraction.psf, *centre), stamp_at(result.psf, *centre)
+    before, after = (Judgement(*each) for each in zip(found, psfs, strict=True))
+    metrics = {
+        "rho_before": before.whiteness.largest,
+        "rho_after": after.whiteness.largest,
+        "rho_error": after.whiteness.error,
+        "factor_before": before.factor[0],
+        "factor_after": after.factor[0],
+        "factor_error": after.factor[1],
+        "covariance_factor": after.whiteness.covariance_factor,
+    }
+    known = {name: value for name, value in metrics.items() if not math.isnan(value)}
+    return dict(known), Covariances(*(one.covariances for one in found))
+
+
+def _planes(subtraction: Subtraction) -> tuple[str, ...]:
+    """Return the mask planes of the result whose pixels do not count."""
+    return (*subtraction.config.ignore_planes, *_OWN_PLANES)
+
+
+def _sources(subtraction: Subtraction) -> tuple[list[Plane], list[Plane]]:
+    """Return where the images say that there are no sources, and images that do not say it."""
+    images = subtraction.exposures[:-1]  # there are none of a difference alone
+    known = [one for one in images if one.mask is not None and _DETECTED in one.mask_planes]
+    free = [unmasked(one, [_DETECTED]) for one in known]
+    return free, [one.image for one in images if one not in known]
+
+
+def _usable(unusable: Plane, free: Sequence[Plane]) -> LazyPlane:
+    """Return True where a pixel is not unusable, and all other planes are True."""
+    ny, nx = unusable.shape
+
+    def read(rows: slice) -> NDArray[np.bool_]:
+        usable = ~np.asarray(unusable[rows])
+        for plane in free:
+            usable &= plane[rows]
+        return usable
+
+    return LazyPlane((ny, nx), read)

@@ -1,0 +1,170 @@
+"""Files in, judgements out: what `diffdecor check` calls."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Any
+
+from diffdecor.config import ImageOptions
+from diffdecor.core.parallel import cores
+from diffdecor.core.psf import gaussian_stamp
+from diffdecor.decorrelation.judgement import Judgement, describe, failures, judge, probability
+from diffdecor.errors import DiffdecorError, InputError
+from diffdecor.fits.reading import Reading
+from diffdecor.images.model import Exposure
+from diffdecor.images.read import open_exposure
+from diffdecor.psfs.model import StampPsf
+
+#: Windows of 256 x 256 pixels that are measured at most: 64 megapixels.
+_MOST = 1024
+#: Layout of the JSON.
+VERSION = 1
+#: Memory of a thread per pixel of the rows it works on, roughly, bytes.
+_BYTES, _ROWS = 40, 320
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckOptions:
+    """How files are judged."""
+
+    #: How the files are read; the role is that of a difference.
+    image: ImageOptions
+    #: Mask planes whose pixels do not count.
+    ignore_planes: Collection[str]
+    #: FWHM of a Gaussian PSF for files that have none, pixels.
+    fwhm: float | None = None
+    #: Limits of the largest correlation, and of ``|I - 1|``.
+    max_rho: float | None = None
+    max_factor: float | None = None
+    #: Threads that work at a time, and the memory that they may take.
+    threads: int | None = None
+    max_memory: int = 1 << 30
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Checked:
+    """A file that was judged, or the error that it raised."""
+
+    file: str
+    judgement: Judgement | None = None
+    error: DiffdecorError | None = None
+    #: Why it does not pass the limits; empty if it does, or if there are none.
+    failures: list[str]
+    has_limits: bool
+
+    @property
+    def words(self) -> str:
+        """The judgement in one line."""
+        if self.judgement is None:
+            return f"cannot be judged: {self.error}"
+        failed = f"; failed: {'; '.join(self.failures)}" if self.failures else ""
+        return describe(self.judgement) + failed
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Everything by name, as it goes into the JSON."""
+        about: dict[str, Any] = {"version": VERSION, "file": self.file}
+        if self.judgement is None:
+            return about | {"error": str(self.error)}
+        gate = ("failed" if self.failures else "passed") if self.has_limits else None
+        return about | values_of(self.judgement) | {"gate": gate}
+
+
+def check_file(file: str, options: CheckOptions) -> Checked:
+    """Judge the noise of an image of any tool; what is wrong with the file is in the result."""
+    has_limits = options.max_rho is not None or options.max_factor is not None
+    try:
+        with Reading(options.max_memory // 2) as reading:
+            exposure = open_exposure(file, options.image, reading).exposure
+            exposure = _with_psf(exposure, options)
+            affordable = options.max_memory // (_BYTES * _ROWS * exposure.shape[1])
+            threads = max(1, min(options.threads or cores(), affordable))
+            judgement = judge(exposure, options.ignore_planes, _MOST, threads)
+    except DiffdecorError as error:
+        return Checked(
+            file=file, error=_in_words_of_check(error), failures=[], has_limits=has_limits
+        )
+    found = judgement.whiteness
+    return Checked(
+        file=file,
+        judgement=judgement,
+        failures=failures(
+            found.largest, found.error, judgement.factor, options.max_rho, options.max_factor
+        ),
+        has_limits=has_limits,
+    )
+
+
+def _with_psf(exposure: Exposure, options: CheckOptions) -> Exposure:
+    """Give an image without a PSF the Gaussian that the options name."""
+    if exposure.psf is None and options.fwhm is not None:
+        psf = StampPsf(gaussian_stamp(options.fwhm), name=f"Gaussian PSF of FWHM {options.fwhm:g}")
+        return replace(exposure, psf=psf)
+    if exposure.psf is None and options.max_factor is not None:
+        msg = f"{exposure.name}: it has no PSF, which --max-factor needs; give --fwhm or --psf"
+        raise InputError(msg)
+    return exposure
+
+
+def _in_words_of_check(error: DiffdecorError) -> DiffdecorError:
+    """Name options as `check` calls them: it has one image, of no role."""
+    return type(error)(str(error).replace("--difference-", "--"))
+
+
+def values_of(judgement: Judgement) -> dict[str, Any]:
+    """Return everything that a judgement has measured, by name; NaN where it is not known."""
+    found, statistics, line = judgement.whiteness, judgement.statistics, judgement.line
+    block, rms, of_block = judgement.worst_block
+    across, nan = statistics.grid[1], math.nan
+    return {
+        "verdict": judgement.verdict,
+        "sky_pixels": found.pixels,
+        "rho_max": found.largest,
+        "rho_max_lag": [found.largest_lag[1], found.largest_lag[0]],
+        "rho_error": found.error,
+        "rho_max_p": found.largest_probability,
+        "rho_rms": found.rms,
+        "q": found.chi_square,
+        "q_lags": found.lags,
+        "q_p": found.probability,
+        "worst_block": [block % across, block // across] if block >= 0 else None,
+        "worst_block_rms": rms,
+        "worst_block_p": of_block,
+        "factor": judgement.factor[0],
+        "factor_error": judgement.factor[1],
+        "covariance_factor": found.covariance_factor,
+        "variance_measured": statistics.variance * statistics.ratio,
+        "variance_claimed": statistics.variance if statistics.claimed else nan,
+        "variance_ratio": judgement.variance_ratio,
+        "variance_ratio_low": judgement.variance_range[0],
+        "variance_ratio_high": judgement.variance_range[1],
+        "line_period": nan if line is None else line.period,
+        "line_amplitude": nan if line is None else line.amplitude,
+        "line_significance": nan if line is None else line.significance,
+        "line_p": nan if line is None else line.probability,
+    }
+
+
+HEAD = ("file", "verdict", "max |rho|", "+-", "p", "I", "+-", "claimed/measured", "limits")
+
+
+def row_of(one: Checked) -> tuple[str, ...]:
+    """Return the row of a file in a table, under `HEAD`."""
+    if one.judgement is None:
+        return (one.file, "cannot be judged", *("-",) * (len(HEAD) - 2))
+    found, (factor, error) = one.judgement.whiteness, one.judgement.factor
+    ratio = one.judgement.variance_ratio
+    limits = ("failed" if one.failures else "passed") if one.has_limits else "-"
+    return (
+        one.file,
+        one.judgement.verdict,
+        f"{found.largest:.4f}",
+        f"{found.error:.4f}",
+        probability(found.largest_probability).removeprefix("= "),
+        f"{factor:.3f}" if error > 0 else "-",
+        f"{error:.3f}" if error > 0 else "-",
+        f"{ratio:.3f}" if ratio > 0 else "-",
+        limits,
+    )
