@@ -33,6 +33,7 @@ from diffdecor.images.read import OpenedExposure, open_exposure
 from diffdecor.kernels.model import MatchingKernel
 from diffdecor.kernels.registry import KernelOptions, read_opened_kernel
 from diffdecor.pipeline.job import ROLES, Job
+from diffdecor.pipeline.noise_powers import read_noise_powers
 from diffdecor.pipeline.provenance import VERSION_CARD, input_sums, source_values
 from diffdecor.pipeline.stacks import found_file, read_members
 from diffdecor.psfs.model import PointSpreadFunction
@@ -93,6 +94,8 @@ def _read_inputs(job: Job, reading: Reading) -> Inputs:
         kernel = _read_kernel(job, difference, files)
         role = "kernel" if job.kernel is None else "kernel_found"
         named |= found_file(role, kernel, job.kernel or job.difference)
+    exposures = {role: one.exposure for role, one in opened.items()}
+    noise_powers = read_noise_powers(job, exposures, files)
     unneeded = {role: opened[role].unneeded for role in ROLES}
     return Inputs(
         job=job,
@@ -105,6 +108,7 @@ def _read_inputs(job: Job, reading: Reading) -> Inputs:
             preconvolution=_preconvolution(job, files),
             science_members=of_science,
             template_members=of_template,
+            noise_powers=noise_powers,
         ),
         files=named,
         sums=input_sums(job, named, unneeded, reading),

@@ -17,17 +17,27 @@ from diffdecor.core.planes import Window, copy_planes, in_memory
 from diffdecor.core.variance import single_holds
 from diffdecor.decorrelation.cells import CellResult
 from diffdecor.decorrelation.decorrelate import prepare, result_of
+from diffdecor.decorrelation.noise_lags import measure_noise_lags
 from diffdecor.decorrelation.preparation import Prepared
 from diffdecor.decorrelation.verification import Verdict, verify, verify_quickly
 from diffdecor.errors import ConfigError, InputError, OutputExistsError
 from diffdecor.fits.atomic import atomic_output, check_output
 from diffdecor.fits.headers import squared_unit, wcs_cards
 from diffdecor.fits.open import Header
+from diffdecor.fits.write_rows import ResultFile
 from diffdecor.images.model import Exposure
 from diffdecor.images.variance import narrowed
 from diffdecor.images.write import fitting_dtype, result_file
 from diffdecor.pipeline.inputs import Inputs, read_inputs
 from diffdecor.pipeline.job import Job, Outcome
+from diffdecor.pipeline.noise_outputs import (
+    check_not_needed,
+    check_parts,
+    noise_covariances,
+    noise_hdus,
+    write_parts,
+    write_realisation,
+)
 from diffdecor.pipeline.provenance import (
     METRIC_CARDS,
     is_done,
@@ -53,6 +63,7 @@ def run_job(job: Job) -> Outcome:
     inputs = read_inputs(job)
     try:
         check_output(job.output, overwrite=job.overwrite, inputs=inputs.files.values())
+        check_parts(inputs)
         metrics = _verified(inputs)
         prepared = prepare(inputs.subtraction)
         metrics |= _write(inputs, prepared, metrics)
@@ -60,7 +71,9 @@ def run_job(job: Job) -> Outcome:
         if job.overwrite or not is_done(inputs.job, lambda: inputs.sources):
             raise
         log.info("%s: done already", job.output)
+        write_parts(inputs)
         return Outcome("already done", recorded_metrics(job.output))
+    write_parts(inputs)
     _report(job, metrics)
     return Outcome("done", {card.name: metrics.get(card.name) for card in METRIC_CARDS})
 
@@ -118,6 +131,7 @@ def _write(inputs: Inputs, prepared: Prepared, metrics: Mapping[str, object]) ->
         dtype=dtype,
         variance_dtype=variance_dtype,
         significance=prepared.config.significance and prepared.filters is not None,
+        noise_realisation=job.files.noise_realisation is not None,
         overwrite=job.overwrite,
         inputs=inputs.files.values(),
     ) as file:
@@ -127,10 +141,24 @@ def _write(inputs: Inputs, prepared: Prepared, metrics: Mapping[str, object]) ->
         if result.significance is not None and file.significance is not None:
             ratio = (result.significance, file.significance)
             copy_planes([ratio], prepared.bands, prepared.threads)
+        _write_noise(job, prepared, planes, file)
         file.append(_cell_hdus(result.cells, exposure, dtype))
         found = {**metrics, **result.metrics}
         file.set_cards(record(job, inputs.sources, found))
     return found
+
+
+def _write_noise(job: Job, prepared: Prepared, result: Exposure, file: ResultFile) -> None:
+    """Add what is known of the noise of the result, whose pixels have been written."""
+    if prepared.filters is None:
+        check_not_needed(job, "there are no data")
+        return
+    lags = measure_noise_lags(prepared.subtraction, result, prepared.filled)
+    before, after = noise_covariances(job, lags.before, lags.after, lags.level)
+    file.append(noise_hdus(before, after, result.header))
+    seed, target = job.files.noise_realisation, file.noise_realisation
+    if after is not None and seed is not None and target is not None:
+        write_realisation(after, seed, result, target, prepared.threads)
 
 
 def _psi(prepared: Prepared) -> Stamps | None:
