@@ -108,7 +108,10 @@ def write_parts(inputs: Inputs) -> None:
     for name, file in job.files.written.items():
         primary = _as_primary(job.output, *_PARTS[name])
         if primary is None:
-            msg = f"{job.output}: holds no {_PARTS[name][0]} for --write {name}; make it anew"
+            msg = (
+                f"{job.output}: holds no {_PARTS[name][0]}, because its noise could not be "
+                f"measured; leave out --write {name}"
+            )
             raise InputError(msg)
         try:
             check_parts(inputs)

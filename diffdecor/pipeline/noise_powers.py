@@ -39,11 +39,12 @@ def read_noise_powers(
 def _check_options(job: Job, named: Mapping[str, object]) -> None:
     for role in named:
         options = job.files.of_image(role)
-        for what in ("kernel", "stack"):
-            if getattr(options, what) is not None:
+        others = {f"--{role}-kernel": options.kernel, f"--{role}-stack": options.stack}
+        for flag, value in others.items():
+            if value is not None:
                 msg = (
-                    f"--{role}-noise-power and --{role}-{what} exclude each other: the noise power "
-                    "is that of the image as it was subtracted"
+                    f"--{role}-noise-power and {flag} exclude each other: the noise power is that "
+                    "of the image as it was subtracted"
                 )
                 raise ConfigError(msg)
     sides = [f"--{role}-noise-power" for role in named if role != "difference"]
