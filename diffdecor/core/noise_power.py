@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffdecor.core.covariance import LagSums
-from diffdecor.core.spectrum import SIZE, LogSpectrum, fit_spectrum
+from diffdecor.core.spectrum import MAX_LAG, SIZE, LogSpectrum, fit_spectrum
 
 #: Largest lag of the lag images that are written, pixels.
 WRITTEN_LAG = 20
@@ -51,25 +51,37 @@ class NoisePower:
         return np.asarray(kernel / np.sqrt((kernel**2).sum()))
 
 
-def power_of_sums(sums: LagSums, *, level: float = 1.0, name: str = "noise") -> NoisePower | None:
-    """Return the noise power that is fitted to covariances with lags to `MAX_LAG`.
+def power_of_sums(sums: LagSums, name: str = "noise") -> NoisePower | None:
+    """Return the noise power that is fitted to covariances, None where they tell none.
 
-    `level` is the unit of the sums, in image unit squared. None where they are those of too few
-    pixels, or of no noise.
+    They are in image unit squared. Beyond their largest lag there is taken to be no covariance. Too
+    few pixels tell no power, and neither do those without noise.
     """
     pixels, variance = float(sums.pixels), float(sums.covariance[0, sums.max_lag])
     if pixels < FEWEST_PIXELS or not 0.0 < variance < np.inf:
         return None
     # Logarithms of powers are bounded, so the level must be taken out.
-    fit = fit_spectrum(LagSums(sums.products / variance, sums.pairs))
+    fit = fit_spectrum(_to_max_lag(LagSums(sums.products / variance, sums.pairs)))
     if not fit.converged:
         return None
     return NoisePower(
         spectrum=of_unit_variance(fit.spectrum),
-        variance=variance * level,
+        variance=variance,
         absolute=True,
         name=name,
     )
+
+
+def _to_max_lag(sums: LagSums) -> LagSums:
+    """Return sums of one window with lags to `MAX_LAG`: cut off, or without pairs beyond."""
+    beyond = max(MAX_LAG - sums.max_lag, 0)
+    inside = max(sums.max_lag - MAX_LAG, 0)
+    columns = slice(inside, 2 * sums.max_lag + 1 - inside)
+    products, pairs = (
+        np.pad(values[: MAX_LAG + 1, columns], ((0, beyond), (beyond, beyond)))
+        for values in (sums.products, sums.pairs)
+    )
+    return LagSums(products, pairs)
 
 
 def of_unit_variance(spectrum: LogSpectrum) -> LogSpectrum:

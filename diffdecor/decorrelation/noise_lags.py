@@ -18,19 +18,17 @@ from diffdecor.images.model import Exposure
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class NoiseLags:
-    """Sums over pairs of sky pixels, with lags to `MAX_LAG`, before and after."""
+    """Sums over pairs of sky pixels, image unit squared, with lags to `MAX_LAG`."""
 
     before: LagSums
     after: LagSums
-    #: Their unit, in image unit squared.
-    level: float
 
 
 def measure_noise_lags(subtraction: Subtraction, result: Exposure, unusable: Plane) -> NoiseLags:
     """Measure the covariance of the sky pixels in the middle of the image.
 
     Pixels are divided by the root of the variance of the result, so regions of different depth
-    count alike; the level is the mean variance of those pixels.
+    count alike, and the sums multiplied with the mean variance.
     """
     window = measured_window(subtraction.shape)
     usable = ~part_of(unusable, window)
@@ -38,9 +36,12 @@ def measure_noise_lags(subtraction: Subtraction, result: Exposure, unusable: Pla
         usable &= part_of(result.mask, window) == 0
     usable &= ~source_pixels(part_of(subtraction.science.image, window), usable)
     variance = None if result.variance is None else part_of(result.variance, window)
-    before, after = (
-        lag_sums(*sky_pixels(part_of(one.image, window), usable, variance), MAX_LAG)
-        for one in (subtraction.difference, result)
-    )
-    level = 1.0 if variance is None else clipped_mean(variance[usable])
-    return NoiseLags(before=before, after=after, level=level if np.isfinite(level) else 1.0)
+    mean = 1.0 if variance is None else clipped_mean(variance[usable])
+    level = mean if np.isfinite(mean) else 1.0
+
+    def measured(exposure: Exposure) -> LagSums:
+        values, sky = sky_pixels(part_of(exposure.image, window), usable, variance)
+        sums = lag_sums(values, sky, MAX_LAG)
+        return LagSums(sums.products * level, sums.pairs)
+
+    return NoiseLags(before=measured(subtraction.difference), after=measured(result))

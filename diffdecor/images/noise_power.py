@@ -248,7 +248,7 @@ def _of_realisations(hdu: Hdu, shape: tuple[int, ...], path: str | Path) -> Nois
     logger.info(
         "%s: noise of variance %.4g measured on %d pixels", path, variance, int(total.pixels)
     )
-    power = power_of_sums(total, name=str(path))
+    power = power_of_sums(total, str(path))
     if power is None:
         msg = (
             f"{path}: the power of its noise cannot be measured ({int(total.pixels)} pixels, "

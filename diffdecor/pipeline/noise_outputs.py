@@ -35,17 +35,14 @@ _PARTS = {"noisecov": (NOISE_COVARIANCE, OF_RESULT)}
 
 
 def noise_covariances(
-    job: Job, before: LagSums, after: LagSums, level: float
+    job: Job, before: LagSums, after: LagSums
 ) -> tuple[NoisePower | None, NoisePower | None]:
     """Return the noise powers of the difference as it was and of the result.
 
-    The sums over pairs of sky pixels are in units of `level`, image unit squared. A power is None
-    where it cannot be measured; an InputError is raised if an option needs it.
+    The sums over pairs of sky pixels are in image unit squared. A power is None where it cannot be
+    measured; an InputError is raised if an option needs it.
     """
-    powers = (
-        power_of_sums(before, level=level, name=job.difference),
-        power_of_sums(after, level=level, name=job.output),
-    )
+    powers = power_of_sums(before, job.difference), power_of_sums(after, job.output)
     if powers[1] is None:
         check_not_needed(job, f"{int(after.pixels)} sky pixels are too few")
         log.info("%s: too few sky pixels to tell the covariance of the noise", job.output)

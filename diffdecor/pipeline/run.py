@@ -154,7 +154,7 @@ def _write_noise(job: Job, prepared: Prepared, result: Exposure, file: ResultFil
         check_not_needed(job, "there are no data")
         return
     lags = measure_noise_lags(prepared.subtraction, result, prepared.filled)
-    before, after = noise_covariances(job, lags.before, lags.after, lags.level)
+    before, after = noise_covariances(job, lags.before, lags.after)
     file.append(noise_hdus(before, after, result.header))
     seed, target = job.files.noise_realisation, file.noise_realisation
     if after is not None and seed is not None and target is not None:

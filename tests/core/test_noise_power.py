@@ -82,9 +82,9 @@ def test_a_covariance_that_is_cut_off_stays_positive():
 
 
 def test_the_power_of_sums_is_that_of_the_noise():
-    noise = noise_realisation(kernel(), np.full((700, 600), 9.0), seed=5)[0:700]
+    noise = noise_realisation(kernel(), np.full((700, 600), 18.0), seed=5)[0:700]
     sums = lag_sums(noise.astype(np.float64), np.ones(noise.shape, bool), MAX_LAG)
-    found = power_of_sums(sums, level=2.0)
+    found = power_of_sums(sums)
     assert found.absolute
     assert found.variance == pytest.approx(18.0, rel=0.02)
     expected = np.abs(np.fft.rfft2(kernel(), (SIZE, SIZE))) ** 2
@@ -94,6 +94,15 @@ def test_the_power_of_sums_is_that_of_the_noise():
     np.testing.assert_allclose(found.covariance(3), 18 * lag_image(kernel(), 3), atol=0.2)
     assert found.covariance().shape == (41, 41)
     assert found.covariance()[20, 20] == pytest.approx(found.variance, rel=1e-12)
+
+
+@pytest.mark.parametrize("reach", [14, 40])
+def test_sums_may_have_other_lags(reach):
+    noise = noise_realisation(kernel(), np.full((500, 600), 9.0), seed=5)[0:500]
+    noise, sky = noise.astype(np.float64), np.ones(noise.shape, bool)
+    expected = power_of_sums(lag_sums(noise, sky, MAX_LAG)).spectrum.power()
+    found = power_of_sums(lag_sums(noise, sky, reach)).spectrum.power()
+    np.testing.assert_allclose(found, expected, rtol=0.02 if reach < MAX_LAG else 1e-6)
 
 
 @pytest.mark.parametrize("scale", [1e-40, 1e40])
