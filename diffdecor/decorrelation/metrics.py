@@ -60,7 +60,7 @@ def _noise_metrics(
     subtraction: Subtraction, result: Exposure, unusable: Plane
 ) -> dict[str, object]:
     """Return variance and correlation, before and after, in the middle of the image."""
-    window = measured_window(subtraction.shape)
+    window = _middle(subtraction.shape)
 
     def inside(plane: Plane) -> NDArray[Any]:
         return part_of(plane, window)
@@ -90,7 +90,7 @@ def _noise_metrics(
     return metrics
 
 
-def measured_window(shape: tuple[int, int]) -> Window:
+def _middle(shape: tuple[int, int]) -> Window:
     """Return the middle of an image, large enough for good statistics; wider than high."""
     width = min(shape[1], _WIDEST)
     sizes = min(shape[0], _MEASURED // width), width

@@ -11,7 +11,7 @@ from diffdecor.core.planes import Plane, part_of
 from diffdecor.core.spectrum import MAX_LAG
 from diffdecor.core.statistics import clipped_mean
 from diffdecor.core.whiteness import sky_pixels, source_pixels
-from diffdecor.decorrelation.metrics import measured_window
+from diffdecor.decorrelation.metrics import _middle
 from diffdecor.decorrelation.subtraction import Subtraction
 from diffdecor.images.model import Exposure
 
@@ -30,7 +30,7 @@ def measure_noise_lags(subtraction: Subtraction, result: Exposure, unusable: Pla
     Pixels are divided by the root of the variance of the result, so regions of different depth
     count alike, and the sums multiplied with the mean variance.
     """
-    window = measured_window(subtraction.shape)
+    window = _middle(subtraction.shape)
     usable = ~part_of(unusable, window)
     if result.mask is not None:
         usable &= part_of(result.mask, window) == 0
