@@ -33,6 +33,7 @@ def click_option(item: Option) -> click.Option:
         [name, item.name],
         type=click.Choice(kind.choices) if kind.choices else click.STRING,
         metavar=kind.metavar or None,
+        multiple=kind.several,
         help=text,
     )
 
@@ -64,7 +65,7 @@ def configs(given: Mapping[str, Any]) -> tuple[DecorrelationConfig, FilesConfig]
     except ConfigError as error:
         msg = f"{toml}: {error}"
         raise ConfigError(msg) from None
-    return _both(values | {name: value for name, value in given.items() if value is not None})
+    return _both(values | {name: value for name, value in given.items() if value not in {None, ()}})
 
 
 def _both(values: Mapping[str, Any]) -> tuple[DecorrelationConfig, FilesConfig]:

@@ -20,6 +20,8 @@ from diffdecor.cli.options import (
 )
 from diffdecor.cli.process import begin_work
 
+#: Of the layout of the JSON object; a field that is added does not change it.
+JSON_VERSION = 1
 _EXAMPLES = """
 \b
 Examples:
@@ -87,7 +89,9 @@ def run(
         )
     )
     if as_json:
-        print_json({"output": output, "status": outcome.status, **outcome.metrics})
+        print_json(
+            {"version": JSON_VERSION, "output": output, "status": outcome.status, **outcome.metrics}
+        )
     if outcome.failures:
         msg = f"{output}: its noise is not white enough: {'; '.join(outcome.failures)}"
         raise WhitenessError(msg)

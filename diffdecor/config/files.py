@@ -51,6 +51,9 @@ class ImageOptions(Checked):
     sky: float | None = option("SKY", None, kinds.LEVEL,
         "Sky level that was subtracted from {image}, with its gain.")
     psf: str | None = option("PSF", None, kinds.FILE, "PSF of {image}, as it is.")
+    noise_power: str | None = option("NPOWR", None, kinds.FILE,
+        "Noise of {image} as it is known otherwise: a lag image of its covariance, or realisations "
+        "of it.")
     kernel: str | None = option("KERN", None, kinds.FILE,
         "Kernel that {image} itself was convolved with, besides the matching kernel.",
         before="preconvolution_kernel")
@@ -110,6 +113,11 @@ class FilesConfig(Checked):
         "and beyond chance, the output is kept and the exit code is 4.")
     max_factor: float | None = option("", None, kinds.LIMIT,
         "Largest distance of the matched-filter noise factor I of the result from 1; needs a PSF.")
+    write: tuple[str, ...] | None = option("", None, kinds.WRITES,
+        "Write a part of the result to a file of its own, too: noisecov, the lag image of its "
+        "noise.")
+    noise_realisation: int | None = option("DDNREAL", None, kinds.SEED,
+        "Also give noise like that of the result, made with this seed (NOISEREAL).")
     force: bool = option("DDFORCE", False, kinds.SWITCH,
         "Decorrelate even a difference whose cards say that it was decorrelated before.")
     # fmt: on
@@ -123,6 +131,11 @@ class FilesConfig(Checked):
                 images.setdefault(item.role, {})[item.own_name] = values.pop(item.name)
         values |= {role: ImageOptions(role=role, **given) for role, given in images.items()}
         return cls(**values)
+
+    @property
+    def written(self) -> dict[str, str]:
+        """Files that parts of the result are written to, by the name of the part."""
+        return dict(text.split("=", 1) for text in self.write or ())
 
     def of_image(self, role: str) -> ImageOptions:
         """Return the options of an image, with those that several images have in common."""

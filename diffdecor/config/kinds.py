@@ -15,6 +15,8 @@ _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 _LEAST_MEMORY = 64 << 20
 #: A scale of one over the kernel sum at the image centre.
 INVERSE_SUM = "1/k"
+#: Parts of the result that can be written to files of their own.
+WRITTEN = ("noisecov",)
 
 
 def _require(holds: object, expected: str) -> None:
@@ -50,6 +52,13 @@ _whole = _number_that(lambda value: value >= 1 and value == int(value), "a whole
 def _count(value: object) -> int:
     """Parse a whole number above zero."""
     return int(_whole(value))
+
+
+def _seed(value: object) -> int:
+    """Parse a whole number from zero on; in a text it may have any number of digits."""
+    parsed = int(value) if isinstance(value, str) and value.isdecimal() else number(value)
+    _require(parsed >= 0 and parsed == int(parsed), "a whole number, zero or more")
+    return int(parsed)
 
 
 def _memory(value: object) -> int:
@@ -134,6 +143,20 @@ def _centroids(value: object) -> str | tuple[tuple[float, float], ...]:
     return positions
 
 
+def _written(value: object) -> tuple[str, ...]:
+    """Parse one or several texts NAME=FILE: what is to be written to a file of its own."""
+    texts = list(value) if isinstance(value, list | tuple) else [value]
+    names = []
+    for text in texts:
+        name, mark, file = text.partition("=") if isinstance(text, str) else ("", "", "")
+        _require(mark and file and name in WRITTEN, f"NAME=FILE, NAME one of {', '.join(WRITTEN)}")
+        path(file)
+        names.append(name)
+    _require(texts, "NAME=FILE")
+    _require(len(set(names)) == len(names), "every NAME once")
+    return tuple(str(text) for text in texts)
+
+
 class Kind(NamedTuple):
     """What values an option takes."""
 
@@ -144,6 +167,8 @@ class Kind(NamedTuple):
     unit: str = ""
     #: The values allowed, if they are few.
     choices: tuple[str, ...] = ()
+    #: It may be given several times on the command line.
+    several: bool = False
 
 
 def one_of(*choices: str, metavar: str = "") -> Kind:
@@ -171,6 +196,8 @@ SHARE = Kind(_share, "R")
 LIMIT = Kind(not_negative, "R")
 FWHM = Kind(_positive, "W", "pixels")
 COUNT = Kind(_count, "N")
+SEED = Kind(_seed, "SEED")
+WRITES = Kind(_written, "NAME=FILE", several=True)
 MEMORY = Kind(_memory, "SIZE")
 GAIN = Kind(_positive, "G", "electrons per image unit")
 READ_NOISE = Kind(not_negative, "R", "electrons")

@@ -7,7 +7,7 @@ alone nothing of this is known: it is one image with noise of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from diffdecor.config import DecorrelationConfig
 from diffdecor.config.kinds import INVERSE_SUM
 from diffdecor.core.fourier import Origin, convolve_stamps, reflect
 from diffdecor.core.noise import NoiseSide, white_side, with_noise
+from diffdecor.core.noise_power import NoisePower
 from diffdecor.core.planes import Plane
 from diffdecor.core.spectrum_field import SpectrumField
 from diffdecor.errors import ConfigError, KernelError
@@ -74,6 +75,9 @@ class Subtraction:
     template_members: tuple[Member, ...] = ()
     #: How the noise power differs from that of white noise in the images; None for white noise.
     spectra: SpectrumField | None = None
+    #: Noise that is known otherwise, by the image that it is of: "science", "template" or
+    #: "difference".
+    noise_powers: Mapping[str, NoisePower] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Replace what was left out, and scales of ``1/k``."""

@@ -12,8 +12,8 @@ from diffdecor.images.surveys.plain import MASK_NAMES, NOISE_NAMES
 
 #: Images that are never taken for what is looked for unless they are asked for by name.
 _OTHER_NAMES = (
-    "PSF", "PSI", "SIGNIF", "CON", "CTX", "VAR_POISSON", "VAR_RNOISE", "VAR_FLAT", "SAMP", "TIME",
-    "UNCERT", "IMAGE_CONV", "RMS_IMAGE_SCALED",
+    "PSF", "PSI", "SIGNIF", "NOISECOV", "NOISEREAL", "CON", "CTX", "VAR_POISSON", "VAR_RNOISE",
+    "VAR_FLAT", "SAMP", "TIME", "UNCERT", "IMAGE_CONV", "RMS_IMAGE_SCALED",
 )  # fmt: skip
 
 
@@ -39,8 +39,7 @@ def find_image(
     if found is None and like is not None and hdu_name(like):
         found = _named(hdus, (hdu_name(like),), like)  # the same one of many CCDs
     if found is None:
-        others = {*MASK_NAMES, *NOISE_NAMES, *_OTHER_NAMES} - set(names)
-        images = [hdu for hdu in hdus if image_shape(hdu) and hdu_name(hdu) not in others]
+        images = images_of(hdus, names)
         flat = [hdu for hdu in images if len(image_shape(hdu)) == 2] or images
         if not flat or ((like is not None or single) and len(flat) > 1):
             there = ", ".join(
@@ -51,6 +50,12 @@ def find_image(
             raise InputError(msg)
         found = flat[0]
     return _two_axes(found, file)
+
+
+def images_of(hdus: Hdus, names: Collection[str] = ()) -> list[Hdu]:
+    """Return the images that have one of the names, or are not known to be anything else."""
+    others = {*MASK_NAMES, *NOISE_NAMES, *_OTHER_NAMES} - set(names)
+    return [hdu for hdu in hdus if image_shape(hdu) and hdu_name(hdu) not in others]
 
 
 def companion(hdus: Hdus, image: Hdu, names: Collection[str]) -> Hdu:

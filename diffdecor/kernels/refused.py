@@ -48,6 +48,11 @@ def refuse_known(source: Source) -> None:
             "PSI is the filter that diffdecor has applied, not the matching kernel; give the "
             "kernel of the difference as it was before"
         )
+    if any(hdu.name in {"NOISECOV", "NOISEREAL"} for hdu in hdus):
+        source.refuse(
+            "NOISECOV and NOISEREAL are the noise of a result of diffdecor, not the matching "
+            "kernel; give the kernel of the difference as it was before"
+        )
 
 
 def refuse_exposure(source: Source) -> None:

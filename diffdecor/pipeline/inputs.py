@@ -36,6 +36,7 @@ from diffdecor.images.read import OpenedExposure, open_exposure
 from diffdecor.kernels.model import MatchingKernel
 from diffdecor.kernels.registry import KernelOptions, read_opened_kernel
 from diffdecor.pipeline.job import Job
+from diffdecor.pipeline.noise_powers import read_noise_powers
 from diffdecor.pipeline.provenance import VERSION_CARD, input_sums, source_values
 from diffdecor.pipeline.stacks import found_file, read_members
 from diffdecor.psfs.model import PointSpreadFunction
@@ -99,6 +100,7 @@ def _read_inputs(job: Job, reading: Reading) -> Inputs:
         kernel = _read_kernel(job, difference, files)
         role = "kernel" if job.kernel is None else "kernel_found"
         named |= found_file(role, kernel, job.kernel or job.difference)
+    noise_powers = read_noise_powers(job, {r: one.exposure for r, one in opened.items()}, files)
     # The variance of a difference alone is that of its noise.
     unneeded = {} if job.is_alone else {role: one.unneeded for role, one in opened.items()}
     return Inputs(
@@ -112,6 +114,7 @@ def _read_inputs(job: Job, reading: Reading) -> Inputs:
             preconvolution=_preconvolution(job, files),
             science_members=members.get("science", ()),
             template_members=members.get("template", ()),
+            noise_powers=noise_powers,
         ),
         files=named,
         sums=input_sums(job, named, unneeded, reading),

@@ -141,7 +141,9 @@ def input_sums(
             split_extension(file)[0],
             tuple(unneeded.get(role, ())),
             # Without a file of its own the kernel is in the difference, or is found through it.
+            # The unit of a noise power is in its cards.
             all_cards="kernel" in role
+            or role.endswith("_noise_power")
             or (role == "difference" and job.kernel is None and not job.is_alone),
         )
         for role, file in files.items()

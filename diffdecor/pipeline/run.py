@@ -18,7 +18,7 @@ from diffdecor.core.interpolate import Stamps
 from diffdecor.core.planes import Window, copy_planes, in_memory
 from diffdecor.core.variance import single_holds
 from diffdecor.decorrelation.cells import CellResult
-from diffdecor.decorrelation.decorrelate import prepare, result_of
+from diffdecor.decorrelation.decorrelate import Result, prepare, result_of
 from diffdecor.decorrelation.judgement import failures
 from diffdecor.decorrelation.preparation import Prepared
 from diffdecor.decorrelation.verification import Verdict, verify, verify_quickly
@@ -26,11 +26,20 @@ from diffdecor.errors import ConfigError, InputError, OutputExistsError
 from diffdecor.fits.atomic import atomic_output, check_output
 from diffdecor.fits.headers import squared_unit, wcs_cards
 from diffdecor.fits.open import Header
+from diffdecor.fits.write_rows import ResultFile
 from diffdecor.images.model import Exposure
 from diffdecor.images.variance import narrowed
 from diffdecor.images.write import fitting_dtype, result_file
 from diffdecor.pipeline.inputs import Inputs, read_inputs
 from diffdecor.pipeline.job import Job, Outcome
+from diffdecor.pipeline.noise_outputs import (
+    check_not_needed,
+    check_parts,
+    noise_covariances,
+    noise_hdus,
+    write_parts,
+    write_realisation,
+)
 from diffdecor.pipeline.provenance import (
     METRIC_CARDS,
     is_done,
@@ -57,6 +66,7 @@ def run_job(job: Job) -> Outcome:
     try:
         check_output(job.output, overwrite=job.overwrite, inputs=inputs.files.values())
         _check_limits(inputs)
+        check_parts(inputs)
         metrics = _verified(inputs)
         prepared = prepare(inputs.subtraction)
         metrics |= _write(inputs, prepared, metrics)
@@ -64,8 +74,10 @@ def run_job(job: Job) -> Outcome:
         if job.overwrite or not is_done(inputs.job, lambda: inputs.sources):
             raise
         log.info("%s: done already", job.output)
+        write_parts(inputs)
         recorded = recorded_metrics(job.output)
         return Outcome("already done", recorded, _failures(job.files, recorded))
+    write_parts(inputs)
     _report(job, metrics)
     found = {card.name: metrics.get(card.name) for card in METRIC_CARDS}
     return Outcome("done", found, _failures(job.files, found))
@@ -157,6 +169,7 @@ def _write(inputs: Inputs, prepared: Prepared, metrics: Mapping[str, object]) ->
         dtype=dtype,
         variance_dtype=variance_dtype,
         significance=prepared.config.significance and prepared.filters is not None,
+        noise_realisation=job.files.noise_realisation is not None,
         overwrite=job.overwrite,
         inputs=inputs.files.values(),
     ) as file:
@@ -166,11 +179,25 @@ def _write(inputs: Inputs, prepared: Prepared, metrics: Mapping[str, object]) ->
         if result.significance is not None and file.significance is not None:
             ratio = (result.significance, file.significance)
             copy_planes([ratio], prepared.bands, prepared.threads)
+        _write_noise(job, prepared, result, file)
         file.append(_cell_hdus(result.cells, exposure, dtype))
         found = {**metrics, **result.metrics}
         found |= _verdict(job.files, found)
         file.set_cards(record(job, inputs.sources, found))
     return found
+
+
+def _write_noise(job: Job, prepared: Prepared, result: Result, file: ResultFile) -> None:
+    """Add what is known of the noise of the result, whose pixels have been written."""
+    lags, exposure = result.covariances, result.exposure
+    if lags is None:
+        check_not_needed(job, "there are too few sky pixels")
+        return
+    before, after = noise_covariances(job, lags.before, lags.after)
+    file.append(noise_hdus(before, after, exposure.header))
+    seed, target = job.files.noise_realisation, file.noise_realisation
+    if after is not None and seed is not None and target is not None:
+        write_realisation(after, seed, exposure, target, prepared.threads)
 
 
 def _psi(prepared: Prepared) -> Stamps | None:

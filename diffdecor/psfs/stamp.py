@@ -23,7 +23,7 @@ from diffdecor.psfs.sampling import center_of, grid_positions, sampling_of
 
 PSF_HDU = "PSF"
 POSITIONS_HDU = "PSFPOS"
-_OF_EXPOSURES = {"IMAGE", "SCI", "MASK", "DQ", "VARIANCE", "ERR", "WHT"}
+_OF_EXPOSURES = {"IMAGE", "SCI", "MASK", "DQ", "VARIANCE", "ERR", "WHT", "NOISECOV", "NOISEREAL"}
 _LEAST_SUM = 0.02  # of the sum of absolute values: noise cancels, wings and rings never do so much
 
 

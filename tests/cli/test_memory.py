@@ -61,7 +61,11 @@ main()
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc here")
 @pytest.mark.parametrize(
     "options",
-    [["--mode", "whole"], ["--no-scale-by-fwhm", "--grid-step", "216"], ["--variance", "full"]],
+    [
+        ["--mode", "whole", "--noise-realisation", "3"],
+        ["--no-scale-by-fwhm", "--grid-step", "216"],
+        ["--variance", "full"],
+    ],
     ids=["whole", "grid", "full"],
 )
 def test_memory_of_a_run_is_bounded(tmp_path, options):
