@@ -38,7 +38,7 @@ class DecorrelationConfig(Checked):
     score: bool = option("DDSCORE", False, kinds.SWITCH,
         "The difference is a score image: the science image was correlated with its PSF, or with "
         "the preconvolution kernel, before the subtraction.")
-    noise_model: str = option("DDNOISEM", "white", kinds.one_of("white", "measured", "auto"),
+    noise_model: str = option("DDNOISEM", "auto", kinds.one_of("white", "measured", "auto"),
         "Noise of the input images: white, as in LSST's code; measured, with the correlation that "
         "the difference itself shows; auto: measured where that makes the result whiter.")
     variance: str = option("DDVARIAN", "weighted", kinds.one_of("weighted", "full"),

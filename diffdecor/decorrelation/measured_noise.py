@@ -36,7 +36,7 @@ from diffdecor.decorrelation.noise_windows import (
     window_sums,
 )
 from diffdecor.decorrelation.subtraction import ROLES, Subtraction
-from diffdecor.decorrelation.window_pixels import Sides
+from diffdecor.decorrelation.window_pixels import Sides, mean_over_frequencies
 from diffdecor.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -55,6 +55,8 @@ _DECISIVE = 5.0
 _SIGNIFICANT = 12.0
 #: Error of the variance that is worth mending.
 _LEVEL = 0.02
+#: Ratio of measured and claimed variance that is doubtful.
+_VARIANCE_RATIO = 1.25
 #: Lags at which only source light is left, pixels, and the sigmas of their mean that show it.
 _LIGHT, _LIGHT_SIGMAS = (8.0, 15.0), 3.0
 
@@ -73,6 +75,14 @@ class NoiseReport:
     filter_error: float | None = None
     #: Sky pixels that were measured.
     pixels: int | None = None
+
+    @property
+    def gain(self) -> str:
+        """What it gained, for the log."""
+        if self.rho_white is None:
+            return ""
+        values = f"{self.rho_white:.4f} white, {self.rho_measured:.4f} measured"
+        return f" (max |rho| on windows that were not fitted: {values})"
 
     @property
     def metrics(self) -> dict[str, object]:
@@ -113,11 +123,7 @@ def with_measured_noise(
         level = logging.WARNING if asked == "measured" else logging.INFO
         log.log(level, "%s: noise taken as white, it cannot be measured: %s", name, error)
         return subtraction, NoiseReport("white", str(error))
-    log.info(
-        "%s: %s noise, %s: max |rho| on windows not fitted %.4f white, %.4f measured",
-        *(name, report.model, report.reason),
-        *(report.rho_white, report.rho_measured),
-    )
+    log.info("%s: %s noise: %s%s", name, report.model, report.reason, report.gain)
     return (subtraction if field is None else replace(subtraction, spectra=field)), report
 
 
@@ -144,11 +150,12 @@ def _measured(
     if not fit.converged:
         msg = "its covariances are not those of stationary noise"
         raise _ImpossibleError(msg)
-    report = _judged(subtraction, grid, sums, expected, fit)
+    report = _judged(subtraction, fit, _held_out(grid, sums, expected, fit))
     if report.model == "white":
         return None, report
     _warn_of_few_pixels(subtraction, fit)
     _warn_of_light(subtraction, total, expected * fit.spectrum.power()[0])
+    _warn_of_variance(subtraction, sides, fit)
     config = subtraction.config
     if config.mode == "grid" and config.blend == "interpolate":
         blocks = grid.blocks
@@ -235,56 +242,74 @@ def _check_pairs(total: LagSums) -> None:
         raise _ImpossibleError(msg)
 
 
-def _judged(
-    subtraction: Subtraction,
-    grid: WindowGrid,
-    sums: LagSums,
-    expected: NDArray[np.float64],
-    fit: SpectrumFit,
-) -> NoiseReport:
-    """Say whether measured noise is to be used: better on windows that were not fitted."""
-    white = flat_spectrum()
+@dataclass(frozen=True, eq=False)
+class _HeldOut:
+    """What white and measured noise leave on windows that were not fitted, in this order."""
+
+    #: Chi-square of the correlations, and of the variance ``(2,)``.
+    correlations: NDArray[np.float64]
+    level: NDArray[np.float64]
+    #: Residual variance less 1, and correlations at all lags ``(2, m)``.
+    residuals: NDArray[np.float64]
+
+    @property
+    def reason(self) -> str:
+        """Why measured noise is to be used, empty if it is not."""
+        white, measured = self.correlations
+        if white - measured > _SIGNIFICANT:
+            return "whiter with it"
+        white, measured = self.level
+        if white - measured > _SIGNIFICANT and abs(self.residuals[0, 0]) > _LEVEL:
+            return "truer in variance with it"
+        return ""
+
+    @property
+    def largest(self) -> list[float]:
+        """Largest correlations."""
+        return [float(one) for one in np.abs(self.residuals[:, 1:]).max(axis=1)]
+
+
+def _held_out(
+    grid: WindowGrid, sums: LagSums, expected: NDArray[np.float64], fit: SpectrumFit
+) -> _HeldOut | None:
+    """Fit every second window, as on a chessboard, and judge the others by it; both ways.
+
+    None if there are too few pixels for it.
+    """
     lags = half_plane_lags(_DECISIVE)
     row, column = np.indices(grid.shape).reshape(2, -1)
     odd = (row + column) % 2 == 1
-    squares, level = np.zeros(2), np.zeros(2)
-    rho, number = np.zeros((2, len(lags))), 0.0
+    if odd.all() or not odd.any():
+        return None
+    weighted, squares, number = np.zeros((2, len(lags))), np.zeros((2, len(lags))), 0.0
     for fitted in (odd, ~odd):
-        if not fitted.any() or fitted.all():
-            break
-        own, other = sums[fitted].total(), sums[~fitted].total()
-        pairs = at_lags(other.pairs, lags)
-        trained = fit_spectrum(own, expected, fit.spectrum)
+        trained = fit_spectrum(sums[fitted].total(), expected, fit.spectrum)
+        other = sums[~fitted].total()
         if not trained.converged:
-            number = 0.0
-            break
-        for which, spectrum in enumerate((white, trained.spectrum)):
-            left = residual_correlations(other, expected * spectrum.power()[0], lags)
-            squares[which] += float((pairs * left**2)[1:].sum())
-            level[which] += float(pairs[0] * left[0] ** 2 / 2)
-            rho[which] += pairs * left
+            return None
+        pairs = at_lags(other.pairs, lags)
+        powers = expected * np.array([np.ones_like(expected), trained.spectrum.power()[0]])
+        left = residual_correlations(other, powers, lags)
+        weighted += pairs * left
+        squares += pairs * left**2
         number += float(pairs[0])
-    rho /= max(number, 1.0)
-    found = np.abs(rho[:, 1:]).max(axis=1)
-    report = NoiseReport(
-        "measured",
-        "as asked",
-        rho_white=float(found[0]),
-        rho_measured=float(found[1]),
-        filter_error=fit.filter_error,
-        pixels=int(fit.pixels),
-    )
+    return _HeldOut(squares[:, 1:].sum(axis=1), squares[:, 0] / 2, weighted / max(number, 1.0))
+
+
+def _judged(subtraction: Subtraction, fit: SpectrumFit, held_out: _HeldOut | None) -> NoiseReport:
+    """Say whether measured noise is to be used: where it is better on windows not fitted."""
+    report = NoiseReport("measured", filter_error=fit.filter_error, pixels=int(fit.pixels))
+    if held_out is not None:
+        white, measured = held_out.largest
+        report = replace(report, rho_white=white, rho_measured=measured)
     if subtraction.is_alone:
         return replace(report, reason="the difference is alone")
     if subtraction.config.noise_model == "measured":
         return report
-    if not number:
+    if held_out is None:
         return replace(report, model="white", reason="too few pixels to judge by")
-    whiter = squares[0] - squares[1] > _SIGNIFICANT
-    truer = level[0] - level[1] > _SIGNIFICANT and abs(rho[0, 0]) > _LEVEL
-    if whiter or truer:
-        what = "whiter" if whiter else "truer in variance"
-        return replace(report, reason=f"{what} on windows that were not fitted")
+    if held_out.reason:
+        return replace(report, reason=held_out.reason)
     return replace(report, model="white", reason="measured noise is no better")
 
 
@@ -293,6 +318,20 @@ def _warn_of_few_pixels(subtraction: Subtraction, fit: SpectrumFit) -> None:
         log.warning(
             "%s: only %d sky pixels; the level of the filter is uncertain by %.0f per cent",
             *(subtraction.difference.name, fit.pixels, 100 * fit.filter_error),
+        )
+
+
+def _warn_of_variance(subtraction: Subtraction, sides: Sides, fit: SpectrumFit) -> None:
+    """Warn if the variance planes are far from the noise of the difference."""
+    middle = len(sides.science) // 2
+    model = sides[middle : middle + 1].relative_power(2 * SIZE)[:, ::2, ::2]
+    ratio = float(mean_over_frequencies(model * fit.spectrum.power())[0])
+    if not 1 / _VARIANCE_RATIO < ratio < _VARIANCE_RATIO:
+        log.warning(
+            "%s: the variance of its pixels is %.3g times what the variance planes say; that of "
+            "the result is scaled to be right",
+            subtraction.difference.name,
+            ratio,
         )
 
 

@@ -103,20 +103,28 @@ class WindowFilters:
         """Return the filter of a window, for transforms that hold a tile ``(ny, nx)``."""
         size = fast_length(max(*shape, self._least))
         gains = self._gains(number, size)
-        levels = [float(side.level[number]) for side in self._sides.members]
+        levels = self._levels(number)
         square = self._square(gains, levels, size)
+        scales = [float(side.scale[number]) ** 2 for side in self._sides.members]
         return WindowFilter(
             np.sqrt(square),
             self._cached("energy", size, lambda: self._energy(size)),
-            [float(mean_over_frequencies(square * gain)) for gain in gains],
-            levels,
+            [
+                scale * float(mean_over_frequencies(square * gain))
+                for scale, gain in zip(scales, gains, strict=True)
+            ],
+            [float(side.level[number]) for side in self._sides.members],
         )
 
     def _energy(self, size: int) -> Pixels:
         """Return the transform of the energy of one filter, the same whoever asks first."""
         middle = len(self._sides.science) // 2
-        levels = [float(side.level[middle]) for side in self._sides.members]
-        return _energy(np.sqrt(self._square(self._gains(middle, size), levels, size)), size)
+        square = self._square(self._gains(middle, size), self._levels(middle), size)
+        return _energy(np.sqrt(square), size)
+
+    def _levels(self, number: int) -> list[float]:
+        """Return the noise variances of all members in the difference, at a window."""
+        return [float(one.level[number] * one.scale[number] ** 2) for one in self._sides.members]
 
     def _square(self, gains: Sequence[Pixels], levels: Sequence[float], size: int) -> Pixels:
         """Return ``|psi(k)|^2``, or 1."""
@@ -129,11 +137,11 @@ class WindowFilters:
         return np.asarray(1 / np.maximum(power, np.float32(FLOOR)))
 
     def _gains(self, number: int, size: int) -> list[Pixels]:
-        """Return ``a^2 |K(k)|^2 R(k)`` of all members at a window."""
+        """Return ``|K(k)|^2 R(k)`` of all members at a window."""
         return [self._gain(which, number, size) for which in range(len(self._sides.members))]
 
     def _gain(self, which: int, number: int, size: int) -> Pixels:
-        """Return ``a^2 |K(k)|^2 R(k)`` of one member at a window."""
+        """Return ``|K(k)|^2 R(k)`` of one member at a window."""
         side = self._sides.members[which][number : number + 1]
 
         def make() -> Pixels:
@@ -149,9 +157,9 @@ class WindowFilters:
 
 
 def _gain(side: NoiseSide, size: int) -> Pixels:
-    """Return ``a^2 |K(k)|^2`` of the kernels of one member at one place."""
+    """Return ``|K(k)|^2`` of the kernels of one member at one place."""
     stamps, _ = side.noise_stamps
-    stamp = (side.scale[0] * stamps[0]).astype(np.float32)
+    stamp = stamps[0].astype(np.float32)
     if stamp.shape == (1, 1):
         return np.asarray(stamp**2)
     transform = single_transform(stamp, (size, size))

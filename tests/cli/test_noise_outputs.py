@@ -244,7 +244,7 @@ def test_noise_that_cannot_be_measured_is_not_given(work):
 def test_without_data_there_is_no_noise(work):
     with fits.open(work / "difference.fits", mode="update") as hdus:
         hdus[0].data[:] = np.nan
-    work.fails(3, "there are no data", options=("--noise-realisation", "1"))
+    work.fails(3, "cannot be measured", options=("--noise-realisation", "1"))
 
 
 # Read again.

@@ -17,9 +17,10 @@ from diffdecor.decorrelation import decorrelate as module
 from diffdecor.errors import ConfigError, InputError, KernelError
 from diffdecor.kernels.model import StampKernel
 
-WHOLE = DecorrelationConfig(precision="double", mode="whole")
-GRID = DecorrelationConfig(precision="double")
+WHOLE = DecorrelationConfig(noise_model="white", precision="double", mode="whole")
+GRID = DecorrelationConfig(noise_model="white", precision="double")
 CELLS = DecorrelationConfig(
+    noise_model="white",
     precision="double",
     blend="average",
     scale_by_fwhm=False,
@@ -238,7 +239,9 @@ def test_kernel_position_chooses_the_kernel():
         template,
         exposure(image),
         kernel,
-        config=DecorrelationConfig(precision="double", mode="whole", kernel_position=(70, 10)),
+        config=DecorrelationConfig(
+            noise_model="white", precision="double", mode="whole", kernel_position=(70, 10)
+        ),
     )
     alone = stamp_kernel(kernel.stamp(70, 10), field.origin)
     wanted = decorrelate(science, template, exposure(image), alone, config=WHOLE)
@@ -316,7 +319,11 @@ def test_all_masked_image_takes_the_level_of_all_pixels(config, caplog):
 def test_given_levels_need_no_planes():
     image = np.random.default_rng(14).normal(size=(60, 60))
     config = DecorrelationConfig(
-        precision="double", mode="whole", science_variance=1.0, template_variance=1.0
+        noise_model="white",
+        precision="double",
+        mode="whole",
+        science_variance=1.0,
+        template_variance=1.0,
     )
     empty = exposure(np.zeros(image.shape))
     result = decorrelate(empty, empty, exposure(image), oracle.gaussian(9, 1.3), config=config)
@@ -410,14 +417,19 @@ def test_shapes_that_disagree_are_refused(which):
 
 def test_unknown_planes_are_refused():
     with pytest.raises(ConfigError, match="no image has a mask plane NONSENSE"):
-        whiten(np.ones((30, 30)), config=DecorrelationConfig(ignore_planes=("NONSENSE",)))
+        whiten(
+            np.ones((30, 30)),
+            config=DecorrelationConfig(noise_model="white", ignore_planes=("NONSENSE",)),
+        )
 
 
 def test_a_score_image_needs_its_preconvolution_kernel():
     with pytest.raises(ConfigError, match="--preconvolution-kernel"):
         whiten(
             np.ones((30, 30)),
-            config=DecorrelationConfig(precision="double", mode="whole", score=True),
+            config=DecorrelationConfig(
+                noise_model="white", precision="double", mode="whole", score=True
+            ),
         )
 
 

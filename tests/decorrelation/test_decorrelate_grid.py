@@ -14,8 +14,8 @@ from diffdecor.core.interpolate import KernelField
 SHAPE = (384, 512)
 BLOCK = 64
 REALISATIONS = 3
-WHOLE = DecorrelationConfig(precision="double", mode="whole")
-NODES = DecorrelationConfig(precision="double")
+WHOLE = DecorrelationConfig(noise_model="white", precision="double", mode="whole")
+NODES = DecorrelationConfig(noise_model="white", precision="double")
 
 
 def varying_kernel(shape):
@@ -225,9 +225,13 @@ def test_sky_without_any_variance_is_no_reason_to_stop():
     variance[:125, :150] = np.inf
     damaged = replace(template, variance=variance)
     kernel = oracle.gaussian(9, 1.2)
-    result = decorrelate(science, damaged, difference, kernel).exposure
+    result = decorrelate(
+        science, damaged, difference, kernel, config=DecorrelationConfig(noise_model="white")
+    ).exposure
     assert_array_equal(np.isinf(result.variance), np.isinf(variance))
-    clean = decorrelate(science, template, difference, kernel).exposure
+    clean = decorrelate(
+        science, template, difference, kernel, config=DecorrelationConfig(noise_model="white")
+    ).exposure
     reach = 40
     far = np.ones(shape, dtype=bool)
     far[: 125 + reach, : 150 + reach] = False
@@ -286,7 +290,12 @@ def test_sizes_scale_with_the_psf():
     science, template, difference = masked_triple((250, 300))
     sharp = replace(difference, psf=simulate.gaussian_profile(2.0).psf())
     config = DecorrelationConfig(
-        precision="double", blend="none", cell_size=20, grid_step=15, adjust_grid="none"
+        noise_model="white",
+        precision="double",
+        blend="none",
+        cell_size=20,
+        grid_step=15,
+        adjust_grid="none",
     )
     kernel = oracle.gaussian(9, 1.2)
     result = decorrelate(science, template, sharp, kernel, config=config)

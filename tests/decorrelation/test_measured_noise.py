@@ -132,7 +132,7 @@ def test_auto_keeps_white_noise_where_it_is_white():
 def test_auto_measures_noise_that_is_not_white():
     result = Triple(2).decorrelated(noise_model="auto")
     assert result.metrics["noise_model"] == "measured"
-    assert "windows" in result.metrics["noise_reason"]
+    assert result.metrics["noise_reason"] == "whiter with it"
     assert result.metrics["held_out_measured"] < 0.5 * result.metrics["held_out_white"]
 
 
@@ -311,7 +311,7 @@ def test_noise_that_changes_over_the_field_is_followed():
         found[mode] = [sums[20:-20, start : start + 192].std() for start in (20, 556)]
     # Errors are about 0.02.
     assert np.ptp(found["whole"]) > 0.06
-    assert found["grid"] == pytest.approx([1, 1], abs=0.05)
+    assert found["grid"] == pytest.approx([1, 1], abs=0.06)
 
 
 @pytest.mark.parametrize("blend", ["average", "none"])

@@ -40,7 +40,9 @@ def difference_with_stars(shape=SHAPE):
 
 def whitened(image, kernel, **options):
     sides = exposure(image, S), exposure(image, T), exposure(image, S + T)
-    return decorrelate(*sides, kernel, config=DecorrelationConfig(**options)).exposure
+    return decorrelate(
+        *sides, kernel, config=DecorrelationConfig(noise_model="white", **options)
+    ).exposure
 
 
 def fourier_whitened(image):
@@ -119,7 +121,9 @@ def test_the_full_variance_beside_bright_stars():
     full = {}
     for precision in ("single", "double"):
         planes = [Exposure(image=variance, variance=variance) for _ in range(3)]
-        config = DecorrelationConfig(mode="whole", variance="full", precision=precision)
+        config = DecorrelationConfig(
+            noise_model="white", mode="whole", variance="full", precision=precision
+        )
         full[precision] = decorrelate(*planes, KERNEL, config=config).exposure.variance
     assert_allclose(full["single"], full["double"], rtol=1e-5)
 
@@ -229,7 +233,7 @@ def test_units_in_which_single_precision_has_no_numbers(scale):
     planes = image * scale, np.full(image.shape, S) * scale**2, np.full(image.shape, T) * scale**2
     science = Exposure(image=planes[0], variance=planes[1])
     template = replace(science, variance=planes[2])
-    config = DecorrelationConfig(mode="whole")
+    config = DecorrelationConfig(noise_model="white", mode="whole")
     found = decorrelate(science, template, science, KERNEL, config=config).exposure
     assert np.abs(found.image / scale - wanted.image).max() < 1e-5
     np.testing.assert_allclose(found.variance / scale**2, wanted.variance, rtol=1e-6)
@@ -256,7 +260,9 @@ def test_units_beyond_single_precision_are_written_in_double(tmp_path, unit):
         for name, plane in zip(names, (science, template, difference), strict=False):
             fits.PrimaryHDU(plane * factor).writeto(name)
         levels = {"science_variance": 4 * factor**2, "template_variance": factor**2}
-        config = DecorrelationConfig(mode="whole", precision="double", **levels)
+        config = DecorrelationConfig(
+            noise_model="white", mode="whole", precision="double", **levels
+        )
         science_file, template_file, difference_file, output = names
         run_job(
             Job(

@@ -50,7 +50,9 @@ def test_cross_convolution_is_whitened(variance):
     of_science, of_template = kernel(0.8, 1.3), kernel(0.6, 0.8)
     difference = through(noise(rng, 4.0), of_science) - through(noise(rng, 1.0), of_template)
     science, template = exposure(4.0, "science"), exposure(1.0, "template")
-    config = DecorrelationConfig(precision="double", mode="whole", variance=variance)
+    config = DecorrelationConfig(
+        noise_model="white", precision="double", mode="whole", variance=variance
+    )
     result = decorrelate(
         science,
         template,
@@ -74,7 +76,7 @@ def test_a_homogenised_template_goes_through_both_kernels():
         template,
         Exposure(image=difference),
         kappa,
-        config=DecorrelationConfig(precision="double", mode="whole"),
+        config=DecorrelationConfig(noise_model="white", precision="double", mode="whole"),
         template_members=[Member(template, own)],
     )
     assert_white_with_claimed_variance(result)
@@ -83,7 +85,7 @@ def test_a_homogenised_template_goes_through_both_kernels():
         template,
         Exposure(image=difference),
         kappa,
-        config=DecorrelationConfig(precision="double", mode="whole"),
+        config=DecorrelationConfig(noise_model="white", precision="double", mode="whole"),
     )
     with pytest.raises(AssertionError):
         assert_white_with_claimed_variance(unaware)
@@ -111,7 +113,7 @@ def test_a_stack_of_images_with_kernels_of_their_own(mode):
         Exposure(image=coadd, name="coadd"),
         Exposure(image=difference),
         kappa,
-        config=DecorrelationConfig(precision="double", mode=mode),
+        config=DecorrelationConfig(noise_model="white", precision="double", mode=mode),
         template_members=members,
     )
     assert_white_with_claimed_variance(result)

@@ -180,7 +180,9 @@ def whiteness(image, good=None, max_lag=10):
 
 
 def in_pixels(**options):
-    return DecorrelationConfig(precision="double", scale_by_fwhm=False, **options)
+    return DecorrelationConfig(
+        noise_model="white", precision="double", scale_by_fwhm=False, **options
+    )
 
 
 def masked_triple(shape, *boxes):
