@@ -115,14 +115,30 @@ def spectrum_of_lags(covariance: Values) -> tuple[LogSpectrum, float]:
     power = np.fft.fft2(torus).real  # its mean is 1
     raised = np.maximum(power, max(_FLOOR, -float(power.min())))
     moved = float((raised - power).mean())
-    series = np.fft.ifft2(np.log(raised / raised.mean())).real
+    return spectrum_of_power((raised / raised.mean())[:, : SIZE // 2 + 1]), moved
+
+
+def spectrum_of_power(power: Values) -> LogSpectrum:
+    """Return the spectrum that has a positive power exactly.
+
+    Parameters
+    ----------
+    power : array (SIZE, SIZE // 2 + 1)
+        On the frequencies of a real transform.
+
+    Returns
+    -------
+    LogSpectrum
+        Of one place, with all lags of its grid.
+    """
+    series = np.fft.irfft2(np.log(power), (SIZE, SIZE))
     lags = _grid_lags()
     coefficients = series[lags[:, 0], lags[:, 1]]
     # Those that are their own opposites on the grid would be added twice; zero is not.
     is_own = (lags % (SIZE // 2) == 0).all(axis=1)
     is_own[0] = False
     coefficients[is_own] /= 2
-    return LogSpectrum(lags, coefficients[np.newaxis]), moved
+    return LogSpectrum(lags, coefficients[np.newaxis])
 
 
 def _grid_lags() -> NDArray[np.intp]:

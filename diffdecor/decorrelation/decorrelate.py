@@ -26,6 +26,7 @@ from diffdecor.decorrelation.filtering import (
     with_enough_precision,
     with_possible_pixels,
 )
+from diffdecor.decorrelation.known_noise import with_known_noise
 from diffdecor.decorrelation.mask import make_mask, unusable_pixels
 from diffdecor.decorrelation.measured_noise import with_measured_noise
 from diffdecor.decorrelation.metrics import measure_metrics
@@ -186,6 +187,7 @@ def prepare(subtraction: Subtraction) -> Prepared:
     subtraction = with_own_variance(subtraction)
     places = place_cells(subtraction) if by_cells else place_nodes(subtraction)
     levels = measure_noise_levels(subtraction, places.windows)
+    subtraction = with_known_noise(subtraction, places, levels)
     subtraction, noise = with_measured_noise(subtraction, places, levels)
 
     # Filters: psi(k) = sqrt(P(0) / P(k)), with P = (s a_S^2 |A|^2 + t a_T^2 |B|^2) R.

@@ -65,7 +65,7 @@ _LIGHT, _LIGHT_SIGMAS = (8.0, 15.0), 3.0
 class NoiseReport:
     """Which noise model was used, and why."""
 
-    #: ``white`` or ``measured``.
+    #: ``white``, ``measured`` or ``known``.
     model: str
     reason: str = "as asked"
     #: Largest correlation within 5 pixels on windows that were not fitted: white, measured.
@@ -109,6 +109,8 @@ def with_measured_noise(
 
     Raises `InputError` if noise must be measured, there being nothing else, and cannot be.
     """
+    if subtraction.spectra is not None:
+        return subtraction, NoiseReport("known", "the noise power of the difference is given")
     asked = "measured" if subtraction.is_alone else subtraction.config.noise_model
     unneeded = _not_to_be_measured(subtraction)
     if asked == "white" or (asked == "auto" and unneeded):

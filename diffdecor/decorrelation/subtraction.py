@@ -75,6 +75,8 @@ class Subtraction:
     template_members: tuple[Member, ...] = ()
     #: How the noise power differs from that of white noise in the images; None for white noise.
     spectra: SpectrumField | None = None
+    #: The same of each side alone, relative to its variance, where it is known otherwise.
+    side_spectra: Mapping[Role, SpectrumField] = field(default_factory=dict)
     #: Noise that is known otherwise, by the image that it is of: "science", "template" or
     #: "difference".
     noise_powers: Mapping[str, NoisePower] = field(default_factory=dict)
@@ -213,10 +215,20 @@ class Subtraction:
             _with_noise(science, science_levels, self.science_members, positions),
             _with_noise(template, template_levels, self.template_members, positions),
         )
-        if self.spectra is None:
-            return sides
-        noise = self.spectra.kernels(positions)
-        return with_noise(sides[0], noise), with_noise(sides[1], noise)
+        science, template = (
+            self._through_noise(side, role, positions)
+            for side, role in zip(sides, ROLES, strict=True)
+        )
+        return science, template
+
+    def _through_noise(
+        self, side: NoiseSide, role: Role, positions: NDArray[np.float64]
+    ) -> NoiseSide:
+        """Return a side whose noise is not white in the image, where that is known."""
+        for spectra in (self.side_spectra.get(role), self.spectra):
+            if spectra is not None:
+                side = with_noise(side, spectra.kernels(positions))
+        return side
 
     def _matched(self, positions: NDArray[np.float64]) -> tuple[NoiseSide, NoiseSide]:
         """Return both sides as the matching kernel leaves them, with noise of unit level."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from diffdecor.core.interpolate import bracket
 from diffdecor.core.parallel import cores, ordered_map
-from diffdecor.core.planes import LazyPlane, Plane, bands
+from diffdecor.core.planes import LazyPlane, Plane, bands, constant_plane
 from diffdecor.core.sources import find_sources
 from diffdecor.core.variance import single_holds
 from diffdecor.decorrelation.mask import unusable_pixels
@@ -50,11 +50,17 @@ _BYTES = 96
 def with_own_variance(subtraction: Subtraction) -> Subtraction:
     """Give a difference that is alone a variance plane, if it has none.
 
+    It is measured, unless the noise power of the difference is known.
+
     Raises `InputError` if it has too few source-free pixels, or no noise.
     """
     difference, config = subtraction.difference, subtraction.config
     if not subtraction.is_alone or difference.variance is not None:
         return subtraction
+    power = subtraction.noise_powers.get("difference")
+    if power is not None and power.absolute:
+        known = replace(difference, variance=constant_plane(power.variance, difference.shape))
+        return subtraction.with_exposures(lambda one: known if one is difference else one)
     usable = _usable_pixels(subtraction)
     tallest = (_HEIGHT + 2 * _MARGIN) * BLOCK
     affordable = config.max_memory // (_BYTES * tallest * subtraction.shape[1])

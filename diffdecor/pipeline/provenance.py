@@ -50,7 +50,7 @@ METRIC_CARDS = (
     Card("template_weight", "DDTWGHT", "", "weight of the template variance"),
     Card("residual", "DDRESID", "sigma", "rms of the rebuilt difference less the real one"),
     Card("residual_bright", "DDRESIDB", "sigma", "the same on bright pixels"),
-    Card("noise_model", "DDNMODEL", "", "noise model that was used: white or measured"),
+    Card("noise_model", "DDNMODEL", "", "noise model used: white, measured or known"),
     Card("noise_reason", "DDNWHY", "", "why"),
     Card("noise_pixels", "DDNPIX", "pixel", "sky pixels whose noise was measured"),
     Card("held_out_white", "DDRHOW", "", "max |rho| on windows not fitted, white noise"),
