@@ -156,7 +156,9 @@ class SpectrumFit:
 _NOT_FITTED = SpectrumFit(flat_spectrum(), np.zeros(1), 0.0, converged=False)
 
 
-def residual_correlations(sums: LagSums, expected: Values, lags: NDArray[np.intp]) -> Values:
+def residual_correlations(
+    sums: LagSums, expected: Values, lags: NDArray[np.intp], white: float = 0.0
+) -> Values:
     """Return the correlations ``(..., m)`` that pixels would have, divided by an expected power.
 
     Parameters
@@ -167,6 +169,9 @@ def residual_correlations(sums: LagSums, expected: Values, lags: NDArray[np.intp
         Power that the pixels are expected to have.
     lags : array (m, 2)
         Half-plane lags, that of zero first.
+    white : float
+        Power of white noise, known exactly, that pixels are thought to have besides: where hardly
+        any other is expected, what leaks there from elsewhere must not count.
 
     Returns
     -------
@@ -180,9 +185,9 @@ def residual_correlations(sums: LagSums, expected: Values, lags: NDArray[np.intp
     offsets = np.arange(-most, most + 1)
     torus[..., offsets[:, np.newaxis], offsets] = opposite(half)
     power = np.fft.rfft2(torus).real
-    left = np.fft.irfft2(power / expected, (size, size))[..., lags[:, 0], lags[:, 1]]
-    left[..., 0] -= 1.0
-    return np.asarray(left)
+    all_power = expected + white
+    relative = expected / all_power * ((power - expected) / all_power)
+    return np.asarray(np.fft.irfft2(relative, (size, size))[..., lags[:, 0], lags[:, 1]])
 
 
 def shrinkage(
@@ -220,7 +225,10 @@ def shrinkage(
 
 
 def fit_spectrum(
-    sums: LagSums, expected: Values | None = None, start: LogSpectrum | None = None
+    sums: LagSums,
+    expected: Values | None = None,
+    start: LogSpectrum | None = None,
+    white: float = 0.0,
 ) -> SpectrumFit:
     """Fit the noise power of pixels to their covariances.
 
@@ -233,6 +241,8 @@ def fit_spectrum(
     start : LogSpectrum, optional
         A first guess; it also says which lags are fitted. If the steps do not end with so many,
         shorter ones alone are.
+    white : float
+        As for `residual_correlations`.
 
     Returns
     -------
@@ -240,11 +250,13 @@ def fit_spectrum(
         Not converged, and flat, if the covariances are not those of any noise.
     """
     start = start or flat_spectrum()
-    fits = (_fitted(sums, expected, start.within(radius)) for radius in _RADII)
+    fits = (_fitted(sums, expected, start.within(radius), white) for radius in _RADII)
     return next((fit for fit in fits if fit.converged), _NOT_FITTED)
 
 
-def _fitted(sums: LagSums, expected: Values | None, start: LogSpectrum) -> SpectrumFit:
+def _fitted(
+    sums: LagSums, expected: Values | None, start: LogSpectrum, white: float
+) -> SpectrumFit:
     """Fit a spectrum of the lags of a first guess."""
     lags, coefficients = start.lags, start.coefficients[0].copy()
     pairs = np.maximum(at_lags(sums.pairs, lags), 1e-9)
@@ -253,7 +265,7 @@ def _fitted(sums: LagSums, expected: Values | None, start: LogSpectrum) -> Spect
     model = np.ones((SIZE, SIZE // 2 + 1)) if expected is None else expected
     for _ in range(_STEPS):
         power = model * LogSpectrum(lags, coefficients[np.newaxis]).power()[0]
-        found = coefficients + residual_correlations(sums, power, lags)
+        found = coefficients + residual_correlations(sums, power, lags, white)
         if not np.isfinite(found).all():
             break
         kept = shrinkage(found, variances, lags)

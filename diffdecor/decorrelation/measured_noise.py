@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from diffdecor.core.covariance import LagSums
 from diffdecor.core.interpolate import bilinear_weights
 from diffdecor.core.spectrum import (
-    SIZE,
     LogSpectrum,
     SpectrumFit,
     at_lags,
@@ -27,11 +26,13 @@ from diffdecor.core.spectrum import (
     residual_correlations,
 )
 from diffdecor.core.spectrum_field import SpectrumField, fit_deviations
+from diffdecor.core.whitening import FLOOR
 from diffdecor.decorrelation.nodes import Places
 from diffdecor.decorrelation.noise_levels import NoiseLevels
 from diffdecor.decorrelation.noise_windows import (
     NoisePlanes,
     WindowGrid,
+    WindowSums,
     place_windows,
     window_sums,
 )
@@ -47,6 +48,10 @@ MIN_PIXELS, FEW_PIXELS = 5_000, 20_000
 _MIN_PAIRS, _SHORT = 200, 3.0
 #: Share of the sky pixels that must be left by the holes around them.
 _MIN_SHARE = 0.5
+#: Noise power of a score image below which it is not whitened, share of that at zero frequency.
+_SCORE_FLOOR = 1e-2
+#: White noise added to it in thought, share of its largest power.
+_SCORE_WHITE = 0.01
 #: Windows from which the first guess is made.
 _FEW_WINDOWS = 10
 #: Lags whose correlations decide, pixels.
@@ -145,26 +150,50 @@ def _measured(
     """Return the noise spectrum relative to the model, None if white noise is as good; and why."""
     grid = place_windows(subtraction.shape)
     sides = _sides_at(grid, subtraction, places, levels)
-    sums, expected, guess = _window_sums(subtraction, grid, sides)
-    total = sums.total()
-    _check_pairs(total)
-    fit = fit_spectrum(total, expected, guess)
+    found = _window_sums(subtraction, grid, sides)
+    _check_pairs(found.sums.total())
+    fit = found.fit()
     if not fit.converged:
         msg = "its covariances are not those of stationary noise"
         raise _ImpossibleError(msg)
-    report = _judged(subtraction, fit, _held_out(grid, sums, expected, fit))
+    report = _judged(subtraction, fit, _held_out(grid, found, fit))
     if report.model == "white":
         return None, report
     _warn_of_few_pixels(subtraction, fit)
-    _warn_of_light(subtraction, total, expected * fit.spectrum.power()[0])
+    _warn_of_light(subtraction, found, fit)
     _warn_of_variance(subtraction, sides, fit)
     config = subtraction.config
-    if config.mode == "grid" and config.blend == "interpolate":
+    if config.mode == "grid" and config.blend == "interpolate" and not config.score:
         blocks = grid.blocks
-        local = fit_deviations(_by_blocks(sums, grid), blocks.shape, expected, fit)
+        local = fit_deviations(_by_blocks(found.sums, grid), blocks.shape, found.expected, fit)
         if local is not None:
             return SpectrumField(*blocks.centres, local), report
     return SpectrumField.constant(fit.spectrum), report
+
+
+@dataclass(frozen=True, eq=False)
+class _Measured:
+    """What was measured in the windows."""
+
+    #: Sums of the blocks of all windows.
+    sums: LagSums
+    #: Power that they have if the noise is that of the model.
+    expected: NDArray[np.float64]
+    #: White noise that is added in thought.
+    white: float
+    #: What the spectrum is about.
+    guess: LogSpectrum
+
+    def fit(self, which: NDArray[np.bool_] | None = None) -> SpectrumFit:
+        """Fit the spectrum to all windows, or to some of them."""
+        sums = self.sums if which is None else self.sums[which]
+        return fit_spectrum(sums.total(), self.expected, self.guess, self.white)
+
+    def left(
+        self, sums: LagSums, powers: NDArray[np.float64], lags: NDArray[np.intp]
+    ) -> NDArray[np.float64]:
+        """Return the correlations that spectra of these powers leave in windows."""
+        return residual_correlations(sums, self.expected * powers, lags, self.white)
 
 
 def _by_blocks(sums: LagSums, grid: WindowGrid) -> LagSums:
@@ -193,40 +222,51 @@ def _sides_at(
     return Sides(*sides)[at]
 
 
-def _window_sums(
-    subtraction: Subtraction, grid: WindowGrid, sides: Sides
-) -> tuple[LagSums, NDArray[np.float64], LogSpectrum]:
-    """Return the sums of all windows, the power that they have if noise is white, and a guess of R.
-
-    Windows are whitened with the model, then with the guess made of that.
-    """
-    windows = grid.windows
-    flat, number, planes = flat_spectrum(), len(windows), NoisePlanes.of(subtraction)
+def _window_sums(subtraction: Subtraction, grid: WindowGrid, sides: Sides) -> _Measured:
+    """Measure all windows, whitened with the model and then with the spectrum guessed from that."""
+    windows, flat = grid.windows, flat_spectrum()
+    planes, floor = NoisePlanes.of(subtraction), FLOOR
+    if subtraction.config.score:  # what the kernels have taken away cannot be whitened
+        floor = _SCORE_FLOOR
+    number = len(windows)
     # A few windows, spread over the image, are enough for a first guess.
     for some in (
         np.linspace(0, number - 1, min(number, _FEW_WINDOWS)).astype(int),
         np.arange(number),
     ):
-        first = window_sums(planes, [windows[i] for i in some], sides[some], flat)
+        first = window_sums(planes, [windows[i] for i in some], sides[some], flat, floor=floor)
         total, sky = first.sums.total(), float(first.sky.sum())
         if sky >= MIN_PIXELS:
             break
     _check_pixels(sky)
-    guess = fit_spectrum(total).spectrum
     if total.pixels >= _MIN_SHARE * sky:
-        second = window_sums(planes, windows, sides, guess, parts=grid.parts)
+        expected = _expected(sides[some], first, flat, floor)
+        white = _SCORE_WHITE * float(expected.max()) if subtraction.config.score else 0.0
+        guess = fit_spectrum(total, expected, white=white).spectrum
+        second = window_sums(planes, windows, sides, guess, parts=grid.parts, floor=floor)
         if second.sums.total().pixels >= _MIN_SHARE * second.sky.sum():
-            return second.sums, 1 / guess.power()[0], guess
+            expected = _expected(sides, second, guess, floor)
+            return _Measured(second.sums, expected, white, guess)
     # Filled pixels are too close to all others for a filter: their covariances as they are remain.
     log.warning(
         "%s: masked pixels leave too few others to be whitened; noise is measured without, and is "
         "uncertain by some 10 per cent",
         subtraction.difference.name,
     )
-    raw = window_sums(planes, windows, sides, flat, parts=grid.parts, whiten=False)
-    expected = sides.relative_power(2 * SIZE)[:, ::2, ::2]
-    pixels = raw.sums.pixels.sum(axis=(1, 2))
-    return raw.sums, np.tensordot(pixels / pixels.sum(), expected, axes=1), flat
+    raw = window_sums(planes, windows, sides, flat, parts=grid.parts, floor=math.inf)
+    return _Measured(raw.sums, _expected(sides, raw, flat, math.inf), 0.0, flat)
+
+
+def _expected(
+    sides: Sides, found: WindowSums, spectrum: LogSpectrum, floor: float
+) -> NDArray[np.float64]:
+    """Return the mean power of windows, relative to its level, for noise of the model.
+
+    They were whitened as if it were that of the model times a spectrum.
+    """
+    pixels = found.sums.pixels.sum(axis=(1, 2))
+    power = np.tensordot(pixels / pixels.sum(), sides.relative_power(spectrum, floor), axes=1)
+    return np.asarray(power / spectrum.power()[0])
 
 
 def _check_pixels(number: float) -> None:
@@ -271,9 +311,7 @@ class _HeldOut:
         return [float(one) for one in np.abs(self.residuals[:, 1:]).max(axis=1)]
 
 
-def _held_out(
-    grid: WindowGrid, sums: LagSums, expected: NDArray[np.float64], fit: SpectrumFit
-) -> _HeldOut | None:
+def _held_out(grid: WindowGrid, found: _Measured, fit: SpectrumFit) -> _HeldOut | None:
     """Fit every second window, as on a chessboard, and judge the others by it; both ways.
 
     None if there are too few pixels for it.
@@ -285,13 +323,13 @@ def _held_out(
         return None
     weighted, squares, number = np.zeros((2, len(lags))), np.zeros((2, len(lags))), 0.0
     for fitted in (odd, ~odd):
-        trained = fit_spectrum(sums[fitted].total(), expected, fit.spectrum)
-        other = sums[~fitted].total()
+        trained = replace(found, guess=fit.spectrum).fit(fitted)
+        other = found.sums[~fitted].total()
         if not trained.converged:
             return None
         pairs = at_lags(other.pairs, lags)
-        powers = expected * np.array([np.ones_like(expected), trained.spectrum.power()[0]])
-        left = residual_correlations(other, powers, lags)
+        power = trained.spectrum.power()[0]
+        left = found.left(other, np.array([np.ones_like(power), power]), lags)
         weighted += pairs * left
         squares += pairs * left**2
         number += float(pairs[0])
@@ -326,7 +364,7 @@ def _warn_of_few_pixels(subtraction: Subtraction, fit: SpectrumFit) -> None:
 def _warn_of_variance(subtraction: Subtraction, sides: Sides, fit: SpectrumFit) -> None:
     """Warn if the variance planes are far from the noise of the difference."""
     middle = len(sides.science) // 2
-    model = sides[middle : middle + 1].relative_power(2 * SIZE)[:, ::2, ::2]
+    model = sides[middle : middle + 1].relative_power(flat_spectrum(), math.inf)
     ratio = float(mean_over_frequencies(model * fit.spectrum.power())[0])
     if not 1 / _VARIANCE_RATIO < ratio < _VARIANCE_RATIO:
         log.warning(
@@ -337,12 +375,13 @@ def _warn_of_variance(subtraction: Subtraction, sides: Sides, fit: SpectrumFit) 
         )
 
 
-def _warn_of_light(subtraction: Subtraction, total: LagSums, power: NDArray[np.float64]) -> None:
+def _warn_of_light(subtraction: Subtraction, found: _Measured, fit: SpectrumFit) -> None:
     """Warn of faint light that correlates pixels far apart, and raises the noise level."""
     lags = half_plane_lags(_LIGHT[1])
     lags = lags[np.hypot(*lags.T) >= _LIGHT[0]]
     zero = np.zeros((1, 2), dtype=np.intp)
-    left = residual_correlations(total, power, np.concatenate([zero, lags]))[1:]
+    total = found.sums.total()
+    left = found.left(total, fit.spectrum.power()[0], np.concatenate([zero, lags]))[1:]
     error = 1 / math.sqrt(float(at_lags(total.pairs, lags).sum()))
     if float(left.mean()) > _LIGHT_SIGMAS * error:
         log.warning(

@@ -28,6 +28,7 @@ from diffdecor.core.planes import (
 )
 from diffdecor.core.sources import find_sources, source_plane
 from diffdecor.core.spectrum import LogSpectrum
+from diffdecor.core.whitening import FLOOR
 from diffdecor.decorrelation.mask import unusable_pixels
 from diffdecor.decorrelation.subtraction import ROLES, Subtraction
 from diffdecor.decorrelation.window_pixels import MARGIN, Sides, Tile, WindowFilters, tile_sums
@@ -112,14 +113,15 @@ def window_sums(
     spectrum: LogSpectrum,
     *,
     parts: int = 1,
-    whiten: bool = True,
+    floor: float = FLOOR,
 ) -> WindowSums:
     """Return the sums over the sky pixels of windows, which come row by row.
 
     `sides` are the noises at the windows' places. The pixels are in units of their expected noise:
-    if that is right the variance is 1 and, if they are whitened, every covariance 0.
+    if that is right the variance is 1 and, as far as they are whitened, every covariance 0. They
+    are whitened where the noise power is above the share `floor` of that at zero frequency.
     """
-    filters = WindowFilters(sides, spectrum, whiten=whiten)
+    filters = WindowFilters(sides, spectrum, floor)
     numbered = list(enumerate(windows))
     by_rows = [list(row) for _, row in groupby(numbered, lambda item: item[1].rows.start)]
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from diffdecor.core.covariance import LagSums, block_sums
 from diffdecor.core.fourier import fast_length, single_inverse, single_transform
 from diffdecor.core.noise import NoiseSide
-from diffdecor.core.spectrum import MAX_LAG, LogSpectrum
+from diffdecor.core.spectrum import MAX_LAG, SIZE, LogSpectrum
 from diffdecor.core.variance import single_holds
 from diffdecor.core.whitening import FLOOR
 
@@ -46,10 +46,17 @@ class Sides:
         """The independent noises of both sides."""
         return (*self.science.members, *self.template.members)
 
-    def relative_power(self, size: int) -> NDArray[np.float64]:
-        """Return the noise power, in units of its mean, ``(n, size, size // 2 + 1)``."""
-        shape = size, size
-        power = self.science.power(shape) + self.template.power(shape)
+    def relative_power(self, spectrum: LogSpectrum, floor: float) -> NDArray[np.float64]:
+        """Return the noise power of what filters leave, in units of its mean.
+
+        It is that of `WindowFilters` of the same arguments, on the grid of spectra
+        ``(n, SIZE, SIZE // 2 + 1)``.
+        """
+        shape = 2 * SIZE, 2 * SIZE  # so fine that kernels are not cut
+        power = (self.science.power(shape) + self.template.power(shape))[:, ::2, ::2]
+        power = power * spectrum.power()
+        if math.isfinite(floor):
+            power = power / np.maximum(power, floor * power[:, :1, :1])
         return np.asarray(power / mean_over_frequencies(power)[:, np.newaxis, np.newaxis])
 
 
@@ -86,14 +93,15 @@ class WindowFilters:
         White noise through the kernels, at all windows.
     spectrum : LogSpectrum
         What its power is multiplied with.
-    whiten : bool
-        Whether the filters whiten the noise, or leave it as it is.
+    floor : float
+        Share of the power at zero frequency below which the filters do not whiten; infinite for
+        filters that leave the noise as it is.
     """
 
-    def __init__(self, sides: Sides, spectrum: LogSpectrum, *, whiten: bool) -> None:
+    def __init__(self, sides: Sides, spectrum: LogSpectrum, floor: float = FLOOR) -> None:
         self._sides = sides
         self._spectrum = spectrum
-        self._whiten = whiten
+        self._floor = floor
         # Transforms of kernels that are the same everywhere are kept.
         self._same = [bool((one.stamps == one.stamps[:1]).all()) for one in sides.members]
         self._least = max(one.reach for one in sides.members)
@@ -129,12 +137,12 @@ class WindowFilters:
     def _square(self, gains: Sequence[Pixels], levels: Sequence[float], size: int) -> Pixels:
         """Return ``|psi(k)|^2``, or 1."""
         power = np.zeros((size, size // 2 + 1), np.float32)
-        if not self._whiten:
+        if math.isinf(self._floor):
             return power + 1
         unit = sum(level * float(gain[0, 0]) for level, gain in zip(levels, gains, strict=True))
         for level, gain in zip(levels, gains, strict=True):
             power += gain * np.float32(level / unit)
-        return np.asarray(1 / np.maximum(power, np.float32(FLOOR)))
+        return np.asarray(1 / np.maximum(power, np.float32(self._floor)))
 
     def _gains(self, number: int, size: int) -> list[Pixels]:
         """Return ``|K(k)|^2 R(k)`` of all members at a window."""

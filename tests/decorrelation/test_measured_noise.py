@@ -5,7 +5,17 @@ import logging
 import numpy as np
 import pytest
 from helpers.oracle import gaussian
-from helpers.warped import BAD, DETECTED, KERNEL, N, Triple, correlations, periodic
+from helpers.warped import (
+    BAD,
+    DETECTED,
+    KERNEL,
+    WARPED,
+    N,
+    Triple,
+    correlations,
+    periodic,
+    warped,
+)
 
 from diffdecor import DecorrelationConfig, Exposure, decorrelate
 from diffdecor.decorrelation.subtraction import Member
@@ -295,3 +305,46 @@ def test_faint_light_is_told(caplog):
     with caplog.at_level(logging.WARNING):
         triple.decorrelated()
     assert "light" in caplog.text
+
+
+def score_image(seed, *, warp):
+    """The result for a score image of noise: white templates, or warped ones, by noise model."""
+    size = (N, N)
+    science, template = np.random.default_rng(seed).normal(size=(2, *size))
+    level = 1.0
+    if warp:
+        template, level = warped(template), WARPED
+    psf, kernel = gaussian(21, 1.6), gaussian(31, np.sqrt(2 * 1.6**2 - 1.2**2))
+    image = periodic(science, psf) - periodic(template, kernel)
+
+    def result(model):
+        return decorrelate(
+            Exposure(image=science, variance=np.ones(size), psf=StampPsf(psf), name="science"),
+            Exposure(image=template, variance=np.full(size, level), name="template"),
+            Exposure(image=image, name="difference"),
+            kernel,
+            config=DecorrelationConfig(score=True, noise_model=model, mode="whole"),
+        )
+
+    return result
+
+
+def significance_scatter(result):
+    exposure = result.exposure
+    return (exposure.image / np.sqrt(exposure.variance))[40:-40, 40:-40].std()
+
+
+def test_score_images_of_white_noise_stay_what_they_are():
+    """Most of their power has been taken away: nothing is to be concluded from what is left."""
+    results = score_image(20, warp=False)
+    assert results("auto").metrics["noise_model"] == "white"
+    # The scatter of what is 20 pixels wide has an error of 0.007.
+    assert significance_scatter(results("measured")) == pytest.approx(1, abs=0.02)
+
+
+def test_score_images_of_warped_templates_have_the_scatter_that_is_claimed():
+    results = score_image(21, warp=True)
+    assert significance_scatter(results("white")) > 1.1
+    measured = results("auto")
+    assert measured.metrics["noise_model"] == "measured"
+    assert significance_scatter(measured) == pytest.approx(1, abs=0.025)
