@@ -58,6 +58,8 @@ _FEW_WINDOWS = 10
 _DECISIVE = 5.0
 #: Gain in chi-square that is significant: 3.5 sigma, whatever the size of the effect.
 _SIGNIFICANT = 12.0
+#: The same for score images, whose noise is correlated across the borders of windows.
+_SCORE_SIGNIFICANT = 36.0
 #: Error of the variance that is worth mending.
 _LEVEL = 0.02
 #: Ratio of measured and claimed variance that is doubtful.
@@ -294,14 +296,13 @@ class _HeldOut:
     #: Residual variance less 1, and correlations at all lags ``(2, m)``.
     residuals: NDArray[np.float64]
 
-    @property
-    def reason(self) -> str:
-        """Why measured noise is to be used, empty if it is not."""
+    def reason(self, significant: float) -> str:
+        """Return why measured noise is to be used, nothing if it is not."""
         white, measured = self.correlations
-        if white - measured > _SIGNIFICANT:
+        if white - measured > significant:
             return "whiter with it"
         white, measured = self.level
-        if white - measured > _SIGNIFICANT and abs(self.residuals[0, 0]) > _LEVEL:
+        if white - measured > significant and abs(self.residuals[0, 0]) > _LEVEL:
             return "truer in variance with it"
         return ""
 
@@ -348,8 +349,9 @@ def _judged(subtraction: Subtraction, fit: SpectrumFit, held_out: _HeldOut | Non
         return report
     if held_out is None:
         return replace(report, model="white", reason="too few pixels to judge by")
-    if held_out.reason:
-        return replace(report, reason=held_out.reason)
+    reason = held_out.reason(_SCORE_SIGNIFICANT if subtraction.config.score else _SIGNIFICANT)
+    if reason:
+        return replace(report, reason=reason)
     return replace(report, model="white", reason="measured noise is no better")
 
 
