@@ -23,8 +23,8 @@ _THRESHOLD = 4.5
 _ROUNDS = 4
 #: Least side of a block with a level and a sigma of its own, bins.
 _BLOCK = 32
-#: Steps in which the margin around a source grows to 4 bins.
-_MARGIN_STEPS = (1, 1, 2)
+#: Steps, in bins, in which the margin around a source grows to so many pixels.
+_MARGIN_STEPS = {6: (1, 2), 8: (1, 1, 2)}
 #: Values that a block needs for a sigma of its own.
 _FEWEST = 64
 #: Kernels that means are made with, along either axis; bins.
@@ -51,8 +51,9 @@ def find_sources(
     image: NDArray[np.floating],
     usable: NDArray[np.bool_],
     sigma: NDArray[np.floating] | None = None,
+    margin: int = 8,
 ) -> NDArray[np.bool_]:
-    """Return the pixels ``(ny, nx)`` with light of sources, of either sign, and a margin of 8.
+    """Return the pixels ``(ny, nx)`` with light of sources, of either sign, and a margin.
 
     Parameters
     ----------
@@ -63,6 +64,8 @@ def find_sources(
     sigma : array (ny, nx), optional
         Expected sigma of every pixel, up to a factor: it brings regions of different depth to the
         same scale. What a threshold is in these units is measured all the same.
+    margin : {6, 8}
+        Pixels around what is found.
 
     Returns
     -------
@@ -77,12 +80,14 @@ def find_sources(
         bright = _bright(bins, sky, settled=number > 0)
         if not bright.any():
             break
-        found |= _grown(bright)
+        found |= _grown(bright, margin)
     ny, nx = image.shape
     return found.repeat(2, axis=0)[:ny].repeat(2, axis=1)[:, :nx]
 
 
-def source_plane(image: Plane, usable: Plane, sigma: Plane | None = None) -> LazyPlane:
+def source_plane(
+    image: Plane, usable: Plane, sigma: Plane | None = None, margin: int = 8
+) -> LazyPlane:
     """Return `find_sources` of a whole plane ``(ny, nx)``, computed in strips of its rows.
 
     The strips are always the same, so the result does not depend on which rows are read. Every
@@ -98,7 +103,7 @@ def source_plane(image: Plane, usable: Plane, sigma: Plane | None = None) -> Laz
     def found_in(strip: slice) -> NDArray[np.bool_]:
         around = slice(max(0, strip.start - _REACH), min(ny, strip.stop + _REACH))
         scale = None if sigma is None else sigma[around]
-        found = find_sources(image[around], usable[around], scale)
+        found = find_sources(image[around], usable[around], scale, margin)
         return found[strip.start - around.start : strip.stop - around.start]
 
     by_strips = CachedPlane(
@@ -347,12 +352,12 @@ def _smoothed_counts(count: Values, kernel: Values) -> Values:
     return np.maximum(_smoothed(count, kernel), 1)
 
 
-def _grown(bright: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Grow by the margin along both axes."""
+def _grown(bright: NDArray[np.bool_], margin: int) -> NDArray[np.bool_]:
+    """Grow by a margin along both axes."""
     grown = bright
     for _ in range(2):
         wide = grown.copy()
-        for shift in _MARGIN_STEPS:
+        for shift in _MARGIN_STEPS[margin]:
             before = wide.copy()
             wide[shift:] |= before[:-shift]
             wide[:-shift] |= before[shift:]

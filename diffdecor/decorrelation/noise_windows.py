@@ -38,6 +38,9 @@ from diffdecor.images.model import Exposure
 _SIDES, _ORDINARY, _LARGE = (64, 128, 256), 1 << 18, 1 << 21
 #: Most windows that are measured in a large image.
 MOST_WINDOWS = 64
+#: Pixels around the sources of an image that are not sky. Subtraction leaves little of what lies
+#: farther out; of a difference alone only the brightest of what it has left is seen.
+_MARGIN, _ALONE_MARGIN = 6, 8
 #: Mask planes of source light.
 _DETECTED = "DETECTED"
 
@@ -154,6 +157,8 @@ class NoisePlanes:
     masks: Sequence[tuple[Plane, int]]
     #: Images whose sources have to be found, window by window.
     images: Sequence[Plane]
+    #: Pixels around sources that are not sky either.
+    margin: int
     #: Variance of every member; None where it is one number.
     variances: Sequence[Plane | None]
 
@@ -169,8 +174,9 @@ class NoisePlanes:
         unusable = CachedPlane(unusable_pixels(cached))
         masks = [(one.mask, one.mask_planes.value(config.ignore_planes)) for one in exposures]
         images = [one.image for one in _with_unknown_sources(exposures)]
+        margin = _ALONE_MARGIN if cached.is_alone else _MARGIN
         if math.prod(cached.shape) < _LARGE:  # windows are too small to find sources in
-            masks += [(_sources(image, unusable, threads), 1) for image in images]
+            masks += [(_sources(image, unusable, margin, threads), 1) for image in images]
             images = []
         return cls(
             cached.shape,
@@ -179,6 +185,7 @@ class NoisePlanes:
             unusable,
             [(mask, bits) for mask, bits in masks if mask is not None and bits],
             images,
+            margin,
             [*(one.variance for one in members), *no_noise],
         )
 
@@ -194,16 +201,17 @@ class NoisePlanes:
             unusable,
             sky,
             [image[rows] for image in self.images],
+            self.margin,
             [None if plane is None else plane[rows] for plane in self.variances],
         )
 
 
-def _sources(image: Plane, unusable: Plane, threads: int) -> NDArray[np.bool_]:
+def _sources(image: Plane, unusable: Plane, margin: int, threads: int) -> NDArray[np.bool_]:
     """Return the pixels ``(ny, nx)`` with light of sources in an image."""
     ny, nx = image.shape
     usable = LazyPlane((ny, nx), lambda rows: ~unusable[rows])
     found = np.empty((ny, nx), dtype=bool)
-    copy_planes([(source_plane(image, usable), found)], bands((ny, nx)), threads)
+    copy_planes([(source_plane(image, usable, margin=margin), found)], bands((ny, nx)), threads)
     return found
 
 
@@ -226,6 +234,7 @@ class _Strip:
     unusable: NDArray[np.bool_]
     sky: NDArray[np.bool_]
     images: Sequence[NDArray[Any]]
+    margin: int
     variances: Sequence[NDArray[Any] | None]
 
     def window(self, window: Window) -> Tile:
@@ -241,7 +250,7 @@ class _Strip:
         place = there.rows, there.columns
         unusable, sky = self.unusable[place], self.sky[place]
         for image in self.images:
-            sky = sky & ~find_sources(image[place], ~unusable)
+            sky = sky & ~find_sources(image[place], ~unusable, margin=self.margin)
         return Tile(
             _grown(self.difference[place], beyond, 0),
             _grown(unusable, beyond, fill=True),
