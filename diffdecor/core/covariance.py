@@ -89,11 +89,16 @@ def lag_sums(values: NDArray[np.floating], sky: NDArray[np.bool_], max_lag: int)
 
 
 def block_sums(
-    values: NDArray[np.floating], sky: NDArray[np.bool_], max_lag: int, parts: int
+    values: NDArray[np.floating],
+    sky: NDArray[np.bool_],
+    max_lag: int,
+    parts: int,
+    parameters: int = 1,
 ) -> LagSums:
     """Return the sums of `lag_sums` over the pairs within each of `parts` x `parts` blocks.
 
-    The mean is that of the whole window all the same. The result has the leading axes
+    The mean is that of the whole window all the same; if it is only the rest of a level of several
+    `parameters` that has been subtracted, so much is given back. The result has the leading axes
     ``(parts, parts)``.
     """
     number = int(np.count_nonzero(sky))
@@ -108,7 +113,7 @@ def block_sums(
         block = np.s_[y0:y1, x0:x1]
         products[y, x], pairs[y, x] = _sums(pixels[block], sky[block], max_lag)
     variance = products[:, :, 0, max_lag].sum() / number
-    return LagSums(products + pairs * (variance / number), pairs)
+    return LagSums(products + pairs * (parameters * variance / number), pairs)
 
 
 def _sums(

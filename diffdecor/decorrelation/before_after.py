@@ -17,8 +17,8 @@ from diffdecor.decorrelation.noise_statistics import Sky, measure_noise
 from diffdecor.decorrelation.subtraction import Subtraction
 from diffdecor.images.model import Exposure
 
-#: Windows of 256 x 256 pixels that are measured, spread over the image: a megapixel.
-_WINDOWS = 16
+#: Windows of 256 x 256 pixels that are measured, spread over the image: about half a megapixel.
+_WINDOWS = 9
 #: Mask planes of the result where the filter has had to do with other pixels than the sky's.
 _OWN_PLANES = ("NEAR_FILLED", "EDGE", "NO_DATA")
 #: Plane of the pixels with light of sources.

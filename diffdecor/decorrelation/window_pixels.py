@@ -19,6 +19,8 @@ from diffdecor.core.whitening import FLOOR
 
 #: Pixels read around a window, which the filter reaches over.
 MARGIN = 16
+#: Parameters of the level that is subtracted.
+_PLANE = 3
 #: Share of a filter's energy that a pixel may take from pixels that were filled.
 _FILLED_SHARE = 0.01
 #: Robust sigmas beyond which a pixel is filled before the filter, and does not count after it.
@@ -212,7 +214,7 @@ def tile_sums(tile: Tile, by: WindowFilter, parts: int) -> tuple[LagSums, int]:
     with np.errstate(invalid="ignore"):
         size = np.abs(values)
         sky &= size < np.float32(_CLIP * _spread(values, sky))  # False for NaN
-    return block_sums(values, sky, MAX_LAG, parts), all_sky
+    return block_sums(values, sky, MAX_LAG, parts, _PLANE), all_sky
 
 
 def mean_over_frequencies(values: NDArray[np.floating]) -> NDArray[np.float64]:
