@@ -156,7 +156,10 @@ def failures(
     max_rho: float | None,
     max_factor: float | None,
 ) -> list[str]:
-    """Return why noise does not pass: what exceeds its limit, and is no chance, or is unknown.
+    """Return why noise does not pass: what exceeds its limit, or is unknown.
+
+    What is beyond a limit by chance passes, unless the limit is below the error: so small a value
+    cannot be shown with so few pixels.
 
     Parameters
     ----------
@@ -176,13 +179,17 @@ def failures(
     if max_rho is not None:
         if not error > 0:
             reasons.append("its correlation could not be measured")
-        elif largest > max_rho and any_of(normal_probability(largest / error), _LAGS) < _REAL:
+        elif largest > max_rho and (
+            max_rho < error or any_of(normal_probability(largest / error), _LAGS) < _REAL
+        ):
             reasons.append(f"max |rho| is {largest:.3f} +- {error:.3f}, above {max_rho:g}")
     if max_factor is not None:
         value, its_error = factor
         if not its_error > 0:
             reasons.append("its matched-filter noise factor could not be measured")
-        elif abs(value - 1) > max_factor and normal_probability(abs(value - 1) / its_error) < _REAL:
+        elif abs(value - 1) > max_factor and (
+            max_factor < its_error or normal_probability(abs(value - 1) / its_error) < _REAL
+        ):
             reasons.append(
                 f"I is {value:.3f} +- {its_error:.3f}, off 1 by more than {max_factor:g}"
             )

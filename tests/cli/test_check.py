@@ -208,6 +208,10 @@ def test_a_limit_is_not_exceeded_by_chance(save, rng):
     assert found["gate"] == "passed"
 
 
+def test_a_limit_below_the_error_cannot_be_shown_to_hold(white):
+    assert "above 0.0001" in check(white, "--max-rho", "0.0001", code=4).stdout
+
+
 def test_a_limit_of_what_cannot_be_measured(save, rng):
     name = save("bare", rng.normal(size=(300, 300)).astype(np.float32))
     assert "--fwhm" in check(name, "--max-factor", "0.03", code=3).stderr
