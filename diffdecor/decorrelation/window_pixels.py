@@ -19,8 +19,9 @@ from diffdecor.core.whitening import FLOOR
 
 #: Pixels read around a window, which the filter reaches over.
 MARGIN = 16
-#: Share of a filter's energy that a pixel may take from pixels that were filled.
-_FILLED_SHARE = 0.01
+#: Share of a filter's energy that a pixel may take from pixels that were filled: what is amiss is in
+#: the amplitude of the filter there, the root of it, and scattered bad pixels affect all others.
+_FILLED_SHARE = 0.001
 #: Robust sigmas beyond which a pixel is filled before the filter, and does not count after it.
 _FILLED, _CLIP = 6.0, 4.5
 _SIGMA_OF_IQR = 0.7413
