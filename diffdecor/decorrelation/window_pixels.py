@@ -27,6 +27,8 @@ _FILLED, _CLIP = 6.0, 4.5
 _SIGMA_OF_IQR = 0.7413
 #: Values that give a spread to a few per cent.
 _SAMPLE = 1 << 11
+#: Terms of the level that is removed: a plane's.
+_LEVEL_TERMS = 3
 #: Values in single precision.
 Pixels = NDArray[Any]
 
@@ -205,7 +207,7 @@ def tile_sums(tile: Tile, by: WindowFilter, parts: int) -> tuple[LagSums, int]:
     with np.errstate(invalid="ignore"):
         size = np.abs(values)
         sky &= size < np.float32(_CLIP * _spread(values, sky))  # False for NaN
-    return block_sums(values, sky, MAX_LAG, parts), all_sky
+    return block_sums(values, sky, MAX_LAG, parts, _LEVEL_TERMS), all_sky
 
 
 def mean_over_frequencies(values: NDArray[np.floating]) -> NDArray[np.float64]:
