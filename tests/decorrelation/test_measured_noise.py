@@ -151,6 +151,19 @@ def test_half_of_the_pixels_at_random_is_enough():
     assert one == pytest.approx(other, abs=0.05)
 
 
+@pytest.mark.parametrize("sigma", [3.0, 5.0])
+def test_noise_correlated_over_many_pixels_is_whitened(sigma):
+    """Like a template of much larger pixels: its power falls from some 100 to the floor of 1."""
+    white, wide = np.random.default_rng(20).normal(size=(2, N, N))
+    noise = white + periodic(wide, 10 * gaussian(41, sigma))
+    difference = Exposure(image=noise, variance=np.full(noise.shape, noise.var()))
+    result = decorrelate(None, None, difference, None, config=DecorrelationConfig(mode="whole"))
+    after, variance = correlations(result)
+    assert np.abs(after).max() < 0.01
+    assert variance == pytest.approx(1, abs=0.01)
+    assert summed_scatter(result) == pytest.approx(1, abs=0.04)
+
+
 def test_scattered_bad_pixels_do_not_matter():
     """A filter reaches over filled pixels everywhere then, if only with its faint outer parts."""
     levels = []
