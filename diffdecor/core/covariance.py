@@ -93,13 +93,13 @@ def block_sums(
     sky: NDArray[np.bool_],
     max_lag: int,
     parts: int,
-    parameters: int = 1,
+    removed: int = 1,
 ) -> LagSums:
     """Return the sums of `lag_sums` over the pairs within each of `parts` x `parts` blocks.
 
-    The mean is that of the whole window all the same; if it is only the rest of a level of several
-    `parameters` that has been subtracted, so much is given back. The result has the leading axes
-    ``(parts, parts)``.
+    The mean is that of the whole window all the same. The result has the leading axes
+    ``(parts, parts)``. `removed` is how many smooth terms have been removed from the window, the
+    mean included: 3 if it was a plane. All of them lower the products.
     """
     number = int(np.count_nonzero(sky))
     shape = parts, parts, max_lag + 1, 2 * max_lag + 1
@@ -113,7 +113,7 @@ def block_sums(
         block = np.s_[y0:y1, x0:x1]
         products[y, x], pairs[y, x] = _sums(pixels[block], sky[block], max_lag)
     variance = products[:, :, 0, max_lag].sum() / number
-    return LagSums(products + pairs * (parameters * variance / number), pairs)
+    return LagSums(products + pairs * (removed * variance / number), pairs)
 
 
 def _sums(

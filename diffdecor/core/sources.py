@@ -29,8 +29,9 @@ _MARGIN_STEPS = {6: (1, 2), 8: (1, 1, 2)}
 _FEWEST = 64
 #: Kernels that means are made with, along either axis; bins.
 _KERNELS = tuple(np.array(row, dtype=np.float32) for row in ([1, 2, 1], [1, 4, 6, 4, 1]))
-#: Larger values would overflow in single precision when they are squared.
-_HUGE = 1e15
+#: Larger values would overflow in single precision when they are squared; where noise comes closer
+#: to them than this, pixels are brought to another unit.
+_HUGE, _COARSE = 1e15, 1e10
 #: Standard deviation of a normal distribution, in units of its interquartile range.
 _SIGMA_OF_IQR = 0.7413011
 _SHARES = np.array([[0.25], [0.5], [0.75]])
@@ -191,6 +192,10 @@ def _near_zero(
             local, _ = _levels(_single(sample), (_BLOCK // 2,) * 2)
             np.subtract(values, _between(local, values.shape, slopes=True), out=values, where=known)
             np.divide(values, sigma, out=values, where=known)
+        elif sample.size:
+            spread = float(np.median(np.abs(sample.astype(np.float64) - level)))
+            if _COARSE < spread < np.inf:
+                values /= precision.type(spread)
     return _single(values)
 
 

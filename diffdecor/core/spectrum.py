@@ -32,8 +32,9 @@ _RADII = (RADIUS, 6.0, 4.0)
 KERNEL_TAIL = 1e-4
 #: Upper ends of the first rings of lags, pixels; beyond, rings are one pixel wide.
 _RINGS = (0.0, 1.0, 1.5, 2.0, 3.0)
-#: Steps of the fit: their largest number, the size that ends it, and the largest that is made.
-_STEPS, _SMALL_STEP, _LARGEST_STEP = 15, 2e-3, 0.4
+#: Steps of the fit: their largest number, the size that ends it, and the largest that is made. Most
+#: fits take a few; noise correlated over several pixels is far from any guess.
+_STEPS, _SMALL_STEP, _LARGEST_STEP = 60, 2e-3, 0.4
 #: The last step of a fit that has settled is not larger: shrinkage may still move it slowly.
 _SETTLED = 0.05
 #: Prior variance of the level, which is never shrunk.

@@ -19,15 +19,16 @@ from diffdecor.core.whitening import FLOOR
 
 #: Pixels read around a window, which the filter reaches over.
 MARGIN = 16
-#: Parameters of the level that is subtracted.
-_PLANE = 3
-#: Share of a filter's energy that a pixel may take from pixels that were filled.
-_FILLED_SHARE = 0.01
+#: Share of a filter's energy that a pixel may take from pixels that were filled. What is amiss is
+#: in the amplitude of the filter, the root of it; and scattered bad pixels affect all others.
+_FILLED_SHARE = 0.001
 #: Robust sigmas beyond which a pixel is filled before the filter, and does not count after it.
 _FILLED, _CLIP = 6.0, 4.5
 _SIGMA_OF_IQR = 0.7413
 #: Values that give a spread to a few per cent.
 _SAMPLE = 1 << 11
+#: Terms of the level that is removed: a plane's.
+_LEVEL_TERMS = 3
 #: Values in single precision.
 Pixels = NDArray[Any]
 
@@ -214,7 +215,7 @@ def tile_sums(tile: Tile, by: WindowFilter, parts: int) -> tuple[LagSums, int]:
     with np.errstate(invalid="ignore"):
         size = np.abs(values)
         sky &= size < np.float32(_CLIP * _spread(values, sky))  # False for NaN
-    return block_sums(values, sky, MAX_LAG, parts, _PLANE), all_sky
+    return block_sums(values, sky, MAX_LAG, parts, _LEVEL_TERMS), all_sky
 
 
 def mean_over_frequencies(values: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -59,8 +59,8 @@ _LARGEST_LAG_IMAGE = 99
 #: Opposite lags differ by rounding only, in units of the variance.
 _ROUNDING = 1e-5
 #: Share of the squares of a lag image beyond the largest lag that is used which is worth a warning,
-#: and share of the power that had to be moved.
-_LOST, _MOVED = 1e-2, 1e-3
+#: and shares of the power that had to be moved which are worth one, and which are an error.
+_LOST, _MOVED, _IMPOSSIBLE = 1e-2, 1e-3, 0.2
 #: Side of the windows in which realisations are measured, pixels.
 _WINDOW = 256
 #: A variance that is known otherwise is within this factor of that of the image.
@@ -167,6 +167,12 @@ def _of_lag_image(hdu: Hdu, path: str | Path) -> NoisePower:
             lost,
         )
     spectrum, moved = spectrum_of_lags(kept)
+    if moved > _IMPOSSIBLE and lost <= _LOST:
+        msg = (
+            f"{path}: not a lag image: these covariances are not those of any noise; to make its "
+            f"power positive {moved:.2g} of it would have to be moved"
+        )
+        raise InputError(msg)
     if moved > _MOVED:
         logger.warning(
             "%s: these covariances are not quite those of any noise: %.2g of the power was moved "
@@ -175,12 +181,15 @@ def _of_lag_image(hdu: Hdu, path: str | Path) -> NoisePower:
             moved,
         )
     unit = str(hdu.header.get("BUNIT", "")).strip()
-    power = NoisePower(
-        spectrum=spectrum,
-        variance=float(lags[whole, whole]),
-        absolute=bool(unit) or hdu_name(hdu) == NOISE_COVARIANCE,
-        name=str(path),
-    )
+    variance = float(lags[whole, whole])
+    absolute = bool(unit) or hdu_name(hdu) == NOISE_COVARIANCE
+    if not absolute and not 1 / _FACTOR <= variance <= _FACTOR:
+        msg = (
+            f"{path}: its variance is {variance:.4g} times that of the variance plane; if it is in "
+            "a unit of its own, say so in BUNIT"
+        )
+        raise InputError(msg)
+    power = NoisePower(spectrum=spectrum, variance=variance, absolute=absolute, name=str(path))
     logger.info(
         "%s: lag image of %d x %d pixels, variance %.4g %s",
         path,
@@ -213,8 +222,14 @@ def _symmetric(
     if not np.isfinite(image).all():
         msg = f"{path}: a lag image has no NaN or infinity; give the covariance at every lag"
         raise InputError(msg)
+    if image[cy, cx] <= 0:
+        msg = (
+            f"{path}: not a lag image: its centre, FITS pixel ({cx + 1}, {cy + 1}), is "
+            f"{image[cy, cx]:.4g}; that is the zero lag, a variance, and above zero"
+        )
+        raise InputError(msg)
     y, x = np.unravel_index(np.argmax(np.abs(image)), image.shape)
-    if image[cy, cx] <= 0 or abs(image[y, x]) > image[cy, cx]:
+    if abs(image[y, x]) > image[cy, cx]:
         msg = (
             f"{path}: not a lag image: its centre, FITS pixel ({cx + 1}, {cy + 1}), is "
             f"{image[cy, cx]:.4g}, but pixel ({x + 1}, {y + 1}) is {image[y, x]:.4g}; the zero lag "

@@ -155,6 +155,16 @@ def test_huge_pixels_are_no_obstacle(rng):
     assert found.mean() < 0.05
 
 
+@pytest.mark.parametrize("unit", [1e-38, 1e-20, 1e15, 1e18, 1e36])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_unit_does_not_matter(rng, unit, dtype):
+    image = rng.normal(size=(256, 256))
+    image[40, 40] += 12
+    expected = find_sources(image, everywhere(image))
+    other = (unit * image).astype(dtype)
+    assert (find_sources(other, everywhere(other)) != expected).mean() < 1e-3
+
+
 def test_a_high_level_costs_no_digits(rng):
     image = rng.normal(size=(256, 256))
     image[40, 40] += 12

@@ -161,6 +161,38 @@ def test_half_of_the_pixels_at_random_is_enough():
     assert one == pytest.approx(other, abs=0.05)
 
 
+@pytest.mark.parametrize("sigma", [3.0, 5.0])
+def test_noise_correlated_over_many_pixels_is_whitened(sigma):
+    """Like a template of much larger pixels: its power falls from some 100 to the floor of 1."""
+    white, wide = np.random.default_rng(20).normal(size=(2, N, N))
+    noise = white + periodic(wide, 10 * gaussian(41, sigma))
+    difference = Exposure(image=noise, variance=np.full(noise.shape, noise.var()))
+    result = decorrelate(None, None, difference, None, config=DecorrelationConfig(mode="whole"))
+    after, variance = correlations(result)
+    assert np.abs(after).max() < 0.01
+    assert variance == pytest.approx(1, abs=0.01)
+    assert summed_scatter(result) == pytest.approx(1, abs=0.04)
+
+
+def test_scattered_bad_pixels_do_not_matter():
+    """A filter reaches over filled pixels everywhere then, if only with its faint outer parts."""
+    levels = []
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        noise, template = rng.normal(size=(2, 384, 384))
+        noise = noise - periodic(template, 4 * gaussian(21, 1.4))
+        for share in (0.0, 0.05):
+            bad = rng.random(noise.shape) < share
+            image = np.where(bad, np.nan, noise)
+            difference = Exposure(image=image, variance=np.full(noise.shape, noise.var()))
+            config = DecorrelationConfig(mode="whole")
+            result = decorrelate(None, None, difference, None, config=config)
+            levels.append(result.metrics["variance_after"])
+    without, scattered = np.mean(levels[::2]), np.mean(levels[1::2])
+    # Each is known to 3 per cent.
+    assert scattered == pytest.approx(without, rel=0.08)
+
+
 @pytest.mark.parametrize("pattern", ["stripes", "checkerboard"])
 def test_masks_without_pairs_at_some_lag_fall_back_to_white(pattern, caplog):
     y, x = np.indices((N, N))

@@ -1,0 +1,32 @@
+"""The sums of a window: what the removal of its level takes from them is added back."""
+
+import numpy as np
+import pytest
+
+from diffdecor.core.noise import NoiseSide
+from diffdecor.core.spectrum import at_lags, flat_spectrum, half_plane_lags
+from diffdecor.decorrelation.window_pixels import MARGIN, Sides, Tile, WindowFilters, tile_sums
+
+
+def side(level):
+    return NoiseSide(np.array([level]), np.ones(1), np.ones((1, 1, 1)), (0, 0))
+
+
+@pytest.mark.parametrize("masked", [0.0, 0.3])
+def test_the_level_takes_nothing_from_white_noise(masked):
+    """A plane alone would make every correlation 3 / 48^2 too small: much over all lags."""
+    rng = np.random.default_rng(5)
+    size, windows = 48 + 2 * MARGIN, 1500
+    by = WindowFilters(Sides(side(1.0), side(0.0)), flat_spectrum(), whiten=True).at(0, (size,) * 2)
+    total, number = None, 0
+    for _ in range(windows):
+        sky = rng.random((size, size)) >= masked
+        pixels = rng.normal(size=(size, size)).astype(np.float32)
+        found, _ = tile_sums(Tile(pixels, ~sky, sky, [None, None]), by, 1)
+        total = found if total is None else total + found
+        number += sky[MARGIN:-MARGIN, MARGIN:-MARGIN].sum()
+    lags = half_plane_lags(5.0)
+    correlations = at_lags(total.covariance[0, 0], lags)[1:]
+    error = 1 / np.sqrt(number * (1 - masked) * len(correlations))
+    assert correlations.mean() == pytest.approx(0, abs=3.5 * error)
+    assert 3.5 * error < 2 * windows / number / 2  # what the mean alone would leave is seen
