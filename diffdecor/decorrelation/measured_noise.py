@@ -14,27 +14,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from diffdecor.core.covariance import LagSums
-from diffdecor.core.interpolate import bilinear_weights
 from diffdecor.core.spectrum import (
-    LogSpectrum,
     SpectrumFit,
     at_lags,
-    fit_spectrum,
     flat_spectrum,
     half_plane_lags,
-    residual_correlations,
 )
 from diffdecor.core.spectrum_field import SpectrumField, fit_deviations
-from diffdecor.core.whitening import FLOOR
 from diffdecor.decorrelation.nodes import Places
 from diffdecor.decorrelation.noise_levels import NoiseLevels
-from diffdecor.decorrelation.noise_windows import (
-    NoisePlanes,
-    WindowGrid,
-    WindowSums,
-    place_windows,
-    window_sums,
+from diffdecor.decorrelation.noise_measurement import (
+    NoiseMeasurement,
+    NotMeasurableError,
+    measure_noise_windows,
 )
 from diffdecor.decorrelation.subtraction import ROLES, Subtraction
 from diffdecor.decorrelation.window_pixels import Sides, mean_over_frequencies
@@ -42,18 +34,8 @@ from diffdecor.errors import InputError
 
 log = logging.getLogger(__name__)
 
-#: Sky pixels below which noise cannot be measured, and below which it is uncertain.
-MIN_PIXELS, FEW_PIXELS = 5_000, 20_000
-#: Least number of pairs at every short lag, and how far these reach, pixels.
-_MIN_PAIRS, _SHORT = 200, 3.0
-#: Share of the sky pixels that must be left by the holes around them.
-_MIN_SHARE = 0.5
-#: Noise power of a score image below which it is not whitened, share of that at zero frequency.
-_SCORE_FLOOR = 1e-2
-#: White noise added to it in thought, share of its largest power.
-_SCORE_WHITE = 0.01
-#: Windows from which the first guess is made.
-_FEW_WINDOWS = 10
+#: Sky pixels below which the level of the filter is uncertain.
+FEW_PIXELS = 20_000
 #: Lags whose correlations decide, pixels.
 _DECISIVE = 5.0
 #: Gain in chi-square that is significant: 3.5 sigma, whatever the size of the effect.
@@ -105,10 +87,6 @@ class NoiseReport:
         return {name: value for name, value in values.items() if value is not None}
 
 
-class _ImpossibleError(Exception):
-    """Noise cannot be measured; the message says why."""
-
-
 def with_measured_noise(
     subtraction: Subtraction, places: Places, levels: NoiseLevels
 ) -> tuple[Subtraction, NoiseReport]:
@@ -125,7 +103,7 @@ def with_measured_noise(
     name = subtraction.difference.name
     try:
         field, report = _measured(subtraction, places, levels)
-    except _ImpossibleError as error:
+    except NotMeasurableError as error:
         if subtraction.is_alone:
             msg = f"{name}: its noise cannot be measured: {error}"
             raise InputError(msg) from None
@@ -150,140 +128,24 @@ def _measured(
     subtraction: Subtraction, places: Places, levels: NoiseLevels
 ) -> tuple[SpectrumField | None, NoiseReport]:
     """Return the noise spectrum relative to the model, None if white noise is as good; and why."""
-    grid = place_windows(subtraction.shape)
-    sides = _sides_at(grid, subtraction, places, levels)
-    found = _window_sums(subtraction, grid, sides)
-    _check_pairs(found.sums.total())
+    found = measure_noise_windows(subtraction, places, levels)
     fit = found.fit()
     if not fit.converged:
         msg = "its covariances are not those of stationary noise"
-        raise _ImpossibleError(msg)
-    report = _judged(subtraction, fit, _held_out(grid, found, fit))
+        raise NotMeasurableError(msg)
+    report = _judged(subtraction, fit, _held_out(found, fit))
     if report.model == "white":
         return None, report
     _warn_of_few_pixels(subtraction, fit)
     _warn_of_light(subtraction, found, fit)
-    _warn_of_variance(subtraction, sides, fit)
+    _warn_of_variance(subtraction, found.sides, fit)
     config = subtraction.config
     if config.mode == "grid" and config.blend == "interpolate" and not config.score:
-        blocks = grid.blocks
-        local = fit_deviations(_by_blocks(found.sums, grid), blocks.shape, found.expected, fit)
+        blocks = found.grid.blocks
+        local = fit_deviations(found.by_blocks, blocks.shape, found.expected, fit)
         if local is not None:
             return SpectrumField(*blocks.centres, local), report
     return SpectrumField.constant(fit.spectrum), report
-
-
-@dataclass(frozen=True, eq=False)
-class _Measured:
-    """What was measured in the windows."""
-
-    #: Sums of the blocks of all windows.
-    sums: LagSums
-    #: Power that they have if the noise is that of the model.
-    expected: NDArray[np.float64]
-    #: White noise that is added in thought.
-    white: float
-    #: What the spectrum is about.
-    guess: LogSpectrum
-
-    def fit(self, which: NDArray[np.bool_] | None = None) -> SpectrumFit:
-        """Fit the spectrum to all windows, or to some of them."""
-        sums = self.sums if which is None else self.sums[which]
-        return fit_spectrum(sums.total(), self.expected, self.guess, self.white)
-
-    def left(
-        self, sums: LagSums, powers: NDArray[np.float64], lags: NDArray[np.intp]
-    ) -> NDArray[np.float64]:
-        """Return the correlations that spectra of these powers leave in windows."""
-        return residual_correlations(sums, self.expected * powers, lags, self.white)
-
-
-def _by_blocks(sums: LagSums, grid: WindowGrid) -> LagSums:
-    """Return the sums of the blocks of all windows, row by row of blocks."""
-
-    def ordered(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        windows = values.reshape(*grid.shape, *values.shape[1:])
-        return windows.swapaxes(1, 2).reshape(-1, *values.shape[3:])
-
-    return LagSums(ordered(sums.products), ordered(sums.pairs))
-
-
-def _sides_at(
-    grid: WindowGrid, subtraction: Subtraction, places: Places, levels: NoiseLevels
-) -> Sides:
-    """Return the noise of both sides at the windows, as the model of white noise has it."""
-    if len(places.positions) == 1:
-        positions, at = places.positions, np.zeros(len(grid.windows), dtype=np.intp)
-        weights = np.ones((1, 1))
-    else:
-        x, y = np.meshgrid(*grid.centres)
-        positions, at = np.column_stack([x.ravel(), y.ravel()]), np.arange(x.size)
-        rows = [bilinear_weights(places.positions, *place) for place in positions.tolist()]
-        weights = np.array(rows).T
-    sides = subtraction.noise_sides(positions, levels.science @ weights, levels.template @ weights)
-    return Sides(*sides)[at]
-
-
-def _window_sums(subtraction: Subtraction, grid: WindowGrid, sides: Sides) -> _Measured:
-    """Measure all windows, whitened with the model and then with the spectrum guessed from that."""
-    windows, flat = grid.windows, flat_spectrum()
-    planes, floor = NoisePlanes.of(subtraction), FLOOR
-    if subtraction.config.score:  # what the kernels have taken away cannot be whitened
-        floor = _SCORE_FLOOR
-    number = len(windows)
-    # A few windows, spread over the image, are enough for a first guess.
-    for some in (
-        np.linspace(0, number - 1, min(number, _FEW_WINDOWS)).astype(int),
-        np.arange(number),
-    ):
-        first = window_sums(planes, [windows[i] for i in some], sides[some], flat, floor=floor)
-        total, sky = first.sums.total(), float(first.sky.sum())
-        if sky >= MIN_PIXELS:
-            break
-    _check_pixels(sky)
-    if total.pixels >= _MIN_SHARE * sky:
-        expected = _expected(sides[some], first, flat, floor)
-        white = _SCORE_WHITE * float(expected.max()) if subtraction.config.score else 0.0
-        guess = fit_spectrum(total, expected, white=white).spectrum
-        second = window_sums(planes, windows, sides, guess, parts=grid.parts, floor=floor)
-        if second.sums.total().pixels >= _MIN_SHARE * second.sky.sum():
-            expected = _expected(sides, second, guess, floor)
-            return _Measured(second.sums, expected, white, guess)
-    # Filled pixels are too close to all others for a filter: their covariances as they are remain.
-    log.warning(
-        "%s: masked pixels leave too few others to be whitened; noise is measured without, and is "
-        "uncertain by some 10 per cent",
-        subtraction.difference.name,
-    )
-    raw = window_sums(planes, windows, sides, flat, parts=grid.parts, floor=math.inf)
-    return _Measured(raw.sums, _expected(sides, raw, flat, math.inf), 0.0, flat)
-
-
-def _expected(
-    sides: Sides, found: WindowSums, spectrum: LogSpectrum, floor: float
-) -> NDArray[np.float64]:
-    """Return the mean power of windows, relative to its level, for noise of the model.
-
-    They were whitened as if it were that of the model times a spectrum.
-    """
-    pixels = found.sums.pixels.sum(axis=(1, 2))
-    power = np.tensordot(pixels / pixels.sum(), sides.relative_power(spectrum, floor), axes=1)
-    return np.asarray(power / spectrum.power()[0])
-
-
-def _check_pixels(number: float) -> None:
-    if number < MIN_PIXELS:
-        msg = f"only {number:.0f} sky pixels, {MIN_PIXELS} are needed"
-        raise _ImpossibleError(msg)
-
-
-def _check_pairs(total: LagSums) -> None:
-    """Refuse masks that leave no pairs of pixels at short lags."""
-    _check_pixels(float(total.pixels))
-    fewest = float(at_lags(total.pairs, half_plane_lags(_SHORT)).min())
-    if fewest < _MIN_PAIRS:
-        msg = f"the mask leaves only {fewest:.0f} pairs of sky pixels at some lag"
-        raise _ImpossibleError(msg)
 
 
 @dataclass(frozen=True, eq=False)
@@ -312,13 +174,13 @@ class _HeldOut:
         return [float(one) for one in np.abs(self.residuals[:, 1:]).max(axis=1)]
 
 
-def _held_out(grid: WindowGrid, found: _Measured, fit: SpectrumFit) -> _HeldOut | None:
+def _held_out(found: NoiseMeasurement, fit: SpectrumFit) -> _HeldOut | None:
     """Fit every second window, as on a chessboard, and judge the others by it; both ways.
 
     None if there are too few pixels for it.
     """
     lags = half_plane_lags(_DECISIVE)
-    row, column = np.indices(grid.shape).reshape(2, -1)
+    row, column = np.indices(found.grid.shape).reshape(2, -1)
     odd = (row + column) % 2 == 1
     if odd.all() or not odd.any():
         return None
@@ -377,7 +239,7 @@ def _warn_of_variance(subtraction: Subtraction, sides: Sides, fit: SpectrumFit) 
         )
 
 
-def _warn_of_light(subtraction: Subtraction, found: _Measured, fit: SpectrumFit) -> None:
+def _warn_of_light(subtraction: Subtraction, found: NoiseMeasurement, fit: SpectrumFit) -> None:
     """Warn of faint light that correlates pixels far apart, and raises the noise level."""
     lags = half_plane_lags(_LIGHT[1])
     lags = lags[np.hypot(*lags.T) >= _LIGHT[0]]

@@ -19,7 +19,7 @@ from diffdecor.core.planes import LazyPlane, Plane, bands, constant_plane
 from diffdecor.core.sources import find_sources
 from diffdecor.core.variance import single_holds
 from diffdecor.decorrelation.mask import unusable_pixels
-from diffdecor.decorrelation.measured_noise import MIN_PIXELS
+from diffdecor.decorrelation.noise_measurement import MIN_PIXELS
 from diffdecor.decorrelation.subtraction import Subtraction
 from diffdecor.errors import InputError
 
