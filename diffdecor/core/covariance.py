@@ -93,7 +93,7 @@ def block_sums(
     sky: NDArray[np.bool_],
     max_lag: int,
     parts: int,
-    removed: int = 1,
+    removed: float = 1.0,
 ) -> LagSums:
     """Return the sums of `lag_sums` over the pairs within each of `parts` x `parts` blocks.
 

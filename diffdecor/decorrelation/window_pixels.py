@@ -215,7 +215,9 @@ def tile_sums(tile: Tile, by: WindowFilter, parts: int) -> tuple[LagSums, int]:
     with np.errstate(invalid="ignore"):
         size = np.abs(values)
         sky &= size < np.float32(_CLIP * _spread(values, sky))  # False for NaN
-    return block_sums(values, sky, MAX_LAG, parts, _LEVEL_TERMS), all_sky
+    # The level is that of all sky pixels, so it takes less from those that are left.
+    removed = max(1.0, _LEVEL_TERMS * float(np.count_nonzero(sky)) / max(all_sky, 1))
+    return block_sums(values, sky, MAX_LAG, parts, removed), all_sky
 
 
 def mean_over_frequencies(values: NDArray[np.floating]) -> NDArray[np.float64]:
