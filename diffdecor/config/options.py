@@ -90,7 +90,8 @@ class Checked:
                 parsed = item.kind.parse(value)
             except (TypeError, ValueError, OverflowError) as error:
                 name = f"{role}_{item.name}" if role else item.name
-                msg = f"{item._replace(name=name).flag_name} is {value!r}: {error}"
+                (shown,) = value if isinstance(value, tuple) and len(value) == 1 else (value,)
+                msg = f"{item._replace(name=name).flag_name} is {shown!r}: {error}"
                 raise ConfigError(msg) from None
             object.__setattr__(self, item.name, parsed)
 

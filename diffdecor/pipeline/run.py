@@ -76,7 +76,9 @@ def run_job(job: Job) -> Outcome:
         log.info("%s: done already", job.output)
         write_parts(inputs)
         recorded = recorded_metrics(job.output)
-        return Outcome("already done", recorded, _failures(job.files, recorded))
+        # Limits may be others than those that its card was judged by.
+        found = recorded | _verdict(job.files, recorded)
+        return Outcome("already done", found, _failures(job.files, recorded))
     write_parts(inputs)
     _report(job, metrics)
     found = {card.name: metrics.get(card.name) for card in METRIC_CARDS}

@@ -340,6 +340,10 @@ def test_a_run_judges_its_own_result(work):
     result = work.run(*options[:2], *options[4:])
     assert result.exit_code == 0, result.stderr
     assert json.loads(result.stdout)["status"] == "already done"
+    # With another limit the verdict is that of this run.
+    result = work.run(*options[:2], "--max-rho", "0.99", *options[4:])
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["gate"] == "passed"
 
 
 def test_without_limits_there_is_no_verdict(work):
