@@ -101,7 +101,7 @@ class Bench:
 
 
 def table(title, head, rows):
-    """Print one Markdown table."""
+    """Print one Markdown table, every row as soon as there is one."""
     say(f"\n**{title}**\n")
     for line in (head, ["---"] * len(head), *rows):
         say(f"| {' | '.join(line)} |")
@@ -151,27 +151,26 @@ def ways(bench):
 
 def measured(bench):
     """What measured noise adds to a run."""
-    rows = []
-    for size in (*SMALL, *bench.sizes):
-        ny, nx = map(int, size.split("x"))
-        for mode, kernel, make in (("whole", "21", bench.whole), ("grid", VARYING, bench.grid)):
-            white, found = bench.measure(
-                make(size), make(size, f"{mode}, measured", "--noise-model", "measured")
-            )
-            more = [f"{1e9 * one / (ny * nx):.0f}" for one in found.more_cpu(white)]
-            own = bench.own_cost(size, *(WHOLE if mode == "whole" else []), kernel=kernel)
-            rows.append(
-                [
-                    size,
-                    mode,
-                    f"{more[0]} ({more[1]} to {more[2]})",
-                    f"{own['own']:.0f} ({own['least']:.0f} to {own['most']:.0f})",
-                    ratio(found, white),
-                    f"{found.memory_used()} ({white.memory_used()})",
-                ]
-            )
-    head = ["image", "mode", "CPU ns a pixel", "of these, own arithmetic", "time / white"]
-    table("What measured noise adds: `measured` less `white`", [*head, "peak memory (white)"], rows)
+    title = "What measured noise adds: `--noise-model measured` less `white`"
+    head = ["image", "mode", "CPU ns a pixel", "own arithmetic", "time", "peak memory", "white"]
+    sizes = [*(SMALL if bench.sizes == SIZES else []), *bench.sizes]
+    modes = ("whole", "21", bench.whole), ("grid", VARYING, bench.grid)
+    table(title, head, (measured_row(bench, size, *one) for size in sizes for one in modes))
+
+
+def measured_row(bench, size, mode, kernel, make):
+    """One row: of a size in one mode."""
+    ny, nx = map(int, size.split("x"))
+    options = "--noise-model", "measured"
+    white, found = bench.measure(make(size), make(size, f"{mode}, measured", *options))
+    own = bench.own_cost(size, *(WHOLE if mode == "whole" else []), kernel=kernel)
+    more = [1e9 * one / (ny * nx) for one in found.more_cpu(white)]
+    costs = more, [own[name] for name in ("own", "least", "most")]
+    return [
+        *(size, mode),
+        *(f"{middle:.0f} ({least:.0f} to {most:.0f})" for middle, least, most in costs),
+        *(f"**{ratio(found, white)}**", found.memory_used(), white.memory_used()),
+    ]
 
 
 def checks(bench):

@@ -54,17 +54,30 @@ class Case:
         )
         return replace(self.exposures[2], variance=variance, psf=subtraction.psf)
 
-    def result(self, model, science=None):
-        """What is made of it with a noise model; `science` replaces the science image."""
-        inputs = (science or self.exposures[0], *self.exposures[1:], self.kernel)
-        return decorrelate(*inputs, config=DecorrelationConfig(noise_model=model))
+    def result(self, model):
+        """What is made of it with a noise model."""
+        return _decorrelated(*self.exposures, self.kernel, model)
 
-    def hiding(self, pixels):
-        """The science image with DETECTED where noise is not to be measured."""
-        science = self.exposures[0]
-        assert science.mask is None
-        mask = pixels.astype(np.int32)
-        return replace(science, mask=mask, mask_planes=MaskPlanes({"DETECTED": 0}))
+    def fitted_to(self, free, pixels):
+        """The result with noise measured on some of the pixels `free` of light of sources.
+
+        The difference hides the others: variances of both images stay known everywhere.
+        """
+        hidden = (~free, ~free, ~pixels)
+        exposures = map(_with_light, self.exposures, hidden)
+        return _decorrelated(*exposures, self.kernel, "measured")
+
+
+def _decorrelated(science, template, difference, kernel, model):
+    config = DecorrelationConfig(noise_model=model)
+    return decorrelate(science, template, difference, kernel, config=config)
+
+
+def _with_light(exposure, pixels):
+    """The exposure with DETECTED in some pixels."""
+    assert exposure.mask is None
+    mask = pixels.astype(np.int32)
+    return replace(exposure, mask=mask, mask_planes=MaskPlanes({"DETECTED": 0}))
 
 
 def nircam(folder, name, kernel):
@@ -146,23 +159,29 @@ def away_from_border(shape, pixels=BORDER):
     return inside
 
 
-def chessboard(shape, size=80):
-    """The black squares."""
-    y, x = np.indices(shape) // size
+def chessboard(shape, size=80, first=0):
+    """The black squares; one of them starts at the pixel `first` along both axes."""
+    y, x = (np.indices(shape) - first) // size
     return (x + y) % 2 == 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Whiteness:
     """How white some pixels are."""
 
-    #: Largest correlation within 5 pixels, the error of one, and the number of pixels.
-    rho: float
+    #: Correlations of the 44 lags of a half plane within 5 pixels.
+    rhos: np.ndarray
+    #: The error of one of them, and the number of pixels.
     error: float
     pixels: int
     #: Matched-filter noise factor I, NaN without a PSF; and claimed over measured variance.
     factor: float
     ratio: float
+
+    @property
+    def rho(self):
+        """The largest correlation."""
+        return float(np.abs(self.rhos).max())
 
 
 def whiteness(exposure, sky):
@@ -197,7 +216,7 @@ def whiteness(exposure, sky):
         stamp = np.asarray(exposure.psf.stamp((nx - 1) / 2, (ny - 1) / 2), dtype=float)
         factor = float(np.sqrt(np.sum(covariance * psf_overlap(stamp, REACH))))
     return Whiteness(
-        rho=float(np.abs(rho).max()),
+        rhos=rho,
         error=float(1 / np.sqrt(np.median(parts[1, near, near]))),
         pixels=int(np.count_nonzero(sky)),
         factor=factor,
