@@ -2,6 +2,10 @@
 
 import csv
 import json
+import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +83,34 @@ def test_noise_of_the_nircam_images_is_correlated_before_any_kernel(tmp_path):
         left[model] = max(abs(metrics[f"correlation_{axis}_after"]) for axis in "xy")
     assert left["white"] > 0.3
     assert left["auto"] < 0.01
+
+
+def test_the_noise_of_the_difference_is_that_of_white_images():
+    """The variances of both, that of the template times the sum of the squared kernel."""
+    stamp = read_kernel(NIRCAM / "kernel.fits").stamp(199.5, 199.5)
+    science, template, claimed = (
+        fits.getdata(NIRCAM / f"{name}_sigma.fits").astype(float) ** 2 for name in IMAGES
+    )
+    assert claimed == pytest.approx(science + (stamp**2).sum() * template, rel=1e-5)
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_the_demo_shows_what_was_gained(tmp_path):
+    """One table, all numbers in their columns, and plain words at the end."""
+    command = ["make", "--old-file=.venv/installed", f"DEMO={tmp_path}", "demo"]
+    command += [f"BIN={Path(sys.executable).parent}"]
+    done = subprocess.run(
+        command, cwd=FOLDER.parent, check=True, stdout=subprocess.PIPE, text=True
+    ).stdout.splitlines()
+    first = next(n for n, line in enumerate(done) if line.startswith("diffdecor check:"))
+    rows = [re.split("  +", line) for line in done[first : first + 5]]
+    assert rows[0][1:] == ["max |rho|", "I", "claimed/measured", "noise is"]
+    found = np.array([[float(number) for number in row[1:4]] for row in rows[1:]])
+    assert found[0::2, 0].min() > 0.2
+    assert found[1::2, 0].max() < 0.03
+    assert np.abs(found[1::2, 1:] - 1).max() < 0.06
+    assert np.abs(found[0::2, 1] - 1).min() > 0.5
+    assert done[first + 6].startswith("What was gained:")
 
 
 def test_the_hotpants_case_becomes_white(tmp_path):

@@ -27,6 +27,7 @@ class Way:
     failure: str = ""
     stdout: str = ""
     seconds: dict = field(default_factory=dict)  # of every turn
+    cpu: dict = field(default_factory=dict)  # seconds of all threads, of every turn
     megabytes: list = field(default_factory=list)
 
     def run(self, turn):
@@ -47,6 +48,7 @@ class Way:
             self.failure = f"failed ({process.returncode})"
             print(f"{self.name}: {self.failure}: {last}", file=sys.stderr)  # noqa: T201
         self.seconds[turn] = seconds
+        self.cpu[turn] = usage.ru_utime + usage.ru_stime
         self.megabytes.append(usage.ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10))
 
     @property
@@ -56,6 +58,11 @@ class Way:
 
     def time(self):
         return median(self.seconds[turn] for turn in self.turns)
+
+    def more_cpu(self, other):
+        """Median over the turns of the CPU seconds that it takes more than another, and range."""
+        more = sorted(self.cpu[turn] - other.cpu[turn] for turn in self.turns)
+        return median(more), more[0], more[-1]
 
     def memory_used(self):
         return f"{median(self.megabytes):.0f} MB"

@@ -23,6 +23,8 @@ MIDDLE = "2048x4096"
 SIZES = [MIDDLE, "4096x4096", "10240x10240"]
 PIXELS = ["1024x1024", *SIZES]
 LARGE = "20000x20000"
+SMALL = ["1024x1024", "1440x1440"]  # the latter has most windows for its size
+VARYING = "varying"
 KERNELS = ["11", "21", "31", "41", "61"]
 STEPS = ["512", "256", "128", "64", "32"]
 PEERS = {  # name, and bytes a pixel that it needs
@@ -61,15 +63,24 @@ class Bench:
 
     def ours(self, name, size, *options, kernel="21", ending=".fits"):
         *images, kernel = self.files(size, kernel, ending)
+        model = [] if "--noise-model" in options else ["--noise-model", "white"]
         command = [sys.executable, "-m", "diffdecor", "run", *images, "--kernel", kernel, *options]
-        command += ["--convolved", "template", "-o", self.output, "--json", "--quiet"]
+        command += ["--convolved", "template", "-o", self.output, "--json", "--quiet", *model]
         return Way(name, command, self.output, inputs=images)
+
+    def own_cost(self, size, *options, kernel):
+        """Noise measured in one process, over and over: its time, and that of reading."""
+        run = self.ours("", size, "--noise-model", "measured", *options, kernel=kernel).command
+        arguments = ["--output" if word == "-o" else word for word in run[4:] if word != "--json"]
+        command = [sys.executable, HERE / "measured_cost.py", self.runs, *arguments]
+        found = subprocess.run([*map(str, command)], check=True, stdout=subprocess.PIPE, text=True)
+        return json.loads(found.stdout)
 
     def whole(self, size, name="diffdecor whole", *options, **files):
         return self.ours(name, size, *WHOLE, *options, **files)
 
     def grid(self, size, name="diffdecor grid", *options, ending=".fits"):
-        return self.ours(name, size, *options, kernel="varying", ending=ending)
+        return self.ours(name, size, *options, kernel=VARYING, ending=ending)
 
     def check(self, size):
         difference = self.files(size, "21", ".fits")[2]
@@ -90,7 +101,7 @@ class Bench:
 
 
 def table(title, head, rows):
-    """Print one Markdown table."""
+    """Print one Markdown table, every row as soon as there is one."""
     say(f"\n**{title}**\n")
     for line in (head, ["---"] * len(head), *rows):
         say(f"| {' | '.join(line)} |")
@@ -136,6 +147,30 @@ def ways(bench):
         ["way", *bench.sizes],
         [[line[0].name, *map(ratio, line, whole)] for line in lines],
     )
+
+
+def measured(bench):
+    """What measured noise adds to a run."""
+    title = "What measured noise adds: `--noise-model measured` less `white`"
+    head = ["image", "mode", "CPU ns a pixel", "own arithmetic", "time", "peak memory", "white"]
+    sizes = [*(SMALL if bench.sizes == SIZES else []), *bench.sizes]
+    modes = ("whole", "21", bench.whole), ("grid", VARYING, bench.grid)
+    table(title, head, (measured_row(bench, size, *one) for size in sizes for one in modes))
+
+
+def measured_row(bench, size, mode, kernel, make):
+    """One row: of a size in one mode."""
+    ny, nx = map(int, size.split("x"))
+    options = "--noise-model", "measured"
+    white, found = bench.measure(make(size), make(size, f"{mode}, measured", *options))
+    own = bench.own_cost(size, *(WHOLE if mode == "whole" else []), kernel=kernel)
+    more = [1e9 * one / (ny * nx) for one in found.more_cpu(white)]
+    costs = more, [own[name] for name in ("own", "least", "most")]
+    return [
+        *(size, mode),
+        *(f"{middle:.0f} ({least:.0f} to {most:.0f})" for middle, least, most in costs),
+        *(f"**{ratio(found, white)}**", found.memory_used(), white.memory_used()),
+    ]
 
 
 def checks(bench):
@@ -254,7 +289,8 @@ def half_width(way):
 
 
 SECTIONS = {
-    f.__name__: f for f in (startup, ways, checks, pixels, kernels, nodes, threads, compressed)
+    f.__name__: f
+    for f in (startup, ways, measured, checks, pixels, kernels, nodes, threads, compressed)
 }
 
 
