@@ -29,8 +29,8 @@ judge = printf '%-37s' '$1' && $(BIN)/diffdecor check --quiet $2 | sed -E \
 define WHAT_IT_GAINED
 What was gained: before, neighbouring pixels shared their noise (max |rho|, 0 is best), and the flux
 of a faint source scattered I times as much as its error said (1 is best): what a search called
-5 sigma was 5/I sigma. Now pixels are independent, and the variance plane says how much they scatter
-(claimed/measured, 1 is best). The results in $(DEMO)/ can be searched and measured as they are.
+5 sigma was 5/I sigma. Now pixels are independent to about 0.01, and the variance plane says how much
+they scatter (claimed/measured, 1 is best): 5 sigma are 5 sigma. The results are in $(DEMO)/.
 endef
 export WHAT_IT_GAINED
 

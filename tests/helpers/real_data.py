@@ -18,7 +18,6 @@ from diffdecor.core.lag_statistics import psf_overlap
 from diffdecor.core.sources import find_sources
 from diffdecor.decorrelation.mask import unusable_pixels
 from diffdecor.decorrelation.subtraction import Subtraction
-from diffdecor.images.model import MaskPlanes
 
 SAMPLES = Path(__file__).parents[2] / "sample_data"
 #: Differences of `real-nircam`, and the files of their kernels.
@@ -74,10 +73,13 @@ def _decorrelated(science, template, difference, kernel, model):
 
 
 def _with_light(exposure, pixels):
-    """The exposure with DETECTED in some pixels."""
-    assert exposure.mask is None
-    mask = pixels.astype(np.int32)
-    return replace(exposure, mask=mask, mask_planes=MaskPlanes({"DETECTED": 0}))
+    """The exposure with DETECTED in some pixels, and nowhere else."""
+    planes = exposure.mask_planes.adding("DETECTED")
+    mask = pixels.astype(np.int32) * planes.value(["DETECTED"])
+    if exposure.mask is not None:
+        assert "DETECTED" not in exposure.mask_planes
+        mask |= exposure.mask
+    return replace(exposure, mask=mask, mask_planes=planes)
 
 
 def nircam(folder, name, kernel):
