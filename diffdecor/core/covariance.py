@@ -52,6 +52,12 @@ class LagSums:
         """Number of sky pixels ``(...)``."""
         return np.asarray(self.pairs[..., 0, self.max_lag])
 
+    def within(self, max_lag: int) -> LagSums:
+        """Return the sums with lags up to `max_lag` only."""
+        beyond = max(self.max_lag - max_lag, 0)
+        lags = np.s_[..., : max_lag + 1, beyond : 2 * self.max_lag + 1 - beyond]
+        return LagSums(self.products[lags], self.pairs[lags])
+
     @property
     def covariance(self) -> NDArray[np.float64]:
         """Mean product at every lag, 0 at lags without pairs."""

@@ -179,9 +179,9 @@ def residual_correlations(
     array (..., m)
         0 where the expectation is met; at lag zero the variance relative to it, less 1.
     """
-    size, middle = expected.shape[-2], sums.max_lag
-    most = min(size // 2 - 1, middle)
-    half = sums.covariance[..., : most + 1, middle - most : middle + most + 1]
+    size = expected.shape[-2]
+    most = min(size // 2 - 1, sums.max_lag)
+    half = sums.within(most).covariance
     torus = np.zeros((*half.shape[:-2], size, size))
     offsets = np.arange(-most, most + 1)
     torus[..., offsets[:, np.newaxis], offsets] = opposite(half)

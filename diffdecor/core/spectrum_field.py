@@ -94,6 +94,7 @@ def fit_deviations(
         return None
     common, coarse = fit.spectrum, expected[::_COARSER, ::_COARSER]
     lags = common.within(_RADIUS).lags
+    sums = sums.within(len(coarse) // 2 - 1)
     grid = LagSums(
         sums.products.reshape(*shape, *sums.products.shape[1:]),
         sums.pairs.reshape(*shape, *sums.pairs.shape[1:]),
