@@ -256,7 +256,7 @@ class _Strip:
             _grown(unusable, beyond, fill=True),
             _grown(sky, beyond, fill=False),
             [
-                None if plane is None else plane[inside.rows, inside.columns]
+                None if plane is None else np.pad(plane[place], beyond, mode="edge")
                 for plane in self.variances
             ],
         )

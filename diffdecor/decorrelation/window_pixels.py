@@ -25,6 +25,9 @@ _FILLED_SHARE = 0.001
 #: Robust sigmas beyond which a pixel is filled before the filter, and does not count after it.
 _FILLED, _CLIP = 6.0, 4.5
 _SIGMA_OF_IQR = 0.7413
+#: A variance is spread by the filter where its mean relative change over so many pixels is larger;
+#: pixels so many times above the level are stars, whose noise is left out.
+_STEP, _CHANGE, _STEEP = 6, 0.15, 100.0
 #: Values that give a spread to a few per cent.
 _SAMPLE = 1 << 11
 #: Terms of the level that is removed: a plane's.
@@ -74,6 +77,8 @@ class WindowFilter:
     #: Factor of every member's variance in that of the filtered pixels, and its level.
     weights: Sequence[float]
     levels: Sequence[float]
+    #: ``|K(k)|^2 R(k)`` of every member.
+    gains: Sequence[Pixels]
 
     @property
     def whitens(self) -> bool:
@@ -125,6 +130,7 @@ class WindowFilters:
                 for scale, gain in zip(scales, gains, strict=True)
             ],
             [float(side.level[number]) for side in self._sides.members],
+            gains,
         )
 
     def _energy(self, size: int) -> Pixels:
@@ -185,7 +191,7 @@ def _energy(transfer: Pixels, size: int) -> Pixels:
 
 @dataclass(frozen=True, eq=False)
 class Tile:
-    """Pixels of a window, with `MARGIN` pixels on every side; variances are of the window only."""
+    """Pixels of a window, with `MARGIN` pixels on every side."""
 
     difference: NDArray[Any]
     unusable: NDArray[np.bool_]
@@ -290,13 +296,48 @@ def _filtered(pixels: Pixels, transfer: Pixels) -> Pixels:
 def _sigma(tile: Tile, by: WindowFilter) -> Pixels:
     """Return the sigma of the window's filtered pixels, in its unit, NaN where it is not known."""
     total, unit = np.zeros((1, 1), np.float32), by.unit**2
-    for plane, weight, level in zip(tile.variances, by.weights, by.levels, strict=True):
-        part, factor = level if plane is None else plane, weight / unit
+    members = zip(tile.variances, by.weights, by.levels, by.gains, strict=True)
+    for plane, weight, level, gain in members:
+        factor = weight / unit
+        part = level if plane is None else _spread_variance(plane, tile.sky, by.transfer, gain)
         # In units like erg/s/cm2/Hz neither the variance nor the factor fits single precision.
         dtype = np.float32 if single_holds(np.array([level, factor])) else np.float64
         total = total + np.multiply(part, factor, dtype=dtype)
     with np.errstate(invalid="ignore"):
         return np.asarray(np.sqrt(np.where(total > 0, total, np.float32(np.nan))))
+
+
+def _spread_variance(
+    plane: NDArray[Any], sky: NDArray[np.bool_], transfer: Pixels, gain: Pixels
+) -> NDArray[Any]:
+    """Return the variance of a window as the filter spreads it, where it steps within its reach.
+
+    What it spreads over is the square of the kernel from the image to the filtered difference; its
+    phase hardly matters.
+    """
+    core = plane[_CORE]
+    level = float(np.median(_sample(core, sky[_CORE]))) if sky[_CORE].any() else 0.0
+    if not (level > 0 and _steps(core, sky[_CORE], level)):
+        return core
+    shape = len(transfer), len(transfer)
+    whole = np.broadcast_to(transfer * np.sqrt(gain), transfer.shape)
+    share = single_transform(single_inverse(whole, shape) ** 2, shape).real
+    with np.errstate(invalid="ignore"):
+        known = np.isfinite(plane) & (plane > 0) & (plane < _STEEP * level)
+    relative = np.where(known, plane / level, 1).astype(np.float32)
+    spread = _filtered(relative, share / share[0, 0]) * level
+    return np.where(known[_CORE], spread, core)
+
+
+def _steps(values: NDArray[Any], sky: NDArray[np.bool_], level: float) -> bool:
+    """Say whether a variance differs much from one sky pixel to the next but a few."""
+    for plane, known in ((values[::8], sky[::8]), (values[:, ::8].T, sky[:, ::8].T)):
+        both = known[:, _STEP:] & known[:, :-_STEP]
+        with np.errstate(invalid="ignore"):
+            change = np.abs(plane[:, _STEP:] - plane[:, :-_STEP])[both] / level
+        if change.size and float(np.mean(np.minimum(change, 1))) > _CHANGE:
+            return True
+    return False
 
 
 def _spread(values: NDArray[np.floating], sky: NDArray[np.bool_]) -> float:
