@@ -5,7 +5,8 @@ the kernel reaches over, transformed, multiplied and cropped (overlap-save), so 
 around, memory stays that of a band, and the rounding of a bright star stays in its tile. A kernel
 that varies is bilinear between the four corners of a tile: a pixel is the bilinear mean of the four
 convolutions, which is the convolution with the bilinear mean of the four kernels. The result is
-continuous everywhere, without seams.
+continuous everywhere, without seams. The square of such a kernel is quadratic along either axis:
+then there are three kernels an axis, and nine convolutions.
 
 Kernels are transformed in double precision; pixels in the requested precision, or in double
 precision where a pixel of a tile is so bright that its rounding would show in the others. Bands are
@@ -24,7 +25,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from diffdecor.core.fourier import fast_shape, transfer
-from diffdecor.core.interpolate import KernelField
+from diffdecor.core.interpolate import KernelField, Kernels
 from diffdecor.core.planes import Plane
 
 Edges = Literal["extend", "zero"]
@@ -49,13 +50,15 @@ _TYPES: dict[str, Any] = {"single": np.float32, "double": np.float64}
 class Span:
     """Pixels along one axis, from `start` to before `stop`, over which kernels are linear.
 
-    They are interpolated between kernels at `lower` and `upper`, which are equal for one kernel.
+    They are interpolated between kernels at `lower` and `upper`, which are equal for one kernel;
+    a `curved` span has a third one in the middle, and kernels are quadratic over it.
     """
 
     start: int
     stop: int
     lower: float
     upper: float
+    curved: bool = False
 
     def __len__(self) -> int:
         """Return the number of pixels."""
@@ -63,16 +66,27 @@ class Span:
 
     @property
     def corners(self) -> tuple[float, ...]:
-        """Positions of the kernels: one or two."""
-        return (self.lower,) if self.lower == self.upper else (self.lower, self.upper)
+        """Positions of the kernels: one, two, or three."""
+        if self.lower == self.upper:
+            return (self.lower,)
+        middle = ((self.lower + self.upper) / 2,) if self.curved else ()
+        return (self.lower, *middle, self.upper)
 
-    def weights(self, dtype: DTypeLike) -> NDArray[Any]:
-        """Return the weight of the upper kernel at every pixel."""
+    def weights(self, dtype: DTypeLike) -> list[NDArray[Any]]:
+        """Return the weights of all kernels but the first at every pixel; all add up to 1."""
         pixels = np.arange(self.start, self.stop)
-        return ((pixels - self.lower) / (self.upper - self.lower)).astype(dtype)
+        share = (pixels - self.lower) / (self.upper - self.lower)
+        if not self.curved:
+            return [share.astype(dtype)]
+        return [one.astype(dtype) for one in (4 * share * (1 - share), share * (2 * share - 1))]
 
 
-def spans(nodes: NDArray[np.float64], length: int, longest: int) -> list[Span]:
+def spans(
+    nodes: NDArray[np.float64],
+    length: int,
+    longest: int,
+    curved: NDArray[np.bool_] | None = None,
+) -> list[Span]:
     """Cut an axis at the nodes of a field, and into equal spans where these are far apart.
 
     Parameters
@@ -83,6 +97,8 @@ def spans(nodes: NDArray[np.float64], length: int, longest: int) -> list[Span]:
         Pixels along the axis.
     longest : int
         Most pixels of a span.
+    curved : array (n - 1,) of bool, optional
+        Between which nodes the kernels are quadratic.
 
     Returns
     -------
@@ -99,8 +115,9 @@ def spans(nodes: NDArray[np.float64], length: int, longest: int) -> list[Span]:
         number = max(1, -(-(stop - start) // longest))
         cuts = np.linspace(start, stop, number + 1).round().astype(int).tolist()
         corners = [lower, *map(float, cuts[1:-1]), upper] if varies else [0.0] * (number + 1)
+        bends = _bends(nodes, curved, lower, upper)
         found += [
-            Span(*pixels, *kernels)
+            Span(*pixels, *kernels, curved=bends)
             for pixels, kernels in zip(
                 itertools.pairwise(cuts), itertools.pairwise(corners), strict=True
             )
@@ -109,12 +126,22 @@ def spans(nodes: NDArray[np.float64], length: int, longest: int) -> list[Span]:
     return found
 
 
+def _bends(
+    nodes: NDArray[np.float64], curved: NDArray[np.bool_] | None, lower: float, upper: float
+) -> bool:
+    """Say whether kernels are quadratic between two adjacent nodes."""
+    if curved is None or not curved.any():
+        return False
+    interval = int(nodes.searchsorted((lower + upper) / 2)) - 1
+    return bool(0 <= interval < len(curved) and curved[interval])
+
+
 class Convolution:
     """The sum of planes, each convolved with a field of kernels, computed band by band.
 
     Parameters
     ----------
-    *terms : tuple of plane (ny, nx) and KernelField
+    *terms : tuple of plane (ny, nx) and KernelField or SquaredField
         Planes of finite pixels, and what each is convolved with. All fields have the same nodes.
     edges : {"extend", "zero"}
         What lies beyond the border: the plane reflected about its outermost pixels, or zeros.
@@ -127,7 +154,7 @@ class Convolution:
 
     def __init__(
         self,
-        *terms: tuple[Plane, KernelField],
+        *terms: tuple[Plane, Kernels],
         edges: Edges = "extend",
         precision: Precision = "single",
         bright_limit: float = np.inf,
@@ -143,8 +170,13 @@ class Convolution:
         field = self._fields[0]
         ny, nx = self._shape
         height = min(_longest(field.y, self._bottom + self._top), max(_LOWEST, _BAND // nx))
-        self._rows = spans(field.y, ny, height)
-        self._columns = spans(field.x, nx, _longest(field.x, self._left + self._right))
+        # Quadratic where the kernels of any term are.
+        curved_x, curved_y = (
+            np.logical_or.reduce(one)
+            for one in zip(*(field.curved for field in self._fields), strict=True)
+        )
+        self._rows = spans(field.y, ny, height, curved_y)
+        self._columns = spans(field.x, nx, _longest(field.x, self._left + self._right), curved_x)
         self._varies = any(len(field.x) > 1 or len(field.y) > 1 for field in self._fields)
         self._between = {rows.upper for rows in self._rows[:-1] if len(rows.corners) > 1}
         self._kept: dict[tuple[object, ...], list[NDArray[Any]]] = {}
@@ -160,7 +192,7 @@ class Convolution:
         for span in self._rows:
             start, stop = max(span.start, rows.start), min(span.stop, rows.stop)
             if start < stop:
-                part = Span(start, stop, span.lower, span.upper)
+                part = Span(start, stop, span.lower, span.upper, span.curved)
                 self._fill(out[start - rows.start : stop - rows.start], part)
         return out
 
@@ -305,15 +337,18 @@ def convolved(
 
 
 def _mixed(arrays: list[NDArray[Any]], span: Span, along: Any) -> NDArray[Any]:  # noqa: ANN401
-    """Return the only array, or the linear mean of two along a span; they are overwritten."""
+    """Return the only array, or the weighted mean of all along a span; they are overwritten."""
     first, *others = arrays
     real = first.real.dtype
-    for second in others:
-        # Real weights count for both parts of complex numbers alike.
-        first_parts, second_parts = first.view(real), second.view(real)
-        second_parts -= first_parts
-        second_parts *= span.weights(real)[along]
-        first_parts += second_parts
+    if not others:
+        return first
+    # Real weights count for both parts of complex numbers alike.
+    first_parts, *parts = (one.view(real) for one in arrays)
+    for part, weights in zip(parts, span.weights(real), strict=True):
+        np.subtract(part, first_parts, out=part)
+        np.multiply(part, weights[along], out=part)
+    for part in parts:
+        first_parts += part
     return first
 
 

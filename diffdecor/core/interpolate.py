@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diffdecor.core.fourier import Origin
+from diffdecor.core.fourier import Origin, convolve_stamps
 
 Interpolation = Literal["LINEAR", "NEAREST"]
 
@@ -46,6 +46,33 @@ class Stamps:
         if self.interpolation == "NEAREST":
             return nearest_weights(self.positions, x, y)
         return bilinear_weights(self.positions, x, y)
+
+
+class Kernels(Protocol):
+    """Kernels on the nodes of a rectilinear grid, and between them: what `Convolution` takes."""
+
+    @property
+    def x(self) -> NDArray[np.float64]:
+        """Rising 0-based pixel positions of the columns of nodes."""
+
+    @property
+    def y(self) -> NDArray[np.float64]:
+        """The same of the rows."""
+
+    @property
+    def origin(self) -> Origin:
+        """0-based pixel ``(cx, cy)`` of every kernel that is its origin."""
+
+    @property
+    def margins(self) -> tuple[int, int, int, int]:
+        """Pixels the kernels reach to the left, right, bottom and top of the pixel they serve."""
+
+    @property
+    def curved(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Between which columns, and rows, of nodes the kernels are quadratic, not linear."""
+
+    def at(self, x: float, y: float) -> NDArray[np.float64]:
+        """Return the kernel ``(ky, kx)`` at a 0-based position."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +112,11 @@ class KernelField:
         cx, cy = self.origin
         return kx - 1 - cx, cx, ky - 1 - cy, cy
 
+    @property
+    def curved(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Between which columns, and rows, of nodes the kernels are quadratic: nowhere here."""
+        return np.zeros(len(self.x) - 1, dtype=bool), np.zeros(len(self.y) - 1, dtype=bool)
+
     def at(self, x: float, y: float) -> NDArray[np.float64]:
         """Return the kernel ``(ky, kx)`` at a 0-based position."""
         *rows, upper = bracket(self.y, y)
@@ -93,6 +125,82 @@ class KernelField:
             (1 - share) * self.stamps[row, left] + share * self.stamps[row, right] for row in rows
         )
         return np.asarray((1 - upper) * below + upper * above)
+
+
+#: Share of its energy by which the square of a kernel may deviate from a linear one.
+_STRAIGHT = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class SquaredField:
+    """The squares, pixel by pixel, of kernels that are bilinear between nodes.
+
+    Halfway between nodes of kernels a and b the square is that of their mean, which is less than
+    the mean of the squares by ``((a - b) / 2)^2``.
+    """
+
+    kernels: KernelField
+    #: Kernels on the same nodes that these are convolved with before they are squared.
+    after: KernelField | None = None
+
+    @property
+    def x(self) -> NDArray[np.float64]:
+        """Rising 0-based pixel positions of the columns of nodes."""
+        return self.kernels.x
+
+    @property
+    def y(self) -> NDArray[np.float64]:
+        """The same of the rows."""
+        return self.kernels.y
+
+    @property
+    def origin(self) -> Origin:
+        """0-based pixel ``(cx, cy)`` of every square that is its origin."""
+        (cx, cy), after = self.kernels.origin, self.after
+        return (cx, cy) if after is None else (cx + after.origin[0], cy + after.origin[1])
+
+    @property
+    def margins(self) -> tuple[int, int, int, int]:
+        """Pixels the squares reach to the left, right, bottom and top of the pixel they serve."""
+        left, right, bottom, top = self.kernels.margins
+        if self.after is None:
+            return left, right, bottom, top
+        more = self.after.margins
+        return left + more[0], right + more[1], bottom + more[2], top + more[3]
+
+    @property
+    def curved(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Between which columns, and rows, of nodes the squares are not nearly linear."""
+        fields = [self.kernels] if self.after is None else [self.kernels, self.after]
+        along_x, along_y = zip(*(_bends(field.stamps) for field in fields), strict=True)
+        return np.logical_or.reduce(along_x), np.logical_or.reduce(along_y)
+
+    def at(self, x: float, y: float) -> NDArray[np.float64]:
+        """Return the square ``(ky, kx)`` at a 0-based position."""
+        kernel = self.kernels.at(x, y)
+        if self.after is not None:
+            other = self.after
+            kernel, _ = convolve_stamps(kernel, self.kernels.origin, other.at(x, y), other.origin)
+        return np.asarray(kernel**2)
+
+
+def _bends(stamps: NDArray[np.float64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return between which columns and rows of nodes the squares of stamps are not linear."""
+    energy = np.einsum("yxij,yxij->yx", stamps, stamps)
+
+    def bends(first: Any, second: Any, axis: int) -> NDArray[np.bool_]:  # noqa: ANN401
+        # One line of nodes at a time: all differences together would take as much as the stamps.
+        lines = zip(
+            np.moveaxis(stamps[first], axis, 0), np.moveaxis(stamps[second], axis, 0), strict=True
+        )
+        quarter = np.array([np.square(a - b).sum(axis=(-2, -1)).max() / 4 for a, b in lines])
+        least = np.minimum(energy[first], energy[second]).min(axis=1 - axis)
+        return np.asarray(quarter > _STRAIGHT * least)
+
+    return (
+        bends(np.s_[:, :-1], np.s_[:, 1:], 1),
+        bends(np.s_[:-1], np.s_[1:], 0),
+    )
 
 
 def nearest_weights(positions: NDArray[np.float64], x: float, y: float) -> NDArray[np.float64]:

@@ -9,6 +9,7 @@ the noise of pixels is not independent once convolved.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from diffdecor.core.convolve import Convolution, Edges, Precision
 from diffdecor.core.fourier import Origin, convolve_stamps
-from diffdecor.core.interpolate import KernelField, bracket
+from diffdecor.core.interpolate import KernelField, Kernels, bracket
 from diffdecor.core.noise import NoiseSide
 from diffdecor.core.planes import LazyPlane, Plane
 
@@ -24,12 +25,15 @@ from diffdecor.core.planes import LazyPlane, Plane
 _BATCH = 64
 #: Share of the sum of a squared kernel that may be cut off.
 _TAIL = 1e-8
+#: Relative deviation of a weight from a linear one that requires nodes in between, and the number
+#: of parts of such an interval: what remains is less than a hundredth of the deviation.
+_STRAIGHT, _PARTS = 1e-3, 12
 
 
-def squared_kernels(
+def combined_kernels(
     filters: NDArray[np.float64], side: NoiseSide
 ) -> tuple[NDArray[np.float64], Origin]:
-    """Return the squares of ``psi a K``, the kernels of a side's variance plane, at n places.
+    """Return ``psi a K`` at n places, whose squares are the kernels of a side's variance plane.
 
     Parameters
     ----------
@@ -41,11 +45,11 @@ def squared_kernels(
     Returns
     -------
     array (n, ky, kx)
-        Squared kernels, cut where their tail is negligible, their sums kept exactly.
+        Kernels, cut where their tail is negligible, the sums of their squares kept exactly.
     tuple of int
         Their origin ``(cx, cy)``.
     """
-    batches, (origin, *_) = zip(*_squared_batches(filters, side), strict=True)
+    batches, (origin, *_) = zip(*_combined_batches(filters, side), strict=True)
     return _cut(np.concatenate(batches), origin)
 
 
@@ -65,14 +69,79 @@ def squared_sums(filters: NDArray[np.float64], side: NoiseSide) -> NDArray[np.fl
         What a constant variance plane is multiplied with.
     """
     return np.concatenate(
-        [squares.sum(axis=(1, 2)) for squares, _ in _squared_batches(filters, side)]
+        [np.square(one).sum(axis=(1, 2)) for one, _ in _combined_batches(filters, side)]
     )
 
 
-def _squared_batches(
+def variance_weights(filters: KernelField, side: NoiseSide) -> KernelField:
+    """Return the weights of a side over the image, with those of interpolated filters.
+
+    Between two nodes the sum of the squares is that of the mean of two kernels, a quadratic
+    function of the position. Where it is not nearly linear there are nodes in between.
+
+    Parameters
+    ----------
+    filters : KernelField
+        Decorrelation kernels psi on n nodes, row by row.
+    side : NoiseSide
+        The noise of the image, and its kernel and factor in the difference.
+
+    Returns
+    -------
+    KernelField
+        Weights ``(ny, nx, 1, 1)``.
+    """
+    ny, nx = filters.stamps.shape[:2]
+    values = np.empty((2 * ny - 1, 2 * nx - 1))
+    above: NDArray[np.float64] | None = None
+    for row, stamps in enumerate(filters.stamps):
+        part = side[slice(row * nx, (row + 1) * nx)]
+        here = np.concatenate([one for one, _ in _combined_batches(stamps, part)])
+        values[2 * row] = _energies(here)
+        if above is not None:
+            values[2 * row - 1] = _energies((above + here) / 2)
+        above = here
+    x, across = _refined(filters.x, values)
+    y, both = _refined(filters.y, across.T)
+    return KernelField(x, y, both.T[:, :, np.newaxis, np.newaxis], (0, 0))
+
+
+def _energies(kernels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the sums of squares of kernels ``(n, ky, kx)`` in a row, and of means of adjacent."""
+    found = np.empty(2 * len(kernels) - 1)
+    found[::2] = np.square(kernels).sum(axis=(1, 2))
+    found[1::2] = [np.square((a + b) / 2).sum() for a, b in pairwise(kernels)]
+    return found
+
+
+def _refined(
+    nodes: NDArray[np.float64], values: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return nodes and values ``(m, n)`` that are nearly linear between the nodes.
+
+    `values` ``(m, 2n - 1)`` are given at the nodes and halfway between, and quadratic over each
+    interval.
+    """
+    at_nodes, halfway = values[:, ::2], values[:, 1::2]
+    first, second = at_nodes[:, :-1], at_nodes[:, 1:]
+    bent = np.abs(halfway - (first + second) / 2) > _STRAIGHT * np.abs(halfway)
+    positions, found = [nodes[:1]], [at_nodes[:, :1]]
+    for number, bends in enumerate(bent.any(axis=0)):
+        share = np.arange(1, _PARTS + 1) / _PARTS if bends else np.ones(1)
+        ends, middle = values[:, 2 * number : 2 * number + 3 : 2], halfway[:, number, np.newaxis]
+        positions.append(nodes[number] + share * (nodes[number + 1] - nodes[number]))
+        found.append(
+            ends[:, :1] * (1 - share) * (1 - 2 * share)
+            + middle * 4 * share * (1 - share)
+            + ends[:, 1:] * share * (2 * share - 1)
+        )
+    return np.concatenate(positions), np.concatenate(found, axis=1)
+
+
+def _combined_batches(
     filters: NDArray[np.float64], side: NoiseSide
 ) -> Iterator[tuple[NDArray[np.float64], Origin]]:
-    """Yield the squared kernels, not cut, with their origin, a batch at a time."""
+    """Yield the combined kernels, not cut, with their origin, a batch at a time."""
     half_width = filters.shape[-1] // 2
     for start in range(0, len(filters), _BATCH):
         batch = slice(start, start + _BATCH)
@@ -80,18 +149,19 @@ def _squared_batches(
         combined, origin = convolve_stamps(
             filters[batch], (half_width, half_width), *part.noise_stamps
         )
-        yield (part.scale[:, np.newaxis, np.newaxis] * combined) ** 2, origin
+        yield part.scale[:, np.newaxis, np.newaxis] * combined, origin
 
 
-def _cut(squares: NDArray[np.float64], origin: Origin) -> tuple[NDArray[np.float64], Origin]:
-    """Cut off the margin that is negligible in all kernels."""
+def _cut(kernels: NDArray[np.float64], origin: Origin) -> tuple[NDArray[np.float64], Origin]:
+    """Cut off the margin whose energy is negligible in all kernels."""
+    squares = kernels**2
     sums = squares.sum(axis=(1, 2), keepdims=True)
-    shares = np.divide(squares, sums, out=np.zeros_like(squares), where=sums > 0).max(axis=0)
+    shares = np.divide(squares, sums, out=squares, where=sums > 0).max(axis=0)
     (y0, y1), (x0, x1) = (_support(shares.sum(axis=axis)) for axis in (1, 0))
-    kept = squares[:, y0:y1, x0:x1]
-    kept_sums = kept.sum(axis=(1, 2), keepdims=True)
-    exact = kept * np.divide(sums, kept_sums, out=np.ones_like(sums), where=kept_sums > 0)
-    return exact, (origin[0] - x0, origin[1] - y0)
+    kept = kernels[:, y0:y1, x0:x1]
+    kept_sums = np.square(kept).sum(axis=(1, 2), keepdims=True)
+    ratio = np.divide(sums, kept_sums, out=np.ones_like(sums), where=kept_sums > 0)
+    return kept * np.sqrt(ratio), (origin[0] - x0, origin[1] - y0)
 
 
 def _support(profile: NDArray[np.float64]) -> tuple[int, int]:
@@ -121,7 +191,7 @@ def single_holds(level: float | NDArray[np.float64]) -> bool:
 
 
 def full_variance(
-    *terms: tuple[Plane, KernelField],
+    *terms: tuple[Plane, Kernels],
     edges: Edges = "extend",
     precision: Precision = "single",
     bright_limit: float = np.inf,
@@ -130,7 +200,7 @@ def full_variance(
 
     Parameters
     ----------
-    *terms : tuple of plane (ny, nx) and KernelField
+    *terms : tuple of plane (ny, nx) and SquaredField
         Variances, finite and not negative, and the squared kernels of each.
     edges : {"extend", "zero"}
         What lies beyond the border.

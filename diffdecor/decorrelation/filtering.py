@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 from diffdecor.config import DecorrelationConfig
 from diffdecor.core.convolve import Convolution
 from diffdecor.core.fill import constant_filled, locally_filled
-from diffdecor.core.interpolate import KernelField
+from diffdecor.core.interpolate import KernelField, SquaredField
 from diffdecor.core.noise import NoiseSide
 from diffdecor.core.parallel import cores, once
 from diffdecor.core.planes import LazyPlane, Plane, bands, constant_plane, in_chunks
 from diffdecor.core.statistics import clipped_mean
 from diffdecor.core.variance import (
+    combined_kernels,
     full_variance,
     single_holds,
-    squared_kernels,
-    squared_sums,
+    variance_weights,
     weighted_variance,
 )
 from diffdecor.core.whitening import MEASURED_TAIL, TAIL, compact_filters
@@ -228,8 +228,7 @@ def _sum(parts: Sequence[LazyPlane]) -> LazyPlane:
 
 
 def _weighted(source: _Source, filters: FilterGrid, *, double: bool) -> LazyPlane:
-    sums = squared_sums(filters.stamps, source.side)
-    weights = filters.kernels(sums[:, np.newaxis, np.newaxis])
+    weights = variance_weights(filters.psi, source.side)
     part = weighted_variance(source.plane, weights, np.float64 if double else np.float32)
     return _with_missing(part, [source]) if source.stacked else part
 
@@ -238,7 +237,8 @@ def _convolved(
     sources: Sequence[_Source], filters: FilterGrid, config: DecorrelationConfig, *, double: bool
 ) -> LazyPlane:
     levels = np.concatenate([source.side.level for source in sources])
-    squares = (filters.kernels(*squared_kernels(filters.stamps, one.side)) for one in sources)
+    combined = (combined_kernels(filters.stamps, source.side) for source in sources)
+    squares = (SquaredField(filters.kernels(*kernels)) for kernels in combined)
     part = full_variance(
         *zip((_filled_variance(source, config) for source in sources), squares, strict=True),
         edges=config.edges,  # type: ignore[arg-type]

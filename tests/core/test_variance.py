@@ -5,9 +5,15 @@ import pytest
 from helpers import oracle
 from numpy.testing import assert_allclose
 
-from diffdecor.core.interpolate import KernelField
+from diffdecor.core.interpolate import KernelField, SquaredField
 from diffdecor.core.noise import NoiseSide, white_side
-from diffdecor.core.variance import full_variance, squared_kernels, weighted_variance
+from diffdecor.core.variance import (
+    combined_kernels,
+    full_variance,
+    squared_sums,
+    variance_weights,
+    weighted_variance,
+)
 from diffdecor.core.whitening import compact_filters, filter_transfer
 
 KERNEL = oracle.gaussian(5, 0.9, centre=(2.3, 1.8)) * 1.2
@@ -59,8 +65,8 @@ def test_full_variance_is_the_diagonal(dense):
     total, exact = 0.0, 0.0
     for side, way in zip(both_sides(), ways, strict=True):
         plane = rng.uniform(0.1, 3, size=shape)
-        squares, origin = squared_kernels(filters.stamps, side)
-        field = KernelField.constant(squares[0], origin)
+        kernels, origin = combined_kernels(filters.stamps, side)
+        field = SquaredField(KernelField.constant(kernels[0], origin))
         total = total + full_variance((plane, field), precision="double")[0 : shape[0]][inner]
         exact = exact + (way**2) @ plane.ravel()
     assert_allclose(total.ravel(), exact, rtol=1e-6)
@@ -70,7 +76,7 @@ def test_weighted_variance_is_exact_for_constant_planes(dense):
     filters, shape, ways, _ = dense
     for side, way in zip(both_sides(), ways, strict=True):
         plane = np.full(shape, side.level[0])
-        weight = squared_kernels(filters.stamps, side)[0].sum(axis=(1, 2))
+        weight = squared_sums(filters.stamps, side)
         field = KernelField.constant(weight[:, np.newaxis], (0, 0))
         band = weighted_variance(plane, field, np.float64)[0 : shape[0]]
         exact = side.level[0] * np.sum(way**2, axis=1)
@@ -91,7 +97,7 @@ def test_weighted_variance_is_right_on_average():
     assert_allclose(mean, weight * plane.mean())
     filters = compact_filters(science, template)
     # The compact filter knows no torus: its weight is that of an endless plane.
-    assert_allclose(squared_kernels(filters.stamps, template)[0].sum(), weight, rtol=1e-3)
+    assert_allclose(squared_sums(filters.stamps, template)[0], weight, rtol=1e-3)
 
 
 def test_weights_add_up_to_the_white_variance():
@@ -99,8 +105,7 @@ def test_weights_add_up_to_the_white_variance():
     science, template = both_sides()
     filters = compact_filters(science, template)
     claimed = sum(
-        side.level[0] * squared_kernels(filters.stamps, side)[0].sum()
-        for side in (science, template)
+        side.level[0] * squared_sums(filters.stamps, side)[0] for side in (science, template)
     )
     assert_allclose(claimed, science.zero_power[0] + template.zero_power[0], rtol=1e-8)
 
@@ -112,7 +117,8 @@ def test_cut_squares_keep_their_sum_and_place():
         oracle.convolved_stamps(filters.stamps[0], KERNEL * SCALES[1]) ** 2,
         filters.half_width + 2,
     )
-    squares, (cx, cy) = squared_kernels(filters.stamps, template)
+    kernels, (cx, cy) = combined_kernels(filters.stamps, template)
+    squares = kernels**2
     assert_allclose(squares.sum(), whole.sum(), rtol=1e-12)
     ky, kx = squares.shape[1:]
     part = whole[origin - cy : origin - cy + ky, origin - cx : origin - cx + kx]
@@ -124,8 +130,8 @@ def test_one_loud_pixel_makes_no_negative_variance():
     filters = compact_filters(science, template)
     plane = np.ones((60, 60))
     plane[30, 30] = 1e12
-    squares, origin = squared_kernels(filters.stamps, template)
-    field = KernelField.constant(squares[0], origin)
+    kernels, origin = combined_kernels(filters.stamps, template)
+    field = SquaredField(KernelField.constant(kernels[0], origin))
     for precision in ("single", "double"):
         assert full_variance((plane, field), precision=precision)[0:60].min() >= 0
 
@@ -146,3 +152,29 @@ def test_weighted_variance_of_missing_pixels_is_missing():
     weights = KernelField.constant(np.array([[2.0]]), (0, 0))
     band = weighted_variance(plane, weights, np.float32)[0:1]
     np.testing.assert_array_equal(band, [[2.0, np.nan, np.inf]])
+
+
+@pytest.mark.parametrize("ratio", [3.0, 10.0, 100.0])
+def test_between_nodes_the_variance_is_that_of_the_interpolated_filter(ratio):
+    """Not the mean of those at the nodes, which would be up to a half too large."""
+    levels = np.array([[1.0, ratio], [ratio / 2, 1.0]])
+    science = white_side(np.ones(4))
+    stamps = np.broadcast_to(KERNEL, (4, *KERNEL.shape))
+    template = NoiseSide(levels.ravel(), np.ones(4), stamps, (2, 2))
+    filters = compact_filters(science, template, tail=1e-4)
+    x, y = np.array([0.0, 60.0]), np.array([0.0, 45.0])
+    nodes = (2, 2, *filters.stamps.shape[1:])
+    psi = KernelField(x, y, filters.stamps.reshape(nodes), (filters.half_width,) * 2)
+    kernels, origin = combined_kernels(filters.stamps, template)
+    combined = KernelField(x, y, kernels.reshape(2, 2, *kernels.shape[1:]), origin)
+    plane = np.full((46, 61), 2.0)
+    full = full_variance((plane, SquaredField(combined)), precision="double")[0:46]
+    weighted = weighted_variance(plane, variance_weights(psi, template), np.float64)[0:46]
+    places = [(0, 0), (30, 0), (30, 22), (13, 31), (60, 20), (45, 40)]
+    for column, row in places:
+        way = oracle.convolved_stamps(psi.at(column, row), KERNEL)
+        exact = 2.0 * np.sum(way**2)
+        assert full[row, column] == pytest.approx(exact, rel=1e-6)
+        assert weighted[row, column] == pytest.approx(exact, rel=3e-3)
+    corners = np.square(kernels).sum(axis=(1, 2))
+    assert 2 * corners.mean() / full[22, 30] > {3.0: 1.003, 10.0: 1.02, 100.0: 1.1}[ratio]
