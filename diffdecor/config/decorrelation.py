@@ -90,7 +90,8 @@ class DecorrelationConfig(Checked):
         "Flag pixels that take more than this share of their filter's energy from filled pixels "
         "(NEAR_FILLED) or from beyond the border (EDGE).")
     significance: bool = option("DDSIGNIF", False, kinds.SWITCH,
-        "Also give the significance of a point source at every pixel (SIGNIF); needs a PSF.")
+        "Also give the significance of a point source at every pixel (SIGNIF), and the error of its "
+        "flux (FLUXERR); needs a PSF.")
     precision: str = option("DDPRECIS", "single", kinds.one_of("single", "double"),
         "Precision of the filtered pixels; filters are always made in double precision.")
     threads: int | None = option("", None, kinds.COUNT,

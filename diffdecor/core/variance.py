@@ -126,7 +126,7 @@ def _refined(
     first, second = at_nodes[:, :-1], at_nodes[:, 1:]
     bent = np.abs(halfway - (first + second) / 2) > _STRAIGHT * np.abs(halfway)
     positions, found = [nodes[:1]], [at_nodes[:, :1]]
-    for number, bends in enumerate(bent.any(axis=0)):
+    for number, bends in enumerate(np.atleast_1d(bent.any(axis=0))):
         share = np.arange(1, _PARTS + 1) / _PARTS if bends else np.ones(1)
         ends, middle = values[:, 2 * number : 2 * number + 3 : 2], halfway[:, number, np.newaxis]
         positions.append(nodes[number] + share * (nodes[number + 1] - nodes[number]))

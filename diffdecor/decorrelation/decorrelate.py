@@ -11,6 +11,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -33,7 +34,7 @@ from diffdecor.decorrelation.metrics import measure_metrics
 from diffdecor.decorrelation.nodes import place_nodes
 from diffdecor.decorrelation.noise_levels import measure_noise_levels
 from diffdecor.decorrelation.preparation import Prepared, leave_unchanged
-from diffdecor.decorrelation.psf import correct_psf, detection_psf, point_source_significance
+from diffdecor.decorrelation.psf import correct_psf, point_source_significance, prepare_detection
 from diffdecor.decorrelation.subtraction import Member, Subtraction, as_kernel, as_psf
 from diffdecor.decorrelation.validation import empty_input, validate
 from diffdecor.decorrelation.variance_map import with_own_variance
@@ -64,6 +65,9 @@ class Result:
         What goes into the header; `diffdecor.pipeline.cards.METRIC_CARDS` says what each is.
     significance : plane (ny, nx), optional
         Significance of a point source at every pixel, if requested.
+    flux_error : plane (ny, nx), optional
+        Error of the flux of a point source at every pixel, with the significance; not of score
+        images.
     cells : tuple of CellResult
         The separate cells, where ``blend`` is ``none``.
     covariances : Covariances, optional
@@ -77,6 +81,7 @@ class Result:
     template_level: NDArray[np.float64]
     metrics: Mapping[str, object]
     significance: Plane | None = None
+    flux_error: Plane | None = None
     cells: tuple[CellResult, ...] = ()
     covariances: Covariances | None = None
 
@@ -230,7 +235,7 @@ def prepare(subtraction: Subtraction) -> Prepared:
         filters=filters,
         fallbacks=len(fallback),
         noise=noise,
-        detection=detection_psf(psf, subtraction, filters),
+        detection=prepare_detection(psf, subtraction, filters),
         cells=tuple(cells) if subtraction.config.blend == "none" else (),
     )
 
@@ -262,9 +267,11 @@ def result_of(prepared: Prepared, exposure: Exposure, filled: int) -> Result:
     metrics |= of_noise
     metrics |= {"fallbacks": prepared.fallbacks, "filled_pixels": filled}
     metrics |= prepared.noise.metrics
-    significance = None
+    significance = flux_error = None
     if prepared.config.significance:
-        significance = point_source_significance(exposure, prepared.filled, prepared.detection)
+        significance, flux_error = point_source_significance(
+            exposure, prepared.filled, prepared.detection
+        )
     return Result(
         exposure=exposure,
         filters=filters.stamps,
@@ -273,6 +280,7 @@ def result_of(prepared: Prepared, exposure: Exposure, filled: int) -> Result:
         template_level=filters.template.level,
         metrics=metrics,
         significance=significance,
+        flux_error=flux_error,
         cells=prepared.cells,
         covariances=covariances,
     )
@@ -289,8 +297,14 @@ def _in_memory(prepared: Prepared) -> Result:
     planes = replace(exposure, image=image, mask=mask, variance=variance)
     result = result_of(prepared, planes, filled)
     result = replace(result, cells=tuple(cell.in_memory() for cell in result.cells))
-    if result.significance is None:
-        return result
-    ratio = np.empty(shape, np.float32)
-    copy_planes([(result.significance, ratio)], prepared.bands, prepared.threads)
-    return replace(result, significance=ratio)
+    found: dict[str, Any] = {}
+    if result.significance is not None:
+        found["significance"] = np.empty(shape, np.float32)
+    if result.flux_error is not None:
+        found["flux_error"] = np.empty(shape, image.dtype)
+    copy_planes(
+        [(getattr(result, name), target) for name, target in found.items()],
+        prepared.bands,
+        prepared.threads,
+    )
+    return replace(result, **found)

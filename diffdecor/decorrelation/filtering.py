@@ -215,6 +215,33 @@ def propagate_variance(subtraction: Subtraction, filters: FilterGrid) -> LazyPla
     return _sum([_convolved(group, filters, config, double=double) for group in groups])
 
 
+def summed_variance(
+    subtraction: Subtraction, filters: FilterGrid, weights: KernelField
+) -> LazyPlane:
+    """Return the variance of decorrelated pixels that are convolved with weights on the same nodes.
+
+    Whatever the options say of the variance plane, it is exact: near bright sources and steps of
+    the noise level pixels are correlated, so it is not the sum of their variances. Images without
+    variance planes count with their noise levels.
+    """
+
+    def known(source: _Source) -> LazyPlane:
+        # Where an image of a stack has no data it contributed nothing.
+        if source.stacked:
+            return constant_filled(source.plane, 0.0)
+        return _filled_variance(source, subtraction.config)
+
+    def kernels(source: _Source) -> SquaredField:
+        combined = filters.kernels(*combined_kernels(filters.stamps, source.side))
+        return SquaredField(combined, weights)
+
+    return full_variance(
+        *((known(source), kernels(source)) for source in _sources(subtraction, filters)),
+        edges=subtraction.config.edges,  # type: ignore[arg-type]
+        precision="double",
+    )
+
+
 def _sum(parts: Sequence[LazyPlane]) -> LazyPlane:
     """Return the sum of planes."""
 

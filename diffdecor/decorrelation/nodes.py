@@ -176,6 +176,19 @@ def largest_spacing(shape: tuple[int, int], region: int | None = None) -> int:
     return int(np.clip(shortest // 8, 64, most))
 
 
+def subdivided(nodes: NDArray[np.float64], length: int, spacing: float) -> NDArray[np.float64]:
+    """Return nodes, first and last pixel, and evenly spaced ones between where these are far apart.
+
+    No two of them are more than about `spacing` pixels apart.
+    """
+    ends = np.unique(np.concatenate([[0.0], nodes, [length - 1.0]]))
+    lines = [ends]
+    for first, last in itertools.pairwise(ends.tolist()):
+        parts = math.ceil((last - first - 1) / spacing)
+        lines.append(np.linspace(first, last, max(1, parts) + 1))
+    return np.unique(np.concatenate(lines))
+
+
 def nodes_for(
     shape: tuple[int, int],
     spacing: tuple[float, float],

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffdecor.config import DecorrelationConfig
-from diffdecor.core.interpolate import KernelField
 from diffdecor.core.parallel import cores
 from diffdecor.core.planes import Count, LazyPlane, Plane, Target, bands, copy_planes
 from diffdecor.decorrelation.cells import CellResult
 from diffdecor.decorrelation.filtering import FilterGrid
 from diffdecor.decorrelation.mask import inherited_mask
 from diffdecor.decorrelation.measured_noise import NoiseReport
+from diffdecor.decorrelation.psf import Detection
 from diffdecor.decorrelation.subtraction import Subtraction
 from diffdecor.images.model import Exposure
 
@@ -40,8 +40,8 @@ class Prepared:
     fallbacks: int = 0
     #: Which noise model was used, and why.
     noise: NoiseReport = field(default_factory=lambda: NoiseReport("white"))
-    #: PSF that the significance of point sources is measured with, where it is requested.
-    detection: KernelField | None = None
+    #: What the significance of point sources is measured with, where it is requested.
+    detection: Detection | None = None
     #: The separate cells, where ``blend`` is ``none``.
     cells: tuple[CellResult, ...] = ()
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diffdecor.core.fourier import Origin
-from diffdecor.core.interpolate import KernelField
+from diffdecor.core.interpolate import KernelField, Stamps
 from diffdecor.core.planes import LazyPlane, Plane
 from diffdecor.core.psf import corrected_psf, crop_stamp, flux_half_width
-from diffdecor.core.significance import significance_plane
-from diffdecor.decorrelation.filtering import FilterGrid
+from diffdecor.core.significance import matched_filter, point_source_planes
+from diffdecor.decorrelation.filtering import FilterGrid, summed_variance
+from diffdecor.decorrelation.mask import NEAR_FILLED
+from diffdecor.decorrelation.nodes import largest_spacing, subdivided
 from diffdecor.decorrelation.subtraction import Subtraction
 from diffdecor.errors import ConfigError
 from diffdecor.images.model import Exposure
@@ -21,37 +24,110 @@ from diffdecor.psfs.model import PointSpreadFunction, StampPsf
 
 log = logging.getLogger(__name__)
 
+#: Stamps that differ by less than this share of their peak are the same.
+_SAME = 1e-6
 #: Kernels ``(n, ky, kx)``, or one for all places, and their origin.
 Kernels = tuple[NDArray[np.float64], Origin]
 
 
-def correct_psf(subtraction: Subtraction, filters: FilterGrid) -> StampPsf | None:
-    """Return the PSF of the result at the position of every filter; None if no PSF is known.
+@dataclass(frozen=True, eq=False)
+class Detection:
+    """What the significance of point sources is measured with."""
 
-    It is of unit sum everywhere.
+    #: PSF of the result over the image.
+    psf: KernelField
+    #: Variance of the pixels summed with the PSF as weights ``(ny, nx)``.
+    noise: Plane
+
+
+def correct_psf(subtraction: Subtraction, filters: FilterGrid) -> StampPsf | None:
+    """Return the PSF of the result, wherever it may be another; None if no PSF is known.
+
+    That is at the position of every filter, and so close together that it follows the PSF of the
+    image. It is of unit sum everywhere.
     """
-    found = _known_psf(subtraction, filters)
-    if found is None:
+    if _known_psf(subtraction, filters) is None:
         if subtraction.is_alone:
             log.warning(
                 "%s: it has no PSF, and neither will the result; give it with --difference-psf",
                 subtraction.difference.name,
             )
         return None
-    psf, (stamps, origin) = found
-    centre, positions = (filters.half_width,) * 2, filters.positions
-    corrected = [
+    if _on_nodes(filters):
+        filters = _at_one_place_if_constant(subtraction, filters, _on_lines(subtraction, filters))
+    corrected = _corrected(subtraction, filters)
+    width = max(flux_half_width(stamp, origin) for stamp, origin in corrected)
+    square = np.array([crop_stamp(stamp, origin, width) for stamp, origin in corrected])
+    positions = filters.positions if len(square) > 1 else None
+    return StampPsf(square, positions, name="PSF of the result")
+
+
+def _corrected(
+    subtraction: Subtraction, filters: FilterGrid
+) -> list[tuple[NDArray[np.float64], Origin]]:
+    """Return the PSF of the result at the position of every filter, with its origin."""
+    psf, (stamps, origin) = _known_psf(subtraction, filters)  # type: ignore[misc]
+    centre = (filters.half_width,) * 2
+    return [
         corrected_psf(
             psf.stamp(float(x), float(y)),
             psf.origin,
             (stamps[min(number, len(stamps) - 1)], origin),
             (filters.stamps[number], centre),
         )
-        for number, (x, y) in enumerate(positions)
+        for number, (x, y) in enumerate(filters.positions)
     ]
-    width = max(flux_half_width(stamp, origin) for stamp, origin in corrected)
-    square = np.array([crop_stamp(stamp, origin, width) for stamp, origin in corrected])
-    return StampPsf(square, positions if len(square) > 1 else None, name="PSF of the result")
+
+
+def _on_nodes(filters: FilterGrid) -> bool:
+    """Say whether filters are on the nodes of a grid in the image, not in separate cells."""
+    if len(filters.positions) == 1:
+        return True
+    x, y = np.meshgrid(filters.x, filters.y)
+    nodes = np.column_stack([x.ravel(), y.ravel()])
+    return nodes.shape == filters.positions.shape and bool((nodes == filters.positions).all())
+
+
+def _on_lines(subtraction: Subtraction, filters: FilterGrid) -> FilterGrid:
+    """Return filters at nodes that are close enough for a PSF that varies over the image.
+
+    They are the nodes of the filters, and others between and beyond these where they are far apart.
+    """
+    shape = subtraction.shape
+    spacing = largest_spacing(shape)
+    on_nodes = _on_nodes(filters) and len(filters.positions) > 1
+    x, y = (
+        subdivided(nodes if on_nodes else np.zeros(0), length, spacing)
+        for nodes, length in ((filters.x, shape[1]), (filters.y, shape[0]))
+    )
+    if on_nodes and len(x) == len(filters.x) and len(y) == len(filters.y):
+        return filters
+    columns, rows = np.meshgrid(x, y)
+    positions = np.column_stack([columns.ravel(), rows.ravel()])
+    centre = (filters.half_width,) * 2
+    known = Stamps(stamps=filters.stamps, positions=filters.positions, origin=centre)
+    weights = np.array([known.weights(*place) for place in positions.tolist()])
+    levels = (
+        np.array([one.level for one in side.members]) @ weights.T
+        for side in (filters.science, filters.template)
+    )
+    sides = subtraction.noise_sides(positions, *levels)
+    stamps = np.tensordot(weights, filters.stamps, axes=1)
+    return FilterGrid(x, y, positions, stamps, *sides, filters.tail)
+
+
+def _at_one_place_if_constant(
+    subtraction: Subtraction, filters: FilterGrid, spread: FilterGrid
+) -> FilterGrid:
+    """Return the one filter instead of those spread over the image, if its PSF is the same."""
+    if len(filters.positions) > 1:
+        return spread
+    psf, (kernels, _) = _known_psf(subtraction, spread)  # type: ignore[misc]
+    stamps = np.array([psf.stamp(x, y) for x, y in spread.positions.tolist()])
+    constant = all(
+        np.ptp(one, axis=0).max() <= _SAME * np.abs(one).max() for one in (stamps, kernels)
+    )
+    return filters if constant else spread
 
 
 def _known_psf(
@@ -74,14 +150,14 @@ def _known_psf(
     return next(((psf, kernels) for psf, kernels in known if psf is not None), None)
 
 
-def detection_psf(
+def prepare_detection(
     psf: PointSpreadFunction | None, subtraction: Subtraction, filters: FilterGrid
-) -> KernelField | None:
-    """Return the PSF over the image that significance is measured with, if it is requested.
+) -> Detection | None:
+    """Return what significance is measured with, if it is requested.
 
     A score image is the output of a matched filter already, and needs none.
     """
-    config, (ny, nx) = subtraction.config, subtraction.shape
+    config = subtraction.config
     if not config.significance or config.score:
         return None
     if not isinstance(psf, StampPsf):
@@ -89,29 +165,37 @@ def detection_psf(
         if subtraction.is_alone:
             msg = "--significance needs a PSF: give --difference-psf"
         raise ConfigError(msg)
-    stamps = np.asarray(psf.stamps)
-    on_grid = len(stamps) == len(filters.x) * len(filters.y) and config.blend == "interpolate"
-    if on_grid:
-        return filters.kernels(stamps, psf.origin)
-    return KernelField.constant(psf.stamp((nx - 1) / 2, (ny - 1) / 2), psf.origin)
+    grid = _on_lines(subtraction, filters)
+    if len(filters.positions) == 1 and len(np.asarray(psf.stamps)) == 1:
+        grid = filters  # nothing varies
+    stamps = np.array([psf.stamp(x, y) for x, y in grid.positions.tolist()])
+    field = grid.kernels(stamps, psf.origin)
+    return Detection(field, summed_variance(subtraction, grid, matched_filter(field)))
 
 
 def point_source_significance(
-    result: Exposure, unusable: Plane, psf: KernelField | None
-) -> LazyPlane | None:
-    """Return the signal-to-noise ratio of a point source at every pixel of a result.
+    result: Exposure, unusable: Plane, detection: Detection | None
+) -> tuple[LazyPlane | None, LazyPlane | None]:
+    """Return the significance of a point source at every pixel of a result, and its flux error.
 
-    None without variance. Without `psf` (of `detection_psf`) it is that of each pixel alone.
+    Pixels that the filter made of filled ones do not count. None without variance. Without
+    `detection` the significance is that of each pixel alone, and there is no flux.
     """
     if result.variance is None:
-        return None
-    image, variance = result.image, result.variance
-    if psf is not None:
-        usable = LazyPlane(result.shape, lambda rows: ~unusable[rows])
-        return significance_plane(image, variance, usable, psf)
+        return None, None
+    image, variance, mask = result.image, result.variance, result.mask
+    spoilt = result.mask_planes.value([NEAR_FILLED])
+
+    def usable(rows: slice) -> NDArray[np.bool_]:
+        good = ~unusable[rows]
+        return good if mask is None else good & ((mask[rows] & spoilt) == 0)
+
+    if detection is not None:
+        counts = LazyPlane(result.shape, usable)
+        return point_source_planes(image, variance, counts, detection.psf, detection.noise)
 
     def ratio(rows: slice) -> NDArray[Any]:
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(unusable[rows], np.nan, image[rows] / np.sqrt(variance[rows]))
+            return np.where(usable(rows), image[rows] / np.sqrt(variance[rows]), np.nan)
 
-    return LazyPlane(result.shape, ratio)
+    return LazyPlane(result.shape, ratio), None

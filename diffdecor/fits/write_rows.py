@@ -162,6 +162,7 @@ class ResultFile:
         self.mask = by_name.get("MASK")
         self.variance = by_name.get("VARIANCE")
         self.significance = by_name.get("SIGNIF")
+        self.flux_error = by_name.get("FLUXERR")
         self.noise_realisation = by_name.get("NOISEREAL")
 
     def set_cards(self, cards: Header) -> None:

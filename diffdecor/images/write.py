@@ -32,6 +32,7 @@ def result_file(  # noqa: PLR0913  all but two are optional and named
     dtype: str = "float32",
     variance_dtype: str = "float32",
     significance: bool = False,
+    flux_error: bool = False,
     noise_realisation: bool = False,
     overwrite: bool = False,
     inputs: Iterable[str | Path] = (),
@@ -53,6 +54,8 @@ def result_file(  # noqa: PLR0913  all but two are optional and named
         dtypes["VARIANCE"] = variance_dtype
     if significance:
         dtypes["SIGNIF"] = "float32"
+    if flux_error:
+        dtypes["FLUXERR"] = dtype
     if noise_realisation:
         dtypes["NOISEREAL"] = "float32"
     with atomic_output(path, overwrite=overwrite, inputs=inputs) as file:
@@ -95,7 +98,7 @@ def _planes(exposure: Exposure, header: Header, dtypes: dict[str, str]) -> list[
     """Return the HDUs of the planes, each with the WCS and without pixels that take memory."""
     wcs = wcs_cards(header)
     unit = str(header.get("BUNIT", "")).strip()
-    units = {"IMAGE": unit, "NOISEREAL": unit, "VARIANCE": squared_unit(unit)}
+    units = {"IMAGE": unit, "FLUXERR": unit, "NOISEREAL": unit, "VARIANCE": squared_unit(unit)}
     hdus = []
     for name, dtype in dtypes.items():
         pixel = np.zeros((), np.dtype(dtype).newbyteorder(">"))

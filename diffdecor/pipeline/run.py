@@ -171,6 +171,7 @@ def _write(inputs: Inputs, prepared: Prepared, metrics: Mapping[str, object]) ->
         dtype=dtype,
         variance_dtype=variance_dtype,
         significance=prepared.config.significance and prepared.filters is not None,
+        flux_error=prepared.detection is not None,
         noise_realisation=job.files.noise_realisation is not None,
         overwrite=job.overwrite,
         inputs=inputs.files.values(),
@@ -178,9 +179,15 @@ def _write(inputs: Inputs, prepared: Prepared, metrics: Mapping[str, object]) ->
         filled = prepared.into(file.image, file.mask, file.variance)
         planes = replace(exposure, image=file.image, mask=file.mask, variance=file.variance)
         result = result_of(prepared, planes, filled)
-        if result.significance is not None and file.significance is not None:
-            ratio = (result.significance, file.significance)
-            copy_planes([ratio], prepared.bands, prepared.threads)
+        of_sources = [
+            (plane, target)
+            for plane, target in (
+                (result.significance, file.significance),
+                (result.flux_error, file.flux_error),
+            )
+            if plane is not None and target is not None
+        ]
+        copy_planes(of_sources, prepared.bands, prepared.threads)
         _write_noise(job, prepared, result, file)
         file.append(_cell_hdus(result.cells, exposure, dtype))
         found = {**metrics, **result.metrics}

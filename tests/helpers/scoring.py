@@ -14,7 +14,7 @@ from diffdecor import DecorrelationConfig, decorrelate
 from diffdecor.core.interpolate import KernelField
 from diffdecor.core.planes import Window, part_of
 from diffdecor.core.psf import crop_stamp
-from diffdecor.core.significance import significance_plane
+from diffdecor.core.significance import point_source_planes
 
 #: Lags of the correlations, pixels.
 REACH = 5
@@ -46,7 +46,7 @@ def significance_of(exposure, usable, half_width=8):
     psf = exposure.psf
     stamps = np.array([[crop_stamp(psf.stamp(u, v), psf.origin, half_width) for u in x] for v in y])
     kernels = KernelField(x, y, stamps, (half_width, half_width))
-    plane = significance_plane(exposure.image, exposure.variance, usable, kernels)
+    plane, _ = point_source_planes(exposure.image, exposure.variance, usable, kernels)
     return part_of(plane, Window(0, nx, 0, ny))
 
 
