@@ -88,10 +88,10 @@ class DecorrelationConfig(Checked):
         "mean of all finite pixels as in LSST's code.")
     flag_share: float = option("DDSHARE", 0.02, kinds.SHARE,
         "Flag pixels that take more than this share of their filter's energy from filled pixels "
-        "(NEAR_FILLED) or from beyond the border (EDGE).")
+        "(NEAR_FILLED), or so near the border that fluxes may be off by more than it (EDGE).")
     significance: bool = option("DDSIGNIF", False, kinds.SWITCH,
-        "Also give the significance of a point source at every pixel (SIGNIF), and the error of its "
-        "flux (FLUXERR); needs a PSF.")
+        "Also give the significance of a point source at every pixel (SIGNIF), and the error of "
+        "its flux (FLUXERR); needs a PSF.")
     precision: str = option("DDPRECIS", "single", kinds.one_of("single", "double"),
         "Precision of the filtered pixels; filters are always made in double precision.")
     threads: int | None = option("", None, kinds.COUNT,

@@ -165,20 +165,23 @@ def near_filled(filled: Plane, energy: KernelField, share: float) -> LazyPlane:
     return LazyPlane((ny, nx), read)
 
 
-def incomplete_border(energy: KernelField, share: float) -> tuple[int, int, int, int]:
-    """Return the widths of the left, right, bottom and top border, where energy is missing.
+def incomplete_border(filters: KernelField, share: float) -> tuple[int, int, int, int]:
+    """Return the widths of the left, right, bottom and top border, where filters reach outside.
 
-    There more than a share of the filter's energy lies outside; `energy` is that of
-    `energy_kernels`.
+    There more than the square of a quarter of a share of the energy of any filter lies beyond the border:
+    light adds up where noise adds in squares, so a flux may be off by about four times the root of it.
     """
-    kernel = energy.stamps[0, 0]
-    cx, cy = energy.origin
-    columns, rows = kernel.sum(axis=0), kernel.sum(axis=1)
+    kernels = filters.stamps.reshape(-1, *filters.stamps.shape[-2:])
+    cx, cy = filters.origin
+    limit = (share / 4) ** 2
 
-    def width(weights: NDArray[np.float64]) -> int:
-        # weights[d:] are those of pixels more than d away.
-        return int(np.count_nonzero(np.cumsum(weights[::-1]) > share))
+    def beyond(weights: NDArray[np.float64], total: NDArray[np.float64]) -> int:
+        # weights[:, d:] are those of pixels more than d away.
+        outside = np.cumsum(weights[:, ::-1], axis=1) / total
+        return int(np.count_nonzero(outside > limit, axis=1).max(initial=0))
 
+    columns, rows = (np.square(kernels).sum(axis=axis) for axis in (1, 2))
+    total = columns.sum(axis=1, keepdims=True)
     # Pixel x takes plane pixel x - (j - c) with weight j: large j reach to the left.
-    left, right = width(columns[cx + 1 :]), width(columns[:cx][::-1])
-    return left, right, width(rows[cy + 1 :]), width(rows[:cy][::-1])
+    left, right = beyond(columns[:, cx + 1 :], total), beyond(columns[:, :cx][:, ::-1], total)
+    return left, right, beyond(rows[:, cy + 1 :], total), beyond(rows[:, :cy][:, ::-1], total)

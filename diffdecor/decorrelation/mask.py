@@ -84,7 +84,7 @@ def make_mask(
     near = near_filled(unusable, energy, flag_share)
     missing = _missing(subtraction, subtraction.images)
     ny, nx = subtraction.shape
-    left, right, bottom, top = incomplete_border(energy, flag_share)
+    left, right, bottom, top = incomplete_border(psi, flag_share)
     sides = (0, left, 0, ny), (nx - right, nx, 0, ny), (0, nx, 0, bottom), (0, nx, ny - top, ny)
     windows = [(Window(*side), planes.value([EDGE])) for side in sides]
     windows += [(window, planes.value([NOISE_FALLBACK])) for window in fallback]

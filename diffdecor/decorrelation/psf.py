@@ -168,7 +168,9 @@ def prepare_detection(
     grid = _on_lines(subtraction, filters)
     if len(filters.positions) == 1 and len(np.asarray(psf.stamps)) == 1:
         grid = filters  # nothing varies
-    stamps = np.array([psf.stamp(x, y) for x, y in grid.positions.tolist()])
+    stamps = np.asarray(psf.stamps)
+    if len(stamps) > 1 and not np.array_equal(np.asarray(psf.positions), grid.positions):
+        stamps = np.array([psf.stamp(x, y) for x, y in grid.positions.tolist()])
     field = grid.kernels(stamps, psf.origin)
     return Detection(field, summed_variance(subtraction, grid, matched_filter(field)))
 
