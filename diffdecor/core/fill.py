@@ -12,10 +12,15 @@ from diffdecor.core.convolve import Convolution
 from diffdecor.core.interpolate import KernelField
 from diffdecor.core.planes import LazyPlane, Plane
 
-#: Half widths of the windows whose mean is the local level, pixels.
-WINDOWS = (3, 12, 48)
-#: Least number of good pixels for a local level.
-_ENOUGH = 8
+#: Half widths of the windows whose mean is the local level, pixels. In smooth noise the neighbours
+#: of a pixel say best what it would be: in white noise the filter hardly takes anything from it.
+WINDOWS = (1, 2, 3, 12, 48)
+#: Least number of good pixels for a local level, in the smallest window and in the others.
+ENOUGH = (5, 8, 8, 8, 8)
+#: Number of the windows that lie within the rows that are always read.
+_NEAR = 4
+#: Pixels that a reference level is taken of.
+_SOME = 64
 #: Columns whose bad pixels are filled together.
 _COLUMNS = 128
 #: Rows and columns of some pixels.
@@ -50,20 +55,21 @@ def _levels_near(
     y, x = rows - around[0].start, columns - around[1].start
     good = ~bad[around]
     # Sums are taken about a reference level, which keeps their rounding far below the noise.
-    some = values[around][good][: _ENOUGH**2]
+    some = values[around][good][:_SOME]
     reference = float(some.mean(dtype=np.float64)) if some.size else 0.0
     total = _summed(np.where(good, values[around] - reference, 0.0))
     count = _summed(good)
     ny, nx = good.shape
     level = np.full(rows.size, np.nan)
     for half_width in windows:
+        enough = ENOUGH[WINDOWS.index(half_width)]
         y0, y1 = np.maximum(y - half_width, 0), np.minimum(y + half_width + 1, ny)
         x0, x1 = np.maximum(x - half_width, 0), np.minimum(x + half_width + 1, nx)
         sums, number = (
             table[y1, x1] - table[y0, x1] - table[y1, x0] + table[y0, x0]
             for table in (total, count)
         )
-        found = np.isnan(level) & (number >= _ENOUGH)
+        found = np.isnan(level) & (number >= enough)
         level[found] = reference + sums[found] / number[found]
     return level
 
@@ -81,12 +87,12 @@ def _summed(values: NDArray[Any]) -> NDArray[Any]:
 def locally_filled(plane: Plane, bad: Plane, background: Callable[[], float]) -> LazyPlane:
     """Return a plane whose bad pixels are filled with the local level as its rows are read.
 
-    The level is the mean of the good pixels in the smallest of the square windows `WINDOWS` with at
-    least 8 of them, else `background()`. A constant level is kept, so nothing rings. The result
-    does not depend on how the plane is cut into bands.
+    The level is the mean of the good pixels in the smallest of the square windows `WINDOWS` with
+    enough of them (8, of the nearest neighbours 5), else `background()`. A constant level is kept,
+    so nothing rings. The result does not depend on how the plane is cut into bands.
     """
     # Most gaps are small: rows farther away are read at first only if the last gaps were large.
-    reach = WINDOWS[1]
+    reach = WINDOWS[_NEAR - 1]
 
     def around(rows: slice, margin: int) -> tuple[NDArray[Any], NDArray[np.bool_], int]:
         """Read rows with a margin; return also how many rows of it lie below."""
@@ -102,19 +108,19 @@ def locally_filled(plane: Plane, bad: Plane, background: Callable[[], float]) ->
         filled = pixels[below : below + height]
         y, x = _set_pixels(unusable[below : below + height])
         if not y.size:
-            reach = WINDOWS[1]
+            reach = WINDOWS[_NEAR - 1]
             return filled
         filled = np.array(filled)
         # Only what is near each pixel counts, so more rows make no difference.
-        levels = _local_levels(pixels, unusable, (y + below, x), WINDOWS[:2])
+        levels = _local_levels(pixels, unusable, (y + below, x), WINDOWS[:_NEAR])
         filled[y, x] = levels
         far = np.isnan(levels)
-        reach = WINDOWS[2] if far.any() else WINDOWS[1]
+        reach = WINDOWS[-1] if far.any() else WINDOWS[_NEAR - 1]
         if far.any():
             y, x = y[far], x[far]
-            if margin < WINDOWS[2]:
-                pixels, unusable, below = around(rows, WINDOWS[2])
-            levels = _local_levels(pixels, unusable, (y + below, x), WINDOWS[2:])
+            if margin < WINDOWS[-1]:
+                pixels, unusable, below = around(rows, WINDOWS[-1])
+            levels = _local_levels(pixels, unusable, (y + below, x), WINDOWS[_NEAR:])
             filled[y, x] = np.where(np.isnan(levels), background(), levels)
         return filled
 
@@ -168,8 +174,8 @@ def near_filled(filled: Plane, energy: KernelField, share: float) -> LazyPlane:
 def incomplete_border(filters: KernelField, share: float) -> tuple[int, int, int, int]:
     """Return the widths of the left, right, bottom and top border, where filters reach outside.
 
-    There more than the square of a quarter of a share of the energy of any filter lies beyond the border:
-    light adds up where noise adds in squares, so a flux may be off by about four times the root of it.
+    There more than the square of a quarter of the share of any filter's energy lies beyond the
+    border: light adds up where noise adds in squares, so a flux may be off by four times its root.
     """
     kernels = filters.stamps.reshape(-1, *filters.stamps.shape[-2:])
     cx, cy = filters.origin

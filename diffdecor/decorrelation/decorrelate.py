@@ -234,6 +234,7 @@ def prepare(subtraction: Subtraction) -> Prepared:
         bands=parts,
         filters=filters,
         fallbacks=len(fallback),
+        bounded=places.bounded,
         noise=noise,
         detection=prepare_detection(psf, subtraction, filters),
         cells=tuple(cells) if subtraction.config.blend == "none" else (),
@@ -266,6 +267,7 @@ def result_of(prepared: Prepared, exposure: Exposure, filled: int) -> Result:
     of_noise, covariances = measure_before_and_after(subtraction, exposure, prepared.filled)
     metrics |= of_noise
     metrics |= {"fallbacks": prepared.fallbacks, "filled_pixels": filled}
+    metrics |= {"nodes_bounded": prepared.bounded}
     metrics |= prepared.noise.metrics
     significance = flux_error = None
     if prepared.config.significance:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,8 @@ from diffdecor.decorrelation.noise_levels import BAND_PIXELS, images_to_measure,
 from diffdecor.decorrelation.subtraction import Subtraction
 from diffdecor.errors import ConfigError
 from diffdecor.images.model import Exposure
+
+log = logging.getLogger(__name__)
 
 #: Smallest spacing of nodes, pixels: about the half width of a filter, which blurs steps anyway.
 MIN_SPACING = 16
@@ -46,6 +49,8 @@ class Places:
     windows: Sequence[Window]
     #: Pixels that take the level, and are flagged if it is a substitute.
     served: Sequence[Window]
+    #: Whether noise levels change faster than the places follow.
+    bounded: bool = False
 
 
 def place_nodes(subtraction: Subtraction) -> Places:
@@ -57,7 +62,7 @@ def place_nodes(subtraction: Subtraction) -> Places:
     else:
         nodes = _grid_nodes(subtraction)
         windows = _node_windows(nodes, subtraction)
-    return Places(nodes.x, nodes.y, nodes.positions(), windows, windows)
+    return Places(nodes.x, nodes.y, nodes.positions(), windows, windows, nodes.bounded)
 
 
 def _grid_nodes(subtraction: Subtraction) -> Nodes:
@@ -74,7 +79,15 @@ def _grid_nodes(subtraction: Subtraction) -> Nodes:
         [edge for box in boxes for edge in (box.xmin - 1, box.xmax)],
         [edge for box in boxes for edge in (box.ymin - 1, box.ymax)],
     )
-    return nodes_for(shape, spacing, block_log_ratios(subtraction), breaks)
+    nodes = nodes_for(shape, spacing, block_log_ratios(subtraction), breaks)
+    if nodes.bounded:
+        log.warning(
+            "%s: the noise levels change in more places than %d filters follow; they follow the "
+            "largest steps. Cut the image into parts, or see whether a noise plane is itself noisy",
+            subtraction.difference.name,
+            MAX_NODES,
+        )
+    return nodes
 
 
 def _node_windows(nodes: Nodes, subtraction: Subtraction) -> list[Window]:
@@ -146,6 +159,8 @@ class Nodes:
     x: NDArray[np.float64]
     y: NDArray[np.float64]
     shape: tuple[int, int]
+    #: Whether levels change faster than `MAX_NODES` nodes can follow.
+    bounded: bool = False
 
     def positions(self) -> NDArray[np.float64]:
         """Return ``(x, y)`` of every node ``(n, 2)``, row by row."""
@@ -200,8 +215,9 @@ def nodes_for(
     They are at most `spacing` ``(x, y)`` pixels apart; the first and last lie on the outermost
     pixels. Between two columns of nodes a level is interpolated linearly. Where the logarithms of
     the levels of blocks, `levels` ``(nlevels, by, bx)``, NaN where unknown, deviate from that by
-    more than 5 per cent, the interval is halved, down to `MIN_SPACING` and up to `MAX_NODES`; rows
-    likewise. The kernel may jump after the pixels `breaks` (x, then y): nodes lie on either side.
+    more than 5 per cent, the interval is halved, down to `MIN_SPACING` and up to `MAX_NODES`, where
+    they deviate most; rows likewise. The kernel may jump after the pixels `breaks` (x, then y):
+    nodes lie on either side.
     """
     ny, nx = shape
     x = _lines(nx, spacing[0], breaks[0])
@@ -210,12 +226,35 @@ def nodes_for(
         (np.arange(size, dtype=np.float64) + 0.5) * BLOCK - 0.5 for size in levels.shape[1:]
     ]
     while True:
-        finer_x = _halved(x, y, levels.transpose(0, 2, 1), centres[1], centres[0])
-        finer_y = _halved(y, x, levels, centres[0], centres[1])
-        finished = len(finer_x) == len(x) and len(finer_y) == len(y)
-        if finished or len(finer_x) * len(finer_y) > MAX_NODES:
+        in_x = _halved(x, y, levels.transpose(0, 2, 1), centres[1], centres[0])
+        in_y = _halved(y, x, levels, centres[0], centres[1])
+        if not in_x and not in_y:
             return Nodes(x, y, shape)
-        x, y = finer_x, finer_y
+        if (len(x) + len(in_x)) * (len(y) + len(in_y)) > MAX_NODES:
+            x, y = _with_worst(x, y, in_x, in_y)
+            return Nodes(x, y, shape, bounded=True)
+        x, y = _with(x, in_x), _with(y, in_y)
+
+
+def _with(lines: NDArray[np.float64], more: Iterable[float]) -> NDArray[np.float64]:
+    """Return lines with others among them."""
+    return np.unique(np.concatenate([lines, list(more)]))
+
+
+def _with_worst(
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    in_x: Mapping[float, float],
+    in_y: Mapping[float, float],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Add the lines of the largest deviations, as long as there are no more than `MAX_NODES`."""
+    wanted = [(size, 0, place) for place, size in in_x.items()]
+    wanted += [(size, 1, place) for place, size in in_y.items()]
+    lines = [x, y]
+    for _, axis, place in sorted(wanted, reverse=True):
+        if (len(lines[axis]) + 1) * len(lines[1 - axis]) <= MAX_NODES:
+            lines[axis] = _with(lines[axis], [place])
+    return lines[0], lines[1]
 
 
 def _lines(length: int, spacing: float, breaks: Sequence[int]) -> NDArray[np.float64]:
@@ -232,24 +271,26 @@ def _halved(
     levels: NDArray[np.float64],
     centres: NDArray[np.float64],
     centres_across: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """Halve the intervals of `lines` in which levels ``(nlevels, along, across)`` are not linear.
+) -> dict[float, float]:
+    """Return the middles of intervals of `lines` in which levels are not linear, and how far off.
 
-    Levels are averaged across each interval of the other axis, which reduces their noise.
+    The levels are ``(nlevels, along, across)``. They are averaged across each interval of the other
+    axis, which reduces their noise.
     """
-    new = []
+    new: dict[float, float] = {}
     for start, stop in itertools.pairwise(across if len(across) > 1 else [-np.inf, np.inf]):
         inside = (centres_across >= start) & (centres_across <= stop)
         if inside.any():
             for profile in _nan_mean(levels[:, :, inside]):
-                new += _not_linear(lines, centres, profile)
-    return np.unique(np.concatenate([lines, new]))
+                for place, size in _not_linear(lines, centres, profile):
+                    new[place] = max(size, new.get(place, 0.0))
+    return new
 
 
 def _not_linear(
     lines: NDArray[np.float64], centres: NDArray[np.float64], profile: NDArray[np.float64]
-) -> list[float]:
-    """Return the middles of the intervals in which a profile deviates from linear interpolation."""
+) -> list[tuple[float, float]]:
+    """Return the middles of the intervals in which a profile is not linear, and the deviations."""
     known = np.isfinite(profile)
     if known.sum() < 2:
         return []
@@ -262,11 +303,11 @@ def _not_linear(
 
     windows = _nearest(lines, int(lines[-1]) + 1)
     at_lines = np.array([level(start, stop) for start, stop in windows])
-    wrong = known & (np.abs(profile - np.interp(centres, lines, at_lines)) > _STEP)
-    intervals = np.unique(np.clip(np.searchsorted(lines, centres[wrong]) - 1, 0, len(lines) - 2))
+    off = np.where(known, np.abs(profile - np.interp(centres, lines, at_lines)), 0.0)
+    interval = np.clip(np.searchsorted(lines, centres) - 1, 0, len(lines) - 2)
     return [
-        float(np.floor((lines[i] + lines[i + 1]) / 2))
-        for i in intervals
+        (float(np.floor((lines[i] + lines[i + 1]) / 2)), float(off[interval == i].max()))
+        for i in np.unique(interval[off > _STEP])
         if lines[i + 1] - lines[i] >= 2 * MIN_SPACING
     ]
 

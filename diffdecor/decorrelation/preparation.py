@@ -38,6 +38,8 @@ class Prepared:
     filters: FilterGrid | None = None
     #: Number of places whose noise levels are not their own.
     fallbacks: int = 0
+    #: Whether noise levels change faster than the filters follow.
+    bounded: bool = False
     #: Which noise model was used, and why.
     noise: NoiseReport = field(default_factory=lambda: NoiseReport("white"))
     #: What the significance of point sources is measured with, where it is requested.

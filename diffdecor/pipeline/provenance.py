@@ -57,6 +57,7 @@ METRIC_CARDS = (
     Card("held_out_measured", "DDRHOM", "", "max |rho| on windows not fitted, measured"),
     Card("filter_error", "DDPSIERR", "", "1 sigma of log psi at zero frequency"),
     Card("filters", "DDNFILT", "", "number of filters (nodes or cells)"),
+    Card("nodes_bounded", "DDNBOUND", "", "True: noise changes faster than these follow"),
     Card("filter_half_width", "DDHWIDTH", "pixel", "arm of the filters"),
     Card("filter_tail", "DDTAIL", "", "share of their L2 norm cut off"),
     Card("fallbacks", "DDNFALL", "", "nodes or cells without a noise level of their own"),

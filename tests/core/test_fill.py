@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from diffdecor.core.fill import (
+    ENOUGH,
     WINDOWS,
     constant_filled,
     energy_kernels,
@@ -26,13 +27,13 @@ def local_fill(values, bad, background):
 
 
 def plain_fill(values, bad, background):
-    """The mean of the good pixels in the smallest window that has at least eight."""
+    """The mean of the good pixels in the smallest window that has enough."""
     filled = np.where(bad, background, values)
     for y, x in np.argwhere(bad):
-        for width in WINDOWS:
+        for width, enough in zip(WINDOWS, ENOUGH, strict=True):
             around = np.s_[max(0, y - width) : y + width + 1, max(0, x - width) : x + width + 1]
             good = values[around][~bad[around]]
-            if good.size >= 8:
+            if good.size >= enough:
                 filled[y, x] = good.mean()
                 break
     return filled

@@ -118,7 +118,21 @@ def test_levels_full_of_steps_do_not_make_endless_nodes():
         nodes_for((4096, 4096), (256, 256), levels),
         nodes_for((4096, 4096), (256, 256), levels.cumsum(axis=1)),
     ):
-        assert len(nodes.x) * len(nodes.y) <= MAX_NODES
+        assert MAX_NODES * 0.9 < len(nodes.x) * len(nodes.y) <= MAX_NODES
+        assert nodes.bounded
+
+
+def test_the_largest_steps_come_first_where_not_all_can_be_followed():
+    """Faint tiles everywhere, and one deep step: it has close nodes on either side."""
+    levels = np.zeros((1, 256, 256))
+    levels[:, :, 1::2] = 0.3
+    levels[:, 1::2] += 0.3
+    levels[:, :, 150:] += 4.0
+    nodes = nodes_for((4096, 4096), (216, 216), levels)
+    assert nodes.bounded
+    gap = int(np.searchsorted(nodes.x, 2400.0))
+    assert nodes.x[gap] - nodes.x[gap - 1] <= np.diff(nodes.x).max() / 2
+    assert not nodes_for((512, 512), (128, 128), np.zeros((1, 32, 32))).bounded
 
 
 @pytest.mark.parametrize(
