@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +31,7 @@ def result_file(  # noqa: PLR0913  all but two are optional and named
     psi: Stamps | None = None,
     dtype: str = "float32",
     variance_dtype: str = "float32",
+    bad_planes: Iterable[str] = (),
     significance: bool = False,
     flux_error: bool = False,
     noise_realisation: bool = False,
@@ -43,10 +44,11 @@ def result_file(  # noqa: PLR0913  all but two are optional and named
     the `exposure` it counts which planes there are, their shape, the names of the mask's and the
     PSF, and of its header what still holds. `cards` for the primary header, as far as they are
     known, replace those of the same keyword; there may be `cards_room` more in the end. `psi` is
-    the decorrelation kernel. The file is written as by `atomic_output`: none of the `inputs` is
-    ever replaced.
+    the decorrelation kernel; `bad_planes` are mask planes of pixels that are not to be used. The
+    file is written as by `atomic_output`: none of the `inputs` is ever replaced.
     """
     header = fits.Header() if exposure.header is None else exposure.header
+    bad = [name for name in bad_planes if name in exposure.mask_planes.bits]
     dtypes = {"IMAGE": dtype}
     if exposure.mask is not None:
         dtypes["MASK"] = "int32"
@@ -63,7 +65,7 @@ def result_file(  # noqa: PLR0913  all but two are optional and named
             result = ResultFile(
                 file.fileno(),
                 _primary(header),
-                _planes(exposure, header, dtypes),
+                _planes(exposure, header, dtypes, bad),
                 cards=cards,
                 cards_room=cards_room,
             )
@@ -94,7 +96,9 @@ def _primary(header: Header) -> Header:
     return primary
 
 
-def _planes(exposure: Exposure, header: Header, dtypes: dict[str, str]) -> list[Hdu]:
+def _planes(
+    exposure: Exposure, header: Header, dtypes: dict[str, str], bad: Sequence[str]
+) -> list[Hdu]:
     """Return the HDUs of the planes, each with the WCS and without pixels that take memory."""
     wcs = wcs_cards(header)
     unit = str(header.get("BUNIT", "")).strip()
@@ -109,6 +113,13 @@ def _planes(exposure: Exposure, header: Header, dtypes: dict[str, str]) -> list[
             hdu.header["BUNIT"] = (units[name], f"unit of {name}")
         if name == "MASK":
             hdu.header.extend(plane_cards(exposure.mask_planes))
+            hdu.header["BADVALUE"] = (
+                exposure.mask_planes.value(bad),
+                "MASK & BADVALUE: bad pixels",
+            )
+            hdu.header["BADPLANE"] = (",".join(bad), "planes of these")
+        if name == "VARIANCE":
+            hdu.header["UTYPE"] = ("VARIANCE", "not a standard deviation")
         hdus.append(hdu)
     return hdus
 

@@ -20,6 +20,7 @@ from diffdecor.core.variance import single_holds
 from diffdecor.decorrelation.cells import CellResult
 from diffdecor.decorrelation.decorrelate import Result, prepare, result_of
 from diffdecor.decorrelation.judgement import failures
+from diffdecor.decorrelation.mask import EDGE, NEAR_FILLED, NO_DATA
 from diffdecor.decorrelation.preparation import Prepared
 from diffdecor.decorrelation.verification import Verdict, verify, verify_quickly
 from diffdecor.errors import ConfigError, InputError, OutputExistsError
@@ -170,6 +171,7 @@ def _write(inputs: Inputs, prepared: Prepared, metrics: Mapping[str, object]) ->
         psi=_psi(prepared),
         dtype=dtype,
         variance_dtype=variance_dtype,
+        bad_planes=dict.fromkeys((*prepared.config.fill_planes, NO_DATA, EDGE, NEAR_FILLED)),
         significance=prepared.config.significance and prepared.filters is not None,
         flux_error=prepared.detection is not None,
         noise_realisation=job.files.noise_realisation is not None,
