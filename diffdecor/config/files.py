@@ -108,6 +108,8 @@ class FilesConfig(Checked):
         "Rebuild a part of the difference first; refuse files that do not belong together.")
     dtype: str = option("DDDTYPE", "float32", kinds.one_of("float32", "float64"),
         "Type of the pixels written.")
+    filters: bool = option("DDFILTRS", True, kinds.SWITCH,
+        "Write the decorrelation kernels too (PSI).")
     max_rho: float | None = option("", None, kinds.LIMIT,
         "Largest correlation of two pixels within 5 pixels that the result may have; beyond it, "
         "and beyond chance, the output is kept and the exit code is 4.")

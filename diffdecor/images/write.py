@@ -12,6 +12,7 @@ from astropy.io import fits
 
 from diffdecor.core.interpolate import Stamps
 from diffdecor.core.planes import Plane, bands
+from diffdecor.core.thinning import cropped, thinned
 from diffdecor.fits.atomic import atomic_output
 from diffdecor.fits.headers import carry_over, squared_unit, wcs_cards, without_wcs
 from diffdecor.fits.open import Hdu, Header, quiet_astropy
@@ -19,6 +20,11 @@ from diffdecor.fits.write_rows import ResultFile
 from diffdecor.images.model import Exposure, MaskPlanes
 from diffdecor.images.variance import narrowed
 from diffdecor.psfs.stamp import psf_stamps, stamp_hdus
+
+#: What may be cut off filters, and by how much those left out may be off: sigmas of the result.
+_LOST, _TOLERANCE = 2e-5, 1e-4
+#: PSFs and filters take at most this share of the bytes of the planes; of large ones, in pixels.
+_SHARE_OF_PLANES, _SHARE_OF_LARGE, _LARGE = 0.5, 0.2, 4_000_000
 
 
 @contextmanager
@@ -125,14 +131,57 @@ def _planes(
 
 
 def _stamps(exposure: Exposure, psi: Stamps | None, dtype: str) -> list[Hdu]:
-    """Return the HDUs of the PSF and of the decorrelation kernels."""
-    hdus = []
+    """Return the HDUs of the PSF and of the decorrelation kernels, as small as they may be."""
+    described = []
     if exposure.psf is not None:
         psf = psf_stamps(exposure.psf, exposure.shape)
-        hdus += stamp_hdus("PSF", psf, "point-spread function of IMAGE")
+        described.append(("PSF", "point-spread function of IMAGE", psf, 0.0))
     if psi is not None:
-        hdus += stamp_hdus("PSI", psi, "decorrelation kernel: IMAGE is PSI * input", dtype)
+        small, lost = cropped(psi, _LOST / _largest_norm(psi))
+        described.append(("PSI", "decorrelation kernel: IMAGE is PSI * input", small, lost))
+    hdus: list[Hdu] = []
+    fitting = _fitting([stamps for _, _, stamps, _ in described], exposure.shape, dtype)
+    for (name, what, _, lost), (stamps, off) in zip(described, fitting, strict=True):
+        image, *table = stamp_hdus(name, stamps, what, dtype)
+        image.header["CUTSHARE"] = (lost, "share of the L2 norm that was cut off")
+        image.header["INTERROR"] = (off, "largest error of interpolation, same unit")
+        hdus += [image, *table]
     return hdus
+
+
+def _largest_norm(stamps: Stamps) -> float:
+    """Return the largest L2 norm of any stamp, or 1: by it, errors of a filter are sigmas."""
+    return max(1.0, float(np.sqrt(np.square(stamps.stamps).sum(axis=(1, 2)).max(initial=0.0))))
+
+
+def _fitting(
+    several: Sequence[Stamps], shape: tuple[int, int], dtype: str
+) -> list[tuple[Stamps, float]]:
+    """Leave out stamps until all take little beside the planes; say how far off others then are.
+
+    As many as interpolation needs are kept, or as there is room for, and always one.
+    """
+    ny, nx = shape
+    size = np.dtype(dtype).itemsize
+    share = _SHARE_OF_LARGE if ny * nx > _LARGE else _SHARE_OF_PLANES
+    limit = share * ny * nx * (2 * size + 4)
+    tolerance = _TOLERANCE
+    while tolerance < 1:
+        fitting = [thinned(one, tolerance / _largest_norm(one)) for one in several]
+        if sum(one.stamps.size * size for one, _ in fitting) <= limit:
+            return fitting
+        tolerance *= 2
+    return [_only(one, ((nx - 1) / 2, (ny - 1) / 2)) for one in several]
+
+
+def _only(stamps: Stamps, place: tuple[float, float]) -> tuple[Stamps, float]:
+    """Return the one stamp at a place, and how far others are from it."""
+    if len(stamps.stamps) == 1:
+        return stamps, 0.0
+    one = stamps.stamp(*place)
+    off = np.sqrt(np.square(stamps.stamps - one).sum(axis=(1, 2)).max() / np.square(one).sum())
+    alone = Stamps(stamps=one[np.newaxis], positions=np.array([place]), origin=stamps.origin)
+    return alone, float(off)
 
 
 def plane_cards(planes: MaskPlanes) -> fits.Header:

@@ -168,7 +168,7 @@ def _write(inputs: Inputs, prepared: Prepared, metrics: Mapping[str, object]) ->
         replace(exposure, header=_fresh(exposure.header)),
         cards=record(job, widest, {}),
         cards_room=len(METRIC_CARDS),
-        psi=_psi(prepared),
+        psi=_psi(prepared) if job.files.filters else None,
         dtype=dtype,
         variance_dtype=variance_dtype,
         bad_planes=dict.fromkeys((*prepared.config.fill_planes, NO_DATA, EDGE, NEAR_FILLED)),
