@@ -1,6 +1,6 @@
 """Masks in: which bit means what, in every survey's layout.
 
-* ``MP_<NAME>`` cards (LSST, HSC, diffdecor): the bit number of plane NAME.
+* Cards that name its bits (`diffdecor.images.mask_cards`).
 * The output mask of HOTPANTS, known by its OBJECT.
 * A preset, from the options or the layout; ``--bad-bits`` and ``--ignore-bits``.
 * Anything else: every pixel that is not 0 is BAD.
@@ -17,9 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffdecor.config import ImageOptions
+from diffdecor.core.parallel import once
 from diffdecor.core.planes import LazyPlane, Plane, streamed
 from diffdecor.errors import InputError
 from diffdecor.fits.open import Header
+from diffdecor.images.mask_cards import NamedBits, is_known, named_bits
 from diffdecor.images.model import MaskPlanes, mapped
 from diffdecor.images.surveys import preset_named
 from diffdecor.images.surveys.hotpants import is_output_mask
@@ -31,6 +33,8 @@ _TABLE = 1 << 16
 #: Most planes before unnamed bits share one; the result needs some for itself.
 _MOST_PLANES = 24
 _OTHER_BITS, _OTHER_CODES = "OTHER_BITS", "OTHER_CODES"
+#: Cards of conventions whose planes mostly mean something else than bad.
+_OF_LSST = ("MP_*", "MSKNnnnn")
 #: A mask of which nothing is known.
 _UNKNOWN = Preset("")
 
@@ -53,12 +57,11 @@ def read_mask(
     InputError if the preset cannot be; later, if rows have negative numbers or too many bits.
     """
     options = options or ImageOptions()
-    planes = _named_planes(header, file)
-    if planes.bits:
-        logger.info("%s: mask with the planes %s", file, ", ".join(sorted(planes.bits)))
-        _names_itself(options, file)
-        checked = _checked(numbers, file, 31)
-        return mapped(lambda part: part.astype(np.int32, copy=False), checked), planes
+    for cards in (header, *(about[:1] if image_header is None else ())):
+        named = named_bits(cards, file)
+        if named is not None:
+            _names_itself(options, file)
+            return _by_name(numbers, named, file)
     if is_output_mask(header, image_header):
         _names_itself(options, file)
         options, preset = ImageOptions(), "hotpants"
@@ -80,6 +83,50 @@ def read_mask(
     return _translated(_checked(numbers, file, 63 if preset else 31), rules, file)
 
 
+def _by_name(numbers: Plane, named: NamedBits, file: object) -> tuple[LazyPlane, MaskPlanes]:
+    """Return a mask whose bits cards name."""
+    flags = named.flags
+    logger.info(
+        "%s: mask with the planes %s (cards %s)",
+        file,
+        ", ".join(sorted(flag.plane for flag in flags)),
+        named.cards,
+    )
+    unknown = [flag.plane for flag in flags if not is_known(flag)]
+    if len(unknown) == len(flags) or (unknown and named.cards not in _OF_LSST):
+        logger.warning(
+            "%s: mask planes %s are not known to diffdecor and do not count as bad "
+            "(--fill-planes NAME,... says which do)",
+            file,
+            ", ".join(unknown),
+        )
+    if any(flag.means or flag.bit > 30 for flag in flags):
+        return _translated(_checked(numbers, file, 62), Rules(flags=flags), file)
+    planes = MaskPlanes({flag.plane: flag.bit for flag in flags})
+    known = planes.value(planes.bits)
+
+    found: list[int] = []
+
+    def warn() -> None:
+        logger.warning(
+            "%s: no card names the bits %s of the mask, which are set; they do not count as bad "
+            "(name each in a card MP_<NAME> = its number)",
+            file,
+            ", ".join(str(bit) for bit in range(31) if found[0] & ~known & 1 << bit),
+        )
+
+    warned = once(warn)
+
+    def kept(part: NDArray[np.integer]) -> NDArray[np.int32]:
+        bits = int(np.bitwise_or.reduce(part, axis=None)) if part.size else 0
+        if bits & ~known:
+            found.append(bits)
+            warned()
+        return part.astype(np.int32, copy=False)
+
+    return mapped(kept, _checked(numbers, file, 31)), planes
+
+
 def _translated(numbers: Plane, rules: Rules, file: object) -> tuple[LazyPlane, MaskPlanes]:
     """Return a mask of planes with names."""
 
@@ -89,8 +136,8 @@ def _translated(numbers: Plane, rules: Rules, file: object) -> tuple[LazyPlane, 
     translate, planes = translation(rules, there)
     for bit in sorted(translate.bits - rules.bits if rules.flags else ()):
         logger.warning(
-            "%s: %s %d of the mask is set in %d pixels, and the preset does not know it; it "
-            "does not count as bad (--bad-bits makes it)",
+            "%s: %s %d of the mask is set in %d pixels, and neither a card nor a preset knows it; "
+            "it does not count as bad (--bad-bits makes it)",
             file,
             rules.word.lower(),
             bit,
@@ -143,18 +190,6 @@ def _resolved(preset: str, headers: Sequence[Header], options: ImageOptions, fil
     from diffdecor.images.surveys.decam import preset_of_version
 
     return preset_of_version(headers, file, options.role)
-
-
-def _named_planes(header: Header, file: object) -> MaskPlanes:
-    bits: dict[str, int] = {}
-    for keyword, value in header.items():
-        if not keyword.startswith("MP_"):
-            continue
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 30:
-            msg = f"{file}: {keyword} = {value!r} is not a bit number; it must be 0 to 30"
-            raise InputError(msg)
-        bits[keyword.removeprefix("MP_")] = value
-    return MaskPlanes(bits)
 
 
 @dataclass(frozen=True, kw_only=True)
