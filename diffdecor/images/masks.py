@@ -35,6 +35,12 @@ _MOST_PLANES = 24
 _OTHER_BITS, _OTHER_CODES = "OTHER_BITS", "OTHER_CODES"
 #: Cards of conventions whose planes mostly mean something else than bad.
 _OF_LSST = ("MP_*", "MSKNnnnn")
+#: Rows of a mask without names that are compared with the image; bright pixels, in sigma; how many
+#: there must be, and which share of them a mask of defects does not cover.
+_LOOKED_AT = 512
+_BRIGHT = 10.0
+_FEWEST_BRIGHT = 25
+_MOST_COVERED = 0.5
 #: A mask of which nothing is known.
 _UNKNOWN = Preset("")
 
@@ -125,6 +131,38 @@ def _by_name(numbers: Plane, named: NamedBits, file: object) -> tuple[LazyPlane,
         return part.astype(np.int32, copy=False)
 
     return mapped(kept, _checked(numbers, file, 31)), planes
+
+
+def doubt_covered_stars(numbers: Plane, image: Plane, options: ImageOptions, file: object) -> None:
+    """Warn of a mask without names whose bits cover the stars: some of them may mean objects.
+
+    Looks at the middle rows of both, and says nothing of a mask that options explain.
+    """
+    if options.mask_preset or options.mask_codes or options.bad_bits or options.ignore_bits:
+        return
+    ny, _ = image.shape
+    start = max(0, (ny - _LOOKED_AT) // 2)
+    rows = slice(start, min(ny, start + _LOOKED_AT))
+    part, pixels = numbers[rows], image[rows]
+    bits = used(np.maximum(part, 0), codes=False)
+    good = np.isfinite(pixels)
+    if len(bits) < 2 or not good.any():
+        return
+    middle = np.median(pixels[good])
+    sigma = 1.4826 * float(np.median(np.abs(pixels[good] - middle)))
+    bright = good & (pixels > middle + _BRIGHT * sigma)
+    flagged = part != 0
+    if bright.sum() < _FEWEST_BRIGHT or flagged[bright].mean() < _MOST_COVERED:
+        return
+    if flagged[good & ~bright].mean() < _MOST_COVERED:
+        logger.warning(
+            "%s: the mask has bits %s without names, all taken as BAD, and covers %.0f%% of the "
+            "bright pixels: if some of the bits mean objects, say which are bad with --bad-bits or "
+            "--mask-preset",
+            file,
+            ", ".join(map(str, sorted(bits))),
+            100 * flagged[bright].mean(),
+        )
 
 
 def _translated(numbers: Plane, rules: Rules, file: object) -> tuple[LazyPlane, MaskPlanes]:
