@@ -122,9 +122,7 @@ def hdu_name(hdu: Hdu) -> str:
     return ALIASES.get(name, name)
 
 
-def _named(
-    hdus: Hdus, names: Collection[str], like: Hdu, among: Hdus, file: object
-) -> Hdu:
+def _named(hdus: Hdus, names: Collection[str], like: Hdu, among: Hdus, file: object) -> Hdu:
     for name in names:
         found = [hdu for hdu in hdus if hdu_name(hdu) == name and image_shape(hdu)]
         same = [hdu for hdu in found if like is not None and hdu.ver == like.ver]

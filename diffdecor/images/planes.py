@@ -102,7 +102,9 @@ class OpenedImage:
             )
         known = self.options.layout or is_companion(file, layout.mask_file)
         with open_fits(file, self.reading.files) as (others, extension):
-            hdu = find_image(others, extension, MASK_NAMES, file=file, like=self.hdu, among=self.hdus)
+            hdu = find_image(
+                others, extension, MASK_NAMES, file=file, like=self.hdu, among=self.hdus
+            )
             about = merged_header(others[0].header, hdu.header)
             preset = layout.preset if known else ""
             return self._read_mask(hdu, file, preset=preset, about=(about,))
@@ -188,7 +190,9 @@ class OpenedImage:
         known = described is not None and (options.layout or is_companion(file, described))
         kind = options.noise_kind or (described.kind if described is not None and known else "")
         with open_fits(file, self.reading.files) as (others, extension):
-            hdu = find_image(others, extension, NOISE_NAMES, file=file, like=self.hdu, among=self.hdus)
+            hdu = find_image(
+                others, extension, NOISE_NAMES, file=file, like=self.hdu, among=self.hdus
+            )
             if kind != "background":
                 self._check_shape(hdu, file)
             stored = stored_pixels(hdu, file, self.reading)

@@ -41,7 +41,9 @@ class FiconvReader:
     def identify(hdus: Sequence[Any]) -> bool:
         """Say whether this is a text with a line ``[kernel]``."""
         texts = [hdu for hdu in hdus if isinstance(hdu, TextFile)]
-        return any("".join(line.split()).startswith("[kernel]") for text in texts for line in text.lines)
+        return any(
+            "".join(line.split()).startswith("[kernel]") for text in texts for line in text.lines
+        )
 
     @staticmethod
     def read(source: Source, options: KernelOptions) -> BasisKernel:

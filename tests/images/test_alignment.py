@@ -102,7 +102,8 @@ def test_frames_that_differ_by_name_only_are_one_grid(frame, caplog):
     fine = {"CD1_1": -5e-7, "CD2_2": 5e-7}  # pixels so small that the frames are pixels apart
     for cards in ({}, fine):
         check_same_sky(
-            _exposure("a.fits", {**TAN, **cards}), _exposure("b.fits", {**NO_FRAME, **cards, **frame})
+            _exposure("a.fits", {**TAN, **cards}),
+            _exposure("b.fits", {**NO_FRAME, **cards, **frame}),
         )
     text = [r.getMessage() for r in caplog.records]
     assert all("agree in all numbers but name other frames" in line for line in text)

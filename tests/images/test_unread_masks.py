@@ -105,6 +105,8 @@ def test_arrays_that_are_constants(tmp_path, dq):
 
 def test_a_constant_without_value_is_refused(tmp_path):
     path = tmp_path / "flc.fits"
-    fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(IMAGE, name="SCI"), constant("ERR", None)]).writeto(path)
+    fits.HDUList(
+        [fits.PrimaryHDU(), fits.ImageHDU(IMAGE, name="SCI"), constant("ERR", None)]
+    ).writeto(path)
     with pytest.raises(Exception, match="PIXVALUE = None is not the value"):
         read_exposure(path)

@@ -210,7 +210,10 @@ BROKEN = {
     "twice": (small(IDENTITY + "\norder = 1"), "line 9: 'order' twice"),
     "no type": (small("order = 0\ncoeff = 1"), r"line 5: the block \[kernel\] has no 'type'"),
     "type": (small(IDENTITY.replace("identity", "sinc")), "line 6: type = sinc: expected backg"),
-    "no order": (small("type = identity\ncoeff = 1, 2, 3"), "line 7: .*expected 1 numbers, found 3"),
+    "no order": (
+        small("type = identity\ncoeff = 1, 2, 3"),
+        "line 7: .*expected 1 numbers, found 3",
+    ),
     "half a pixel": (small("type = ddelta\nbasis = 0.5,1\ncoeff = 1"), "basis = .*whole numbers"),
     "sigma": (small("type = gaussian\nhsize = 3\nsigma = 0\nbasis = 0,0\ncoeff = 1"), "sigma = 0"),
     "powers": (small("type = gaussian\nhsize = 3\nsigma = 1\nbasis = 0,-1\ncoeff = 1"), "basis ="),
