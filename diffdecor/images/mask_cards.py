@@ -120,8 +120,8 @@ def _pan_starrs(header: Header, file: object) -> Iterator[tuple[int, str]]:
         value = header.get(f"MSKVAL{keyword.removeprefix('MSKNAM')}")
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
             msg = (
-                f"{file}: {keyword} = {name!r} names bits of the mask, but their value in MSKVAL is "
-                f"{value!r}; correct the cards"
+                f"{file}: {keyword} = {name!r} names bits of the mask, but their value in MSKVAL "
+                f"is {value!r}; correct the cards"
             )
             raise InputError(msg)
         if _is_bit(value) and value < 1 << 62:

@@ -91,8 +91,8 @@ class Exposure:
 
     Shapes are checked here, once, and what Python programs give is made what is expected: lists and
     numbers of any real type are arrays of floats, masked pixels of image and variance have no data.
-    Quantities, and whatever else would lose a part of its meaning, are refused. Nothing in diffdecor
-    changes the arrays of an exposure.
+    Quantities, and whatever else would lose a part of its meaning, are refused. Nothing in
+    diffdecor changes the arrays of an exposure.
 
     Parameters
     ----------

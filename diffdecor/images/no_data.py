@@ -129,7 +129,8 @@ def in_whole_numbers(image: Plane) -> bool:
 def chance_width(flags: Plane) -> int:
     """Return how wide a block of True must be that chance does not make, 1 if single ones are rare.
 
-    It is odd. That is where about one place along the edges of a border has so many in a row by chance.
+    It is odd. That is where about one place along the edges of a border has so many in a row by
+    chance.
     """
     part = np.asarray(sampled(flags), dtype=bool)
     before, here = part[:, :-1], part[:, 1:]

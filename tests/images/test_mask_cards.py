@@ -93,7 +93,7 @@ def test_a_known_name_on_two_bits_stays_with_the_bit_that_has_it():
     assert found.flags[1].means == ("SAT",)
 
 
-def test_cards_of_a_mask_file_may_be_in_its_primary(mef, tmp_path):
+def test_cards_of_a_mask_file_may_be_in_its_primary(mef):
     image = mef(("IMAGE", np.ones((1, 3), "f4")), name="image.fits")
     mask = mef(("MASK", np.array([[0, 2, 4]], "i2")), name="mask.fits", primary=LEGACY)
     exposure = read_exposure(image, mask=mask)

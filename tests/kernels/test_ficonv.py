@@ -93,7 +93,7 @@ def test_double_deltas(listing, basis):
     kernel = read_kernel(listing(small(f"type = ddelta\nbasis = {x},{y}\ncoeff = 2", IDENTITY)))
     rng = np.random.default_rng(2)
     image = rng.normal(size=(30, 31))
-    # ficonv: coefficient * 0.5 * (I[y - by][x - bx] - I[y][x])
+    # In ficonv a double delta is half the difference of the moved image and itself.
     expected = 0.8 * image + (np.roll(image, (y, x), (0, 1)) - image)
     stamp = kernel.stamp(10, 20)
     assert kernel.origin == (stamp.shape[1] // 2, stamp.shape[0] // 2)
