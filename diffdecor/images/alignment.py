@@ -54,8 +54,8 @@ def check_same_sky(a: Exposure, *others: Exposure, tolerance: float = 0.1) -> No
         if not (offset <= tolerance).all() and _same_numbers(wcs_a, wcs_b, corners, tolerance):
             logger.warning(
                 "%s and %s: their WCS agree in all numbers but name other frames (%s, %s), by "
-                "which they would be up to %.3g pixels apart; taken as one grid (correct RADESYS and "
-                "EQUINOX of one)",
+                "which they would be up to %.3g pixels apart; taken as one grid (correct RADESYS "
+                "and EQUINOX of one)",
                 a.name,
                 b.name,
                 *(" ".join(map(str, _frame(wcs)[2:])) for wcs in (wcs_a, wcs_b)),
