@@ -201,7 +201,7 @@ def _constant_shape(hdu: Hdu) -> tuple[int, ...]:
     lengths = [header.get(f"NPIX{axis}") for axis in (2, 1)]
     if not all(type(length) is int and length > 0 for length in lengths):
         return ()
-    return tuple(lengths)  # type: ignore[arg-type]
+    return tuple(lengths)
 
 
 def read_pixels(hdu: Hdu, name: object) -> NDArray[Any]:

@@ -147,7 +147,8 @@ class Exposure:
         """Replace what is given by what the numerics expect."""
         given, without_data = split_masked(self.image)
         image = image_plane(given, self.name)
-        variance, mask, planes = self.variance, self.mask, self.mask_planes
+        variance, mask = self.variance, self.mask
+        planes: Any = self.mask_planes
         if not isinstance(planes, MaskPlanes):
             planes = MaskPlanes(dict(planes))
         if variance is not None and len(image.shape) == 2:

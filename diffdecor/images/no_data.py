@@ -90,11 +90,11 @@ def zero_border(
     those within half a step are 0.
     """
     dithered = quantum is not None and not quantum.holds(0.0)
-    if dithered:
-        pixels, step = image, quantum
+    if quantum is not None and dithered:
+        pixels, reach = image, quantum.reach
         image = LazyPlane(
             tuple(image.shape),
-            lambda rows: (np.abs(pixels[rows]) > step.reach(rows, 0.0)).astype(np.float32),
+            lambda rows: (np.abs(pixels[rows]) > reach(rows, 0.0)).astype(np.float32),
         )
     ends, sides = _zero_edges(image)
     if not ends and not sides:

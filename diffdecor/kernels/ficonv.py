@@ -8,7 +8,7 @@ list are 0-based pixels.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
 from math import factorial
@@ -281,18 +281,25 @@ def _gaussian(block: _Block) -> NDArray[np.float64]:
         block.refuse("basis", f"expected powers from 0 to {HIGHEST_ORDER}")
     places = np.arange(-half, half + 1)[:, None] + (2 * np.arange(10) - 9) / 20
     profiles = [np.mean(np.exp(-(places**2) / (2 * sigma**2)) * places**n, axis=1) for n in (j, i)]
-    image = np.outer(*profiles)
-    return image / image.sum() if _is_even(block) else image
+    image: NDArray[np.float64] = np.outer(*profiles)
+    if _is_even(block):
+        image /= image.sum()
+    return image
 
 
 def _is_even(block: _Block) -> bool:
     return all(power % 2 == 0 for power in _whole_pair(block))
 
 
-_IMAGES = {
+def _plain_image(block: _Block) -> NDArray[np.float64]:
+    """Return the image that is not in comments."""
+    return _image(block, "image")
+
+
+_IMAGES: dict[str, Callable[[_Block], NDArray[np.float64]]] = {
     "gaussian": _gaussian,
     "ddelta": _double_delta,
-    "unknown": lambda block: _image(block, "image"),
+    "unknown": _plain_image,
 }
 
 
