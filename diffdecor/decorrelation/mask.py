@@ -57,9 +57,37 @@ def _missing(
                 bad[chunk] |= (mask[chunk] & bits) != 0
         if boxes:
             bad |= ~_covered(boxes, rows, nx)
+        _add_empty(bad, subtraction, pixels[0], rows)
         return bad
 
     return LazyPlane(subtraction.shape, read)
+
+
+def _add_empty(
+    bad: NDArray[np.bool_], subtraction: Subtraction, difference: NDArray[np.floating], rows: slice
+) -> None:
+    """Flag pixels of exactly 0 in the difference where science image or template have no data.
+
+    The images are read only where the difference has such pixels that nothing else flags.
+    """
+    if subtraction.is_alone:
+        return
+    zero = (difference == 0) & ~bad
+    if zero.any():
+        zero &= ~_says_no_data(subtraction.difference, rows)
+    if not zero.any():
+        return
+    for exposure in subtraction.images:
+        empty = ~np.isfinite(exposure.image[rows]) | _says_no_data(exposure, rows)
+        bad |= zero & empty
+
+
+def _says_no_data(exposure: Exposure, rows: slice) -> NDArray[np.bool_]:
+    """Return where a mask says that there are no data."""
+    bits = exposure.mask_planes.value([NO_DATA])
+    if exposure.mask is None or not bits:
+        return np.zeros((rows.stop - rows.start, exposure.shape[1]), dtype=bool)
+    return np.asarray((exposure.mask[rows] & bits) != 0)
 
 
 def _covered(boxes: Sequence[Box], rows: slice, nx: int) -> NDArray[np.bool_]:

@@ -10,10 +10,19 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from diffdecor.core.planes import LazyPlane, Plane
 from diffdecor.errors import InputError
+from diffdecor.images.arrays import (
+    image_plane,
+    mask_plane,
+    plain_array,
+    refuse,
+    split_masked,
+    variance_plane,
+)
 
 if TYPE_CHECKING:
     from diffdecor.psfs.model import PointSpreadFunction
@@ -36,6 +45,13 @@ class MaskPlanes:
     """
 
     bits: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check the bit numbers."""
+        for name, bit in self.bits.items():
+            if isinstance(bit, bool) or int(bit) != bit or not 0 <= bit <= 30:
+                msg = f"mask plane {name}: {bit!r} is not a bit number; it must be 0 to 30"
+                raise InputError(msg)
 
     def __contains__(self, name: object) -> bool:
         """Say whether there is a plane of this name."""
@@ -73,20 +89,23 @@ class MaskPlanes:
 class Exposure:
     """An image with what is known of its noise, its defects and its point-spread function.
 
-    Shapes are checked here, once. Nothing in diffdecor changes the arrays of an exposure.
+    Shapes are checked here, once, and what Python programs give is made what is expected: lists and
+    numbers of any real type are arrays of floats, masked pixels of image and variance have no data.
+    Quantities, and whatever else would lose a part of its meaning, are refused. Nothing in
+    diffdecor changes the arrays of an exposure.
 
     Parameters
     ----------
     image : plane (ny, nx)
         Pixel values, in any unit.
-    variance : plane (ny, nx), optional
+    variance : plane (ny, nx) or float, optional
         Variance of the noise of every pixel, in the image's unit squared. Pixels without data have
         infinite or NaN variance, never zero.
     mask : plane (ny, nx), optional
-        Integer bit image; 0 is good.
-    mask_planes : MaskPlanes
+        Integer bit image; 0 is good. True is BAD; so is, without `mask_planes`, what is not 0.
+    mask_planes : MaskPlanes or mapping of str to int
         Names of the bits of `mask`.
-    psf : PointSpreadFunction, optional
+    psf : PointSpreadFunction or array (ny, nx), optional
         Point-spread function of the image.
     header : astropy.io.fits.Header, optional
         Cards of the image: WCS, unit, observation.
@@ -108,7 +127,8 @@ class Exposure:
     name: str = "exposure"
 
     def __post_init__(self) -> None:
-        """Check the shapes."""
+        """Make planes of what is given, and check the shapes."""
+        self._make_planes()
         shape = tuple(self.image.shape)
         if len(shape) != 2 or 0 in shape:
             msg = (
@@ -122,6 +142,44 @@ class Exposure:
                     f"{shape} (ny, nx); give planes of the same image"
                 )
                 raise InputError(msg)
+
+    def _make_planes(self) -> None:
+        """Replace what is given by what the numerics expect."""
+        given, without_data = split_masked(self.image)
+        image = image_plane(given, self.name)
+        variance, mask = self.variance, self.mask
+        planes: Any = self.mask_planes
+        if not isinstance(planes, MaskPlanes):
+            planes = MaskPlanes(dict(planes))
+        if variance is not None and len(image.shape) == 2:
+            given, infinite = split_masked(variance)
+            variance = variance_plane(given, image.shape, self.name)
+            if infinite is not None:
+                variance = np.where(infinite, np.inf, np.asarray(variance))
+        if mask is not None:
+            mask, bits = mask_plane(mask, dict(planes.bits), self.name)
+            planes = planes if bits == planes.bits else MaskPlanes(bits)
+        if without_data is not None and without_data.any():
+            planes = planes.adding("NO_DATA")
+            flags = without_data.astype(np.int32) << np.int32(planes.bits["NO_DATA"])
+            if mask is not None and tuple(mask.shape) == flags.shape:
+                flags = np.asarray(mask[0 : len(flags)]) | flags
+            mask = flags
+        new = {"image": image, "variance": variance, "mask": mask, "mask_planes": planes}
+        for name, value in (new | {"psf": self._psf()}).items():
+            object.__setattr__(self, name, value)
+
+    def _psf(self) -> PointSpreadFunction | None:
+        """Return the PSF, which may be given as an array."""
+        if self.psf is None or hasattr(self.psf, "stamp"):
+            return self.psf
+        from diffdecor.psfs.model import StampPsf
+
+        what = "point-spread function"
+        array = plain_array(self.psf, self.name, what)
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in "iuf":
+            refuse(self.name, what, "is neither an array of numbers nor what read_psf returns")
+        return StampPsf(array, name=f"PSF of {self.name}")
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -20,12 +20,12 @@ from diffdecor.fits.open import Hdu, Hdus, Header, image_shape, open_fits
 from diffdecor.fits.paths import Extension
 from diffdecor.fits.read_rows import stored_integers, stored_pixels
 from diffdecor.fits.reading import Reading
-from diffdecor.images.locate import companion, find_image, hdu_name
-from diffdecor.images.masks import read_mask
+from diffdecor.images.locate import companion, find_image, hdu_name, is_mask_like
+from diffdecor.images.masks import doubt_covered_stars, read_mask
 from diffdecor.images.model import MaskPlanes, mapped
 from diffdecor.images.noise import Noise, Pixels, check_gain, check_noise, read_variance
 from diffdecor.images.surveys.model import Layout
-from diffdecor.images.surveys.plain import MASK_NAMES, NOISE_NAMES
+from diffdecor.images.surveys.plain import MASK_NAMES, NO_MASKS, NOISE_NAMES
 from diffdecor.images.surveys.ps1 import CARDS, linear, refuse_inherited
 from diffdecor.images.surveys.recognise import bare_name, companions_of, is_companion, layout_of
 from diffdecor.images.variance import to_variance, variance_from_gain
@@ -94,6 +94,7 @@ class OpenedImage:
         layout, file = self.layout, self.mask_file
         if file is None:
             found = companion(self.hdus, self.hdu, layout.mask)
+            self._doubt_unread(found)
             if found is None:
                 return None, MaskPlanes()
             return self._read_mask(
@@ -101,10 +102,34 @@ class OpenedImage:
             )
         known = self.options.layout or is_companion(file, layout.mask_file)
         with open_fits(file, self.reading.files) as (others, extension):
-            hdu = find_image(others, extension, MASK_NAMES, file=file, like=self.hdu)
+            hdu = find_image(
+                others, extension, MASK_NAMES, file=file, like=self.hdu, among=self.hdus
+            )
             about = merged_header(others[0].header, hdu.header)
             preset = layout.preset if known else ""
             return self._read_mask(hdu, file, preset=preset, about=(about,))
+
+    def _doubt_unread(self, mask: Hdu) -> None:
+        """Warn of planes of whole numbers beside the image that may be a mask, and are not read."""
+        known = {*self.layout.noise, *self.layout.parts, *NOISE_NAMES, hdu_name(self.hdu)}
+        for hdu in self.hdus:
+            name = hdu_name(hdu)
+            if (
+                hdu not in (mask, self.hdu)
+                and hdu.ver == self.hdu.ver
+                and name not in known | NO_MASKS
+                and (mask is None or name != hdu_name(mask))
+                and is_mask_like(hdu, self.hdu)
+            ):
+                logger.warning(
+                    "%s: HDU %s has whole numbers in the shape of the image and is not read; if it "
+                    "is a mask, give it with --%s-mask %s[%s]",
+                    self.path,
+                    name or self.hdus.index(hdu),
+                    self.options.role,
+                    self.path,
+                    name or self.hdus.index(hdu),
+                )
 
     def _read_mask(
         self,
@@ -114,14 +139,19 @@ class OpenedImage:
         **more: Any,  # noqa: ANN401
     ) -> tuple[LazyPlane, MaskPlanes]:
         self._check_shape(hdu, file)
-        return read_mask(
-            stored_integers(hdu, file, self.reading),
+        numbers = stored_integers(hdu, file, self.reading)
+        mask, planes = read_mask(
+            numbers,
             hdu.header,
             file,
             options=self.options,
             about=(*about, self.header),
             **more,
         )
+        if list(planes.bits) == ["BAD"]:
+            image = stored_pixels(self.hdu, self.path, self.reading)
+            doubt_covered_stars(numbers, image, self.options, file)
+        return mask, planes
 
     def noise(self, pixels: Pixels) -> Noise | None:
         """Make the variance: from the gain, a noise file, or a noise plane in the image's file."""
@@ -160,7 +190,9 @@ class OpenedImage:
         known = described is not None and (options.layout or is_companion(file, described))
         kind = options.noise_kind or (described.kind if described is not None and known else "")
         with open_fits(file, self.reading.files) as (others, extension):
-            hdu = find_image(others, extension, NOISE_NAMES, file=file, like=self.hdu)
+            hdu = find_image(
+                others, extension, NOISE_NAMES, file=file, like=self.hdu, among=self.hdus
+            )
             if kind != "background":
                 self._check_shape(hdu, file)
             stored = stored_pixels(hdu, file, self.reading)

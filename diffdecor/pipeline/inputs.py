@@ -101,8 +101,10 @@ def _read_inputs(job: Job, reading: Reading) -> Inputs:
         role = "kernel" if job.kernel is None else "kernel_found"
         named |= found_file(role, kernel, job.kernel or job.difference)
     noise_powers = read_noise_powers(job, {r: one.exposure for r, one in opened.items()}, files)
-    # The variance of a difference alone is that of its noise.
-    unneeded = {} if job.is_alone else {role: one.unneeded for role, one in opened.items()}
+    # The variance of a difference alone is that of its noise. Where a difference has zeros, images
+    # say whether these are data.
+    all_needed = job.is_alone or opened["difference"].stepped
+    unneeded = {} if all_needed else {role: one.unneeded for role, one in opened.items()}
     return Inputs(
         job=job,
         subtraction=Subtraction(
