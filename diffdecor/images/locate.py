@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 
 from diffdecor.errors import InputError
@@ -65,6 +66,21 @@ def companion(hdus: Hdus, image: Hdu, names: Collection[str]) -> Hdu:
             if hdu is not image and hdu_name(hdu) == name and hdu.ver == image.ver:
                 return hdu if image_shape(hdu) else None
     return None
+
+
+def further_masks(hdus: Hdus, image: Hdu, mask: Hdu) -> list[Hdu]:
+    """Return the HDUs in which a mask of more than 31 planes goes on: with EXTVER 2, 3, ...
+
+    They name their planes, and there is no image of their EXTVER that they could belong to.
+    """
+    found = []
+    versions = {hdu.ver for hdu in hdus if image_shape(hdu) and hdu_name(hdu) == hdu_name(image)}
+    for hdu in hdus:
+        same = hdu is not mask and hdu_name(hdu) == hdu_name(mask) and image_shape(hdu)
+        names = any(re.match("MP_|MSKN", keyword) for keyword in hdu.header)
+        if same and names and mask.ver == 1 < hdu.ver and hdu.ver not in versions:
+            found.append(hdu)
+    return sorted(found, key=lambda hdu: int(hdu.ver))
 
 
 def hdu_name(hdu: Hdu) -> str:

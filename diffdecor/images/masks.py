@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from diffdecor.config import ImageOptions
 from diffdecor.core.planes import LazyPlane, Plane, streamed
 from diffdecor.errors import InputError
 from diffdecor.fits.open import Header
-from diffdecor.images.model import MaskPlanes, mapped
+from diffdecor.images.model import PLANES_PER_HDU, MaskPlanes, mapped
 from diffdecor.images.surveys import preset_named
 from diffdecor.images.surveys.hotpants import is_output_mask
 from diffdecor.images.surveys.model import Flag, Preset
@@ -225,19 +226,25 @@ class Translation:
         """All bits, or codes, that stand for a plane of their own."""
         return {bit for bit, _ in self.values}
 
-    def __call__(self, numbers: NDArray[np.integer]) -> NDArray[np.int32]:
+    @cached_property
+    def _dtype(self) -> type[np.integer[Any]]:
+        """The type of masks: of 32 bits if that is enough."""
+        values = [self.other, *(value for _, value in (*self.values, *self.implied))]
+        return np.int64 if max(values) >= 1 << PLANES_PER_HDU else np.int32
+
+    def __call__(self, numbers: NDArray[np.integer]) -> NDArray[np.integer]:
         """Return the mask that numbers stand for; they are not negative."""
         if numbers.max(initial=0) < _TABLE:
             return self._table.take(numbers)
         return self._computed(numbers)
 
     @cached_property
-    def _table(self) -> NDArray[np.int32]:
+    def _table(self) -> NDArray[np.integer]:
         """The masks of all small numbers; looking them up is faster."""
         return self._computed(np.arange(_TABLE))
 
-    def _computed(self, numbers: NDArray[np.integer]) -> NDArray[np.int32]:
-        mask = np.zeros(numbers.shape, dtype=np.int32)
+    def _computed(self, numbers: NDArray[np.integer]) -> NDArray[np.integer]:
+        mask = np.zeros(numbers.shape, dtype=self._dtype)
         if self.other:
             mask[self._others(numbers)] = self.other
         there = None if self.codes else used(numbers, codes=False)

@@ -6,10 +6,11 @@ so is a part of a FITS file, or a plane made row by row from others. Shapes are 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from diffdecor.core.planes import LazyPlane, Plane
@@ -17,6 +18,9 @@ from diffdecor.errors import InputError
 
 if TYPE_CHECKING:
     from diffdecor.psfs.model import PointSpreadFunction
+
+#: Planes of a mask in one HDU of 32 bits (the sign is never used), and in memory, of 64 bits.
+PLANES_PER_HDU, MOST_PLANES = 31, 62
 
 
 def mapped(function: Callable[..., NDArray[Any]], *planes: Plane) -> LazyPlane:
@@ -32,7 +36,8 @@ class MaskPlanes:
     Parameters
     ----------
     bits : mapping of str to int
-        Name of the plane to its bit *number*: plane ``n`` is set where ``mask & (1 << n)``.
+        Name of the plane to its bit *number*: plane ``n`` is set where ``mask & (1 << n)``. Masks
+        with a plane beyond bit 30 have pixels of 64 bits.
     """
 
     bits: Mapping[str, int] = field(default_factory=dict)
@@ -40,6 +45,12 @@ class MaskPlanes:
     def __contains__(self, name: object) -> bool:
         """Say whether there is a plane of this name."""
         return name in self.bits
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of the pixels: int32 if all planes fit, else int64."""
+        wide = max(self.bits.values(), default=0) >= PLANES_PER_HDU
+        return np.dtype(np.int64 if wide else np.int32)
 
     def value(self, names: Iterable[str]) -> int:
         """Return the bit value that selects the planes ``names``; absent ones add nothing."""
@@ -55,18 +66,42 @@ class MaskPlanes:
         Raises
         ------
         InputError
-            If no bit of a 32-bit mask is free (bit 31, the sign, is never used).
+            If no bit is free.
         """
         bits = dict(self.bits)
-        free = (bit for bit in range(31) if bit not in self.bits.values())
+        free = (bit for bit in range(MOST_PLANES) if bit not in self.bits.values())
         for name in names:
             if name not in bits:
                 bit = next(free, None)
                 if bit is None:
-                    msg = f"the mask has no free bit for the plane {name}: all 31 are in use"
+                    msg = f"the mask has no free bit for the plane {name}: all {MOST_PLANES} are in use"
                     raise InputError(msg)
                 bits[name] = bit
         return MaskPlanes(bits)
+
+
+def union_of_masks(masks: Sequence[tuple[Plane, MaskPlanes]]) -> tuple[Plane, MaskPlanes]:
+    """Return the union of masks of one shape, and its planes; planes of one name are one."""
+    planes = MaskPlanes()
+    for _, own in masks:
+        planes = planes.adding(*own.bits)
+    bits = [
+        (mask, [(1 << bit, planes.value([name])) for name, bit in own.bits.items()])
+        for mask, own in masks
+    ]
+
+    def read(rows: slice) -> NDArray[np.integer[Any]]:
+        total = np.zeros((rows.stop - rows.start, masks[0][0].shape[1]), dtype=planes.dtype)
+        for mask, pairs in bits:
+            pixels = mask[rows]
+            for own, value in pairs:
+                where = (pixels & own) != 0
+                if where.any():
+                    np.bitwise_or(total, value, out=total, where=where)
+        return total
+
+    ny, nx = masks[0][0].shape
+    return LazyPlane((ny, nx), read), planes
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
