@@ -25,6 +25,7 @@ WORDS = ("DATAMODL", "JSONADDR")
 SCHEMAS = ("visit_image", "difference_image")
 _CONTAINER, _READABLE = 1, 1
 _SOURCE = re.compile(r"fits:([^,\[\]]+)(?:,(\d+))?(?:\[(.+)\])?")
+_LARGEST = 1 << 31
 _REPAIR = "fetch it again, or write it with lsst.images"
 
 
@@ -234,4 +235,5 @@ def _decoded(top: Node) -> dict[str, Any]:
 
 
 def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    """Say whether a value is a whole number that a pixel or a count can be."""
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < _LARGEST

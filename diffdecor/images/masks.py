@@ -57,11 +57,11 @@ def read_mask(
     planes = _named_planes(header, file)
     if planes.bits:
         logger.info("%s: mask with the planes %s", file, ", ".join(sorted(planes.bits)))
-        _names_itself(options, file)
+        names_itself(options, file)
         checked = _checked(numbers, file, 31)
         return mapped(lambda part: part.astype(np.int32, copy=False), checked), planes
     if is_output_mask(header, image_header):
-        _names_itself(options, file)
+        names_itself(options, file)
         options, preset = ImageOptions(), "hotpants"
     if options.mask_preset is not None:
         preset = options.mask_preset
@@ -102,7 +102,8 @@ def _translated(numbers: Plane, rules: Rules, file: object) -> tuple[LazyPlane, 
     return mapped(translate, numbers), planes
 
 
-def _names_itself(options: ImageOptions, file: object) -> None:
+def names_itself(options: ImageOptions, file: object) -> None:
+    """Log that options on bits are not used, if there are any."""
     about = options.mask_preset, options.ignore_bits, options.mask_codes
     if any(about) or options.bad_bits is not None:
         logger.info("%s: the mask names its planes itself; options on bits are not used", file)

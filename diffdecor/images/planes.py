@@ -16,14 +16,14 @@ from diffdecor.core.parallel import once
 from diffdecor.core.planes import LazyPlane, Plane, sampled
 from diffdecor.errors import InputError
 from diffdecor.fits.headers import merged_header
-from diffdecor.fits.lsst_images import Node
+from diffdecor.fits.lsst_images import Node, has_tree, open_tree
 from diffdecor.fits.open import Hdu, Hdus, Header, image_shape, open_fits
 from diffdecor.fits.paths import Extension
 from diffdecor.fits.read_rows import stored_integers, stored_pixels
 from diffdecor.fits.reading import Reading
 from diffdecor.images.locate import companion, find_image, further_masks, hdu_name
 from diffdecor.images.lsst_images import check_tree, read_tree_mask
-from diffdecor.images.masks import read_mask
+from diffdecor.images.masks import names_itself, read_mask
 from diffdecor.images.model import MaskPlanes, mapped, union_of_masks
 from diffdecor.images.noise import Noise, Pixels, check_gain, check_noise, read_variance
 from diffdecor.images.surveys.model import Layout
@@ -100,7 +100,7 @@ class OpenedImage:
         """Read the mask: from its own file, else from that of the image, else none."""
         layout, file = self.layout, self.mask_file
         if file is None and self.tree is not None:
-            return read_tree_mask(self.tree, self.reading, self.path)
+            return self._tree_mask(self.tree, self.path)
         if file is None:
             found = companion(self.hdus, self.hdu, layout.mask)
             if found is None:
@@ -113,10 +113,21 @@ class OpenedImage:
             return masks[0] if len(masks) == 1 else union_of_masks(masks)
         known = self.options.layout or is_companion(file, layout.mask_file)
         with open_fits(file, self.reading.files) as (others, extension):
+            if extension is None and has_tree(others):
+                return self._tree_mask(open_tree(others, file), file)
             hdu = find_image(others, extension, MASK_NAMES, file=file, like=self.hdu)
             about = merged_header(others[0].header, hdu.header)
             preset = layout.preset if known else ""
             return self._read_mask(hdu, file, preset=preset, about=(about,))
+
+    def _tree_mask(self, tree: Node, file: str | Path) -> tuple[LazyPlane | None, MaskPlanes]:
+        """Read the mask of a file of lsst.images, which names its planes."""
+        mask, planes = read_tree_mask(tree, self.reading, file)
+        names_itself(self.options, file)
+        if mask is not None and mask.shape != image_shape(self.hdu):
+            msg = f"{file}: the mask has shape {mask.shape} (ny, nx), but the image {self.path} has "
+            raise InputError(f"{msg}{image_shape(self.hdu)}; give planes of the same image")
+        return mask, planes
 
     def _read_mask(
         self,

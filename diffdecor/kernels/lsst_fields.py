@@ -123,7 +123,7 @@ def read_field(node: Node, depth: int = 0) -> Field:
         return _polynomial(node)
     if kind == "SPLINE":
         return _spline(node)
-    if kind in {"SUM", "PRODUCT"}:
+    if kind in ("SUM", "PRODUCT"):
         parts = tuple(read_field(part, depth + 1) for part in node.nodes("operands"))
         if not parts:
             node.refuse(f"a {kind} of nothing")

@@ -80,7 +80,7 @@ def _piff(node: Node, first: tuple[int, int]) -> BasisPsf:
     order, keys = interpolation.value.get("order"), interpolation.value.get("keys")
     is_polynomial = interpolation.value.get("type") == "BasisPolynomial"
     scales = {("x", "y"): 1.0, ("u", "v"): 1.0 / step}
-    keys = tuple(keys) if isinstance(keys, list) else keys
+    keys = tuple(map(str, keys)) if isinstance(keys, list) else ()
     whole = isinstance(order, int) and not isinstance(order, bool) and 0 <= order <= _HIGHEST
     if not is_polynomial or not whole or interpolation.has("max_order") or keys not in scales:
         kind = interpolation.value.get("type")
