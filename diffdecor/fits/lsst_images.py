@@ -25,7 +25,7 @@ WORDS = ("DATAMODL", "JSONADDR")
 SCHEMAS = ("visit_image", "difference_image")
 _CONTAINER, _READABLE = 1, 1
 _SOURCE = re.compile(r"fits:([^,\[\]]+)(?:,(\d+))?(?:\[(.+)\])?")
-_LARGEST = 1 << 31
+_LARGEST, _FINITE = 1 << 31, 1e300
 _REPAIR = "fetch it again, or write it with lsst.images"
 
 
@@ -101,7 +101,8 @@ class Node:
     def number(self, key: str) -> float:
         """Return a finite number."""
         value = self.get(key)
-        if not isinstance(value, int | float) or isinstance(value, bool) or not np.isfinite(value):
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or not abs(value) < _FINITE:
             self.refuse(f"{key} = {value!r} is not a finite number")
         return float(value)
 
@@ -176,7 +177,7 @@ class Node:
     def _inline(self, key: str, values: object) -> NDArray[np.float64]:
         try:
             return np.array(values, dtype=np.float64)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             self.refuse(f"{key!r} is not an array of numbers")
 
 

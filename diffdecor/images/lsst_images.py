@@ -93,6 +93,7 @@ def read_tree_mask(
 
 def joined_mask(numbers: list[LazyPlane], file: object) -> LazyPlane:
     """Return the mask of several planes of 31 bits: int32 of one, int64 of more."""
+
     def join(*parts: NDArray[np.integer]) -> NDArray[np.integer]:
         for part in parts:
             if part.min(initial=0) < 0 or part.max(initial=0) >= 1 << PLANES_PER_HDU:

@@ -125,7 +125,9 @@ class OpenedImage:
         mask, planes = read_tree_mask(tree, self.reading, file)
         names_itself(self.options, file)
         if mask is not None and mask.shape != image_shape(self.hdu):
-            msg = f"{file}: the mask has shape {mask.shape} (ny, nx), but the image {self.path} has "
+            msg = (
+                f"{file}: the mask has shape {mask.shape} (ny, nx), but the image {self.path} has "
+            )
             raise InputError(f"{msg}{image_shape(self.hdu)}; give planes of the same image")
         return mask, planes
 

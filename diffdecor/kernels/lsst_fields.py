@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from dataclasses import dataclass
 from functools import reduce
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.polynomial import chebyshev
@@ -16,6 +16,8 @@ from diffdecor.fits.lsst_images import Node
 Array = NDArray[np.float64]
 #: Fields within fields; what is deeper is damaged.
 _DEEPEST = 20
+#: Levels of lists around the corners of several polygons, with holes.
+_LEVELS = 4
 
 
 class Field(Protocol):
@@ -192,12 +194,14 @@ def _common(one: tuple[float, float], other: tuple[float, float]) -> tuple[float
 
 def _corners(node: Node, coordinates: object) -> Array:
     """Return the corners ``(n, 2)`` of a polygon or several, all rings together."""
-    level = [coordinates]
+    level: list[Any] = [coordinates]
     try:
-        while not isinstance(level[0][0], int | float):
+        for _ in range(_LEVELS):
+            if isinstance(level[0][0], int | float):
+                break
             level = [inner for outer in level for inner in outer]
         corners = np.array(level, dtype=np.float64)
-    except (TypeError, ValueError, IndexError, KeyError):
+    except (TypeError, ValueError, IndexError, KeyError, OverflowError):
         corners = np.zeros(0)
     if corners.ndim != 2 or corners.shape[1] != 2 or not np.isfinite(corners).all():
         node.refuse("its coordinates are not those of a polygon")

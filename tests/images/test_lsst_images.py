@@ -1,5 +1,6 @@
 """Images of lsst.images: planes, masks by their names, what is refused, and the whole of a run."""
 
+import copy
 import json
 import logging
 from pathlib import Path
@@ -12,7 +13,9 @@ from helpers.lsst_images import edited
 
 from diffdecor.config import DecorrelationConfig, FilesConfig
 from diffdecor.errors import DiffdecorError, InputError
-from diffdecor.images.lsst_images import NAMES
+from diffdecor.fits import lsst_images
+from diffdecor.fits.reading import Reading
+from diffdecor.images.lsst_images import NAMES, check_tree, read_tree_mask
 from diffdecor.images.read import read_exposure
 from diffdecor.kernels.native_write import native_hdus
 from diffdecor.kernels.registry import read_kernel
@@ -89,15 +92,11 @@ def test_planes_in_another_order_with_gaps(tmp_path):
         planes[0], planes[3] = planes[3], planes[0]
         planes.insert(2, None)
 
-    def cards(hdu):
-        for name in ("MSKN0000", "MSKN0003"):
-            hdu.header[name] = "COSMIC_RAY" if name == "MSKN0000" else "BAD"
-
     file = edited(FOLDER / "science.fits", tmp_path / "a.fits", change)
     with pytest.raises(InputError, match="bit 0 of MASK is BAD in its header, but CR in the tree"):
         read_exposure(file)
     with fits.open(file, mode="update") as hdus:
-        cards(hdus["MASK"])
+        hdus["MASK"].header.update({"MSKN0000": "COSMIC_RAY", "MSKN0003": "BAD"})
     exposure = read_exposure(file)
     assert plane(exposure, "BAD").sum() == EXPECTED["mask_counts"]["science"]["COSMIC_RAY"]
     assert plane(exposure, "COSMIC_RAY").sum() == EXPECTED["mask_counts"]["science"]["BAD"]
@@ -188,25 +187,19 @@ def paths(value, path=()):
 @pytest.mark.parametrize("part", ["image", "mask", "variance"])
 def test_damage_is_one_clear_error(part, monkeypatch):
     """Whatever stands at a place in the tree: the image is read, or there is a clear error."""
-    import diffdecor.fits.lsst_images as module
-
-    decoded = module._decoded  # noqa: SLF001
-    tree = None
-
-    def broken(top):
-        found = decoded(top)
-        put(*path, value=junk)(found)
-        return found
-
-    with fits.open(FOLDER / "mask34.fits") as hdus:
+    with fits.open(FOLDER / "mask34.fits") as hdus, Reading() as reading:
         tree = json.loads(bytes(hdus["JSON"].data["JSON"][0]))
-    monkeypatch.setattr(module, "_decoded", broken)
-    for path in paths(tree[part], (part,)):
-        for junk in JUNK:
-            try:
-                read_exposure(FOLDER / "mask34.fits")
-            except DiffdecorError as error:
-                assert "mask34.fits" in str(error)
+        for path in paths(tree[part], (part,)):
+            for junk in JUNK:
+                found = copy.deepcopy({"schema_version": "1.0.0", "min_read_version": 1} | {
+                    one: tree[one] for one in ("image", "mask", "variance")})  # fmt: skip
+                put(*path, value=junk)(found)
+                monkeypatch.setattr(lsst_images, "_decoded", lambda _, found=found: found)
+                try:
+                    node = check_tree(hdus, hdus["IMAGE"], "x.fits", with_psf=True)
+                    read_tree_mask(node, reading, "x.fits")
+                except DiffdecorError as error:
+                    assert str(error).startswith("x.fits: ")
 
 
 # --- the whole of a run
@@ -261,7 +254,9 @@ def test_the_result_is_that_of_the_same_pixels_in_the_plain_layout(mode, tmp_pat
             peak = np.nanmax(np.abs(np.where(np.isfinite(b), b, np.nan)))
             np.testing.assert_allclose(a, b, rtol=0, atol=1e-6 * peak, equal_nan=True)
         assert (first["MASK"].data == second["MASK"].data).all()
-        bits = [{k: v for k, v in one["MASK"].header.items() if "MP_" in k} for one in (first, second)]
+        bits = [
+            {k: v for k, v in one["MASK"].header.items() if "MP_" in k} for one in (first, second)
+        ]
         assert bits[0] == bits[1]
         assert first["IMAGE"].header["BUNIT"] == "nJy"
         gone = ("FMTVER", "DATAMODL", "INDXADDR", "INDXSIZE", "JSONADDR", "JSONSIZE", "MSKN0000")

@@ -213,15 +213,21 @@ OTHER_BOUNDS = {
 @pytest.mark.parametrize("case", [name for name in OTHER_BOUNDS if name != "intersection"])
 def test_bounds_that_are_no_box_stand_for_the_box_around_them(case, kernel_of):
     bounds = OTHER_BOUNDS[case]
-    kernel = kernel_of(lambda tree: [f.update(bounds=bounds) for f in tree["kernel"]["spatial"]] and None)
+    kernel = kernel_of(
+        lambda tree: [f.update(bounds=bounds) for f in tree["kernel"]["spatial"]] and None
+    )
     assert_same(kernel.stamp(20, 70), read_kernel(DIFFERENCE).stamp(20, 70), 1e-12)
 
 
 def test_the_intersection_of_bounds(kernel_of):
     bounds = OTHER_BOUNDS["intersection"]
     both = {"y": {"start": 230, "stop": 410}, "x": {"start": 380, "stop": 580}}
-    first = kernel_of(lambda tree: [f.update(bounds=bounds) for f in tree["kernel"]["spatial"]] and None)
-    second = kernel_of(lambda tree: [f.update(bounds=both) for f in tree["kernel"]["spatial"]] and None)
+    first = kernel_of(
+        lambda tree: [f.update(bounds=bounds) for f in tree["kernel"]["spatial"]] and None
+    )
+    second = kernel_of(
+        lambda tree: [f.update(bounds=both) for f in tree["kernel"]["spatial"]] and None
+    )
     assert_same(first.stamp(20, 70), second.stamp(20, 70), 1e-14)
 
 
@@ -326,7 +332,8 @@ def test_damage_is_one_clear_error(tmp_path):
                 put(*path, value=junk)(broken)
                 try:
                     node = Node(hdus, "x.fits", "kernel", broken).checked()
-                    _basis(node)
+                    if path[0] in {"basis", "center_x", "center_y"}:
+                        _basis(node)
                     for field in map(read_field, node.nodes("spatial")):
                         with np.errstate(all="ignore"):
                             field.grid(np.array([500.0]), np.array([300.0]))
