@@ -119,10 +119,10 @@ class Node:
         """Return an array, inline or of the file, of any shape; it may hold NaN."""
         value = self.get(key)
         if isinstance(value, list):
-            return self._inline(key, value)
+            return self.inline(key, value)
         node = self.as_node(key, value)
         if node.has("data"):
-            return node._inline("data", node.get("data"))
+            return node.inline("data", node.get("data"))
         hdu, column = node.source()
         if column is None:
             return read_pixels(hdu, self.name).astype(np.float64)
@@ -142,7 +142,7 @@ class Node:
         if match is None:
             self.refuse(f"source = {text!r} is not understood")
         name, version, column = match.groups()
-        hdu = self._hdu(name, int(version or 1))
+        hdu = self.hdu(name, int(version or 1))
         if hdu is None:
             self.refuse(f"{text} is not in the file")
         if column is not None:
@@ -158,7 +158,8 @@ class Node:
             self.refuse(f"shape = {shape!r} is not a list of whole numbers")
         return tuple(shape)
 
-    def _hdu(self, name: str, version: int) -> Hdu | None:
+    def hdu(self, name: str, version: int = 1) -> Hdu:
+        """Return an HDU of the file, None if it is not there."""
         for hdu in self.hdus:
             if hdu.name.upper() == name.strip().upper() and hdu.ver == version:
                 return hdu
@@ -174,7 +175,8 @@ class Node:
             self.refuse(f"source = {self.get('source')!r}: there is no such column with a row")
         return number
 
-    def _inline(self, key: str, values: object) -> NDArray[np.float64]:
+    def inline(self, key: str, values: object) -> NDArray[np.float64]:
+        """Return an array that is written out in the tree."""
         try:
             return np.array(values, dtype=np.float64)
         except (TypeError, ValueError, OverflowError):
@@ -221,7 +223,7 @@ def first_pixel(tree: Node, part: str = "image") -> tuple[int, int]:
 
 def _decoded(top: Node) -> dict[str, Any]:
     """Return the tree, from the first row of the table JSON."""
-    table = top._hdu("JSON", 1)
+    table = top.hdu("JSON")
     is_table = isinstance(table, fits.BinTableHDU) and not isinstance(table, fits.CompImageHDU)
     if not is_table or "JSON" not in column_names(table) or not table.header["NAXIS2"]:
         top.refuse("there is no table JSON with a column JSON", _OTHERWISE)

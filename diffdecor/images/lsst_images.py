@@ -97,8 +97,11 @@ def joined_mask(numbers: list[LazyPlane], file: object) -> LazyPlane:
     def join(*parts: NDArray[np.integer]) -> NDArray[np.integer]:
         for part in parts:
             if part.min(initial=0) < 0 or part.max(initial=0) >= 1 << PLANES_PER_HDU:
-                msg = f"{file}: a pixel of the mask has bits beyond {PLANES_PER_HDU - 1}"
-                raise InputError(f"{msg}; fetch it again, or write it with lsst.images")
+                msg = (
+                    f"{file}: a pixel of the mask has bits beyond {PLANES_PER_HDU - 1}; fetch it "
+                    "again, or write it with lsst.images"
+                )
+                raise InputError(msg)
         if len(parts) == 1:
             return parts[0].astype(np.int32, copy=False)
         mask = parts[0].astype(np.int64)

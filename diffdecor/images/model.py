@@ -74,7 +74,10 @@ class MaskPlanes:
             if name not in bits:
                 bit = next(free, None)
                 if bit is None:
-                    msg = f"the mask has no free bit for the plane {name}: all {MOST_PLANES} are in use"
+                    msg = (
+                        f"the mask has no free bit for the plane {name}: all {MOST_PLANES} are in "
+                        "use"
+                    )
                     raise InputError(msg)
                 bits[name] = bit
         return MaskPlanes(bits)

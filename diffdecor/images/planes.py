@@ -126,9 +126,10 @@ class OpenedImage:
         names_itself(self.options, file)
         if mask is not None and mask.shape != image_shape(self.hdu):
             msg = (
-                f"{file}: the mask has shape {mask.shape} (ny, nx), but the image {self.path} has "
+                f"{file}: the mask has shape {mask.shape} (ny, nx), but the image {self.path} "
+                f"{image_shape(self.hdu)}; give planes of the same image"
             )
-            raise InputError(f"{msg}{image_shape(self.hdu)}; give planes of the same image")
+            raise InputError(msg)
         return mask, planes
 
     def _read_mask(

@@ -130,7 +130,7 @@ def read_field(node: Node, depth: int = 0) -> Field:
         if not parts:
             node.refuse(f"a {kind} of nothing")
         return _combined(parts, product=kind == "PRODUCT")
-    node.refuse(
+    return node.refuse(
         f"a field of the unknown type {kind!r}",
         "evaluate the kernel with lsst.images and give it as stamps with --kernel",
     )

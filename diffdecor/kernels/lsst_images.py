@@ -107,8 +107,8 @@ def _terms(
     x, y = first
     if len(polynomials) < len(fields) or len(domains) != 1:
         coefficients = np.eye(len(fields))
-        terms = tuple(FieldTerm("FIELD", n, n, field=field) for n, field in enumerate(fields))
-        return terms, {"coefficients": coefficients, "x0": -x, "y0": -y}
+        own = tuple(FieldTerm("FIELD", n, n, field=field) for n, field in enumerate(fields))
+        return own, {"coefficients": coefficients, "x0": -x, "y0": -y}
     scaling = polynomials[0].domain.scaling
     ny, nx = np.max([field.coefficients.shape for field in polynomials], axis=0)
     table = np.zeros((len(fields), ny, nx))

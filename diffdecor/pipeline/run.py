@@ -170,8 +170,8 @@ def _warn_of_default(inputs: Inputs) -> None:
     if header is not None and "JSONADDR" in header and not job.is_alone and not job.files.force:
         log.warning(
             "%s: nothing in an lsst.images file says whether its noise is decorrelated already, as "
-            "LSST's pipeline does by default, and rebuilding it does not decide; if it is, leave it "
-            "as it is (--force says that it is not)",
+            "LSST's pipeline does by default, and rebuilding it does not decide; if it is, leave "
+            "it as it is (--force says that it is not)",
             difference.name,
         )
 

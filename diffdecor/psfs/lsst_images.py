@@ -7,7 +7,7 @@ pixel and have unit sum. Functions of position are those of box pixels.
 from __future__ import annotations
 
 import itertools
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,8 @@ from diffdecor.psfs.model import BasisPsf, PointSpreadFunction, StampPsf
 from diffdecor.psfs.registry import register
 
 _ADVICE = (
-    "draw the PSF with lsst.images and give an image of it, or a cube named PSF with a table PSFPOS "
-    "of X and Y"
+    "draw the PSF with lsst.images and give an image of it, or a cube named PSF with a table "
+    "PSFPOS of X and Y"
 )
 #: Highest order of polynomials: more terms than this are damage.
 _HIGHEST = 20
@@ -49,7 +49,9 @@ class LsstImagesPsf:
             return _gaussian(node)
         if kind == "piff_psf":
             return _piff(node, first_pixel(tree))
-        node.refuse(f"a PSF of the kind {kind or 'without a schema'}, which is not read", _ADVICE)
+        return node.refuse(
+            f"a PSF of the kind {kind or 'without a schema'}, which is not read", _ADVICE
+        )
 
 
 def _gaussian(node: Node) -> StampPsf:
@@ -77,7 +79,8 @@ def _piff(node: Node, first: tuple[int, int]) -> BasisPsf:
     step = piff.node("objects", "piff", "wcs", "wcs").number("scale")
     if step <= 0 or abs(model.number("scale") - step) > 1e-9 * step:
         _unread(node, f"pixels of {model.value['scale']} in an image with pixels of {step}")
-    order, keys = interpolation.value.get("order"), interpolation.value.get("keys")
+    order: Any = interpolation.value.get("order")
+    keys: Any = interpolation.value.get("keys")
     is_polynomial = interpolation.value.get("type") == "BasisPolynomial"
     scales = {("x", "y"): 1.0, ("u", "v"): 1.0 / step}
     keys = tuple(map(str, keys)) if isinstance(keys, list) else ()

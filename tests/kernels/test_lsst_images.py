@@ -142,6 +142,7 @@ HOLES = np.where(RNG.random((5, 6)) < 0.3, np.nan, TABLE)
 HOLES[:, 2] = np.nan
 HOLES[1:, 4] = np.nan
 NODES_X, NODES_Y = [390.0, 420.0, 455.0, 490.0, 530.0, 545.5], [255.0, 280.0, 310.0, 350.0, 371.0]
+WAVY = spline(TABLE.tolist(), NODES_X, NODES_Y)
 FIELDS = {
     "polynomials": [TILTED, CURVED, TILTED],
     "two domains": [TILTED, ELSEWHERE, CURVED],
@@ -153,7 +154,7 @@ FIELDS = {
     "product": [together("PRODUCT", TILTED, CURVED, TILTED), CURVED, TILTED],
     "product of two domains": [together("PRODUCT", TILTED, ELSEWHERE), CURVED, TILTED],
     "nested": [
-        together("SUM", together("PRODUCT", spline(TABLE.tolist(), NODES_X, NODES_Y), TILTED), CURVED),
+        together("SUM", together("PRODUCT", WAVY, TILTED), CURVED),
         CURVED,
         TILTED,
     ],
@@ -206,7 +207,7 @@ OTHER_BOUNDS = {
         "coordinates": [[[380.2, 229.6], [379.6, 409.4], [579.4, 400.0], [380.2, 229.6]]],
     },
     "several": {"type": "MultiPolygon", "coordinates": [[RING[:3] + RING[:1]], [RING]]},
-    "intersection": {"a": BOX, "b": {"y": {"start": 0, "stop": 410}, "x": {"start": 0, "stop": 900}}},
+    "intersection": {"a": BOX, "b": {axis: {"start": 0, "stop": 900} for axis in "xy"}},
 }  # fmt: skip
 
 
@@ -316,12 +317,13 @@ def leaves(value, path=()):
 JUNK = (None, -1, 1e300, "junk", [], {}, [[1]], True, {"source": "fits:MASK"}, float("nan"))
 
 
-def test_damage_is_one_clear_error(tmp_path):
+def test_damage_is_one_clear_error():
     """Whatever stands at a place in the tree of a kernel: it is read, or a clear error."""
     from diffdecor.fits.lsst_images import Node
     from diffdecor.kernels.lsst_fields import read_field
     from diffdecor.kernels.lsst_images import _basis
 
+    said = []
     with fits.open(DIFFERENCE, do_not_scale_image_data=True) as hdus:
         tree = json.loads(bytes(hdus["JSON"].data["JSON"][0]))["kernel"]
         tree["spatial"] = [FIELDS["nested"][0], spline(HOLES.tolist(), NODES_X, NODES_Y), TILTED]
@@ -338,8 +340,9 @@ def test_damage_is_one_clear_error(tmp_path):
                         with np.errstate(all="ignore"):
                             field.grid(np.array([500.0]), np.array([300.0]))
                 except DiffdecorError as error:
-                    assert str(error).startswith("x.fits: ")
-    assert not list(tmp_path.iterdir())
+                    said.append(str(error))
+    assert said
+    assert all(text.startswith("x.fits: ") for text in said)
 
 
 def test_no_scipy_where_there_are_no_splines():
