@@ -125,5 +125,5 @@ def inherited_mask(subtraction: Subtraction) -> tuple[Plane, MaskPlanes]:
     if len(masked) == 1:
         (only,) = masked
         return only.mask, only.mask_planes  # type: ignore[return-value]
-    # None of them has no mask.
-    return union_of_masks([(one.mask, one.mask_planes) for one in masked])  # type: ignore[misc]
+    masks = [(one.mask, one.mask_planes) for one in masked if one.mask is not None]
+    return union_of_masks(masks, subtraction.shape)

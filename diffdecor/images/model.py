@@ -83,8 +83,13 @@ class MaskPlanes:
         return MaskPlanes(bits)
 
 
-def union_of_masks(masks: Sequence[tuple[Plane, MaskPlanes]]) -> tuple[Plane, MaskPlanes]:
-    """Return the union of masks of one shape, and its planes; planes of one name are one."""
+def union_of_masks(
+    masks: Sequence[tuple[Plane, MaskPlanes]], shape: tuple[int, int]
+) -> tuple[LazyPlane, MaskPlanes]:
+    """Return the union of masks of one shape, and its planes; planes of one name are one.
+
+    Without any it is 0 everywhere.
+    """
     planes = MaskPlanes()
     for _, own in masks:
         planes = planes.adding(*own.bits)
@@ -94,7 +99,7 @@ def union_of_masks(masks: Sequence[tuple[Plane, MaskPlanes]]) -> tuple[Plane, Ma
     ]
 
     def read(rows: slice) -> NDArray[np.integer[Any]]:
-        total = np.zeros((rows.stop - rows.start, masks[0][0].shape[1]), dtype=planes.dtype)
+        total = np.zeros((rows.stop - rows.start, shape[1]), dtype=planes.dtype)
         for mask, pairs in bits:
             pixels = mask[rows]
             for own, value in pairs:
@@ -103,8 +108,7 @@ def union_of_masks(masks: Sequence[tuple[Plane, MaskPlanes]]) -> tuple[Plane, Ma
                     np.bitwise_or(total, value, out=total, where=where)
         return total
 
-    ny, nx = masks[0][0].shape
-    return LazyPlane((ny, nx), read), planes
+    return LazyPlane(shape, read), planes
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
