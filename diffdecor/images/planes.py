@@ -110,7 +110,8 @@ class OpenedImage:
                 self._read_mask(hdu, self.path, **more)
                 for hdu in (found, *further_masks(self.hdus, self.hdu, found))
             ]
-            return masks[0] if len(masks) == 1 else union_of_masks(masks, masks[0][0].shape)
+            ny, nx = image_shape(self.hdu)
+            return masks[0] if len(masks) == 1 else union_of_masks(masks, (ny, nx))
         known = self.options.layout or is_companion(file, layout.mask_file)
         with open_fits(file, self.reading.files) as (others, extension):
             if extension is None and has_tree(others):
