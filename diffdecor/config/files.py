@@ -12,7 +12,8 @@ from diffdecor.config.options import Checked, nested, option, options
 NOISE_KINDS = ("variance", "sigma", "ivar", "weight", "background")
 #: Each is described in `diffdecor.images.surveys`, in the module of its name.
 LAYOUTS = (
-    "lsst", "hst", "jwst", "ccddata", "hotpants", "plain", "decam", "ztf", "ps1", "meerlicht",
+    "lsst", "lsst-images", "hst", "jwst", "ccddata", "hotpants", "plain", "decam", "ztf", "ps1",
+    "meerlicht",
 )  # fmt: skip
 #: Each is described there, too; of a preset with a dash the module is what comes before it.
 MASK_PRESETS = (

@@ -283,7 +283,7 @@ def _in_memory(prepared: Prepared) -> Result:
     exposure = prepared.exposure
     shape = exposure.shape
     image = np.empty(shape, exposure.image[0:1].dtype)
-    mask = np.empty(shape, np.int32)
+    mask = np.empty(shape, exposure.mask_planes.dtype)
     variance = None if exposure.variance is None else np.empty(shape, exposure.variance[0:1].dtype)
     filled = prepared.into(image, mask, variance)
     planes = replace(exposure, image=image, mask=mask, variance=variance)

@@ -31,10 +31,11 @@ _STRUCTURE = re.compile(
 
 #: Cards that are wrong once the noise of a difference has changed, or without HDUs that are not
 #: carried along: gain and read noise, the asinh scale of PS1, HOTPANTS's kernel and noise metrics,
-#: mask planes, afw archives and look-up distortions.
+#: mask planes, afw archives, the tree of lsst.images and look-up distortions.
 _UNTRUE = re.compile(
     r"E?GAIN|RDNOISE|READNOI[S]?E?|MASKVAL|BSOFTEN|BOFFSET"
     r"|(REGION|CONVOL|KSUM|N?X2NRM|DMEANO?|DSIGE?O?|NSCALO)\d\d|NREGION|KERINFO|KERFILE"
+    r"|FMTVER|DATAMODL|(INDX|JSON)(ADDR|SIZE)"
     r"|MP_.+|MSK[NMD]\d{4}|MSK(NAM|VAL)\d\d|MSKNUM|MASKB\d+|AR_\w+|ARCHIVE_ID_.+|EXPINFO_V"
     r"|(PSF|WCS|SKYWCS|COADD_INPUTS|AP_CORR_MAP|VALID_POLYGON|TRANSMISSION_CURVE|DETECTOR)_ID"
     r"|CP(DIS|ERR)\d|D[PQ]\d(\..*)?|DET2IM.*|D2IM.*|AXISCORR"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Collection
 
 from diffdecor.errors import InputError
@@ -111,6 +112,21 @@ def _in_place(hdus: Hdus, image: Hdu, siblings: list[Hdu], found: list[Hdu]) -> 
     start = order[id(image)]
     stop = order[id(siblings[place + 1])] if place + 1 < len(siblings) else len(order)
     return [hdu for hdu in found if start < order[id(hdu)] < stop]
+
+
+def further_masks(hdus: Hdus, image: Hdu, mask: Hdu) -> list[Hdu]:
+    """Return the HDUs in which a mask of more than 31 planes goes on: with EXTVER 2, 3, ...
+
+    They name their planes, and there is no image of their EXTVER that they could belong to.
+    """
+    found = []
+    versions = {hdu.ver for hdu in hdus if image_shape(hdu) and hdu_name(hdu) == hdu_name(image)}
+    for hdu in hdus:
+        same = hdu is not mask and hdu_name(hdu) == hdu_name(mask) and image_shape(hdu)
+        names = any(re.match("MP_|MSKN", keyword) for keyword in hdu.header)
+        if same and names and mask.ver == 1 < hdu.ver and hdu.ver not in versions:
+            found.append(hdu)
+    return sorted(found, key=lambda hdu: int(hdu.ver))
 
 
 def hdu_name(hdu: Hdu) -> str:

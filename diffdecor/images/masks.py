@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ from diffdecor.core.planes import LazyPlane, Plane, streamed
 from diffdecor.errors import InputError
 from diffdecor.fits.open import Header
 from diffdecor.images.mask_cards import NamedBits, is_known, named_bits
-from diffdecor.images.model import MaskPlanes, mapped
+from diffdecor.images.model import PLANES_PER_HDU, MaskPlanes, mapped
 from diffdecor.images.surveys import preset_named
 from diffdecor.images.surveys.hotpants import is_output_mask
 from diffdecor.images.surveys.model import Flag, Preset
@@ -66,10 +67,10 @@ def read_mask(
     for cards in (header, *(about[:1] if image_header is None else ())):
         named = named_bits(cards, file)
         if named is not None:
-            _names_itself(options, file)
+            names_itself(options, file)
             return _by_name(numbers, named, file)
     if is_output_mask(header, image_header):
-        _names_itself(options, file)
+        names_itself(options, file)
         options, preset = ImageOptions(), "hotpants"
     if options.mask_preset is not None:
         preset = options.mask_preset
@@ -186,7 +187,8 @@ def _translated(numbers: Plane, rules: Rules, file: object) -> tuple[LazyPlane, 
     return mapped(translate, numbers), planes
 
 
-def _names_itself(options: ImageOptions, file: object) -> None:
+def names_itself(options: ImageOptions, file: object) -> None:
+    """Log that options on bits are not used, if there are any."""
     about = options.mask_preset, options.ignore_bits, options.mask_codes
     if any(about) or options.bad_bits is not None:
         logger.info("%s: the mask names its planes itself; options on bits are not used", file)
@@ -298,19 +300,25 @@ class Translation:
         """All bits, or codes, that stand for a plane of their own."""
         return {bit for bit, _ in self.values}
 
-    def __call__(self, numbers: NDArray[np.integer]) -> NDArray[np.int32]:
+    @cached_property
+    def _dtype(self) -> type[np.integer[Any]]:
+        """The type of masks: of 32 bits if that is enough."""
+        values = [self.other, *(value for _, value in (*self.values, *self.implied))]
+        return np.int64 if max(values) >= 1 << PLANES_PER_HDU else np.int32
+
+    def __call__(self, numbers: NDArray[np.integer]) -> NDArray[np.integer]:
         """Return the mask that numbers stand for; they are not negative."""
         if numbers.max(initial=0) < _TABLE:
             return self._table.take(numbers)
         return self._computed(numbers)
 
     @cached_property
-    def _table(self) -> NDArray[np.int32]:
+    def _table(self) -> NDArray[np.integer]:
         """The masks of all small numbers; looking them up is faster."""
         return self._computed(np.arange(_TABLE))
 
-    def _computed(self, numbers: NDArray[np.integer]) -> NDArray[np.int32]:
-        mask = np.zeros(numbers.shape, dtype=np.int32)
+    def _computed(self, numbers: NDArray[np.integer]) -> NDArray[np.integer]:
+        mask = np.zeros(numbers.shape, dtype=self._dtype)
         if self.other:
             mask[self._others(numbers)] = self.other
         there = None if self.codes else used(numbers, codes=False)

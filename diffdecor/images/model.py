@@ -6,7 +6,7 @@ so is a part of a FITS file, or a plane made row by row from others. Shapes are 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,9 @@ from diffdecor.images.arrays import (
 if TYPE_CHECKING:
     from diffdecor.psfs.model import PointSpreadFunction
 
+#: Planes of a mask in one HDU of 32 bits (the sign is never used), and in memory, of 64 bits.
+PLANES_PER_HDU, MOST_PLANES = 31, 62
+
 
 def mapped(function: Callable[..., NDArray[Any]], *planes: Plane) -> LazyPlane:
     """Return the plane whose rows are made by a function of the same rows of other planes."""
@@ -41,7 +44,8 @@ class MaskPlanes:
     Parameters
     ----------
     bits : mapping of str to int
-        Name of the plane to its bit *number*: plane ``n`` is set where ``mask & (1 << n)``.
+        Name of the plane to its bit *number*: plane ``n`` is set where ``mask & (1 << n)``. Masks
+        with a plane beyond bit 30 have pixels of 64 bits.
     """
 
     bits: Mapping[str, int] = field(default_factory=dict)
@@ -57,6 +61,12 @@ class MaskPlanes:
         """Say whether there is a plane of this name."""
         return name in self.bits
 
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of the pixels: int32 if all planes fit, else int64."""
+        wide = max(self.bits.values(), default=0) >= PLANES_PER_HDU
+        return np.dtype(np.int64 if wide else np.int32)
+
     def value(self, names: Iterable[str]) -> int:
         """Return the bit value that selects the planes ``names``; absent ones add nothing."""
         value = 0
@@ -71,18 +81,49 @@ class MaskPlanes:
         Raises
         ------
         InputError
-            If no bit of a 32-bit mask is free (bit 31, the sign, is never used).
+            If no bit is free.
         """
         bits = dict(self.bits)
-        free = (bit for bit in range(31) if bit not in self.bits.values())
+        free = (bit for bit in range(MOST_PLANES) if bit not in self.bits.values())
         for name in names:
             if name not in bits:
                 bit = next(free, None)
                 if bit is None:
-                    msg = f"the mask has no free bit for the plane {name}: all 31 are in use"
+                    msg = (
+                        f"the mask has no free bit for the plane {name}: all {MOST_PLANES} are in "
+                        "use"
+                    )
                     raise InputError(msg)
                 bits[name] = bit
         return MaskPlanes(bits)
+
+
+def union_of_masks(
+    masks: Sequence[tuple[Plane, MaskPlanes]], shape: tuple[int, int]
+) -> tuple[LazyPlane, MaskPlanes]:
+    """Return the union of masks of one shape, and its planes; planes of one name are one.
+
+    Without any it is 0 everywhere.
+    """
+    planes = MaskPlanes()
+    for _, own in masks:
+        planes = planes.adding(*own.bits)
+    bits = [
+        (mask, [(1 << bit, planes.value([name])) for name, bit in own.bits.items()])
+        for mask, own in masks
+    ]
+
+    def read(rows: slice) -> NDArray[np.integer[Any]]:
+        total = np.zeros((rows.stop - rows.start, shape[1]), dtype=planes.dtype)
+        for mask, pairs in bits:
+            pixels = mask[rows]
+            for own, value in pairs:
+                where = (pixels & own) != 0
+                if where.any():
+                    np.bitwise_or(total, value, out=total, where=where)
+        return total
+
+    return LazyPlane(shape, read), planes
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -177,7 +177,7 @@ def flag_no_data(
 ) -> tuple[LazyPlane, MaskPlanes]:
     """Return a mask with the plane NO_DATA set where data are missing."""
     planes = planes.adding("NO_DATA")
-    value = np.int32(planes.value(["NO_DATA"]))
+    value = planes.dtype.type(planes.value(["NO_DATA"]))
     flags = mapped(lambda part: part * value, missing)
     return flags if mask is None else mapped(np.bitwise_or, mask, flags), planes
 

@@ -16,7 +16,7 @@ from diffdecor.fits.atomic import atomic_output
 from diffdecor.fits.headers import carry_over, squared_unit, wcs_cards, without_wcs
 from diffdecor.fits.open import Hdu, Header, quiet_astropy
 from diffdecor.fits.write_rows import ResultFile
-from diffdecor.images.model import Exposure, MaskPlanes
+from diffdecor.images.model import PLANES_PER_HDU, Exposure, MaskPlanes
 from diffdecor.images.variance import narrowed
 from diffdecor.psfs.stamp import psf_stamps, stamp_hdus
 
@@ -104,9 +104,22 @@ def _planes(exposure: Exposure, header: Header, dtypes: dict[str, str]) -> list[
         hdu.header["INHERIT"] = (True, "the primary header holds for this image, too")
         if units.get(name):
             hdu.header["BUNIT"] = (units[name], f"unit of {name}")
-        if name == "MASK":
-            hdu.header.extend(plane_cards(exposure.mask_planes))
         hdus.append(hdu)
+        if name == "MASK":
+            hdus[-1:] = _mask_hdus(hdu, exposure.mask_planes)
+    return hdus
+
+
+def _mask_hdus(hdu: Hdu, planes: MaskPlanes) -> list[Hdu]:
+    """Return the HDUs of a mask: of more than 31 planes a second one, with EXTVER 2."""
+    count = 2 if planes.dtype.itemsize > hdu.data.dtype.itemsize else 1
+    hdus = [hdu, *(hdu.copy() for _ in range(count - 1))]
+    for number, one in enumerate(hdus):
+        first = number * PLANES_PER_HDU
+        here = {n: b - first for n, b in planes.bits.items() if 0 <= b - first < PLANES_PER_HDU}
+        if number:
+            one.header.set("EXTVER", number + 1, "further planes of the mask", after="EXTNAME")
+        one.header.extend(plane_cards(MaskPlanes(here)))
     return hdus
 
 

@@ -53,6 +53,8 @@ log = logging.getLogger(__name__)
 
 #: Residual of a rebuilt difference, in sigma, that cannot come from noise.
 _IMPOSSIBLE = 5.0
+#: Residual, in sigma, that no difference has whose noise was decorrelated.
+_UNTOUCHED = 0.05
 
 
 def run_job(job: Job) -> Outcome:
@@ -134,9 +136,11 @@ def _verified(inputs: Inputs) -> dict[str, object]:
     """Rebuild a part of the difference; refuse what cannot belong together, and say how well."""
     job = inputs.job
     if not job.files.verify or not inputs.subtraction.can_be_rebuilt:
+        _warn_of_default(inputs)
         return {}
     verdict = verify_quickly(inputs.subtraction)
     if not verdict.fit.pixels:
+        _warn_of_default(inputs)
         return {}
     other = verdict.alternative
     if other is not None and other.good and verdict.fit.worst > _IMPOSSIBLE:
@@ -154,7 +158,22 @@ def _verified(inputs: Inputs) -> dict[str, object]:
             verdict.fit.bright,
             verdict.cause,
         )
+    if not verdict.fit.residual < _UNTOUCHED:
+        _warn_of_default(inputs)
     return {"residual": verdict.fit.residual, "residual_bright": verdict.fit.bright}
+
+
+def _warn_of_default(inputs: Inputs) -> None:
+    """Warn of a difference by lsst.images that may be decorrelated: its pipeline's default."""
+    difference, job = inputs.subtraction.difference, inputs.job
+    header = difference.header
+    if header is not None and "JSONADDR" in header and not job.is_alone and not job.files.force:
+        log.warning(
+            "%s: nothing in an lsst.images file says whether its noise is decorrelated already, as "
+            "LSST's pipeline does by default, and rebuilding it does not decide; if it is, leave "
+            "it as it is (--force says that it is not)",
+            difference.name,
+        )
 
 
 def _write(inputs: Inputs, prepared: Prepared, metrics: Mapping[str, object]) -> dict[str, object]:
