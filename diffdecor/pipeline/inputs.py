@@ -226,13 +226,6 @@ def _check_kernel(job: Job, kernel: MatchingKernel, difference: Exposure) -> Non
             "a cut-out needs its own kernel (--force to use this one all the same)"
         )
         raise InputError(msg)
-    side = job.decorrelation.convolved
-    if not kernel.boxes and kernel.side(0, 0) is None and side == "auto":
-        log.warning(
-            "%s: the file does not say which image was convolved; taking the template "
-            "(give it with --convolved)",
-            kernel.name,
-        )
 
 
 def _preconvolution(job: Job, files: OpenFiles) -> PointSpreadFunction | None:

@@ -39,6 +39,7 @@ SOURCE_CARDS = (
 METRIC_CARDS = (
     Card("skipped", "DDSKIP", "", "True: no data, the difference is as it was"),
     Card("side", "DDCONVOL", "", "image that was convolved; at the position"),
+    Card("side_source", "DDSIDEBY", "", "what says so: file, option, rebuilt or assumed"),
     Card("position_x", "DDXPOS", "pixel", "1-based position of the metrics below"),
     Card("position_y", "DDYPOS", "pixel", "1-based position of the metrics below"),
     Card("kernel_sum", "DDKSUM", "", "sum of the matching kernel"),

@@ -21,7 +21,7 @@ from diffdecor.decorrelation.cells import CellResult
 from diffdecor.decorrelation.decorrelate import Result, prepare, result_of
 from diffdecor.decorrelation.judgement import failures
 from diffdecor.decorrelation.preparation import Prepared
-from diffdecor.decorrelation.verification import Verdict, verify, verify_quickly
+from diffdecor.decorrelation.verification import Verdict, verify
 from diffdecor.errors import ConfigError, InputError, OutputExistsError
 from diffdecor.fits.atomic import atomic_output, check_output
 from diffdecor.fits.headers import squared_unit, wcs_cards
@@ -48,11 +48,9 @@ from diffdecor.pipeline.provenance import (
     recorded_metrics,
     source_values,
 )
+from diffdecor.pipeline.verified import verified
 
 log = logging.getLogger(__name__)
-
-#: Residual of a rebuilt difference, in sigma, that cannot come from noise.
-_IMPOSSIBLE = 5.0
 
 
 def run_job(job: Job) -> Outcome:
@@ -67,8 +65,9 @@ def run_job(job: Job) -> Outcome:
         check_output(job.output, overwrite=job.overwrite, inputs=inputs.files.values())
         _check_limits(inputs)
         check_parts(inputs)
-        metrics = _verified(inputs)
-        prepared = prepare(inputs.subtraction)
+        subtraction, metrics = verified(inputs)
+        inputs = replace(inputs, subtraction=subtraction)
+        prepared = prepare(subtraction)
         metrics |= _write(inputs, prepared, metrics)
     except OutputExistsError:  # now, or since another process has finished it
         if job.overwrite or not is_done(inputs.job, lambda: inputs.sources):
@@ -128,33 +127,6 @@ def _verdict(config: FilesConfig, metrics: Mapping[str, Any]) -> dict[str, objec
     if config.max_rho is None and config.max_factor is None:
         return {}
     return {"gate": "failed" if _failures(config, metrics) else "passed"}
-
-
-def _verified(inputs: Inputs) -> dict[str, object]:
-    """Rebuild a part of the difference; refuse what cannot belong together, and say how well."""
-    job = inputs.job
-    if not job.files.verify or not inputs.subtraction.can_be_rebuilt:
-        return {}
-    verdict = verify_quickly(inputs.subtraction)
-    if not verdict.fit.pixels:
-        return {}
-    other = verdict.alternative
-    if other is not None and other.good and verdict.fit.worst > _IMPOSSIBLE:
-        msg = (
-            f"{job.difference}: not the difference that {inputs.subtraction.kernel.name} makes of "
-            f"{job.science} and {job.template}: it is off by {verdict.fit.worst:.3g} sigma, but by "
-            f"{other.worst:.2g} if {verdict.cause} (--no-verify goes on all the same)"
-        )
-        raise InputError(msg)
-    if not verdict.belongs:
-        log.warning(
-            "%s: rebuilt from its parts it is off by %.2g sigma, %.2g on bright pixels: %s",
-            job.difference,
-            verdict.fit.residual,
-            verdict.fit.bright,
-            verdict.cause,
-        )
-    return {"residual": verdict.fit.residual, "residual_bright": verdict.fit.bright}
 
 
 def _write(inputs: Inputs, prepared: Prepared, metrics: Mapping[str, object]) -> dict[str, object]:
