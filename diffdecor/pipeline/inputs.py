@@ -18,7 +18,7 @@ from diffdecor.config.options import options
 from diffdecor.decorrelation.subtraction import ROLES as SIDES
 from diffdecor.decorrelation.subtraction import SCALES, Member, Subtraction, as_kernel
 from diffdecor.decorrelation.validation import check_options_alone, refuse_alone
-from diffdecor.errors import AlreadyDecorrelatedError, ConfigError, InputError, KernelError
+from diffdecor.errors import ConfigError, InputError, KernelError
 from diffdecor.fits.open import (
     UNREADABLE,
     OpenFiles,
@@ -35,9 +35,10 @@ from diffdecor.images.model import Exposure
 from diffdecor.images.read import OpenedExposure, open_exposure
 from diffdecor.kernels.model import MatchingKernel
 from diffdecor.kernels.registry import KernelOptions, read_opened_kernel
+from diffdecor.pipeline.decorrelated import refuse_decorrelated
 from diffdecor.pipeline.job import Job
 from diffdecor.pipeline.noise_powers import read_noise_powers
-from diffdecor.pipeline.provenance import VERSION_CARD, input_sums, source_values
+from diffdecor.pipeline.provenance import input_sums, source_values
 from diffdecor.pipeline.stacks import found_file, read_members
 from diffdecor.psfs.model import PointSpreadFunction
 from diffdecor.psfs.registry import read_opened_psf
@@ -89,7 +90,7 @@ def _read_inputs(job: Job, reading: Reading) -> Inputs:
     job = _naming_what_was_found(job, opened)
     science, template = (_exposure(opened, role) for role in SIDES)
     difference = opened["difference"].exposure
-    _refuse_decorrelated(difference, force=job.files.force)
+    refuse_decorrelated(difference, job.difference, files, force=job.files.force)
     for one in opened.values():
         check_same_shape(science or difference, one.exposure)
     check_same_sky(*(one.exposure for one in opened.values()))
@@ -171,23 +172,6 @@ def _naming_what_was_found(job: Job, opened: Mapping[str, OpenedExposure]) -> Jo
         if one.found
     }
     return replace(job, files=replace(job.files, **images)) if images else job
-
-
-def _refuse_decorrelated(difference: Exposure, *, force: bool) -> None:
-    """Refuse to decorrelate twice: the noise is white already, and the model would be wrong."""
-    if force or difference.header is None:
-        return
-    if VERSION_CARD.keyword in difference.header:
-        msg = (
-            f"{difference.name}: its cards say that diffdecor has decorrelated it already; give "
-            "the difference as it was, or --force"
-        )
-        raise AlreadyDecorrelatedError(msg)
-    if "Z-P" in difference.header or "Z-V" in difference.header:
-        log.warning(
-            "%s: this looks like a ZOGY difference, whose noise is white by construction",
-            difference.name,
-        )
 
 
 def _read_kernel(job: Job, difference: Exposure, files: OpenFiles) -> MatchingKernel:
