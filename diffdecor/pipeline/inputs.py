@@ -15,6 +15,7 @@ from astropy.io import fits
 from diffdecor.config import DecorrelationConfig, FilesConfig
 from diffdecor.config.kinds import INVERSE_SUM
 from diffdecor.config.options import options
+from diffdecor.core.planes import Plane
 from diffdecor.decorrelation.subtraction import ROLES as SIDES
 from diffdecor.decorrelation.subtraction import SCALES, Member, Subtraction, as_kernel
 from diffdecor.decorrelation.validation import check_options_alone, refuse_alone
@@ -49,6 +50,8 @@ log = logging.getLogger(__name__)
 _OF_IMAGES = ("layout", "preconvolution_kernel", "kernel_sense", "kernel_center")
 #: Share of the memory for unpacked planes; the others are unpacked each time they are read.
 _KEPT = 0.5
+#: Rows that show whether a plane is zero, roughly.
+_LOOKED_AT = 16
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -161,7 +164,19 @@ def _open(job: Job, role: str, reading: Reading) -> OpenedExposure:
             f"--{role}-gain G, or --{role}-variance V"
         )
         raise InputError(msg)
+    if level is not None and _is_zero(exposure.variance):
+        # The level that is given stands for it.
+        opened = replace(opened, exposure=replace(exposure, variance=None))
     return opened
+
+
+def _is_zero(variance: Plane | None) -> bool:
+    """Say whether a variance plane is zero, by some of its rows."""
+    if variance is None:
+        return False
+    ny = variance.shape[0]
+    rows = range(0, ny, max(1, ny // _LOOKED_AT))
+    return not any(np.any(variance[y : y + 1]) for y in rows)
 
 
 def _naming_what_was_found(job: Job, opened: Mapping[str, OpenedExposure]) -> Job:

@@ -1,4 +1,6 @@
-"""What is wrong with inputs is refused, or said aloud: other kernels, sides, whitened differences."""
+"""What is wrong with inputs is refused, or said aloud: kernels, sides, noise, whitened images."""
+
+import json
 
 import numpy as np
 import pytest
@@ -71,3 +73,64 @@ def test_the_side_is_taken_from_the_rebuilt_difference_and_said(work, rewrite):
     assert cards["PRIMARY"][0]["DDSIDEBY"] == "assumed"
     cards, _ = work.succeeds("--convolved", "template", "--overwrite")
     assert cards["PRIMARY"][0]["DDSIDEBY"] == "option"
+
+
+def with_claim(work, role, factor, **cards):
+    """Multiply the variance plane of an image, and set cards of its image HDU."""
+    with fits.open(work / f"{role}.fits", mode="update") as hdus:
+        hdus["VARIANCE"].data = hdus["VARIANCE"].data * np.float32(factor)
+        hdus["IMAGE"].header.update(cards)
+
+
+def test_a_wrong_claim_is_a_warning_in_stderr_and_header(work):
+    """Each image's variance claims nine times too much: the card judges it before calibration."""
+    for role in ("science", "template"):
+        with_claim(work, role, 9.0)
+    cards, result = work.succeeds("-q", "--noise-model", "measured")
+    header = cards["PRIMARY"][0]
+    assert "WARNING" not in result.stderr
+    assert header["DDCHI0"] == pytest.approx(1 / 9, abs=4 * header["DDCHIERR"] + 0.01)
+    assert header["DDWARN"] >= 1
+    history = " ".join(header["HISTORY"])
+    assert "diffdecor warning:" in history
+    assert "times the variance that the noise planes" in history
+    _, result = work.succeeds("--overwrite")
+    assert "times the variance that the noise planes" in result.stderr
+
+
+def test_a_right_claim_is_none(work):
+    cards, result = work.succeeds()
+    header = cards["PRIMARY"][0]
+    assert (header["DDWARN"], "WARNING" in result.stderr) == (0, False)
+    for name in ("DDCHI0", "DDCHI1"):
+        assert header[name] == pytest.approx(1, abs=5 * header["DDCHIERR"])
+    assert "HISTORY" not in header or "warning" not in str(header["HISTORY"])
+
+
+def test_strict_makes_warnings_errors_without_output(work):
+    for role in ("science", "template"):
+        with_claim(work, role, 25.0)
+    work.fails(4, "--strict", "times the variance", options=("--strict",))
+    done = work.run("--strict", "--json")
+    assert done.exit_code == 4
+    found = json.loads(done.stdout)
+    assert found["status"] == "doubtful"
+    assert "times the variance" in found["warning_texts"][0]
+    # An output that was made without --strict is not taken for one that passed.
+    work.succeeds()
+    before = work.output.read_bytes()
+    assert work.run("--strict").exit_code == 4
+    assert work.output.read_bytes() == before
+
+
+def test_strict_does_nothing_without_warnings(work):
+    work.succeeds("--strict")
+
+
+@pytest.mark.parametrize(("role", "level"), [("science", 9), ("template", 4)])
+def test_a_variance_of_zeros_is_doubted(work, role, level):
+    with_claim(work, role, 0.0)
+    work.fails(4, f"{role}.fits", "zero", f"--{role}-variance", options=("--strict",))
+    cards, _ = work.succeeds()
+    assert cards["PRIMARY"][0]["DDWARN"] >= 1
+    work.succeeds("--strict", f"--{role}-variance", str(level), "--overwrite")
