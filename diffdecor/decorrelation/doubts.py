@@ -72,8 +72,8 @@ def _causes(subtraction: Subtraction, filters: FilterGrid, ratio: float) -> Iter
         if len(known) < len(roles) or not total > 0:
             continue
         names = " and ".join(roles)
-        squares = {role: levels[role] for role in roles}
-        roots = {role: 1 / math.sqrt(max(levels[role], 1e-300)) for role in roles}
+        squares: dict[str, float] = {role: levels[role] for role in roles}
+        roots: dict[str, float] = {role: 1 / math.sqrt(max(levels[role], 1e-300)) for role in roles}
         candidates: list[tuple[dict[str, float], str]] = [
             (squares, "sigma is taken for variance (--{}-noise-kind sigma)"),
             (roots, "variance is taken for sigma (--{}-noise-kind variance)"),
