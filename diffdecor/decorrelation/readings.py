@@ -22,6 +22,8 @@ from diffdecor.kernels.model import MatchingKernel
 Reading = tuple[str, NDArray[np.float64], bool]
 #: Relative change of a scale that is worth a word.
 _CHANGE = 0.01
+#: With a smaller factor an image is not in the difference at all.
+_LEAST = 1e-3
 #: Largest shift along either axis that is tried, pixels.
 _SHIFT = 2
 #: Factors of the ratio of both noise levels, which a tool may have measured otherwise.
@@ -125,7 +127,7 @@ def _scaled(
     size = np.sqrt(np.maximum(np.diag(normal), 1e-300))
     solution = np.linalg.lstsq(normal / np.outer(size, size), right / size, rcond=1e-13)[0] / size
     factors = solution[:2]
-    if not np.isfinite(solution).all() or not factors.all():
+    if not np.isfinite(solution).all() or np.abs(factors).min() < _LEAST:
         return
     if not always and np.abs(factors - 1).max() < _CHANGE:
         return
