@@ -121,6 +121,8 @@ class FilesConfig(Checked):
         "Also give noise like that of the result, made with this seed (NOISEREAL).")
     force: bool = option("DDFORCE", False, kinds.SWITCH,
         "Decorrelate even a difference whose cards say that it was decorrelated before.")
+    strict: bool = option("", False, kinds.SWITCH,
+        "Warnings are errors: nothing is written, and the exit code is 4.")
     # fmt: on
 
     @classmethod

@@ -175,7 +175,7 @@ def _exposure(opened: OpenedImage, psf: PointSpreadFunction | None) -> OpenedExp
     if missing is not None:
         mask, planes = flag_no_data(missing, mask, planes)
     gain, sky = opened.light(image)
-    pixels = Pixels(image=image, mask=mask, planes=planes, gain=gain, sky=sky)
+    pixels = Pixels(image=image, mask=mask, planes=planes, gain=gain, sky=sky, header=opened.header)
     noise = opened.noise(pixels)
     variance = None if noise is None else noise.variance
     if missing is not None and variance is not None:
