@@ -68,11 +68,15 @@ class Comparison:
     @cached_property
     def exact(self) -> float:
         """Residual below which a difference is rebuilt exactly, in units of the noise."""
+        return max(EXACT, _ROUNDED * self.quantum)
+
+    @cached_property
+    def quantum(self) -> float:
+        """Step of a difference of whole numbers, in units of the noise; 0 for others."""
         pixels = self.difference[self.good]
         if not pixels.size or not (pixels == np.rint(pixels)).all():
-            return EXACT
-        precision = float(np.sqrt(np.mean(self.noise[self.good] ** -2)))
-        return max(EXACT, _ROUNDED * precision)
+            return 0.0
+        return float(np.sqrt(np.mean(self.noise[self.good] ** -2)))
 
     def fit(self, kernel: MatchingKernel) -> Fit:
         """Measure how well a kernel rebuilds the difference."""
@@ -87,8 +91,13 @@ class Comparison:
             residual = np.where(known, residual - local_level(residual, known), 0.0)
         residual /= self.noise
         shown = known & self.bright
+        # What cutting off to whole numbers alone may leave does not count.
+        rounded = self.quantum / math.sqrt(3.0)
+        left = _rms(residual[known], 1)
+        if rounded > 0 and left > self.exact:
+            left = max(self.exact, math.sqrt(max(left**2 - rounded**2, 0.0)))
         return Fit(
-            residual=_rms(residual[known], 1),
+            residual=left,
             bright=_rms(residual[shown], _ENOUGH),
             pixels=int(known.sum()),
             bright_pixels=int(shown.sum()),

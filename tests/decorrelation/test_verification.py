@@ -15,7 +15,7 @@ from diffdecor.core.convolve import convolved
 from diffdecor.core.interpolate import KernelField
 from diffdecor.core.planes import Window, part_of
 from diffdecor.decorrelation.rebuild import rebuild
-from diffdecor.decorrelation.subtraction import Subtraction
+from diffdecor.decorrelation.subtraction import Subtraction, as_kernel
 from diffdecor.decorrelation.verification import verify, verify_quickly
 from diffdecor.kernels.misreadings import misreadings
 from diffdecor.kernels.model import BasisKernel, Box, Region, StampKernel, Term
@@ -448,3 +448,17 @@ def test_a_wrong_kernel_is_not_taken_for_whitening():
     wider = oracle.gaussian(11, 1.9)[np.newaxis]
     wrong = replace(subtraction, kernel=replace(subtraction.kernel, stamps=wider))
     assert not verify(wrong).decorrelated
+
+
+def test_differences_cut_off_to_whole_numbers_belong_to_their_files():
+    """What cutting off alone leaves, up to a whole unit, is no sign of a wrong kernel."""
+    rng = np.random.default_rng(31)
+    science, template = rng.normal(size=(2, 160, 160))
+    kernel = oracle.gaussian(9, 1.2)
+    difference = np.trunc(science - oracle.convolved(template, kernel, (4, 4)))
+    exposures = (
+        Exposure(image=science, variance=np.ones(science.shape)),
+        Exposure(image=template, variance=np.ones(science.shape)),
+        Exposure(image=difference),
+    )
+    assert verify(Subtraction(*exposures, as_kernel(kernel))).belongs
