@@ -97,7 +97,9 @@ def mask_plane(
         return plane.astype(np.int32) << np.int32(plane_bit), bits
     if plane.dtype.kind not in "iu":
         refuse(name, "mask", f"holds {plane.dtype}; it must be whole numbers, or True and False")
-    if plane.size and (plane.min() < 0 or plane.max() >= _LARGEST):
+    # A plane beyond bit 30 is one of a mask of 64 bits.
+    largest = _LARGEST**2 if max(bits.values(), default=0) > 30 else _LARGEST
+    if plane.size and (plane.min() < 0 or plane.max() >= largest):
         refuse(name, "mask", "has numbers below 0 or above 31 bits; give bits 0 to 30")
     if not bits and plane.any():
         return (plane != 0).astype(np.int32), {"BAD": 0}

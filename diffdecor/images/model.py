@@ -53,8 +53,9 @@ class MaskPlanes:
     def __post_init__(self) -> None:
         """Check the bit numbers."""
         for name, bit in self.bits.items():
-            if isinstance(bit, bool) or int(bit) != bit or not 0 <= bit <= 30:
-                msg = f"mask plane {name}: {bit!r} is not a bit number; it must be 0 to 30"
+            if isinstance(bit, bool) or int(bit) != bit or not 0 <= bit < MOST_PLANES:
+                last = MOST_PLANES - 1
+                msg = f"mask plane {name}: {bit!r} is not a bit number; it must be 0 to {last}"
                 raise InputError(msg)
 
     def __contains__(self, name: object) -> bool:
