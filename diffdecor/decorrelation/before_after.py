@@ -114,12 +114,12 @@ def _planes(subtraction: Subtraction) -> tuple[str, ...]:
     return (*subtraction.config.ignore_planes, *_OWN_PLANES)
 
 
-def _sources(subtraction: Subtraction) -> tuple[list[Plane], list[Plane]]:
+def _sources(subtraction: Subtraction) -> tuple[list[Plane], list[tuple[Plane, Plane | None]]]:
     """Return where the images say that there are no sources, and images that do not say it."""
     images = subtraction.exposures[:-1]  # there are none of a difference alone
     known = [one for one in images if one.mask is not None and _DETECTED in one.mask_planes]
     free = [unmasked(one, [_DETECTED]) for one in known]
-    return free, [one.image for one in images if one not in known]
+    return free, [(one.image, one.variance) for one in images if one not in known]
 
 
 def _usable(unusable: Plane, free: Sequence[Plane]) -> LazyPlane:
