@@ -5,6 +5,7 @@ Which one to raise:
 * `ConfigError` when an option or argument is wrong in itself, whatever the files hold;
 * `InputError` when a file or array cannot be used: `KernelError` for the matching kernel;
 * `WhitenessError` when a result is there, but its noise is not as white as the options want it;
+* `DoubtfulError` when there were warnings, and none is allowed;
 * `OutputError` when the result cannot be written; `BusyError` when another process is writing it.
 
 Every class is also the built-in exception that a Python caller would expect. Nothing here knows of
@@ -44,6 +45,17 @@ class WhitenessError(DiffdecorError):
     """The noise of an image exceeds a limit of its correlation."""
 
     exit_code = 4
+
+
+class DoubtfulError(DiffdecorError):
+    """There are warnings, and the options allow none; nothing was written."""
+
+    exit_code = 4
+
+    def __init__(self, message: str, warnings: tuple[str, ...] = ()) -> None:
+        """Keep the warnings."""
+        super().__init__(message)
+        self.warnings = warnings
 
 
 class OutputError(DiffdecorError, OSError):

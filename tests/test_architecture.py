@@ -27,7 +27,9 @@ FLOORS = (
     ("errors", "_version"),
 )
 # The method knows what images, kernels and PSFs are, not how their files are read.
-KNOWN_TO_THE_METHOD = {"images.model", "kernels.model", "psfs.model", "kernels.misreadings"}
+KNOWN_TO_THE_METHOD = {
+    *("images.arrays", "images.model", "kernels.model", "psfs.model", "kernels.misreadings"),
+}
 FLOOR_OF = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 
 

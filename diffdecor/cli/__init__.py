@@ -24,7 +24,8 @@ EXIT_CODES = {
     1: "internal error",
     2: "usage: an option is wrong, or the output exists already",
     3: "bad input, or the output cannot be written",
-    4: "noise exceeds --max-rho or --max-factor; the output is kept",
+    4: "noise exceeds --max-rho or --max-factor; the output is kept. Or there were warnings, with "
+    "--strict; nothing is written",
     75: "busy: another process is writing this output; try again later",
     130: "interrupted; after other signals 128 + their number, 143 when terminated",
 }

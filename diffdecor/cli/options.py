@@ -132,9 +132,10 @@ def start_logging(verbose: int, *, quiet: bool) -> None:
     level = logging.INFO if sys.stderr and sys.stderr.isatty() else logging.WARNING
     if verbose:
         level = logging.DEBUG if verbose > 1 else logging.INFO
-    if quiet:
-        level = logging.ERROR
     handler = logging.StreamHandler()
+    if quiet:  # warnings still go into the header
+        level = logging.WARNING
+        handler.setLevel(logging.ERROR)
     handler.setFormatter(logging.Formatter("diffdecor: %(levelname)s: %(message)s"))
     logger = logging.getLogger("diffdecor")
     logger.handlers[:] = [handler]

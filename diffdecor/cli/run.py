@@ -74,24 +74,22 @@ def run(
         msg = "Missing option '-o' / '--output'."
         raise click.UsageError(msg)
     start_logging(verbose, quiet=quiet)
-    from diffdecor.errors import WhitenessError
+    from diffdecor.errors import DoubtfulError, WhitenessError
     from diffdecor.pipeline.job import Job
     from diffdecor.pipeline.run import run_job
 
     begin_work()
-    outcome = run_job(
-        Job(
-            **named,
-            output=output,
-            decorrelation=decorrelation,
-            files=files,
-            overwrite=overwrite,
-        )
-    )
+    job = Job(**named, output=output, decorrelation=decorrelation, files=files, overwrite=overwrite)
+    about = {"version": JSON_VERSION, "output": output}
+    try:
+        outcome = run_job(job)
+    except DoubtfulError as error:
+        if as_json:
+            print_json({**about, "status": "doubtful", "warning_texts": error.warnings})
+        raise
     if as_json:
-        print_json(
-            {"version": JSON_VERSION, "output": output, "status": outcome.status, **outcome.metrics}
-        )
+        texts = {"warning_texts": outcome.warnings}
+        print_json({**about, "status": outcome.status, **outcome.metrics, **texts})
     if outcome.failures:
         msg = f"{output}: its noise is not white enough: {'; '.join(outcome.failures)}"
         raise WhitenessError(msg)

@@ -12,7 +12,8 @@ from diffdecor.config.options import Checked, nested, option, options
 NOISE_KINDS = ("variance", "sigma", "ivar", "weight", "background")
 #: Each is described in `diffdecor.images.surveys`, in the module of its name.
 LAYOUTS = (
-    "lsst", "hst", "jwst", "ccddata", "hotpants", "plain", "decam", "ztf", "ps1", "meerlicht",
+    "lsst", "lsst-images", "hst", "jwst", "ccddata", "hotpants", "plain", "decam", "ztf", "ps1",
+    "meerlicht",
 )  # fmt: skip
 #: Each is described there, too; of a preset with a dash the module is what comes before it.
 MASK_PRESETS = (
@@ -122,6 +123,8 @@ class FilesConfig(Checked):
         "Also give noise like that of the result, made with this seed (NOISEREAL).")
     force: bool = option("DDFORCE", False, kinds.SWITCH,
         "Decorrelate even a difference whose cards say that it was decorrelated before.")
+    strict: bool = option("", False, kinds.SWITCH,
+        "Warnings are errors: nothing is written, and the exit code is 4.")
     # fmt: on
 
     @classmethod

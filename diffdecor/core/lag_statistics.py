@@ -2,7 +2,7 @@
 
 Two questions are kept apart. *Whether* there is correlation is answered by probabilities: of so
 large a chi-square, or of so large a largest coefficient, if the noise is white. *How much* there
-is, by the coefficients themselves, and by what matters to who looks for point sources: the factor
+is, by the coefficients themselves, and by what matters in a search for point sources: the factor
 by which matched-filter fluxes scatter more than their errors say.
 
 A statistic is taken over the 44 lags of a half plane that are at most 5 pixels long, of those that
@@ -30,8 +30,6 @@ _FEWEST = 30
 _MOST_TAKEN = 0.5
 #: Sky pixels for every lag of a half plane that the sum of all covariances needs.
 _PIXELS_PER_LAG = 40
-#: Terms after which the series of the chi-square distribution have ended long ago.
-_TERMS = 10000
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -47,15 +45,19 @@ class Whiteness:
     largest_lag: tuple[int, int]
     error: float
     largest_probability: float
-    #: Chi-square of the coefficients within 5 pixels, their number, and its probability.
+    #: Chi-square of the coefficients within 5 pixels, and their number.
     chi_square: float
     lags: int
-    probability: float
     #: Root mean square of the coefficients beyond that of white noise.
     rms: float
     #: Sum of the covariances at all lags over the variance: the variance of large sums of pixels,
     #: in units of that of independent ones. NaN where few pixels do not tell.
     covariance_factor: float
+
+    @property
+    def probability(self) -> float:
+        """The probability that white noise has a larger chi-square."""
+        return chi_square_probability(self.chi_square, self.lags) if self.lags else math.nan
 
 
 def whiteness(sums: LagSums) -> Whiteness:
@@ -72,7 +74,6 @@ def whiteness(sums: LagSums) -> Whiteness:
             largest_probability=nan,
             chi_square=nan,
             lags=0,
-            probability=nan,
             rms=nan,
             covariance_factor=nan,
         )
@@ -87,7 +88,6 @@ def whiteness(sums: LagSums) -> Whiteness:
         largest_probability=any_of(normal_probability(float(pulls.max())), number),
         chi_square=chi_square,
         lags=number,
-        probability=chi_square_probability(chi_square, number),
         rms=math.sqrt(max(0.0, float(np.mean(rho**2 - 1 / pairs)))),
         covariance_factor=_covariance_factor(sums),
     )
@@ -112,8 +112,8 @@ def coefficients(sums: LagSums, radius: float = RADIUS) -> tuple[Values, Values,
 def worst_block(blocks: LagSums) -> tuple[int, float, float]:
     """Return the least white of blocks ``(n, L + 1, 2 L + 1)``: which, its rms, its probability.
 
-    The probability is that of any of so many blocks to look so bad if all are white; -1 and NaN
-    if no block has enough pixels.
+    The probability is that at least one of the blocks looks this bad although all are white. The
+    number is -1, and the others NaN, if no block has enough pixels.
     """
     found = [whiteness(blocks[number]) for number in range(len(blocks.pairs))]
     known = [number for number, one in enumerate(found) if one.lags]
@@ -223,33 +223,7 @@ def any_of(probability: float, number: int) -> float:
 
 
 def chi_square_probability(chi_square: float, freedom: int) -> float:
-    """Return the probability of a larger chi-square with so many degrees of freedom, at least 1.
+    """Return the probability of a larger chi-square with `freedom` degrees of freedom."""
+    from scipy.special import chdtrc  # not for an ordinary run, whose start it would double
 
-    The regularised incomplete gamma function ``Q(freedom / 2, chi_square / 2)``, by its series or
-    its continued fraction: scipy takes longer to import than a whole image to be judged.
-    """
-    a, x = freedom / 2, chi_square / 2
-    if x <= 0:
-        return 1.0
-    front = math.exp(max(a * math.log(x) - x - math.lgamma(a), -745.0))
-    if x < a + 1:
-        term = total = 1 / a
-        for n in range(1, _TERMS):
-            term *= x / (a + n)
-            total += term
-            if term < 1e-16 * total:
-                break
-        return max(0.0, 1 - front * total)
-    # Lentz's method.
-    b = x + 1 - a
-    c, d = 1e300, 1 / b
-    fraction = d
-    for n in range(1, _TERMS):
-        an = -n * (n - a)
-        b += 2
-        d = 1 / (an * d + b)
-        c = b + an / c
-        fraction *= c * d
-        if abs(c * d - 1) < 1e-15:
-            break
-    return front * fraction
+    return float(chdtrc(freedom, chi_square))

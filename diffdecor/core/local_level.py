@@ -13,7 +13,7 @@ from diffdecor.core.covariance import LagSums, lag_sums
 _BLOCK, _FEWEST = 128, 200
 #: Parameters of a plane.
 _PLANE = 3
-#: Keeps a plane level along an axis on which there are no pixels.
+#: Keeps the slope of a plane at zero along an axis on which it cannot be measured.
 _RIDGE = 1e-5
 
 Values = NDArray[np.float32]

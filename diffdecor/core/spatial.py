@@ -14,10 +14,11 @@ class Term:
     """One function of position, ``f_i(u) g_j(v)``.
 
     POLY: ``u**i``; CHEB1: the Chebyshev polynomial ``T_i(u)``; BSPLINE: the ``i``-th B-spline of a
-    degree on full knot vectors in ``u`` and ``v``.
+    degree on full knot vectors in ``u`` and ``v``. FIELD: a function of both that has no factors,
+    of a class of its own.
     """
 
-    family: Literal["POLY", "CHEB1", "BSPLINE"]
+    family: Literal["POLY", "CHEB1", "BSPLINE", "FIELD"]
     i: int
     j: int
     degree: int = 0
@@ -27,6 +28,11 @@ class Term:
         """Evaluate the term at the scaled position ``(u, v)``."""
         along_u, along_v = self.factors(np.array([u]), np.array([v]))
         return float(along_u[0] * along_v[0])
+
+    def grid(self, u: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Evaluate the term at all pairs of positions ``(len(v), len(u))``."""
+        along_u, along_v = self.factors(u, v)
+        return np.outer(along_v, along_u)
 
     def factors(
         self, u: NDArray[np.float64], v: NDArray[np.float64]

@@ -13,7 +13,7 @@ from diffdecor.core.covariance import LagSums
 from diffdecor.core.parallel import cores
 from diffdecor.core.planes import LazyPlane, Plane
 from diffdecor.decorrelation.judgement import Judgement, stamp_at, unmasked
-from diffdecor.decorrelation.noise_statistics import Sky, measure_noise
+from diffdecor.decorrelation.noise_statistics import NoiseStatistics, Sky, measure_noise
 from diffdecor.decorrelation.subtraction import Subtraction
 from diffdecor.images.model import Exposure
 
@@ -23,6 +23,8 @@ _WINDOWS = 9
 _OWN_PLANES = ("NEAR_FILLED", "EDGE", "NO_DATA")
 #: Plane of the pixels with light of sources.
 _DETECTED = "DETECTED"
+#: Sky pixels of a window that counts for the worst.
+_ENOUGH = 5000
 #: Memory of a thread per pixel of the rows it works on, roughly, bytes; and these rows.
 _BYTES, _ROWS = 80, 320
 
@@ -39,16 +41,21 @@ class Covariances:
 
 
 def measure_before_and_after(
-    subtraction: Subtraction, result: Exposure, unusable: Plane
+    subtraction: Subtraction, result: Exposure, unusable: Plane, claimed: Plane | None = None
 ) -> tuple[dict[str, object], Covariances | None]:
     """Measure difference and result on the same sky pixels; return metrics, and covariances.
 
-    There are none without enough such pixels, or without noise.
+    There are none without enough such pixels, or without noise. `claimed` is the variance of the
+    difference that follows from its inputs as they claim it.
     """
     difference, (ny, nx) = subtraction.difference, result.shape
     detected, others = _sources(subtraction)
     sky = Sky(
-        images=[(difference.image, difference.variance), (result.image, result.variance)],
+        images=[
+            (difference.image, difference.variance),
+            *([] if claimed is None else [(difference.image, claimed)]),
+            (result.image, result.variance),
+        ],
         usable=_usable(unusable, [unmasked(result, _planes(subtraction)), *detected]),
         others=others,
     )
@@ -60,7 +67,8 @@ def measure_before_and_after(
         return {}, None
     centre = (nx - 1) / 2, (ny - 1) / 2
     psfs = stamp_at(subtraction.psf, *centre), stamp_at(result.psf, *centre)
-    before, after = (Judgement(*each) for each in zip(found, psfs, strict=True))
+    ends = found[0], found[-1]
+    before, after = (Judgement(*each) for each in zip(ends, psfs, strict=True))
     metrics = {
         "rho_before": before.whiteness.largest,
         "rho_after": after.whiteness.largest,
@@ -70,8 +78,35 @@ def measure_before_and_after(
         "factor_error": after.factor[1],
         "covariance_factor": after.whiteness.covariance_factor,
     }
+    metrics |= _ratios(found[1] if claimed is not None else found[0], found[-1])
     known = {name: value for name, value in metrics.items() if not math.isnan(value)}
-    return dict(known), Covariances(*(one.covariances for one in found))
+    return dict(known), Covariances(*(one.covariances for one in ends))
+
+
+def _ratios(before: NoiseStatistics, after: NoiseStatistics) -> dict[str, float]:
+    """Return measured over claimed variance: of the difference, the result, its worst window."""
+    metrics = {"chi_error": max(_error_of_ratio(one) for one in (before, after))}
+    if before.claimed:
+        metrics["chi_before"] = before.ratio
+    if after.claimed:
+        metrics["chi_after"] = after.ratio
+        known = after.scatter[after.pixels >= _ENOUGH]
+        if known.size:
+            metrics["chi_worst"] = float(known[np.argmax(np.abs(np.log(known)))])
+    return metrics
+
+
+def _error_of_ratio(statistics: NoiseStatistics) -> float:
+    """Return the error of measured over claimed variance: of correlated pixels it is larger."""
+    sums = statistics.sums
+    covariance, centre = sums.covariance, sums.max_lag
+    number, variance = float(sums.pixels), float(covariance[0, centre])
+    known = sums.pairs > 0
+    rho2 = np.where(known, (covariance / variance) ** 2, 0.0)
+    rho2 -= np.where(known, 1 / np.maximum(sums.pairs, 1), 0.0)
+    # Both halves of the plane of lags; row 0 has both of its own.
+    total = float(rho2[0].sum() + 2 * rho2[1:].sum())
+    return statistics.ratio * math.sqrt(2 * max(total, 1.0) / number)
 
 
 def _planes(subtraction: Subtraction) -> tuple[str, ...]:
@@ -79,12 +114,12 @@ def _planes(subtraction: Subtraction) -> tuple[str, ...]:
     return (*subtraction.config.ignore_planes, *_OWN_PLANES)
 
 
-def _sources(subtraction: Subtraction) -> tuple[list[Plane], list[Plane]]:
+def _sources(subtraction: Subtraction) -> tuple[list[Plane], list[tuple[Plane, Plane | None]]]:
     """Return where the images say that there are no sources, and images that do not say it."""
     images = subtraction.exposures[:-1]  # there are none of a difference alone
     known = [one for one in images if one.mask is not None and _DETECTED in one.mask_planes]
     free = [unmasked(one, [_DETECTED]) for one in known]
-    return free, [one.image for one in images if one not in known]
+    return free, [(one.image, one.variance) for one in images if one not in known]
 
 
 def _usable(unusable: Plane, free: Sequence[Plane]) -> LazyPlane:

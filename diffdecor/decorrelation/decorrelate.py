@@ -20,7 +20,9 @@ from diffdecor.config import DecorrelationConfig
 from diffdecor.core.planes import CachedPlane, Plane, bands, copy_planes
 from diffdecor.decorrelation.before_after import Covariances, measure_before_and_after
 from diffdecor.decorrelation.cells import CellResult, decorrelate_cells, place_cells, reduce_cells
+from diffdecor.decorrelation.doubts import warn_of_noise
 from diffdecor.decorrelation.filtering import (
+    claimed_variance,
     filter_image,
     make_filters,
     propagate_variance,
@@ -264,7 +266,15 @@ def result_of(prepared: Prepared, exposure: Exposure, filled: int) -> Result:
             exposure.name,
         )
     metrics = measure_metrics(subtraction, exposure, prepared.filled, filters)
-    of_noise, covariances = measure_before_and_after(subtraction, exposure, prepared.filled)
+    claimed = None
+    if not subtraction.is_alone:
+        by_nodes = len(filters.x) * len(filters.y) == len(filters.stamps)
+        some = filters if by_nodes else filters.only(len(filters.stamps) // 2)
+        claimed = claimed_variance(subtraction, some)
+    of_noise, covariances = measure_before_and_after(
+        subtraction, exposure, prepared.filled, claimed
+    )
+    warn_of_noise(subtraction, filters, of_noise, prepared.noise.model)
     metrics |= of_noise
     metrics |= {"fallbacks": prepared.fallbacks, "filled_pixels": filled}
     metrics |= {"nodes_bounded": prepared.bounded}
@@ -293,7 +303,7 @@ def _in_memory(prepared: Prepared) -> Result:
     exposure = prepared.exposure
     shape = exposure.shape
     image = np.empty(shape, exposure.image[0:1].dtype)
-    mask = np.empty(shape, np.int32)
+    mask = np.empty(shape, exposure.mask_planes.dtype)
     variance = None if exposure.variance is None else np.empty(shape, exposure.variance[0:1].dtype)
     filled = prepared.into(image, mask, variance)
     planes = replace(exposure, image=image, mask=mask, variance=variance)

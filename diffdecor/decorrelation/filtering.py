@@ -242,6 +242,23 @@ def summed_variance(
     )
 
 
+def claimed_variance(subtraction: Subtraction, filters: FilterGrid) -> LazyPlane:
+    """Return the variance of the difference as it was that its images claim, their noise white."""
+    white = replace(
+        filters,
+        stamps=np.ones((len(filters.stamps), 1, 1)),
+        science=_white(filters.science),
+        template=_white(filters.template),
+    )
+    weighted = replace(subtraction, config=replace(subtraction.config, variance="weighted"))
+    return propagate_variance(weighted, white)
+
+
+def _white(side: NoiseSide) -> NoiseSide:
+    """Return a side whose noise is white in the image."""
+    return replace(side, noise=None, parts=tuple(_white(part) for part in side.parts))
+
+
 def _sum(parts: Sequence[LazyPlane]) -> LazyPlane:
     """Return the sum of planes."""
 

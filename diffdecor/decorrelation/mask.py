@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from diffdecor.core.fill import energy_kernels, incomplete_border, near_filled
 from diffdecor.core.interpolate import KernelField
 from diffdecor.core.planes import LazyPlane, Plane, Window, chunks
 from diffdecor.decorrelation.subtraction import ROLES, Subtraction
-from diffdecor.images.model import Exposure, MaskPlanes
+from diffdecor.images.model import Exposure, MaskPlanes, union_of_masks
 from diffdecor.kernels.model import Box
 
 NEAR_FILLED, EDGE, NO_DATA, NOISE_FALLBACK = "NEAR_FILLED", "EDGE", "NO_DATA", "NOISE_FALLBACK"
@@ -57,9 +58,37 @@ def _missing(
                 bad[chunk] |= (mask[chunk] & bits) != 0
         if boxes:
             bad |= ~_covered(boxes, rows, nx)
+        _add_empty(bad, subtraction, pixels[0], rows)
         return bad
 
     return LazyPlane(subtraction.shape, read)
+
+
+def _add_empty(
+    bad: NDArray[np.bool_], subtraction: Subtraction, difference: NDArray[np.floating], rows: slice
+) -> None:
+    """Flag pixels of exactly 0 in the difference where science image or template have no data.
+
+    The images are read only where the difference has such pixels that nothing else flags.
+    """
+    if subtraction.is_alone:
+        return
+    zero = (difference == 0) & ~bad
+    if zero.any():
+        zero &= ~_says_no_data(subtraction.difference, rows)
+    if not zero.any():
+        return
+    for exposure in subtraction.images:
+        empty = ~np.isfinite(exposure.image[rows]) | _says_no_data(exposure, rows)
+        bad |= zero & empty
+
+
+def _says_no_data(exposure: Exposure, rows: slice) -> NDArray[np.bool_]:
+    """Return where a mask says that there are no data."""
+    bits = exposure.mask_planes.value([NO_DATA])
+    if exposure.mask is None or not bits:
+        return np.zeros((rows.stop - rows.start, exposure.shape[1]), dtype=bool)
+    return np.asarray((exposure.mask[rows] & bits) != 0)
 
 
 def _covered(boxes: Sequence[Box], rows: slice, nx: int) -> NDArray[np.bool_]:
@@ -89,8 +118,8 @@ def make_mask(
     windows = [(Window(*side), planes.value([EDGE])) for side in sides]
     windows += [(window, planes.value([NOISE_FALLBACK])) for window in fallback]
 
-    def read(rows: slice) -> NDArray[np.int32]:
-        mask = np.array(before[rows], dtype=np.int32)
+    def read(rows: slice) -> NDArray[np.integer[Any]]:
+        mask = np.array(before[rows], dtype=planes.dtype)
         _flag(mask, near[rows], planes.value([NEAR_FILLED]))
         _flag(mask, missing[rows], planes.value([NO_DATA]))
         for window, value in windows:
@@ -101,7 +130,7 @@ def make_mask(
     return LazyPlane(subtraction.shape, read), planes
 
 
-def _flag(mask: NDArray[np.int32], where: NDArray[np.bool_], value: int) -> None:
+def _flag(mask: NDArray[np.integer[Any]], where: NDArray[np.bool_], value: int) -> None:
     """Set bits of some pixels of a mask."""
     if where.any():
         np.bitwise_or(mask, value, out=mask, where=where)
@@ -124,16 +153,5 @@ def inherited_mask(subtraction: Subtraction) -> tuple[Plane, MaskPlanes]:
     if len(masked) == 1:
         (only,) = masked
         return only.mask, only.mask_planes  # type: ignore[return-value]
-    planes = MaskPlanes()
-    for exposure in masked:
-        planes = planes.adding(*exposure.mask_planes.bits)
-
-    def read(rows: slice) -> NDArray[np.int32]:
-        mask = np.zeros((rows.stop - rows.start, subtraction.shape[1]), dtype=np.int32)
-        for exposure in masked:
-            pixels = exposure.mask[rows]  # type: ignore[index]
-            for name, bit in exposure.mask_planes.bits.items():
-                _flag(mask, (pixels & (1 << bit)) != 0, planes.value([name]))
-        return mask
-
-    return LazyPlane(subtraction.shape, read), planes
+    masks = [(one.mask, one.mask_planes) for one in masked if one.mask is not None]
+    return union_of_masks(masks, subtraction.shape)

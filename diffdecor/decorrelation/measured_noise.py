@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from diffdecor.core.spectrum import (
     SpectrumFit,
     at_lags,
-    flat_spectrum,
     half_plane_lags,
 )
 from diffdecor.core.spectrum_field import SpectrumField, fit_deviations
@@ -29,7 +28,6 @@ from diffdecor.decorrelation.noise_measurement import (
     measure_noise_windows,
 )
 from diffdecor.decorrelation.subtraction import ROLES, Subtraction
-from diffdecor.decorrelation.window_pixels import Sides, mean_over_frequencies
 from diffdecor.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -44,8 +42,6 @@ _SIGNIFICANT = 12.0
 _SCORE_SIGNIFICANT = 36.0
 #: Error of the variance that is worth mending.
 _LEVEL = 0.02
-#: Ratio of measured and claimed variance that is doubtful.
-_VARIANCE_RATIO = 1.25
 #: Lags at which only source light is left, pixels, and the sigmas of their mean that show it.
 _LIGHT, _LIGHT_SIGMAS = (8.0, 15.0), 3.0
 
@@ -138,7 +134,6 @@ def _measured(
         return None, report
     _warn_of_few_pixels(subtraction, fit)
     _warn_of_light(subtraction, found, fit)
-    _warn_of_variance(subtraction, found.sides, fit)
     config = subtraction.config
     if config.mode == "grid" and config.blend == "interpolate" and not config.score:
         blocks = found.grid.blocks
@@ -222,20 +217,6 @@ def _warn_of_few_pixels(subtraction: Subtraction, fit: SpectrumFit) -> None:
         log.warning(
             "%s: only %d sky pixels; the level of the filter is uncertain by %.0f per cent",
             *(subtraction.difference.name, fit.pixels, 100 * fit.filter_error),
-        )
-
-
-def _warn_of_variance(subtraction: Subtraction, sides: Sides, fit: SpectrumFit) -> None:
-    """Warn if the variance planes are far from the noise of the difference."""
-    middle = len(sides.science) // 2
-    model = sides[middle : middle + 1].relative_power(flat_spectrum(), math.inf)
-    ratio = float(mean_over_frequencies(model * fit.spectrum.power())[0])
-    if not 1 / _VARIANCE_RATIO < ratio < _VARIANCE_RATIO:
-        log.warning(
-            "%s: the variance of its pixels is %.3g times what the variance planes say; that of "
-            "the result is scaled to be right",
-            subtraction.difference.name,
-            ratio,
         )
 
 

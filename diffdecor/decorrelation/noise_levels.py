@@ -53,6 +53,8 @@ def measure_noise_levels(subtraction: Subtraction, windows: Sequence[Window]) ->
         given, rows = subtraction.given_level(role), []
         for member in subtraction.members(role):
             levels = np.full(len(windows), given) if given is not None else next(measured)
+            if given is None and not subtraction.is_alone:
+                levels = _above_zero(levels, member.exposure, role)
             missing = np.isnan(levels)
             if missing.any():
                 levels = _completed(levels, windows, member.exposure, subtraction.config)
@@ -62,6 +64,22 @@ def measure_noise_levels(subtraction: Subtraction, windows: Sequence[Window]) ->
     if not np.concatenate([*found.values()]).any(axis=0).all():
         raise _without_noise(subtraction)
     return NoiseLevels(found["science"], found["template"], fallback)
+
+
+def _above_zero(levels: NDArray[np.float64], exposure: Exposure, role: str) -> NDArray[np.float64]:
+    """Return levels ``(n,)`` that are not known where only a part of a variance plane is zero.
+
+    A plane that is zero everywhere may mean an image without noise, which is doubtful.
+    """
+    if (levels > 0).any():
+        return np.where(levels == 0, np.nan, levels)
+    if (levels == 0).any():
+        log.warning(
+            "%s: its variance plane is zero, as if it were noiseless; give its noise with "
+            "--%s-noise or --%s-variance (0 if there is none)",
+            *(exposure.name, role, role),
+        )
+    return levels
 
 
 def _without_noise(subtraction: Subtraction) -> InputError:

@@ -94,8 +94,8 @@ class Sky:
     images: Sequence[tuple[Plane, Plane | None]]
     #: False where a pixel does not count in any.
     usable: Plane
-    #: Further images whose sources are not sky either.
-    others: Sequence[Plane] = field(default=())
+    #: Further images whose sources are not sky either, each with its variance if that is known.
+    others: Sequence[tuple[Plane, Plane | None]] = field(default=())
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -251,12 +251,9 @@ def _measured(sky: Sky, windows: list[Window], cell: int) -> Iterator[list[_Foun
     """Measure windows of the same rows."""
     shape = sky.shape
     around = windows[0].grown(_MARGIN).within(shape)
-    images = [
-        (image[around.rows], None if variance is None else variance[around.rows])
-        for image, variance in sky.images
-    ]
+    images = _read(sky.images, around.rows)
     usable = sky.usable[around.rows]
-    others = [other[around.rows] for other in sky.others]
+    others = _read(sky.others, around.rows)
     for window in windows:
         tile = window.grown(_MARGIN).within(shape)
         columns = tile.columns
@@ -270,13 +267,21 @@ def _measured(sky: Sky, windows: list[Window], cell: int) -> Iterator[list[_Foun
             continue
         sigmas = [None if v is None else _sigma(v, known) for _, v in tiles]
         found = find_sources(tiles[-1][0], known, sigmas[-1])
-        for other in others:
-            found |= find_sources(other[:, columns], known)
+        for other, variance in others:
+            sigma = None if variance is None else _sigma(variance[:, columns], known)
+            found |= find_sources(other[:, columns], known, sigma)
         free = known[inner] & ~found[inner]
         yield [
             _of_window(image[inner], None if sigma is None else sigma[inner], free, cell)
             for (image, _), sigma in zip(tiles, sigmas, strict=True)
         ]
+
+
+def _read(
+    images: Sequence[tuple[Plane, Plane | None]], rows: slice
+) -> list[tuple[NDArray[np.floating], NDArray[np.floating] | None]]:
+    """Return rows of images, and of their variances."""
+    return [(image[rows], None if plane is None else plane[rows]) for image, plane in images]
 
 
 def _known(
@@ -295,7 +300,8 @@ def _known(
 def _sigma(variance: NDArray[np.floating], known: NDArray[np.bool_]) -> NDArray[np.floating]:
     """Return the root of a variance, 1 where a pixel is not known."""
     sigma = np.ones(variance.shape, _precision(variance))
-    np.sqrt(variance, out=sigma, where=known)
+    with np.errstate(invalid="ignore"):
+        np.sqrt(variance, out=sigma, where=known)
     return sigma
 
 

@@ -155,8 +155,8 @@ class NoisePlanes:
     unusable: Plane
     #: Masks with the bits of pixels that are not sky.
     masks: Sequence[tuple[Plane, int]]
-    #: Images whose sources have to be found, window by window.
-    images: Sequence[Plane]
+    #: Images whose sources have to be found, window by window, each with its sigma if known.
+    images: Sequence[tuple[Plane, Plane | None]]
     #: Pixels around sources that are not sky either.
     margin: int
     #: Variance of every member; None where it is one number.
@@ -173,10 +173,10 @@ class NoisePlanes:
         no_noise = [None] if cached.is_alone else []
         unusable = CachedPlane(unusable_pixels(cached))
         masks = [(one.mask, one.mask_planes.value(config.ignore_planes)) for one in exposures]
-        images = [one.image for one in _with_unknown_sources(exposures)]
+        images = [(one.image, _sigma(one.variance)) for one in _with_unknown_sources(exposures)]
         margin = _ALONE_MARGIN if cached.is_alone else _MARGIN
         if math.prod(cached.shape) < _LARGE:  # windows are too small to find sources in
-            masks += [(_sources(image, unusable, margin, threads), 1) for image in images]
+            masks += [(_sources(*image, unusable, margin, threads), 1) for image in images]
             images = []
         return cls(
             cached.shape,
@@ -200,18 +200,33 @@ class NoisePlanes:
             self.difference[rows],
             unusable,
             sky,
-            [image[rows] for image in self.images],
+            [(image[rows], None if sigma is None else sigma[rows]) for image, sigma in self.images],
             self.margin,
             [None if plane is None else plane[rows] for plane in self.variances],
         )
 
 
-def _sources(image: Plane, unusable: Plane, margin: int, threads: int) -> NDArray[np.bool_]:
+def _sigma(variance: Plane | None) -> LazyPlane | None:
+    """Return the root of a variance, NaN where there is none."""
+    if variance is None:
+        return None
+    ny, nx = variance.shape
+
+    def read(rows: slice) -> NDArray[Any]:
+        with np.errstate(invalid="ignore"):
+            return np.asarray(np.sqrt(variance[rows]))
+
+    return LazyPlane((ny, nx), read)
+
+
+def _sources(
+    image: Plane, sigma: Plane | None, unusable: Plane, margin: int, threads: int
+) -> NDArray[np.bool_]:
     """Return the pixels ``(ny, nx)`` with light of sources in an image."""
     ny, nx = image.shape
     usable = LazyPlane((ny, nx), lambda rows: ~unusable[rows])
     found = np.empty((ny, nx), dtype=bool)
-    copy_planes([(source_plane(image, usable, margin=margin), found)], bands((ny, nx)), threads)
+    copy_planes([(source_plane(image, usable, sigma, margin), found)], bands((ny, nx)), threads)
     return found
 
 
@@ -233,7 +248,7 @@ class _Strip:
     difference: NDArray[Any]
     unusable: NDArray[np.bool_]
     sky: NDArray[np.bool_]
-    images: Sequence[NDArray[Any]]
+    images: Sequence[tuple[NDArray[Any], NDArray[Any] | None]]
     margin: int
     variances: Sequence[NDArray[Any] | None]
 
@@ -249,8 +264,9 @@ class _Strip:
         )
         place = there.rows, there.columns
         unusable, sky = self.unusable[place], self.sky[place]
-        for image in self.images:
-            sky = sky & ~find_sources(image[place], ~unusable, margin=self.margin)
+        for image, sigma in self.images:
+            expected = None if sigma is None else sigma[place]
+            sky = sky & ~find_sources(image[place], ~unusable, expected, self.margin)
         return Tile(
             _grown(self.difference[place], beyond, 0),
             _grown(unusable, beyond, fill=True),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,8 +83,8 @@ def leave_unchanged(subtraction: Subtraction) -> Prepared:
     before, planes = inherited_mask(subtraction)
     planes = planes.adding("NO_DATA")
 
-    def read(rows: slice) -> NDArray[np.int32]:
-        mask = np.array(before[rows], dtype=np.int32)
+    def read(rows: slice) -> NDArray[np.integer[Any]]:
+        mask = np.array(before[rows], dtype=planes.dtype)
         mask[~np.isfinite(difference.image[rows])] |= planes.value(["NO_DATA"])
         return mask
 

@@ -91,8 +91,7 @@ def _term_values(
     term: Term, region: Region, x: NDArray[np.float64], y: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Return the value of a term at all pairs of positions ``(len(y), len(x))``."""
-    along_x, along_y = term.factors((x - region.x0) / region.xs, (y - region.y0) / region.ys)
-    return np.outer(along_y, along_x)
+    return term.grid((x - region.x0) / region.xs, (y - region.y0) / region.ys)
 
 
 def _background(kernel: BasisKernel, region: Region, shape: tuple[int, ...]) -> NDArray[np.float64]:

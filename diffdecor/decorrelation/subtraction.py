@@ -22,6 +22,7 @@ from diffdecor.core.noise_power import NoisePower
 from diffdecor.core.planes import Plane
 from diffdecor.core.spectrum_field import SpectrumField
 from diffdecor.errors import ConfigError, KernelError
+from diffdecor.images.arrays import plain_array
 from diffdecor.images.model import Exposure
 from diffdecor.kernels.model import MatchingKernel, StampKernel
 from diffdecor.psfs.model import PointSpreadFunction, StampPsf
@@ -286,7 +287,11 @@ def as_kernel(kernel: MatchingKernel | ArrayLike | None) -> MatchingKernel:
         kernel = np.ones((1, 1))
     if hasattr(kernel, "stamp"):
         return kernel  # type: ignore[return-value]
-    stamp = np.array(kernel, dtype=np.float64)
+    array = plain_array(kernel, "kernel array", "stamp")
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "iuf":
+        msg = "a kernel must be an array of numbers, or what read_kernel returns"
+        raise KernelError(msg)
+    stamp = np.array(array, dtype=np.float64)
     if stamp.ndim != 2:
         msg = f"a kernel array must be one stamp (ky, kx), not {stamp.shape}"
         raise KernelError(msg)
@@ -298,7 +303,8 @@ def as_psf(psf: PointSpreadFunction | ArrayLike | None) -> PointSpreadFunction |
     """Return a PSF as it is, or that of one stamp ``(ny, nx)``."""
     if psf is None or hasattr(psf, "stamp"):
         return psf  # type: ignore[return-value]
-    return StampPsf(psf, name="preconvolution kernel")
+    name = "preconvolution kernel"
+    return StampPsf(plain_array(psf, name, "stamp"), name=name)
 
 
 def _with_known_scales(

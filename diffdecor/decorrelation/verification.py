@@ -12,23 +12,25 @@ from numpy.typing import NDArray
 from diffdecor.core.planes import Plane, Window, part_of
 from diffdecor.core.statistics import robust_sigma
 from diffdecor.core.whiteness import local_level
+from diffdecor.decorrelation.comparison import Comparison, Fit, somewhere
 from diffdecor.decorrelation.mask import unusable_pixels
+from diffdecor.decorrelation.readings import is_whitened, other_models
 from diffdecor.decorrelation.rebuild import rebuild
 from diffdecor.decorrelation.subtraction import ROLES, SCALES, Subtraction
-from diffdecor.kernels.misreadings import misreadings
+from diffdecor.kernels.misreadings import misreadings, other_side
 from diffdecor.kernels.model import MatchingKernel, Side
+from diffdecor.psfs.model import PointSpreadFunction, StampPsf
 
-#: Residual, in units of the noise, below which no other reading of the kernel is tried.
-EXACT = 1e-3
-#: Residual, in units of the noise, up to which files may belong together.
-FITS = 0.5
-#: The same on bright pixels, where a tool's interpolation of its kernel is visible.
-FITS_BRIGHT = 3.0
 #: Factor by which another reading must fit better to be named.
 _BETTER = 3.0
-#: Bright pixels are _BRIGHT sigma above the local level; fewer than _ENOUGH are not judged.
+#: Readings that fit worse than the best by up to this factor are as good.
+_AS_GOOD = 1.5
+_WHITENED = (
+    "it is that difference with its noise decorrelated already (psi * (S - K * T) fits, S - K * T "
+    "does not)"
+)
+#: Bright pixels are so many sigma above the local level.
 _BRIGHT = 10.0
-_ENOUGH = 20
 #: The quick check takes a square of this side, pixels, found in every _STEP-th row.
 _PART = 256
 _STEP = 32
@@ -39,65 +41,108 @@ _LOOKED_AT = 1 << 20
 
 
 @dataclass(frozen=True)
-class Fit:
-    """How well a rebuilt difference matches the one in the file."""
-
-    #: Root mean square of the deviation in units of the expected noise, all usable pixels.
-    residual: float
-    #: The same of bright pixels; NaN if there are none.
-    bright: float
-    pixels: int
-    bright_pixels: int
-
-    @property
-    def good(self) -> bool:
-        """Whether the rebuilt difference can be the one in the file."""
-        return self.residual <= FITS and not self.bright > FITS_BRIGHT
-
-    @property
-    def worst(self) -> float:
-        """The larger of both residuals."""
-        return max(self.residual, 0.0 if np.isnan(self.bright) else self.bright)
-
-
-@dataclass(frozen=True)
 class Verdict:
     """Whether files belong together."""
 
     belongs: bool
     #: How well the kernel as it was read rebuilds the difference.
     fit: Fit
-    #: What is wrong, where that is known; empty if nothing is.
+    #: What is wrong, or doubtful, where that is known; empty if nothing is.
     cause: str = ""
     #: The fit with that put right.
     alternative: Fit | None = None
+    #: The side that was convolved, where the file does not say it and only this one fits exactly.
+    side: Side | None = None
+    #: Whether the difference is one whose noise has been whitened already.
+    decorrelated: bool = False
 
 
-def verify(subtraction: Subtraction, *, lenient: bool = False) -> Verdict:
+def verify(subtraction: Subtraction) -> Verdict:
     """Rebuild a difference from its images and kernel, and say whether they belong together.
 
-    Where the kernel as it was read does not rebuild the difference exactly (with `lenient`, well
-    enough), the usual misreadings are tried and the one that fits is named.
+    Where the kernel as it was read does not rebuild the difference exactly, the usual misreadings
+    are tried and the one that fits is named.
     """
-    subtraction = replace(subtraction, kernel=_as_configured(subtraction))
+    is_open = _side_is_open(subtraction)
+    subtraction = replace(
+        subtraction,
+        kernel=_as_configured(subtraction),
+        preconvolution=_at_centre(subtraction),
+    )
     kernel, comparison = subtraction.kernel, _comparison(subtraction)
     fit = comparison.fit(kernel)
     if not fit.pixels:
         return Verdict(belongs=False, fit=fit, cause="there is no pixel to compare")
-    if fit.worst < EXACT or (lenient and fit.good):
-        return Verdict(belongs=True, fit=fit)
-    others = itertools.chain(misreadings(kernel), _cut_out(kernel, comparison))
-    found = [(name, comparison.fit(other)) for name, other in others]
-    found += [
-        (name, comparison.measure(model, level=level))
-        for name, model, level in comparison.other_models(kernel)
-    ]
-    name, best = min(found, key=lambda one: np.nan_to_num(one[1].worst, nan=np.inf))
-    if best.worst * _BETTER < fit.worst:
+    if fit.worst < comparison.exact:
+        return Verdict(belongs=True, fit=fit, side=_side(subtraction) if is_open else None)
+    name, best = _best_reading(subtraction, comparison)
+    is_exact = best.worst < comparison.exact
+    if is_open and is_exact and name == other_side(kernel):
+        other: Side = "science" if _side(subtraction) == "template" else "template"
+        return Verdict(belongs=True, fit=best, side=other)
+    # A whitened difference resembles one of other scales.
+    if not is_exact and is_whitened(subtraction, comparison):
+        return Verdict(belongs=False, fit=fit, cause=_WHITENED, decorrelated=True)
+    return _compared(
+        fit, name, best, comparison.measure(rebuild(kernel, *comparison.pair), level=True)
+    )
+
+
+def _compared(fit: Fit, name: str, best: Fit, levelled: Fit) -> Verdict:
+    """Judge a fit by that of the best other reading, and by that up to the local level."""
+    is_level = levelled.worst * _BETTER < fit.worst
+    usual = levelled if is_level else fit
+    if best.good and best.worst * _BETTER < usual.worst:
         return Verdict(belongs=False, fit=fit, cause=name, alternative=best)
-    if fit.good:
-        return Verdict(belongs=True, fit=fit)
-    return Verdict(belongs=False, fit=fit, cause="none of the usual misreadings fits either")
+    if is_level:
+        cause = "the background of the difference is another one than the kernel file says"
+        return Verdict(belongs=usual.good, fit=fit, cause=cause, alternative=usual)
+    cause = "" if fit.good else "none of the usual misreadings fits either"
+    return Verdict(belongs=fit.good, fit=fit, cause=cause)
+
+
+def _best_reading(subtraction: Subtraction, comparison: Comparison) -> tuple[str, Fit]:
+    """Return the other reading that fits best, and how well.
+
+    Of those that fit equally well it is the first, which says most.
+    """
+    found = [
+        (name, comparison.measure(model, level=level))
+        for name, model, level in _readings(subtraction, comparison)
+    ]
+    known = [one for one in found if not np.isnan(one[1].worst)]
+    least = min((fit.worst for _, fit in known), default=np.inf)
+    limit = max(comparison.exact, _AS_GOOD * least)
+    return next((one for one in known if one[1].worst <= limit), found[0])
+
+
+def _side(subtraction: Subtraction) -> Side | None:
+    """Return the side that is taken as convolved."""
+    return subtraction.kernel.side(*somewhere(subtraction.kernel))
+
+
+def _side_is_open(subtraction: Subtraction) -> bool:
+    """Say whether neither an option nor the kernel file says which image was convolved."""
+    return subtraction.config.convolved == "auto" and _side(subtraction) is None
+
+
+def _at_centre(subtraction: Subtraction) -> PointSpreadFunction | None:
+    """Return the kernel that the science image of a score image was correlated with: one stamp."""
+    psf, (ny, nx) = subtraction.preconvolution, subtraction.shape
+    if psf is None:
+        return None
+    return StampPsf(psf.stamp((nx - 1) / 2, (ny - 1) / 2)[np.newaxis], origin=psf.origin)
+
+
+def _readings(
+    subtraction: Subtraction, comparison: Comparison
+) -> Iterator[tuple[str, NDArray[np.float64], bool]]:
+    """Yield what else the files could mean, with the difference it predicts, and its `level`."""
+    kernel = subtraction.kernel
+    level = not kernel.has_background
+    for name, other in itertools.chain(misreadings(kernel), _cut_out(kernel, comparison)):
+        yield name, rebuild(other, *comparison.pair), level
+    yield from other_models(subtraction, comparison)
 
 
 def _as_configured(subtraction: Subtraction) -> MatchingKernel:
@@ -108,65 +153,6 @@ def _as_configured(subtraction: Subtraction) -> MatchingKernel:
     return subtraction.kernel.with_usage(
         lambda usage: usage._replace(side=usage.side or side, **given)
     )
-
-
-@dataclass(frozen=True, eq=False)
-class Comparison:
-    """A difference as it is, and what is needed to compare a rebuilt one with it ``(ny, nx)``."""
-
-    science: NDArray[np.float64]
-    template: NDArray[np.float64]
-    difference: NDArray[np.float64]
-    #: Expected noise of the difference, one sigma.
-    noise: NDArray[np.float64]
-    #: Pixels that count, and those of them with light of sources.
-    good: NDArray[np.bool_]
-    bright: NDArray[np.bool_]
-
-    def fit(self, kernel: MatchingKernel) -> Fit:
-        """Measure how well a kernel rebuilds the difference."""
-        model = rebuild(kernel, self.science, self.template)
-        return self.measure(model, level=not kernel.has_background)
-
-    def measure(self, model: NDArray[np.float64], *, level: bool = False) -> Fit:
-        """Measure how well a model matches the difference, with `level` up to its local level."""
-        known = self.good & np.isfinite(model)
-        residual = np.where(known, model - self.difference, 0.0)
-        if level:
-            residual = np.where(known, residual - local_level(residual, known), 0.0)
-        residual /= self.noise
-        shown = known & self.bright
-        return Fit(
-            residual=_rms(residual[known], 1),
-            bright=_rms(residual[shown], _ENOUGH),
-            pixels=int(known.sum()),
-            bright_pixels=int(shown.sum()),
-        )
-
-    def other_models(
-        self, kernel: MatchingKernel
-    ) -> Iterator[tuple[str, NDArray[np.float64], bool]]:
-        """Yield causes that lie in the images, with the difference they predict and its `level`."""
-        level = not kernel.has_background
-        model = rebuild(kernel, self.science, self.template)
-        yield "the difference has the other sign (template minus science)", -model, level
-        exchanged = rebuild(kernel, self.template, self.science)
-        yield "science image and template are exchanged", exchanged, level
-        science_scale, template_scale = kernel.scales(*_somewhere(kernel))
-        subtracted = science_scale * self.science - template_scale * self.template
-        yield "one of the images is matched already (the kernel is in it)", subtracted, True
-
-
-def _rms(values: NDArray[np.float64], enough: int) -> float:
-    return float(np.sqrt(np.mean(values**2))) if values.size >= enough else float("nan")
-
-
-def _somewhere(kernel: MatchingKernel) -> tuple[float, float]:
-    """Return a position at which there is a kernel."""
-    if not kernel.boxes:
-        return 0.0, 0.0
-    box = kernel.boxes[-1]
-    return (box.xmin + box.xmax) / 2, (box.ymin + box.ymax) / 2
 
 
 def _comparison(subtraction: Subtraction) -> Comparison:
@@ -198,7 +184,7 @@ def _noise(subtraction: Subtraction, pixels: NDArray[np.float64]) -> NDArray[np.
 
     If an image has neither variance plane nor level, it is the scatter of the usable `pixels`.
     """
-    x, y = _somewhere(subtraction.kernel)
+    x, y = somewhere(subtraction.kernel)
     energy = float((subtraction.kernel.stamp(x, y) ** 2).sum())
     gains = np.array(subtraction.scales(x, y)) ** 2
     gains[0 if subtraction.side(x, y) == "science" else 1] *= energy
@@ -247,7 +233,7 @@ def _cut_out(
 
 
 def verify_quickly(subtraction: Subtraction) -> Verdict:
-    """Do a lenient `verify` of the part of the image with most light of sources."""
+    """Do the same as `verify` with the part of the image with most light of sources."""
     kernel = subtraction.kernel
     side = max(_PART, 3 * max(kernel.shape))
     science, _ = subtraction.pair
@@ -257,7 +243,13 @@ def verify_quickly(subtraction: Subtraction) -> Verdict:
     part = replace(subtraction, difference=difference).with_planes(
         lambda plane: part_of(plane, window)
     )
-    return verify(replace(part, kernel=kernel.moved(window.x0, window.y0)), lenient=True)
+    return verify(
+        replace(
+            part,
+            kernel=kernel.moved(window.x0, window.y0),
+            preconvolution=_at_centre(subtraction),
+        )
+    )
 
 
 def _brightest(image: Plane, unusable: Plane, side: int) -> Window:

@@ -22,6 +22,7 @@ COMMENTARY = ("COMMENT", "HISTORY", "")
 _STRUCTURE = re.compile(
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|NEXTEND|GROUPS|PCOUNT|GCOUNT|BLOCKED|END|LONGSTRN"
     r"|BZERO|BSCALE|BLANK|EXTNAME|EXTVER|EXTLEVEL|EXTTYPE|INHERIT|CHECKSUM|DATASUM|DATAMIN|DATAMAX"
+    r"|NPIX[12]|PIXVALUE"
     r"|TFIELDS|THEAP|T(TYPE|FORM|UNIT|NULL|SCAL|ZERO|DISP|DIM|BCOL|LMIN|LMAX|DMIN|DMAX)\d+"
     r"|Z(IMAGE|SIMPLE|TENSION|EXTEND|BITPIX|NAXIS\d*|TILE\d+|CMPTYPE|NAME\d+|VAL\d+|PCOUNT|GCOUNT"
     r"|BLANK|SCALE|ZERO|QUANTIZ|DITHER0|HECKSUM|DATASUM|MASKCMP|BLOCKED|TABLE|TILELEN)"
@@ -30,11 +31,12 @@ _STRUCTURE = re.compile(
 
 #: Cards that are wrong once the noise of a difference has changed, or without HDUs that are not
 #: carried along: gain and read noise, the asinh scale of PS1, HOTPANTS's kernel and noise metrics,
-#: mask planes, afw archives and look-up distortions.
+#: mask planes, afw archives, the tree of lsst.images and look-up distortions.
 _UNTRUE = re.compile(
     r"E?GAIN|RDNOISE|READNOI[S]?E?|MASKVAL|BSOFTEN|BOFFSET"
     r"|(REGION|CONVOL|KSUM|N?X2NRM|DMEANO?|DSIGE?O?|NSCALO)\d\d|NREGION|KERINFO|KERFILE"
-    r"|MP_.+|AR_\w+|ARCHIVE_ID_.+|EXPINFO_V"
+    r"|FMTVER|DATAMODL|(INDX|JSON)(ADDR|SIZE)"
+    r"|MP_.+|MSK[NMD]\d{4}|MSK(NAM|VAL)\d\d|MSKNUM|MASKB\d+|AR_\w+|ARCHIVE_ID_.+|EXPINFO_V"
     r"|(PSF|WCS|SKYWCS|COADD_INPUTS|AP_CORR_MAP|VALID_POLYGON|TRANSMISSION_CURVE|DETECTOR)_ID"
     r"|CP(DIS|ERR)\d|D[PQ]\d(\..*)?|DET2IM.*|D2IM.*|AXISCORR"
 )

@@ -165,14 +165,43 @@ def find_extension(hdus: Hdus, extension: Extension, name: object) -> Hdu:
 def image_shape(hdu: Hdu) -> tuple[int, ...]:
     """Return the shape of an image HDU without its axes of length 1; empty if it is not an image.
 
+    An array that is one constant (STScI) has no axes but NPIX1, NPIX2, and its value in PIXVALUE.
     Axes of length 1 are taken away, slowest first, while there are more than two.
     """
     if not isinstance(hdu, (fits.PrimaryHDU, fits.ImageHDU, fits.CompImageHDU)):
         return ()
-    shape = [int(length) for length in hdu.shape]
+    shape = [int(length) for length in _constant_shape(hdu) or hdu.shape]
     while len(shape) > 2 and 1 in shape:
         shape.remove(1)
     return tuple(shape)
+
+
+def constant_value(hdu: Hdu, name: object) -> float | None:
+    """Return the value of an image HDU that is one constant (STScI), None of any other.
+
+    InputError if it has none.
+    """
+    if not _constant_shape(hdu):
+        return None
+    value = hdu.header.get("PIXVALUE")
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        msg = (
+            f"{name}: HDU {hdu.name} has no data but NPIX1 and NPIX2, and PIXVALUE = {value!r} is "
+            "not the value of its pixels; correct the card"
+        )
+        raise InputError(msg)
+    return value
+
+
+def _constant_shape(hdu: Hdu) -> tuple[int, ...]:
+    """Return the shape (ny, nx) of an array that is one constant; empty of any other."""
+    header = hdu.header
+    if header.get("NAXIS") != 0:
+        return ()
+    lengths = [header.get(f"NPIX{axis}") for axis in (2, 1)]
+    if not all(type(length) is int and length > 0 for length in lengths):
+        return ()
+    return tuple(lengths)
 
 
 def read_pixels(hdu: Hdu, name: object) -> NDArray[Any]:
@@ -191,6 +220,9 @@ def stored_numbers(hdu: Hdu, name: object) -> NDArray[Any]:
 
     Returns integers or floats in any byte order, with all axes.
     """
+    constant = constant_value(hdu, name)
+    if constant is not None:
+        return np.full(image_shape(hdu), constant)
     try:
         with quiet_astropy(name):
             stored = hdu.data

@@ -23,6 +23,7 @@ from diffdecor.fits.open import (
     UNREADABLE,
     Hdu,
     Hdus,
+    constant_value,
     damaged_pixels,
     file_of,
     identity_of_file,
@@ -31,7 +32,7 @@ from diffdecor.fits.open import (
     quiet_astropy,
     stored_numbers,
 )
-from diffdecor.fits.pixels import numbers_at, scaling_of
+from diffdecor.fits.pixels import Scaling, numbers_at, scaling_of
 from diffdecor.fits.reading import Reading
 
 _TYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
@@ -49,6 +50,9 @@ def stored_pixels(hdu: Hdu, name: object, reading: Reading | None = None) -> Laz
     is the file, to open it again. InputError if BSCALE or BZERO is not a number; later, if rows
     cannot be read.
     """
+    constant = constant_value(hdu, name)
+    if constant is not None:
+        return _constant(np.float32(constant), _shape(hdu))
     scaling = scaling_of(hdu.header, name)
     stored = _stored(hdu, name, reading)
     return LazyPlane(_shape(hdu), lambda rows: scaling.pixels(stored[rows]))
@@ -56,9 +60,24 @@ def stored_pixels(hdu: Hdu, name: object, reading: Reading | None = None) -> Laz
 
 def stored_integers(hdu: Hdu, name: object, reading: Reading | None = None) -> LazyPlane:
     """Return the integers of a mask, of any type, as `stored_pixels` returns pixels."""
+    constant = constant_value(hdu, name)
+    if constant is not None:
+        values = np.array([constant], np.int64 if isinstance(constant, int) else np.float64)
+        return _constant(Scaling().integers(values, name)[0], _shape(hdu))
     scaling = scaling_of(hdu.header, name)
     stored = _stored(hdu, name, reading)
     return LazyPlane(_shape(hdu), lambda rows: scaling.integers(stored[rows], name))
+
+
+def _constant(value: Any, shape: tuple[int, int]) -> LazyPlane:  # noqa: ANN401  any numpy number
+    """Return a plane of one value."""
+    ny, nx = shape
+
+    def rows_of(rows: slice) -> NDArray[Any]:
+        first, last, _ = rows.indices(ny)
+        return np.full((max(last - first, 0), nx), value)
+
+    return LazyPlane(shape, rows_of)
 
 
 def _shape(hdu: Hdu) -> tuple[int, int]:

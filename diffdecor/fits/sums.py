@@ -25,7 +25,7 @@ _CHUNK = 1 << 19
 #: Chunks, at most, that are compared where the data do not affect the result.
 _SAMPLES = 16
 #: Cards without which the numbers of an image mean something else.
-_SCALES = {b"BSCALE", b"BZERO", b"BLANK", b"ZSCALE", b"ZZERO", b"ZBLANK"}
+_SCALES = {b"BSCALE", b"BZERO", b"BLANK", b"ZSCALE", b"ZZERO", b"ZBLANK", b"PIXVALUE"}
 _WITHOUT_MEANING = {
     *(b"", b"COMMENT", b"HISTORY", b"DATE"),
     *(b"CHECKSUM", b"DATASUM", b"ZHECKSUM", b"ZDATASUM"),

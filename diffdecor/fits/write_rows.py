@@ -20,6 +20,8 @@ from diffdecor.fits.pixels import numbers_at
 
 #: Bytes of a chunk: it stays in the processor's cache from its conversion until it is written.
 _CHUNK = 1 << 19
+#: Bits of a mask in one HDU: all but the sign.
+_BITS = 31
 _CANNOT_RESERVE = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}
 _LENIENT = "silentfix+ignore"
 #: Cards that every header may get in the end: LONGSTRN, CHECKSUM, DATASUM, END.
@@ -123,6 +125,27 @@ class OutputPlane:
         return self._offset + row * self._row_bytes
 
 
+class SplitMask:
+    """A mask whose first planes are in one image and the others, from a bit on, in another."""
+
+    def __init__(self, low: OutputPlane, high: OutputPlane, bits: int) -> None:
+        self.shape = low.shape
+        self.dtype = np.dtype(np.int64)
+        self._parts = low, high
+        self._bits = bits
+
+    def __setitem__(self, rows: slice, values: NDArray[Any]) -> None:
+        """Write the rows ``rows``, an array ``(n, nx)`` of int64; every row just once."""
+        low, high = self._parts
+        low[rows] = (values & ((1 << self._bits) - 1)).astype(low.dtype)
+        high[rows] = (values >> self._bits).astype(high.dtype)
+
+    def __getitem__(self, rows: slice) -> NDArray[Any]:
+        """Return rows that were assigned, an array ``(n, nx)`` of int64."""
+        low, high = (part[rows].astype(np.int64) for part in self._parts)
+        return low | (high << self._bits)
+
+
 class _Extension(NamedTuple):
     """A plane, its header, and where in the file that is."""
 
@@ -159,7 +182,10 @@ class ResultFile:
         _reserve(descriptor, self._end)
         by_name = {one.header["EXTNAME"]: one.plane for one in self._extensions}
         self.image = by_name["IMAGE"]
-        self.mask = by_name.get("MASK")
+        masks = [one.plane for one in self._extensions if one.header["EXTNAME"] == "MASK"]
+        self.mask: OutputPlane | SplitMask | None = by_name.get("MASK")
+        if len(masks) > 1:
+            self.mask = SplitMask(masks[0], masks[1], _BITS)
         self.variance = by_name.get("VARIANCE")
         self.significance = by_name.get("SIGNIF")
         self.flux_error = by_name.get("FLUXERR")

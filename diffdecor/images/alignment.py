@@ -51,6 +51,17 @@ def check_same_sky(a: Exposure, *others: Exposure, tolerance: float = 0.1) -> No
         except Exception as error:  # noqa: BLE001  wcslib raises a dozen kinds; none is our subject
             logger.warning("%s and %s: WCS not compared (%s)", a.name, b.name, one_line(error))
             continue
+        if not (offset <= tolerance).all() and _same_numbers(wcs_a, wcs_b, corners, tolerance):
+            logger.warning(
+                "%s and %s: their WCS agree in all numbers but name other frames (%s, %s), by "
+                "which they would be up to %.3g pixels apart; taken as one grid (correct RADESYS "
+                "and EQUINOX of one)",
+                a.name,
+                b.name,
+                *(" ".join(map(str, _frame(wcs)[2:])) for wcs in (wcs_a, wcs_b)),
+                np.max(offset),
+            )
+            continue
         if not (offset <= tolerance).all():  # True for NaN: no place in b shows that sky
             worst = float(np.max(offset)) if np.isfinite(offset).all() else np.inf
             msg = (
@@ -58,6 +69,20 @@ def check_same_sky(a: Exposure, *others: Exposure, tolerance: float = 0.1) -> No
                 f"{worst:.3g} pixels apart, {tolerance:g} are allowed; warp them onto one grid"
             )
             raise InputError(msg)
+
+
+def _same_numbers(
+    wcs_a: Any,  # noqa: ANN401
+    wcs_b: Any,  # noqa: ANN401
+    pixels: NDArray[np.float64],
+    tolerance: float,
+) -> bool:
+    """Say whether WCS of the same axes put pixels on the same place, whatever their frames are."""
+    if _frame(wcs_a) == _frame(wcs_b) or _frame(wcs_a)[:2] != _frame(wcs_b)[:2]:
+        return False
+    with np.errstate(all="ignore"):
+        mapped = wcs_b.all_world2pix(wcs_a.all_pix2world(pixels, 0), 0)
+        return bool((np.hypot(*(mapped - pixels).T) <= tolerance).all())
 
 
 def _same_cards(a: Exposure, b: Exposure) -> bool:

@@ -1,6 +1,6 @@
 """Masks in: which bit means what, in every survey's layout.
 
-* ``MP_<NAME>`` cards (LSST, HSC, diffdecor): the bit number of plane NAME.
+* Cards that name its bits (`diffdecor.images.mask_cards`).
 * The output mask of HOTPANTS, known by its OBJECT.
 * A preset, from the options or the layout; ``--bad-bits`` and ``--ignore-bits``.
 * Anything else: every pixel that is not 0 is BAD.
@@ -12,15 +12,18 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diffdecor.config import ImageOptions
+from diffdecor.core.parallel import once
 from diffdecor.core.planes import LazyPlane, Plane, streamed
 from diffdecor.errors import InputError
 from diffdecor.fits.open import Header
-from diffdecor.images.model import MaskPlanes, mapped
+from diffdecor.images.mask_cards import NamedBits, is_known, named_bits
+from diffdecor.images.model import PLANES_PER_HDU, MaskPlanes, mapped
 from diffdecor.images.surveys import preset_named
 from diffdecor.images.surveys.hotpants import is_output_mask
 from diffdecor.images.surveys.model import Flag, Preset
@@ -31,6 +34,14 @@ _TABLE = 1 << 16
 #: Most planes before unnamed bits share one; the result needs some for itself.
 _MOST_PLANES = 24
 _OTHER_BITS, _OTHER_CODES = "OTHER_BITS", "OTHER_CODES"
+#: Cards of conventions whose planes mostly mean something else than bad.
+_OF_LSST = ("MP_*", "MSKNnnnn")
+#: Rows of a mask without names that are compared with the image; bright pixels, in sigma; how many
+#: there must be, and which share of them a mask of defects does not cover.
+_LOOKED_AT = 512
+_BRIGHT = 10.0
+_FEWEST_BRIGHT = 25
+_MOST_COVERED = 0.5
 #: A mask of which nothing is known.
 _UNKNOWN = Preset("")
 
@@ -53,14 +64,13 @@ def read_mask(
     InputError if the preset cannot be; later, if rows have negative numbers or too many bits.
     """
     options = options or ImageOptions()
-    planes = _named_planes(header, file)
-    if planes.bits:
-        logger.info("%s: mask with the planes %s", file, ", ".join(sorted(planes.bits)))
-        _names_itself(options, file)
-        checked = _checked(numbers, file, 31)
-        return mapped(lambda part: part.astype(np.int32, copy=False), checked), planes
+    for cards in (header, *(about[:1] if image_header is None else ())):
+        named = named_bits(cards, file)
+        if named is not None:
+            names_itself(options, file)
+            return _by_name(numbers, named, file)
     if is_output_mask(header, image_header):
-        _names_itself(options, file)
+        names_itself(options, file)
         options, preset = ImageOptions(), "hotpants"
     if options.mask_preset is not None:
         preset = options.mask_preset
@@ -80,6 +90,82 @@ def read_mask(
     return _translated(_checked(numbers, file, 63 if preset else 31), rules, file)
 
 
+def _by_name(numbers: Plane, named: NamedBits, file: object) -> tuple[LazyPlane, MaskPlanes]:
+    """Return a mask whose bits cards name."""
+    flags = named.flags
+    logger.info(
+        "%s: mask with the planes %s (cards %s)",
+        file,
+        ", ".join(sorted(flag.plane for flag in flags)),
+        named.cards,
+    )
+    unknown = [flag.plane for flag in flags if not is_known(flag)]
+    if len(unknown) == len(flags) or (unknown and named.cards not in _OF_LSST):
+        logger.warning(
+            "%s: mask planes %s are not known to diffdecor and do not count as bad "
+            "(--fill-planes NAME,... says which do)",
+            file,
+            ", ".join(unknown),
+        )
+    if any(flag.means or flag.bit > 30 for flag in flags):
+        return _translated(_checked(numbers, file, 62), Rules(flags=flags), file)
+    planes = MaskPlanes({flag.plane: flag.bit for flag in flags})
+    known = planes.value(planes.bits)
+
+    found: list[int] = []
+
+    def warn() -> None:
+        logger.warning(
+            "%s: no card names the bits %s of the mask, which are set; they do not count as bad "
+            "(name each in a card MP_<NAME> = its number)",
+            file,
+            ", ".join(str(bit) for bit in range(31) if found[0] & ~known & 1 << bit),
+        )
+
+    warned = once(warn)
+
+    def kept(part: NDArray[np.integer]) -> NDArray[np.int32]:
+        bits = int(np.bitwise_or.reduce(part, axis=None)) if part.size else 0
+        if bits & ~known:
+            found.append(bits)
+            warned()
+        return part.astype(np.int32, copy=False)
+
+    return mapped(kept, _checked(numbers, file, 31)), planes
+
+
+def doubt_covered_stars(numbers: Plane, image: Plane, options: ImageOptions, file: object) -> None:
+    """Warn of a mask without names whose bits cover the stars: some of them may mean objects.
+
+    Looks at the middle rows of both, and says nothing of a mask that options explain.
+    """
+    if options.mask_preset or options.mask_codes or options.bad_bits or options.ignore_bits:
+        return
+    ny, _ = image.shape
+    start = max(0, (ny - _LOOKED_AT) // 2)
+    rows = slice(start, min(ny, start + _LOOKED_AT))
+    part, pixels = numbers[rows], image[rows]
+    bits = used(np.maximum(part, 0), codes=False)
+    good = np.isfinite(pixels)
+    if len(bits) < 2 or not good.any():
+        return
+    middle = np.median(pixels[good])
+    sigma = 1.4826 * float(np.median(np.abs(pixels[good] - middle)))
+    bright = good & (pixels > middle + _BRIGHT * sigma)
+    flagged = part != 0
+    if bright.sum() < _FEWEST_BRIGHT or flagged[bright].mean() < _MOST_COVERED:
+        return
+    if flagged[good & ~bright].mean() < _MOST_COVERED:
+        logger.warning(
+            "%s: the mask has bits %s without names, all taken as BAD, and covers %.0f%% of the "
+            "bright pixels: if some of the bits mean objects, say which are bad with --bad-bits or "
+            "--mask-preset",
+            file,
+            ", ".join(map(str, sorted(bits))),
+            100 * flagged[bright].mean(),
+        )
+
+
 def _translated(numbers: Plane, rules: Rules, file: object) -> tuple[LazyPlane, MaskPlanes]:
     """Return a mask of planes with names."""
 
@@ -89,8 +175,8 @@ def _translated(numbers: Plane, rules: Rules, file: object) -> tuple[LazyPlane, 
     translate, planes = translation(rules, there)
     for bit in sorted(translate.bits - rules.bits if rules.flags else ()):
         logger.warning(
-            "%s: %s %d of the mask is set in %d pixels, and the preset does not know it; it "
-            "does not count as bad (--bad-bits makes it)",
+            "%s: %s %d of the mask is set in %d pixels, and neither a card nor a preset knows it; "
+            "it does not count as bad (--bad-bits makes it)",
             file,
             rules.word.lower(),
             bit,
@@ -101,7 +187,8 @@ def _translated(numbers: Plane, rules: Rules, file: object) -> tuple[LazyPlane, 
     return mapped(translate, numbers), planes
 
 
-def _names_itself(options: ImageOptions, file: object) -> None:
+def names_itself(options: ImageOptions, file: object) -> None:
+    """Log that options on bits are not used, if there are any."""
     about = options.mask_preset, options.ignore_bits, options.mask_codes
     if any(about) or options.bad_bits is not None:
         logger.info("%s: the mask names its planes itself; options on bits are not used", file)
@@ -143,18 +230,6 @@ def _resolved(preset: str, headers: Sequence[Header], options: ImageOptions, fil
     from diffdecor.images.surveys.decam import preset_of_version
 
     return preset_of_version(headers, file, options.role)
-
-
-def _named_planes(header: Header, file: object) -> MaskPlanes:
-    bits: dict[str, int] = {}
-    for keyword, value in header.items():
-        if not keyword.startswith("MP_"):
-            continue
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 30:
-            msg = f"{file}: {keyword} = {value!r} is not a bit number; it must be 0 to 30"
-            raise InputError(msg)
-        bits[keyword.removeprefix("MP_")] = value
-    return MaskPlanes(bits)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,19 +300,25 @@ class Translation:
         """All bits, or codes, that stand for a plane of their own."""
         return {bit for bit, _ in self.values}
 
-    def __call__(self, numbers: NDArray[np.integer]) -> NDArray[np.int32]:
+    @cached_property
+    def _dtype(self) -> type[np.integer[Any]]:
+        """The type of masks: of 32 bits if that is enough."""
+        values = [self.other, *(value for _, value in (*self.values, *self.implied))]
+        return np.int64 if max(values) >= 1 << PLANES_PER_HDU else np.int32
+
+    def __call__(self, numbers: NDArray[np.integer]) -> NDArray[np.integer]:
         """Return the mask that numbers stand for; they are not negative."""
         if numbers.max(initial=0) < _TABLE:
             return self._table.take(numbers)
         return self._computed(numbers)
 
     @cached_property
-    def _table(self) -> NDArray[np.int32]:
+    def _table(self) -> NDArray[np.integer]:
         """The masks of all small numbers; looking them up is faster."""
         return self._computed(np.arange(_TABLE))
 
-    def _computed(self, numbers: NDArray[np.integer]) -> NDArray[np.int32]:
-        mask = np.zeros(numbers.shape, dtype=np.int32)
+    def _computed(self, numbers: NDArray[np.integer]) -> NDArray[np.integer]:
+        mask = np.zeros(numbers.shape, dtype=self._dtype)
         if self.other:
             mask[self._others(numbers)] = self.other
         there = None if self.codes else used(numbers, codes=False)

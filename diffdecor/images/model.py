@@ -6,17 +6,29 @@ so is a part of a FITS file, or a plane made row by row from others. Shapes are 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from diffdecor.core.planes import LazyPlane, Plane
 from diffdecor.errors import InputError
+from diffdecor.images.arrays import (
+    image_plane,
+    mask_plane,
+    plain_array,
+    refuse,
+    split_masked,
+    variance_plane,
+)
 
 if TYPE_CHECKING:
     from diffdecor.psfs.model import PointSpreadFunction
+
+#: Planes of a mask in one HDU of 32 bits (the sign is never used), and in memory, of 64 bits.
+PLANES_PER_HDU, MOST_PLANES = 31, 62
 
 
 def mapped(function: Callable[..., NDArray[Any]], *planes: Plane) -> LazyPlane:
@@ -32,14 +44,29 @@ class MaskPlanes:
     Parameters
     ----------
     bits : mapping of str to int
-        Name of the plane to its bit *number*: plane ``n`` is set where ``mask & (1 << n)``.
+        Name of the plane to its bit *number*: plane ``n`` is set where ``mask & (1 << n)``. Masks
+        with a plane beyond bit 30 have pixels of 64 bits.
     """
 
     bits: Mapping[str, int] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Check the bit numbers."""
+        for name, bit in self.bits.items():
+            if isinstance(bit, bool) or int(bit) != bit or not 0 <= bit < MOST_PLANES:
+                last = MOST_PLANES - 1
+                msg = f"mask plane {name}: {bit!r} is not a bit number; it must be 0 to {last}"
+                raise InputError(msg)
+
     def __contains__(self, name: object) -> bool:
         """Say whether there is a plane of this name."""
         return name in self.bits
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of the pixels: int32 if all planes fit, else int64."""
+        wide = max(self.bits.values(), default=0) >= PLANES_PER_HDU
+        return np.dtype(np.int64 if wide else np.int32)
 
     def value(self, names: Iterable[str]) -> int:
         """Return the bit value that selects the planes ``names``; absent ones add nothing."""
@@ -55,38 +82,72 @@ class MaskPlanes:
         Raises
         ------
         InputError
-            If no bit of a 32-bit mask is free (bit 31, the sign, is never used).
+            If no bit is free.
         """
         bits = dict(self.bits)
-        free = (bit for bit in range(31) if bit not in self.bits.values())
+        free = (bit for bit in range(MOST_PLANES) if bit not in self.bits.values())
         for name in names:
             if name not in bits:
                 bit = next(free, None)
                 if bit is None:
-                    msg = f"the mask has no free bit for the plane {name}: all 31 are in use"
+                    msg = (
+                        f"the mask has no free bit for the plane {name}: all {MOST_PLANES} are in "
+                        "use"
+                    )
                     raise InputError(msg)
                 bits[name] = bit
         return MaskPlanes(bits)
+
+
+def union_of_masks(
+    masks: Sequence[tuple[Plane, MaskPlanes]], shape: tuple[int, int]
+) -> tuple[LazyPlane, MaskPlanes]:
+    """Return the union of masks of one shape, and its planes; planes of one name are one.
+
+    Without any it is 0 everywhere.
+    """
+    planes = MaskPlanes()
+    for _, own in masks:
+        planes = planes.adding(*own.bits)
+    bits = [
+        (mask, [(1 << bit, planes.value([name])) for name, bit in own.bits.items()])
+        for mask, own in masks
+    ]
+
+    def read(rows: slice) -> NDArray[np.integer[Any]]:
+        total = np.zeros((rows.stop - rows.start, shape[1]), dtype=planes.dtype)
+        for mask, pairs in bits:
+            pixels = mask[rows]
+            for own, value in pairs:
+                where = (pixels & own) != 0
+                if where.any():
+                    np.bitwise_or(total, value, out=total, where=where)
+        return total
+
+    return LazyPlane(shape, read), planes
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Exposure:
     """An image with what is known of its noise, its defects and its point-spread function.
 
-    Shapes are checked here, once. Nothing in diffdecor changes the arrays of an exposure.
+    Shapes are checked here, once, and what Python programs give is made what is expected: lists and
+    numbers of any real type are arrays of floats, masked pixels of image and variance have no data.
+    Quantities, and whatever else would lose a part of its meaning, are refused. Nothing in
+    diffdecor changes the arrays of an exposure.
 
     Parameters
     ----------
     image : plane (ny, nx)
         Pixel values, in any unit.
-    variance : plane (ny, nx), optional
+    variance : plane (ny, nx) or float, optional
         Variance of the noise of every pixel, in the image's unit squared. Pixels without data have
         infinite or NaN variance, never zero.
     mask : plane (ny, nx), optional
-        Integer bit image; 0 is good.
-    mask_planes : MaskPlanes
+        Integer bit image; 0 is good. True is BAD; so is, without `mask_planes`, what is not 0.
+    mask_planes : MaskPlanes or mapping of str to int
         Names of the bits of `mask`.
-    psf : PointSpreadFunction, optional
+    psf : PointSpreadFunction or array (ny, nx), optional
         Point-spread function of the image.
     header : astropy.io.fits.Header, optional
         Cards of the image: WCS, unit, observation.
@@ -108,7 +169,8 @@ class Exposure:
     name: str = "exposure"
 
     def __post_init__(self) -> None:
-        """Check the shapes."""
+        """Make planes of what is given, and check the shapes."""
+        self._make_planes()
         shape = tuple(self.image.shape)
         if len(shape) != 2 or 0 in shape:
             msg = (
@@ -122,6 +184,44 @@ class Exposure:
                     f"{shape} (ny, nx); give planes of the same image"
                 )
                 raise InputError(msg)
+
+    def _make_planes(self) -> None:
+        """Replace what is given by what the numerics expect."""
+        given, without_data = split_masked(self.image)
+        image = image_plane(given, self.name)
+        variance, mask = self.variance, self.mask
+        planes: Any = self.mask_planes
+        if not isinstance(planes, MaskPlanes):
+            planes = MaskPlanes(dict(planes))
+        if variance is not None and len(image.shape) == 2:
+            given, infinite = split_masked(variance)
+            variance = variance_plane(given, image.shape, self.name)
+            if infinite is not None:
+                variance = np.where(infinite, np.inf, np.asarray(variance))
+        if mask is not None:
+            mask, bits = mask_plane(mask, dict(planes.bits), self.name)
+            planes = planes if bits == planes.bits else MaskPlanes(bits)
+        if without_data is not None and without_data.any():
+            planes = planes.adding("NO_DATA")
+            flags = without_data.astype(np.int32) << np.int32(planes.bits["NO_DATA"])
+            if mask is not None and tuple(mask.shape) == flags.shape:
+                flags = np.asarray(mask[0 : len(flags)]) | flags
+            mask = flags
+        new = {"image": image, "variance": variance, "mask": mask, "mask_planes": planes}
+        for name, value in (new | {"psf": self._psf()}).items():
+            object.__setattr__(self, name, value)
+
+    def _psf(self) -> PointSpreadFunction | None:
+        """Return the PSF, which may be given as an array."""
+        if self.psf is None or hasattr(self.psf, "stamp"):
+            return self.psf
+        from diffdecor.psfs.model import StampPsf
+
+        what = "point-spread function"
+        array = plain_array(self.psf, self.name, what)
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in "iuf":
+            refuse(self.name, what, "is neither an array of numbers nor what read_psf returns")
+        return StampPsf(array, name=f"PSF of {self.name}")
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -8,11 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diffdecor.core.planes import LazyPlane, Plane, streamed
+from diffdecor.core.parallel import once
+from diffdecor.core.planes import LazyPlane, Plane, sampled, streamed
 from diffdecor.fits.open import Header
 from diffdecor.images.model import MaskPlanes, mapped
+from diffdecor.images.quantum import Quantum
 
 logger = logging.getLogger(__name__)
+
+#: Share of pixels of a value in the sky below which single ones are that value by intent.
+_RARE = 1e-3
+_MOST_GOING_ON = 0.9
 
 
 def is_fill(pixels: NDArray[Any], fill: float) -> NDArray[np.bool_]:
@@ -27,22 +33,69 @@ def fill_value(header: Header) -> float | None:
     return None if isinstance(fill, bool) or not isinstance(fill, int | float) else fill
 
 
-def filled_pixels(image: Plane, header: Header, file: object) -> LazyPlane | None:
-    """Return where a subtraction tool filled pixels with the value of its card MASKVAL, if any."""
+def filled_pixels(
+    image: Plane,
+    header: Header,
+    file: object,
+    quantum: Quantum | None = None,
+    *,
+    stepped: bool = False,
+    masked: bool = False,
+) -> LazyPlane | None:
+    """Return where a subtraction tool filled pixels with the value of its card MASKVAL, if any.
+
+    Pixels that are stored in steps of a `quantum` may not have that value itself: then they are
+    those within half a step of it. Where `stepped` pixels of the sky have it too, only blocks of
+    them count, and a warning says that smaller holes cannot be found unless the image is `masked`.
+    """
     fill = fill_value(header)
     if fill is None:
         return None
-    logger.info("%s: pixels of fill value %g are NO_DATA", file, fill)
-    return mapped(lambda pixels: is_fill(pixels, fill), image)
+    if quantum is None or quantum.holds(fill):
+        reason = "pixels of the sky have it too"
+        near = mapped(lambda pixels: is_fill(pixels, fill), image)
+        width = chance_width(near) if stepped else 1
+        if width == 1:
+            logger.info("%s: pixels of fill value %g are NO_DATA", file, fill)
+            return near
+    else:
+        step, reason = quantum, f"it was lost when the image was stored ({quantum.reason})"
+        near = LazyPlane(
+            tuple(image.shape), lambda rows: np.abs(image[rows] - fill) <= step.reach(rows, fill)
+        )
+        width = chance_width(near)
+    (logger.info if masked else logger.warning)(
+        "%s: fill value %g (MASKVAL): %s; pixels within half a step of it are NO_DATA%s%s",
+        file,
+        fill,
+        reason,
+        f" in blocks of {width} x {width} and more" if width > 1 else "",
+        "" if masked else ": smaller holes cannot be found, give a mask of them",
+    )
+    blocks = once(lambda: opened_blocks(near, width, file))
+    return LazyPlane(tuple(image.shape), lambda rows: blocks()[rows])
 
 
-def zero_border(image: Plane, file: object) -> LazyPlane | None:
+def zero_border(
+    image: Plane, file: object, quantum: Quantum | None = None, *, stepped: bool = False
+) -> LazyPlane | None:
     """Return the border of an image that is exactly 0, if any: what warping and ZOGY leave there.
 
     There is one if a whole outermost row or column is 0. It is then all pixels of 0 that are
     connected with such a row or column, one bit a pixel in memory. An image of nothing but zeros
     has none. Of most images hardly more than the first row and the last is read.
+
+    Where pixels are `stepped` the sky has zeros too: then pixels of the border are those of blocks
+    of zeros so wide that the sky has none. Of pixels stored in steps of a `quantum` that changes 0,
+    those within half a step are 0.
     """
+    dithered = quantum is not None and not quantum.holds(0.0)
+    if quantum is not None and dithered:
+        pixels, reach = image, quantum.reach
+        image = LazyPlane(
+            tuple(image.shape),
+            lambda rows: (np.abs(pixels[rows]) > reach(rows, 0.0)).astype(np.float32),
+        )
     ends, sides = _zero_edges(image)
     if not ends and not sides:
         return None
@@ -51,6 +104,9 @@ def zero_border(image: Plane, file: object) -> LazyPlane | None:
     everywhere = int(np.bitwise_count(zero).sum(dtype=np.int64)) == ny * nx
     if everywhere:
         return None
+    width = chance_width(mapped(lambda pixels: pixels == 0, image)) if stepped or dithered else 1
+    if width > 1:
+        zero = np.packbits(_opened(_unpacked(zero, nx), width), axis=1)
     border = _Border(zero, nx, ends, sides)
     while any([border.grow(downwards=True), border.grow(downwards=False)]):
         pass
@@ -60,6 +116,54 @@ def zero_border(image: Plane, file: object) -> LazyPlane | None:
         np.bitwise_count(border.reached).sum(dtype=np.int64),
     )
     return LazyPlane((ny, nx), lambda rows: _unpacked(border.reached[rows], nx))
+
+
+def in_whole_numbers(image: Plane) -> bool:
+    """Say whether an image holds whole numbers only, of more than two values, in any type."""
+    ny, _ = image.shape
+    middle = image[ny // 2 : ny // 2 + 1]
+    values = np.unique(middle[np.isfinite(middle)])
+    return values.size > 2 and bool((values == np.rint(values)).all())
+
+
+def chance_width(flags: Plane) -> int:
+    """Return how wide a block of True must be that chance does not make, 1 if single ones are rare.
+
+    It is odd. That is where about one place along the edges of a border has so many in a row by
+    chance.
+    """
+    part = np.asarray(sampled(flags), dtype=bool)
+    before, here = part[:, :-1], part[:, 1:]
+    clear = ~before
+    share = here[clear].mean() if clear.any() else 1.0
+    if share < _RARE:
+        return 1
+    starts = clear[:, :-1] & here[:, :-1]
+    going_on = min(max(part[:, 2:][starts].mean(), share), _MOST_GOING_ON)
+    edge = 4 * max(flags.shape)
+    return int(np.ceil(np.log(edge) / -np.log(going_on))) // 2 * 2 + 3
+
+
+def opened_blocks(flags: Plane, width: int, file: object) -> NDArray[np.bool_]:
+    """Return the blocks of True that are `width` wide and high; beyond the edges all is True."""
+    whole = np.concatenate([np.asarray(part, dtype=bool) for _, part in streamed(flags)])
+    if whole.all():
+        return np.zeros_like(whole)
+    if width > 1:
+        whole = _opened(whole, width)
+    logger.info("%s: %d pixels of the fill value", file, np.count_nonzero(whole))
+    return whole
+
+
+def _opened(flags: NDArray[np.bool_], width: int) -> NDArray[np.bool_]:
+    """Return the blocks `width`, which is odd, wide and high; beyond the edges all is True."""
+    from scipy import ndimage
+
+    grown = np.pad(flags, width, constant_values=True)
+    for step in (ndimage.binary_erosion, ndimage.binary_dilation):
+        for shape in ((1, width), (width, 1)):
+            grown = step(grown, np.ones(shape, bool))
+    return np.asarray(grown[width:-width, width:-width])
 
 
 def united(*parts: Plane | None) -> LazyPlane | None:
@@ -73,7 +177,7 @@ def flag_no_data(
 ) -> tuple[LazyPlane, MaskPlanes]:
     """Return a mask with the plane NO_DATA set where data are missing."""
     planes = planes.adding("NO_DATA")
-    value = np.int32(planes.value(["NO_DATA"]))
+    value = planes.dtype.type(planes.value(["NO_DATA"]))
     flags = mapped(lambda part: part * value, missing)
     return flags if mask is None else mapped(np.bitwise_or, mask, flags), planes
 

@@ -19,13 +19,14 @@ from diffdecor.config import IGNORED_PLANES, NOISE_KINDS, ImageOptions
 from diffdecor.core.interpolate import bracket
 from diffdecor.core.planes import LazyPlane, Plane
 from diffdecor.errors import ConfigError, InputError
-from diffdecor.fits.open import Hdu
+from diffdecor.fits.open import Hdu, Header
 from diffdecor.images.locate import hdu_name
 from diffdecor.images.model import MaskPlanes, mapped
 from diffdecor.images.no_data import fill_value, is_fill
 from diffdecor.images.surveys.ccddata import UTYPES
 from diffdecor.images.surveys.plain import NOISE_NAMES
 from diffdecor.images.surveys.ps1 import linear
+from diffdecor.images.units import unit_factor
 from diffdecor.images.variance import scaled_to_image, to_variance, variance_from_gain
 
 logger = logging.getLogger(__name__)
@@ -58,6 +59,8 @@ class Pixels:
     planes: MaskPlanes
     #: Electrons per image unit, for the light of sources on top of a background.
     gain: float | None = None
+    #: Cards of the image.
+    header: Header = None
     #: Returns the level to add to the pixels to have that light.
     sky: Callable[[], float] = float
 
@@ -107,6 +110,9 @@ def read_variance(
     """
     kind = _kind(hdu, file, options, kind)
     values = linear(stored, hdu.header, file, asinh=asinh, role=options.role)
+    factor = unit_factor(pixels.header, hdu.header, kind, file, options.role)
+    if factor != 1.0:
+        values = mapped(lambda part: part * part.dtype.type(factor), values)
     fill = fill_value(hdu.header)
     if fill is not None:
         values = _replaced(values, lambda part: is_fill(part, fill), _no_data(kind))

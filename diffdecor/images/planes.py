@@ -16,16 +16,24 @@ from diffdecor.core.parallel import once
 from diffdecor.core.planes import LazyPlane, Plane, sampled
 from diffdecor.errors import InputError
 from diffdecor.fits.headers import merged_header
+from diffdecor.fits.lsst_images import Node, has_tree, open_tree
 from diffdecor.fits.open import Hdu, Hdus, Header, image_shape, open_fits
 from diffdecor.fits.paths import Extension
 from diffdecor.fits.read_rows import stored_integers, stored_pixels
 from diffdecor.fits.reading import Reading
-from diffdecor.images.locate import companion, find_image, hdu_name
-from diffdecor.images.masks import read_mask
-from diffdecor.images.model import MaskPlanes, mapped
+from diffdecor.images.locate import (
+    companion,
+    find_image,
+    further_masks,
+    hdu_name,
+    is_mask_like,
+)
+from diffdecor.images.lsst_images import check_tree, read_tree_mask
+from diffdecor.images.masks import doubt_covered_stars, names_itself, read_mask
+from diffdecor.images.model import MaskPlanes, mapped, union_of_masks
 from diffdecor.images.noise import Noise, Pixels, check_gain, check_noise, read_variance
 from diffdecor.images.surveys.model import Layout
-from diffdecor.images.surveys.plain import MASK_NAMES, NOISE_NAMES
+from diffdecor.images.surveys.plain import MASK_NAMES, NO_MASKS, NOISE_NAMES
 from diffdecor.images.surveys.ps1 import CARDS, linear, refuse_inherited
 from diffdecor.images.surveys.recognise import bare_name, companions_of, is_companion, layout_of
 from diffdecor.images.variance import to_variance, variance_from_gain
@@ -44,6 +52,8 @@ def opened_image(
     check_noise(options)
     layout = layout_of(hdus, extension, path, options.layout, options.role)
     hdu = find_image(hdus, extension, layout.image, file=path, single=layout.single)
+    with_tree = layout.name == "lsst-images"
+    tree = check_tree(hdus, hdu, str(path), with_psf=options.psf is None) if with_tree else None
     name = hdu_name(hdu) or hdus.index(hdu)
     logger.info("%s: %s image in HDU %s", path, options.role, name)
     return OpenedImage(
@@ -55,6 +65,7 @@ def opened_image(
         options=options,
         companions=companions_of(path, layout),
         reading=reading,
+        tree=tree,
     )
 
 
@@ -72,6 +83,8 @@ class OpenedImage:
     #: Files of noise and mask beside it.
     companions: Mapping[str, str]
     reading: Reading
+    #: What lsst.images says of the file.
+    tree: Node | None = None
 
     def pixels(self) -> LazyPlane:
         """Return the pixels in a linear scale."""
@@ -89,22 +102,67 @@ class OpenedImage:
         """The file of the mask, where it is not that of the image."""
         return self.options.mask or self.companions.get("mask")
 
-    def mask(self) -> tuple[LazyPlane | None, MaskPlanes]:
+    def mask(self) -> tuple[Plane | None, MaskPlanes]:
         """Read the mask: from its own file, else from that of the image, else none."""
         layout, file = self.layout, self.mask_file
+        if file is None and self.tree is not None:
+            return self._tree_mask(self.tree, self.path)
         if file is None:
             found = companion(self.hdus, self.hdu, layout.mask)
+            self._doubt_unread(found)
             if found is None:
                 return None, MaskPlanes()
-            return self._read_mask(
-                found, self.path, preset=layout.preset, about=(), image_header=self.header
-            )
+            more = {"preset": layout.preset, "about": (), "image_header": self.header}
+            masks = [
+                self._read_mask(hdu, self.path, **more)
+                for hdu in (found, *further_masks(self.hdus, self.hdu, found))
+            ]
+            ny, nx = image_shape(self.hdu)
+            return masks[0] if len(masks) == 1 else union_of_masks(masks, (ny, nx))
         known = self.options.layout or is_companion(file, layout.mask_file)
         with open_fits(file, self.reading.files) as (others, extension):
-            hdu = find_image(others, extension, MASK_NAMES, file=file, like=self.hdu)
+            if extension is None and has_tree(others):
+                return self._tree_mask(open_tree(others, file), file)
+            hdu = find_image(
+                others, extension, MASK_NAMES, file=file, like=self.hdu, among=self.hdus
+            )
             about = merged_header(others[0].header, hdu.header)
             preset = layout.preset if known else ""
             return self._read_mask(hdu, file, preset=preset, about=(about,))
+
+    def _doubt_unread(self, mask: Hdu) -> None:
+        """Warn of planes of whole numbers beside the image that may be a mask, and are not read."""
+        known = {*self.layout.noise, *self.layout.parts, *NOISE_NAMES, hdu_name(self.hdu)}
+        for hdu in self.hdus:
+            name = hdu_name(hdu)
+            if (
+                hdu not in (mask, self.hdu)
+                and hdu.ver == self.hdu.ver
+                and name not in known | NO_MASKS
+                and (mask is None or name != hdu_name(mask))
+                and is_mask_like(hdu, self.hdu)
+            ):
+                logger.warning(
+                    "%s: HDU %s has whole numbers in the shape of the image and is not read; if it "
+                    "is a mask, give it with --%s-mask %s[%s]",
+                    self.path,
+                    name or self.hdus.index(hdu),
+                    self.options.role,
+                    self.path,
+                    name or self.hdus.index(hdu),
+                )
+
+    def _tree_mask(self, tree: Node, file: str | Path) -> tuple[LazyPlane | None, MaskPlanes]:
+        """Read the mask of a file of lsst.images, which names its planes."""
+        mask, planes = read_tree_mask(tree, self.reading, file)
+        names_itself(self.options, file)
+        if mask is not None and mask.shape != image_shape(self.hdu):
+            msg = (
+                f"{file}: the mask has shape {mask.shape} (ny, nx), but the image {self.path} "
+                f"{image_shape(self.hdu)}; give planes of the same image"
+            )
+            raise InputError(msg)
+        return mask, planes
 
     def _read_mask(
         self,
@@ -114,14 +172,19 @@ class OpenedImage:
         **more: Any,  # noqa: ANN401
     ) -> tuple[LazyPlane, MaskPlanes]:
         self._check_shape(hdu, file)
-        return read_mask(
-            stored_integers(hdu, file, self.reading),
+        numbers = stored_integers(hdu, file, self.reading)
+        mask, planes = read_mask(
+            numbers,
             hdu.header,
             file,
             options=self.options,
             about=(*about, self.header),
             **more,
         )
+        if list(planes.bits) == ["BAD"]:
+            image = stored_pixels(self.hdu, self.path, self.reading)
+            doubt_covered_stars(numbers, image, self.options, file)
+        return mask, planes
 
     def noise(self, pixels: Pixels) -> Noise | None:
         """Make the variance: from the gain, a noise file, or a noise plane in the image's file."""
@@ -160,7 +223,9 @@ class OpenedImage:
         known = described is not None and (options.layout or is_companion(file, described))
         kind = options.noise_kind or (described.kind if described is not None and known else "")
         with open_fits(file, self.reading.files) as (others, extension):
-            hdu = find_image(others, extension, NOISE_NAMES, file=file, like=self.hdu)
+            hdu = find_image(
+                others, extension, NOISE_NAMES, file=file, like=self.hdu, among=self.hdus
+            )
             if kind != "background":
                 self._check_shape(hdu, file)
             stored = stored_pixels(hdu, file, self.reading)

@@ -16,12 +16,14 @@ from diffdecor.images.model import Exposure
 from diffdecor.images.no_data import (
     filled_pixels,
     flag_no_data,
+    in_whole_numbers,
     united,
     without_variance,
     zero_border,
 )
 from diffdecor.images.noise import Pixels
 from diffdecor.images.planes import OpenedImage, opened_image
+from diffdecor.images.quantum import quantum_of
 from diffdecor.psfs.model import PointSpreadFunction
 from diffdecor.psfs.registry import carried_psf, read_opened_psf
 
@@ -137,6 +139,8 @@ class OpenedExposure:
     #: the image of the science image and the template, unless their variance or mask is made of
     #: its pixels; the variance of the difference.
     unneeded: tuple[int, ...] = ()
+    #: The pixels are whole numbers, or have steps: 0 is a usual value.
+    stepped: bool = False
 
 
 def open_exposure(
@@ -160,14 +164,18 @@ def _exposure(opened: OpenedImage, psf: PointSpreadFunction | None) -> OpenedExp
     path, options = opened.path, opened.options
     mask, planes = opened.mask()
     image = opened.pixels()
+    quantum = None if opened.layout.asinh else quantum_of(opened.hdu, path)
+    stepped = quantum is not None or in_whole_numbers(image)
     missing = united(
-        filled_pixels(image, opened.header, path),
-        zero_border(image, path) if options.zero_borders else None,
+        filled_pixels(
+            image, opened.header, path, quantum, stepped=stepped, masked=mask is not None
+        ),
+        zero_border(image, path, quantum, stepped=stepped) if options.zero_borders else None,
     )
     if missing is not None:
         mask, planes = flag_no_data(missing, mask, planes)
     gain, sky = opened.light(image)
-    pixels = Pixels(image=image, mask=mask, planes=planes, gain=gain, sky=sky)
+    pixels = Pixels(image=image, mask=mask, planes=planes, gain=gain, sky=sky, header=opened.header)
     noise = opened.noise(pixels)
     variance = None if noise is None else noise.variance
     if missing is not None and variance is not None:
@@ -188,7 +196,7 @@ def _exposure(opened: OpenedImage, psf: PointSpreadFunction | None) -> OpenedExp
         unneeded = () if of_image else (opened.hdus.index(opened.hdu),)
     used = {"noise": None if noise is None else noise.file, "mask": opened.mask_file}
     found = {what: file for what, file in opened.companions.items() if file == used[what]}
-    return OpenedExposure(exposure=exposure, found=found, unneeded=unneeded)
+    return OpenedExposure(exposure=exposure, found=found, unneeded=unneeded, stepped=stepped)
 
 
 def _psf(opened: OpenedImage) -> PointSpreadFunction | None:

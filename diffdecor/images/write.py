@@ -17,7 +17,7 @@ from diffdecor.fits.atomic import atomic_output
 from diffdecor.fits.headers import carry_over, squared_unit, wcs_cards, without_wcs
 from diffdecor.fits.open import Hdu, Header, quiet_astropy
 from diffdecor.fits.write_rows import ResultFile
-from diffdecor.images.model import Exposure, MaskPlanes
+from diffdecor.images.model import PLANES_PER_HDU, Exposure, MaskPlanes
 from diffdecor.images.variance import narrowed
 from diffdecor.psfs.stamp import psf_stamps, stamp_hdus
 
@@ -117,16 +117,28 @@ def _planes(
         hdu.header["INHERIT"] = (True, "the primary header holds for this image, too")
         if units.get(name):
             hdu.header["BUNIT"] = (units[name], f"unit of {name}")
-        if name == "MASK":
-            hdu.header.extend(plane_cards(exposure.mask_planes))
-            hdu.header["BADVALUE"] = (
-                exposure.mask_planes.value(bad),
-                "MASK & BADVALUE: bad pixels",
-            )
-            hdu.header["BADPLANE"] = (",".join(bad), "planes of these")
         if name == "VARIANCE":
             hdu.header["UTYPE"] = ("VARIANCE", "not a standard deviation")
         hdus.append(hdu)
+        if name == "MASK":
+            hdus[-1:] = _mask_hdus(hdu, exposure.mask_planes, bad)
+    return hdus
+
+
+def _mask_hdus(hdu: Hdu, planes: MaskPlanes, bad: Sequence[str]) -> list[Hdu]:
+    """Return the HDUs of a mask: of more than 31 planes a second one, with EXTVER 2."""
+    count = 2 if planes.dtype.itemsize > hdu.data.dtype.itemsize else 1
+    hdus = [hdu, *(hdu.copy() for _ in range(count - 1))]
+    for number, one in enumerate(hdus):
+        first = number * PLANES_PER_HDU
+        here = {n: b - first for n, b in planes.bits.items() if 0 <= b - first < PLANES_PER_HDU}
+        if number:
+            one.header.set("EXTVER", number + 1, "further planes of the mask", after="EXTNAME")
+        one.header.extend(plane_cards(MaskPlanes(here)))
+        bad_here = [name for name in bad if name in here]
+        value = MaskPlanes(here).value(bad_here)
+        one.header["BADVALUE"] = (value, "MASK & BADVALUE: bad pixels")
+        one.header["BADPLANE"] = (",".join(bad_here), "planes of these")
     return hdus
 
 

@@ -1,4 +1,4 @@
-r"""Kernel lists of ficonv (fitsh): text, with the basis images in its commented lines.
+r"""Kernel lists of ficonv (fitsh): text, with parameters, and basis images in commented lines.
 
 A list is made of blocks of ``key = value``, from ``[name]`` to ``[end]``; ``\`` continues a line.
 The kernel convolves the template (the reference), and belongs to the output pixel. Positions in the
@@ -8,7 +8,7 @@ list are 0-based pixels.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
 from math import factorial
@@ -29,7 +29,7 @@ FARTHEST = 1_000_000  # pixels
 #: Key of the basis image, which is in commented lines.
 _IMAGE = "#image"
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
-_HEAD = re.compile(r"\[(\w+)\]\s*(?:#.*)?")
+_HEAD = re.compile(r"\[\s*(\w+)\s*\]\s*(?:#.*)?")
 _ASSIGNMENT = re.compile(r"(#?\s*\w+)\s*=\s*(.*)")
 
 
@@ -41,7 +41,9 @@ class FiconvReader:
     def identify(hdus: Sequence[Any]) -> bool:
         """Say whether this is a text with a line ``[kernel]``."""
         texts = [hdu for hdu in hdus if isinstance(hdu, TextFile)]
-        return any(line.strip().startswith("[kernel]") for text in texts for line in text.lines)
+        return any(
+            "".join(line.split()).startswith("[kernel]") for text in texts for line in text.lines
+        )
 
     @staticmethod
     def read(source: Source, options: KernelOptions) -> BasisKernel:
@@ -160,7 +162,8 @@ def _assign(source: Source, block: _Block | None, number: int, line: str) -> Non
         return
     if key in block.values:
         _refuse(source, number, f"{key!r} twice in one block")
-    block.values[key] = number, found[2].strip()
+    text = found[2] if is_comment else found[2].partition("#")[0]
+    block.values[key] = number, text.strip()
 
 
 def _logical(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
@@ -186,28 +189,37 @@ def _solution(
     source: Source, blocks: list[_Block]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Return basis images ``(n, ky, kx)``, their coefficients ``(n, nterm)``, and a background."""
-    kernels, backgrounds = [], []
     blocks = [block for block in blocks if block.name == "kernel"]
-    for block in blocks:
-        kind = block.value("type")
+    kinds = [block.value("type") for block in blocks]
+    kernels, backgrounds = [], []
+    for block, kind in zip(blocks, kinds, strict=True):
+        coefficients = _coefficients(block)
         if kind == "background":
-            backgrounds.append(_coefficients(block))
+            backgrounds.append(coefficients)
         elif kind == "identity":
-            kernels.append((np.ones((1, 1)), _coefficients(block)))
-        elif kind in ("gaussian", "ddelta"):
-            kernels.append((_image(block), _coefficients(block)))
+            kernels.append((np.ones((1, 1)), coefficients))
+        elif kind in _IMAGES:
+            kernels.append((_IMAGES[kind](block), coefficients))
+            if kind == "unknown" and "offset" in block.values:
+                backgrounds.append(block.numbers("offset", 1)[0] * coefficients)
         else:
-            block.refuse("type", "expected background, identity, gaussian or ddelta")
-    if not kernels or len(backgrounds) > 1:
-        found = "two backgrounds" if kernels else "no kernel but a background, or nothing"
-        _refuse(source, blocks[-1].line if blocks else 1, f"{found} in the list")
+            block.refuse("type", "expected background, identity, gaussian, ddelta or unknown")
+    if not kernels:
+        line = blocks[-1].line if blocks else 1
+        _refuse(source, line, "no kernel but a background, or nothing in the list")
+    _make_differences(blocks, kernels, [kind for kind in kinds if kind != "background"])
     half_width = max(len(image) // 2 for image, _ in kernels)
-    n_terms = max(len(coefficients) for _, coefficients in kernels)
     return (
         np.array([np.pad(image, half_width - len(image) // 2) for image, _ in kernels]),
-        np.array([np.pad(found, (0, n_terms - len(found))) for _, found in kernels]),
-        backgrounds[0] if backgrounds else np.zeros(0),
+        np.array(_padded([found for _, found in kernels])),
+        np.sum(_padded(backgrounds), axis=0) if backgrounds else np.zeros(0),
     )
+
+
+def _padded(rows: list[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
+    """Return coefficients of the same number of terms."""
+    n_terms = max(map(len, rows))
+    return [np.pad(row, (0, n_terms - len(row))) for row in rows]
 
 
 def _powers(n_terms: int) -> Iterator[tuple[int, int]]:
@@ -221,14 +233,102 @@ def _terms(n_terms: int) -> tuple[Term, ...]:
 
 def _coefficients(block: _Block) -> NDArray[np.float64]:
     """Return the coefficients of plain powers: those of the list are of u^i v^j / (i! j!)."""
-    order = block.whole("order", HIGHEST_ORDER)
+    order = block.whole("order", HIGHEST_ORDER) if "order" in block.values else 0
     numbers = np.array(block.numbers("coeff", (order + 1) * (order + 2) // 2))
     return numbers / [float(factorial(i) * factorial(j)) for i, j in _powers(len(numbers))]
 
 
-def _image(block: _Block) -> NDArray[np.float64]:
-    side = 2 * block.whole("hsize", LARGEST_HALF_WIDTH) + 1
-    return np.array(block.numbers(_IMAGE, side * side)).reshape(side, side)
+def _whole_pair(block: _Block) -> tuple[int, int]:
+    """Return the powers of x and y, or the pixel, that a basis stands for."""
+    x, y = block.numbers("basis", 2)
+    if x != int(x) or y != int(y) or max(abs(x), abs(y)) > LARGEST_HALF_WIDTH:
+        block.refuse("basis", f"expected two whole numbers up to {LARGEST_HALF_WIDTH}")
+    return int(x), int(y)
+
+
+def _image(block: _Block, key: str = _IMAGE) -> NDArray[np.float64]:
+    """Return the image that a block holds."""
+    side = 2 * (block.whole("hsize", LARGEST_HALF_WIDTH) if "hsize" in block.values else 0) + 1
+    return np.array(block.numbers(key, side * side)).reshape(side, side)
+
+
+def _double_delta(block: _Block) -> NDArray[np.float64]:
+    """Return +0.5 at the pixel of the basis, and -0.5 at the centre; lists may have an image."""
+    if "basis" not in block.values:
+        return _image(block)
+    x, y = _whole_pair(block)
+    half = max(abs(x), abs(y))
+    image = np.zeros((2 * half + 1, 2 * half + 1))
+    image[half, half] -= 0.5
+    image[half + y, half + x] += 0.5
+    return image
+
+
+def _gaussian(block: _Block) -> NDArray[np.float64]:
+    """Return the image in the comments, or what the tool makes of the parameters.
+
+    It is ``x^i y^j exp(-r^2 / 2 sigma^2)``, the mean of 10 x 10 points in every pixel, of sum 1 if
+    both powers are even.
+    """
+    if _IMAGE in block.values:
+        return _image(block)
+    half = block.whole("hsize", LARGEST_HALF_WIDTH)
+    (sigma,) = block.numbers("sigma", 1)
+    i, j = _whole_pair(block)
+    if not 0 < sigma < LARGEST_HALF_WIDTH:
+        block.refuse("sigma", f"expected a number from 0 to {LARGEST_HALF_WIDTH}")
+    if not 0 <= min(i, j) <= max(i, j) <= HIGHEST_ORDER:
+        block.refuse("basis", f"expected powers from 0 to {HIGHEST_ORDER}")
+    places = np.arange(-half, half + 1)[:, None] + (2 * np.arange(10) - 9) / 20
+    profiles = [np.mean(np.exp(-(places**2) / (2 * sigma**2)) * places**n, axis=1) for n in (j, i)]
+    image: NDArray[np.float64] = np.outer(*profiles)
+    if _is_even(block):
+        image /= image.sum()
+    return image
+
+
+def _is_even(block: _Block) -> bool:
+    return all(power % 2 == 0 for power in _whole_pair(block))
+
+
+def _plain_image(block: _Block) -> NDArray[np.float64]:
+    """Return the image that is not in comments."""
+    return _image(block, "image")
+
+
+_IMAGES: dict[str, Callable[[_Block], NDArray[np.float64]]] = {
+    "gaussian": _gaussian,
+    "ddelta": _double_delta,
+    "unknown": _plain_image,
+}
+
+
+def _make_differences(
+    blocks: list[_Block],
+    kernels: list[tuple[NDArray[np.float64], NDArray[np.float64]]],
+    kinds: list[str],
+) -> None:
+    """Subtract the first kernel with a sum from the Gaussians after it, in place.
+
+    That is the first identity, or Gaussian of even powers, of the list; images in the comments have
+    it subtracted already.
+    """
+    blocks = [block for block in blocks if block.value("type") != "background"]
+    first: NDArray[np.float64] | None = None
+    for block, kind, (image, _) in zip(blocks, kinds, kernels, strict=True):
+        summed = kind == "identity" or (
+            kind == "gaussian" and "basis" in block.values and _is_even(block)
+        )
+        if not summed:
+            continue
+        if first is None:
+            first = image.copy()
+        elif kind == "gaussian" and _IMAGE not in block.values:
+            half = min(len(image), len(first)) // 2
+            middle, other = len(image) // 2, len(first) // 2
+            image[middle - half : middle + half + 1, middle - half : middle + half + 1] -= first[
+                other - half : other + half + 1, other - half : other + half + 1
+            ]
 
 
 def _scaling(source: Source, blocks: list[_Block]) -> tuple[float, float, float]:
@@ -239,8 +339,8 @@ def _scaling(source: Source, blocks: list[_Block]) -> tuple[float, float, float]
     (block,) = blocks
     if "type" in block.values and block.value("type") != "1":
         block.refuse("type", "lists of type 1 are understood")
-    x, y = block.numbers("offset", 2)
-    (scale,) = block.numbers("scale", 1)
+    x, y = block.numbers("offset", 2) if "offset" in block.values else (0.0, 0.0)
+    (scale,) = block.numbers("scale", 1) if "scale" in block.values else (1.0,)
     if not 0 < scale < FARTHEST:
         block.refuse("scale", f"expected a number from 0 to {FARTHEST}")
     if max(abs(x), abs(y)) > FARTHEST:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from diffdecor.fits.formats import LARGEST_SIDE, column_names
 from diffdecor.fits.open import Header
-from diffdecor.kernels.hotpants_layout import Layout, parse_command, region_layout
+from diffdecor.kernels.hotpants_layout import Layout, cut_out, parse_command, region_layout
 from diffdecor.kernels.model import BasisKernel, Blocks, Box, Region, Side, Term
 from diffdecor.kernels.registry import KernelOptions, register
 from diffdecor.kernels.source import Source, open_source
@@ -99,9 +99,10 @@ def _kernel(source: Source, table: Any, options: KernelOptions) -> BasisKernel: 
     boxes = {n: box for n in columns if (box := _box(source, n)) is not None}
     if not boxes:
         source.refuse("no REGION cards; give the difference as well, it carries them")
-    layout = region_layout(source, options, command, boxes, len(columns), model.width)
+    cut = cut_out(source, boxes)
+    layout = region_layout(source, options, command, boxes, len(columns), model.width, cut=cut)
     half = model.width // 2
-    return BasisKernel(
+    kernel = BasisKernel(
         basis=_basis_images(model),
         origin=(half, half),
         terms=model.terms,
@@ -114,6 +115,7 @@ def _kernel(source: Source, table: Any, options: KernelOptions) -> BasisKernel: 
         name=source.name,
         format="hotpants",
     )
+    return kernel if cut is None else replace(kernel.moved(*cut), image_shape=kernel.image_shape)
 
 
 def _solution(source: Source, table: Any, column: str, model: _Model) -> NDArray[np.float64]:  # noqa: ANN401

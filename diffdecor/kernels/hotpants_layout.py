@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from diffdecor.kernels.model import Box, Side
 from diffdecor.kernels.registry import KernelOptions
@@ -86,6 +86,74 @@ def _concatenated(command: str) -> dict[str, tuple[float, ...]]:
     return found
 
 
+def cut_out(source: Source, boxes: Mapping[int, Box]) -> tuple[int, int] | None:
+    """Return the 0-based pixel ``(x, y)`` of the tool's image at which a cut-out of it begins.
+
+    None where the regions fit into the image, which then is the tool's. Otherwise LTV1 and LTV2 of
+    the cut-out say it, or the reference pixels of the cut-out and of the kernel's own file; an
+    error if neither does.
+    """
+    union, shape = _union(boxes), source.image_shape
+    if shape is None or (union.xmax < shape[1] and union.ymax < shape[0]):
+        return None
+    image = source.difference or source
+    own = None if image.path == source.path else replace(source, difference=None)
+    shift = _shift_by(image, own, ("LTV1", "LTV2"), needs_own=False)
+    if shift is None:
+        shift = _shift_by(image, own, ("CRPIX1", "CRPIX2"), needs_own=True)
+    region = f"regions up to the pixel ({union.xmax + 1}, {union.ymax + 1})"
+    if shift is None:
+        source.refuse(
+            f"{region} reach beyond the image of {shape[1]} x {shape[0]}: it is a cut-out, and no "
+            "card says of where; give the whole difference, or cards LTV1 and LTV2 (minus the "
+            "number of pixels cut off)"
+        )
+    x, y = shift
+    moved = union.moved(x, y)
+    if moved.xmax < 0 or moved.ymax < 0 or moved.xmin >= shape[1] or moved.ymin >= shape[0]:
+        source.refuse(
+            f"{region}, and an image that is a cut-out from ({x + 1}, {y + 1}) on by its cards: "
+            "they do not overlap; correct LTV1 and LTV2, or give the whole difference"
+        )
+    logger.info("%s: a cut-out from pixel (%d, %d) on; kernel moved", source.name, x + 1, y + 1)
+    return shift
+
+
+def _shift_by(
+    image: Source, own: Source | None, cards: tuple[str, str], *, needs_own: bool
+) -> tuple[int, int] | None:
+    """Return how far an image is shifted by its cards, and those of the kernel's own file.
+
+    None where they do not say it: cards are missing, are not whole pixels, or pixels were binned.
+    """
+    shift = []
+    for card in cards:
+        value = image.card(card)
+        before = None if own is None else own.card(card)
+        if before is None:
+            before = None if needs_own else 0.0
+        numbers = [value, before]
+        if not all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers):
+            return None
+        shift.append(float(before) - float(value))  # type: ignore[arg-type]
+    scales = [image.card(card) for card in ("LTM1_1", "LTM2_2")]
+    if any(scale not in (None, 1) for scale in scales):
+        return None
+    if max(abs(pixels - round(pixels)) for pixels in shift) > 1e-3:
+        return None
+    return round(shift[0]), round(shift[1])
+
+
+def _union(boxes: Mapping[int, Box]) -> Box:
+    """Return the box around all regions."""
+    return Box(
+        min(box.xmin for box in boxes.values()),
+        max(box.xmax for box in boxes.values()),
+        min(box.ymin for box in boxes.values()),
+        max(box.ymax for box in boxes.values()),
+    )
+
+
 def region_layout(
     source: Source,
     options: KernelOptions,
@@ -93,19 +161,18 @@ def region_layout(
     boxes: Mapping[int, Box],
     columns: int,
     width: int,
+    *,
+    cut: tuple[int, int] | None = None,
 ) -> Layout:
     """Work out how far the regions were buffered, which no card says.
 
     Boxes are those of regions with a solution, by number; `columns` counts all regions; `width` is
-    FWKERN. Options replace a missing command line.
+    FWKERN; of a `cut` the image is not the one that the tool had. Options replace a missing command
+    line.
     """
-    union = Box(
-        min(box.xmin for box in boxes.values()),
-        max(box.xmax for box in boxes.values()),
-        min(box.ymin for box in boxes.values()),
-        max(box.ymax for box in boxes.values()),
-    )
-    ny, nx = source.image_shape or (union.ymax + 1, union.xmax + 1)
+    union = _union(boxes)
+    known = source.image_shape if cut is None else None
+    ny, nx = known or (union.ymax + 1, union.xmax + 1)
     padding = width // 2
     if columns > 1:
         grid = _grid(boxes, columns, (nx, ny), command)

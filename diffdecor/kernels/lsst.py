@@ -83,7 +83,7 @@ def _varying(stored: StoredKernel, source: Source, side: Side | None) -> BasisKe
     """Return a kernel that depends on position."""
     first_pixel, shape = _frame(stored.domain, source)
     if side is None:
-        logger.warning(
+        logger.info(
             "%s: the file does not say which image was convolved (give it with --convolved)",
             source.name,
         )

@@ -11,14 +11,22 @@ from diffdecor.core.fourier import Origin, reflect
 from diffdecor.kernels.model import MatchingKernel, Side, Usage
 
 _OTHER: dict[Side | None, Side] = {"template": "science", "science": "template", None: "science"}
+#: Options of a difference that was divided by the kernel sum.
+_INVERSE = "--science-scale 1/k --template-scale 1/k"
+
+
+def other_side(kernel: MatchingKernel) -> str:
+    """Say that the other image was convolved, and which option says so."""
+    places = [box.middle for box in kernel.boxes] or [(0.0, 0.0)]
+    sides = {_OTHER[kernel.side(*place)] for place in places}
+    option = f"--convolved {sides.pop()}" if len(sides) == 1 else "--convolved"
+    return f"the other image was convolved: {option}"
 
 
 def misreadings(kernel: MatchingKernel) -> Iterator[tuple[str, MatchingKernel]]:
     """Go through the usual misreadings: what is different, and the kernel read like that."""
-    yield (
-        "the kernel is flipped in both axes (correlation, not convolution)",
-        kernel.turned(reflect),
-    )
+    sense = "the kernel is flipped in both axes (correlation, not convolution: --kernel-sense)"
+    yield sense, kernel.turned(reflect)
     yield "the axes of the kernel are exchanged (transposed)", kernel.turned(_transpose)
     yield (
         "the axes of the kernel are exchanged, and flipped",
@@ -26,10 +34,11 @@ def misreadings(kernel: MatchingKernel) -> Iterator[tuple[str, MatchingKernel]]:
     )
     # The side also decides how the background and the scales of some formats are read.
     other = kernel.with_usage(lambda usage: usage._replace(side=_OTHER[usage.side]))
-    for sided in (other, _with_scales(other, inverse=(True, True))):
-        yield "the other image was convolved (--convolved)", sided
-        opposite = sided.with_usage(lambda usage: usage._replace(background=-1.0))
-        yield "the other image was convolved (--convolved)", opposite
+    scaled = _with_scales(other, inverse=(True, True))
+    name = other_side(kernel)
+    for its_name, sided in ((name, other), (f"{name} {_INVERSE}", scaled)):
+        yield its_name, sided
+        yield its_name, sided.with_usage(lambda usage: usage._replace(background=-1.0))
     for science, template in (("1", "1"), ("1/k", "1/k"), ("1/k", "1"), ("1", "1/k")):
         name = (
             f"the difference is scaled otherwise: --science-scale {science} "

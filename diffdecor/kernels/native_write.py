@@ -46,13 +46,16 @@ def native_hdus(kernel: MatchingKernel) -> fits.HDUList:
     1-based FITS pixels, true convolution, double precision. KERTYPE is BASIS or STAMPS as the
     kernel is. Reading them returns the same kernel.
     """
-    if isinstance(kernel, BasisKernel):
+    if isinstance(kernel, BasisKernel) and not any(t.family == "FIELD" for t in kernel.terms):
         usage = _usage(kernel.evaluated_at, kernel.boundary)
         return fits.HDUList([_primary(kernel, "BASIS", *usage), *_basis_hdus(kernel)])
     if isinstance(kernel, StampKernel):
         primary = _primary(kernel, "STAMPS", *_stamp_cards(kernel))
         return fits.HDUList([primary, _stamps_hdu(kernel)])
-    msg = f"{kernel.name}: a kernel of type {type(kernel).__name__} has no native form"
+    what = "whose functions of position are not polynomials or B-splines"
+    if not isinstance(kernel, BasisKernel):
+        what = f"of type {type(kernel).__name__}"
+    msg = f"{kernel.name}: a kernel {what} has no native form; give the file itself as the kernel"
     raise KernelError(msg)
 
 

@@ -103,6 +103,7 @@ IN_TREE: dict[str, tuple[str, ...]] = {
     "hotpants": ("NGAUSS", "TFIELDS"),
     "sfft": ("FIJAB",),
     "lsst": ("EXTTYPE",),
+    "lsst_images": ("DATAMODL", "JSONADDR"),
     "ficonv": ("[kernel]",),
 }
 

@@ -15,10 +15,11 @@ from astropy.io import fits
 from diffdecor.config import DecorrelationConfig, FilesConfig
 from diffdecor.config.kinds import INVERSE_SUM
 from diffdecor.config.options import options
+from diffdecor.core.planes import Plane
 from diffdecor.decorrelation.subtraction import ROLES as SIDES
 from diffdecor.decorrelation.subtraction import SCALES, Member, Subtraction, as_kernel
 from diffdecor.decorrelation.validation import check_options_alone, refuse_alone
-from diffdecor.errors import AlreadyDecorrelatedError, ConfigError, InputError, KernelError
+from diffdecor.errors import ConfigError, InputError, KernelError
 from diffdecor.fits.open import (
     UNREADABLE,
     OpenFiles,
@@ -35,9 +36,10 @@ from diffdecor.images.model import Exposure
 from diffdecor.images.read import OpenedExposure, open_exposure
 from diffdecor.kernels.model import MatchingKernel
 from diffdecor.kernels.registry import KernelOptions, read_opened_kernel
+from diffdecor.pipeline.decorrelated import refuse_decorrelated
 from diffdecor.pipeline.job import Job
 from diffdecor.pipeline.noise_powers import read_noise_powers
-from diffdecor.pipeline.provenance import VERSION_CARD, input_sums, source_values
+from diffdecor.pipeline.provenance import input_sums, source_values
 from diffdecor.pipeline.stacks import found_file, read_members
 from diffdecor.psfs.model import PointSpreadFunction
 from diffdecor.psfs.registry import read_opened_psf
@@ -48,6 +50,8 @@ log = logging.getLogger(__name__)
 _OF_IMAGES = ("layout", "preconvolution_kernel", "kernel_sense", "kernel_center")
 #: Share of the memory for unpacked planes; the others are unpacked each time they are read.
 _KEPT = 0.5
+#: Rows that show whether a plane is zero, roughly.
+_LOOKED_AT = 16
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -89,7 +93,7 @@ def _read_inputs(job: Job, reading: Reading) -> Inputs:
     job = _naming_what_was_found(job, opened)
     science, template = (_exposure(opened, role) for role in SIDES)
     difference = opened["difference"].exposure
-    _refuse_decorrelated(difference, force=job.files.force)
+    refuse_decorrelated(difference, job.difference, files, force=job.files.force)
     for one in opened.values():
         check_same_shape(science or difference, one.exposure)
     check_same_sky(*(one.exposure for one in opened.values()))
@@ -101,8 +105,10 @@ def _read_inputs(job: Job, reading: Reading) -> Inputs:
         role = "kernel" if job.kernel is None else "kernel_found"
         named |= found_file(role, kernel, job.kernel or job.difference)
     noise_powers = read_noise_powers(job, {r: one.exposure for r, one in opened.items()}, files)
-    # The variance of a difference alone is that of its noise.
-    unneeded = {} if job.is_alone else {role: one.unneeded for role, one in opened.items()}
+    # The variance of a difference alone is that of its noise. Where a difference has zeros, images
+    # say whether these are data.
+    all_needed = job.is_alone or opened["difference"].stepped
+    unneeded = {} if all_needed else {role: one.unneeded for role, one in opened.items()}
     return Inputs(
         job=job,
         subtraction=Subtraction(
@@ -160,7 +166,19 @@ def _open(job: Job, role: str, reading: Reading) -> OpenedExposure:
             f"--{role}-gain G, or --{role}-variance V"
         )
         raise InputError(msg)
+    if level is not None and _is_zero(exposure.variance):
+        # The level that is given stands for it.
+        opened = replace(opened, exposure=replace(exposure, variance=None))
     return opened
+
+
+def _is_zero(variance: Plane | None) -> bool:
+    """Say whether a variance plane is zero, by some of its rows."""
+    if variance is None:
+        return False
+    ny = variance.shape[0]
+    rows = range(0, ny, max(1, ny // _LOOKED_AT))
+    return not any(np.any(variance[y : y + 1]) for y in rows)
 
 
 def _naming_what_was_found(job: Job, opened: Mapping[str, OpenedExposure]) -> Job:
@@ -171,23 +189,6 @@ def _naming_what_was_found(job: Job, opened: Mapping[str, OpenedExposure]) -> Jo
         if one.found
     }
     return replace(job, files=replace(job.files, **images)) if images else job
-
-
-def _refuse_decorrelated(difference: Exposure, *, force: bool) -> None:
-    """Refuse to decorrelate twice: the noise is white already, and the model would be wrong."""
-    if force or difference.header is None:
-        return
-    if VERSION_CARD.keyword in difference.header:
-        msg = (
-            f"{difference.name}: its cards say that diffdecor has decorrelated it already; give "
-            "the difference as it was, or --force"
-        )
-        raise AlreadyDecorrelatedError(msg)
-    if "Z-P" in difference.header or "Z-V" in difference.header:
-        log.warning(
-            "%s: this looks like a ZOGY difference, whose noise is white by construction",
-            difference.name,
-        )
 
 
 def _read_kernel(job: Job, difference: Exposure, files: OpenFiles) -> MatchingKernel:
@@ -226,13 +227,6 @@ def _check_kernel(job: Job, kernel: MatchingKernel, difference: Exposure) -> Non
             "a cut-out needs its own kernel (--force to use this one all the same)"
         )
         raise InputError(msg)
-    side = job.decorrelation.convolved
-    if not kernel.boxes and kernel.side(0, 0) is None and side == "auto":
-        log.warning(
-            "%s: the file does not say which image was convolved; taking the template "
-            "(give it with --convolved)",
-            kernel.name,
-        )
 
 
 def _preconvolution(job: Job, files: OpenFiles) -> PointSpreadFunction | None:

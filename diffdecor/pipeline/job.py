@@ -62,3 +62,5 @@ class Outcome:
     metrics: Mapping[str, object]
     #: Why the noise of the result exceeds the limits of its options; empty if it does not.
     failures: Sequence[str] = ()
+    #: Texts of the warnings of this run.
+    warnings: Sequence[str] = ()

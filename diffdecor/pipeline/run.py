@@ -22,7 +22,7 @@ from diffdecor.decorrelation.decorrelate import Result, prepare, result_of
 from diffdecor.decorrelation.judgement import failures
 from diffdecor.decorrelation.mask import EDGE, NEAR_FILLED, NO_DATA
 from diffdecor.decorrelation.preparation import Prepared
-from diffdecor.decorrelation.verification import Verdict, verify, verify_quickly
+from diffdecor.decorrelation.verification import Verdict, verify
 from diffdecor.errors import ConfigError, InputError, OutputExistsError
 from diffdecor.fits.atomic import atomic_output, check_output
 from diffdecor.fits.headers import squared_unit, wcs_cards
@@ -31,6 +31,7 @@ from diffdecor.fits.write_rows import ResultFile
 from diffdecor.images.model import Exposure
 from diffdecor.images.variance import narrowed
 from diffdecor.images.write import fitting_dtype, result_file
+from diffdecor.pipeline.collected import CARDS, collected, refuse_doubtful, with_history
 from diffdecor.pipeline.inputs import Inputs, read_inputs
 from diffdecor.pipeline.job import Job, Outcome
 from diffdecor.pipeline.noise_outputs import (
@@ -49,11 +50,9 @@ from diffdecor.pipeline.provenance import (
     recorded_metrics,
     source_values,
 )
+from diffdecor.pipeline.verified import verified
 
 log = logging.getLogger(__name__)
-
-#: Residual of a rebuilt difference, in sigma, that cannot come from noise.
-_IMPOSSIBLE = 5.0
 
 
 def run_job(job: Job) -> Outcome:
@@ -63,27 +62,38 @@ def run_job(job: Job) -> Outcome:
     the same version made of the same inputs with the same options is left as it is. Raises a
     DiffdecorError if the job is contradictory, an input cannot be used or the output not written.
     """
+    with collected() as warnings:
+        return _run(job, warnings)
+
+
+def _run(job: Job, warnings: list[str]) -> Outcome:
     inputs = read_inputs(job)
+    strict = job.files.strict
     try:
         check_output(job.output, overwrite=job.overwrite, inputs=inputs.files.values())
         _check_limits(inputs)
         check_parts(inputs)
-        metrics = _verified(inputs)
-        prepared = prepare(inputs.subtraction)
-        metrics |= _write(inputs, prepared, metrics)
+        subtraction, metrics = verified(inputs)
+        inputs = replace(inputs, subtraction=subtraction)
+        prepared = prepare(subtraction)
+        refuse_doubtful(job.output, warnings, strict=strict)
+        metrics |= _write(inputs, prepared, metrics, warnings)
     except OutputExistsError:  # now, or since another process has finished it
         if job.overwrite or not is_done(inputs.job, lambda: inputs.sources):
             raise
         log.info("%s: done already", job.output)
         write_parts(inputs)
         recorded = recorded_metrics(job.output)
+        before = recorded.get("warnings")
+        texts = [*warnings, f"its card DDWARN counts {before}"] if before else warnings
+        refuse_doubtful(job.output, texts, strict=strict)
         # Limits may be others than those that its card was judged by.
         found = recorded | _verdict(job.files, recorded)
-        return Outcome("already done", found, _failures(job.files, recorded))
+        return Outcome("already done", found, _failures(job.files, recorded), tuple(warnings))
     write_parts(inputs)
     _report(job, metrics)
     found = {card.name: metrics.get(card.name) for card in METRIC_CARDS}
-    return Outcome("done", found, _failures(job.files, found))
+    return Outcome("done", found, _failures(job.files, found), tuple(warnings))
 
 
 def verify_job(job: Job) -> Verdict:
@@ -131,34 +141,9 @@ def _verdict(config: FilesConfig, metrics: Mapping[str, Any]) -> dict[str, objec
     return {"gate": "failed" if _failures(config, metrics) else "passed"}
 
 
-def _verified(inputs: Inputs) -> dict[str, object]:
-    """Rebuild a part of the difference; refuse what cannot belong together, and say how well."""
-    job = inputs.job
-    if not job.files.verify or not inputs.subtraction.can_be_rebuilt:
-        return {}
-    verdict = verify_quickly(inputs.subtraction)
-    if not verdict.fit.pixels:
-        return {}
-    other = verdict.alternative
-    if other is not None and other.good and verdict.fit.worst > _IMPOSSIBLE:
-        msg = (
-            f"{job.difference}: not the difference that {inputs.subtraction.kernel.name} makes of "
-            f"{job.science} and {job.template}: it is off by {verdict.fit.worst:.3g} sigma, but by "
-            f"{other.worst:.2g} if {verdict.cause} (--no-verify goes on all the same)"
-        )
-        raise InputError(msg)
-    if not verdict.belongs:
-        log.warning(
-            "%s: rebuilt from its parts it is off by %.2g sigma, %.2g on bright pixels: %s",
-            job.difference,
-            verdict.fit.residual,
-            verdict.fit.bright,
-            verdict.cause,
-        )
-    return {"residual": verdict.fit.residual, "residual_bright": verdict.fit.bright}
-
-
-def _write(inputs: Inputs, prepared: Prepared, metrics: Mapping[str, object]) -> dict[str, object]:
+def _write(
+    inputs: Inputs, prepared: Prepared, metrics: Mapping[str, object], warnings: Sequence[str]
+) -> dict[str, object]:
     """Compute the result, band by band into the output file; return its metrics."""
     job, exposure = inputs.job, prepared.exposure
     dtype, variance_dtype = _dtypes(prepared, job.files.dtype)
@@ -167,7 +152,7 @@ def _write(inputs: Inputs, prepared: Prepared, metrics: Mapping[str, object]) ->
         job.output,
         replace(exposure, header=_fresh(exposure.header)),
         cards=record(job, widest, {}),
-        cards_room=len(METRIC_CARDS),
+        cards_room=len(METRIC_CARDS) + CARDS,
         psi=_psi(prepared) if job.files.filters else None,
         dtype=dtype,
         variance_dtype=variance_dtype,
@@ -194,7 +179,9 @@ def _write(inputs: Inputs, prepared: Prepared, metrics: Mapping[str, object]) ->
         file.append(_cell_hdus(result.cells, exposure, dtype))
         found = {**metrics, **result.metrics}
         found |= _verdict(job.files, found)
-        file.set_cards(record(job, inputs.sources, found))
+        found["warnings"] = len(warnings)
+        file.set_cards(with_history(record(job, inputs.sources, found), warnings))
+        refuse_doubtful(job.output, warnings, strict=job.files.strict)
     return found
 
 

@@ -30,6 +30,7 @@ _registry: Registry[PsfReader] = Registry(
         "diffdecor.psfs.stamp": (),
         "diffdecor.psfs.psfex": ("TFIELDS",),
         "diffdecor.psfs.lsst": ("EXTTYPE",),
+        "diffdecor.psfs.lsst_images": ("DATAMODL", "JSONADDR"),
     },
 )
 _OF_PIFF = {"PSF_MODEL", "PSF_INTERP", "PSF_STARS"}

@@ -23,6 +23,11 @@ from diffdecor.fits.open import Header
 
 logger = logging.getLogger(__name__)
 
+#: A point source this far off the middle of its stamp is not in it, image pixels; a centroid this
+#: close to a sample is on it, samples.
+_FAR, _NEAR = 1.0, 0.1
+#: The core of a PSF is what is above this, in units of its peak.
+_CORE = 0.2
 _NUMBER = r"[-+]?\d+\.?\d*(?:[eE][-+]?\d+)?"
 
 
@@ -78,7 +83,8 @@ def center_of(
 ) -> tuple[float, float]:
     """Return the 0-based position ``(cx, cy)`` of the point source in stamps ``(..., ny, nx)``.
 
-    From the 1-based cards CTRX and CTRY; without them sample ``n // 2``. Grids are centred on their
+    From the 1-based cards CTRX and CTRY; without them sample ``n // 2``, or the centroid of stamps
+    of an odd size if it is a pixel off. Grids are centred on their
     middle; so are subpixels of an even number if their centroid is closer to it.
     """
     ny, nx = stamps.shape[-2:]
@@ -86,8 +92,10 @@ def center_of(
     given = header.get("CTRX"), header.get("CTRY")
     if given != (None, None):
         return _given(given, (nx, ny), sampling, name)
-    if "DET_YX0" in header or 0 not in {nx % 2, ny % 2}:
+    if "DET_YX0" in header:
         return middle
+    if 0 not in {nx % 2, ny % 2}:
+        return _own_center(stamps, middle, sampling, name)
     centroid, center = _centroid(stamps), (float(nx // 2), float(ny // 2))
     if sampling.step != 1.0 and dist(centroid, middle) < dist(centroid, center):
         center = middle
@@ -96,6 +104,29 @@ def center_of(
         "1-based pixel (%g, %g), with the centroid at (%.2f, %.2f); cards CTRX, CTRY set it",
         name, nx, ny, *(c + 1 for c in center), *(c + 1 for c in centroid),
     )  # fmt: skip
+    return center
+
+
+def _own_center(
+    stamps: NDArray[np.float64], middle: tuple[float, float], sampling: Sampling, name: str
+) -> tuple[float, float]:
+    """Return the middle of stamps, or their centroid if it is a pixel off, and so is the peak."""
+    mean = np.nan_to_num(stamps.reshape(-1, *stamps.shape[-2:]).mean(axis=0))
+    y, x = np.unravel_index(int(mean.argmax()), mean.shape)
+    peak = float(x), float(y)
+    # The centroid of the core: wings and noise count more the farther out they are.
+    core = np.maximum(mean - _CORE * mean.max(), 0.0)
+    centroid = _centroid(core)
+    if min(dist(centroid, middle), dist(peak, middle)) * sampling.step < _FAR:
+        return middle
+    whole = round(centroid[0]), round(centroid[1])
+    # Moving it by a small part of a pixel would only blur it.
+    center = (float(whole[0]), float(whole[1])) if dist(centroid, whole) < _NEAR else centroid
+    logger.warning(
+        "%s: its point source is on the 1-based pixel (%.2f, %.2f), not in the middle (%g, %g) of "
+        "the stamp; taken to be centred there; cards CTRX, CTRY set it",
+        *(name, *(c + 1 for c in center), *(c + 1 for c in middle)),
+    )
     return center
 
 

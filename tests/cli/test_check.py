@@ -333,7 +333,7 @@ def test_a_run_judges_its_own_result(work):
         found = json.loads(result.stdout)
         assert found["status"] == status
         assert found["gate"] == "failed"
-        (line,) = [one for one in result.stderr.splitlines() if one.startswith("diffdecor: ")]
+        *_, line = [one for one in result.stderr.splitlines() if one.startswith("diffdecor: ")]
         assert "max |rho|" in line
         assert fits.getheader(work.output)["DDGATE"] == "failed"
     # Without a limit nothing fails, and the file is the same one.

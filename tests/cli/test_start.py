@@ -36,12 +36,6 @@ def test_an_ordinary_run_does_without_scipy(tmp_path, mode):
     assert after("'numpy' in sys.modules, 'scipy' in sys.modules", *arguments) == "True False"
 
 
-def test_a_check_does_without_scipy():
-    assert (
-        after("'numpy' in sys.modules, 'scipy' in sys.modules", "check", TRIPLE[-1]) == "True False"
-    )
-
-
 def test_linear_algebra_gets_one_thread():
     shown = f"[os.environ[name] for name in {BLAS!r}]"
     assert after(shown, "--version") == "['1', '1', '1']"

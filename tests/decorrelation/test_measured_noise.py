@@ -380,3 +380,20 @@ def test_score_images_of_warped_templates_have_the_scatter_that_is_claimed():
     measured = results("auto")
     assert measured.metrics["noise_model"] == "measured"
     assert significance_scatter(measured) == pytest.approx(1, abs=0.025)
+
+
+def test_steps_of_the_variance_are_no_noise():
+    """Stripes of very different depth: the quiet ones are not the only sky."""
+    deep = np.where(np.arange(N) // 12 % 2, 0.3, 6.0) * np.ones((N, N))
+    rng = np.random.default_rng(22)
+    science, template = rng.normal(size=(2, N, N))
+    template *= np.sqrt(deep)
+    result = decorrelate(
+        Exposure(image=science, variance=np.ones((N, N)), name="science"),
+        Exposure(image=template, variance=deep, name="template"),
+        Exposure(image=science - periodic(template, KERNEL), name="difference"),
+        KERNEL,
+        config=DecorrelationConfig(mode="whole", noise_model="measured", variance="full"),
+    )
+    ratio = result.exposure.image**2 / result.exposure.variance
+    assert ratio[30:-30, 30:-30].mean() == pytest.approx(1, abs=0.015)

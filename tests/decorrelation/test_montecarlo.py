@@ -31,7 +31,7 @@ def interior(result, image):
 
 
 def run(triple, **options):
-    config = DecorrelationConfig(**({"mode": "whole"} | options))
+    config = DecorrelationConfig(**({"mode": "whole", "noise_model": "white"} | options))
     return decorrelate(*triple.inputs, config=config)
 
 

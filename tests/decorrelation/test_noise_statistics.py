@@ -98,7 +98,7 @@ def test_sources_are_left_out_of_all_images(rng):
     sky = Sky(
         images=[(first, None), (second, None)],
         usable=np.ones(first.shape, dtype=bool),
-        others=[other],
+        others=[(other, None)],
     )
     found = measure_noise(sky, 1000, 1)
     assert found[0].sums.pixels == found[1].sums.pixels
@@ -144,3 +144,17 @@ def test_small_images_have_some(rng):
     found = measured(rng.normal(size=(40, 48)))
     assert found.sums.pixels == 40 * 48
     assert whiteness(found.sums).probability > 1e-4
+
+
+def test_sources_of_another_image_are_found_in_units_of_its_noise():
+    """Its noisy stripes are not sources: the sky would be that of the quiet ones only."""
+    rng = np.random.default_rng(41)
+    variance = np.where(np.arange(300) // 12 % 2, 0.3, 6.0) * np.ones((300, 300))
+    other = rng.normal(size=(300, 300)) * np.sqrt(variance)
+    image = rng.normal(size=(300, 300))
+    blind, told = (
+        measured(image, np.ones((300, 300)), others=[(other, plane)]).sums.pixels
+        for plane in (None, variance)
+    )
+    assert told > 0.97 * image.size
+    assert blind < 0.8 * told

@@ -15,10 +15,11 @@ from diffdecor.core.convolve import convolved
 from diffdecor.core.interpolate import KernelField
 from diffdecor.core.planes import Window, part_of
 from diffdecor.decorrelation.rebuild import rebuild
-from diffdecor.decorrelation.subtraction import Subtraction
+from diffdecor.decorrelation.subtraction import Subtraction, as_kernel
 from diffdecor.decorrelation.verification import verify, verify_quickly
 from diffdecor.kernels.misreadings import misreadings
 from diffdecor.kernels.model import BasisKernel, Box, Region, StampKernel, Term
+from diffdecor.psfs.model import StampPsf
 
 SAMPLE = Path(__file__).parents[1] / "data" / "hotpants-a1"
 
@@ -325,3 +326,139 @@ def test_the_quick_check_takes_images_of_all_shapes(shape):
     ]
     kernel = StampKernel(stamps=np.ones((1, 1, 1)), origin=(0, 0), convolved="template")
     assert verify_quickly(Subtraction(*exposures, kernel)).belongs
+
+
+# --- what was wrong, and passed
+
+
+def sparse(sides="template", *, scale=1.0, shape=(150, 160), noise=(1.0, 2.0), file=None):
+    """A sparse field: noise and one faint star; what the file says of the side is `file`."""
+    rng = np.random.default_rng(41)
+    science, template = (rng.normal(0, sigma, shape) for sigma in noise)
+    stamp = oracle.gaussian(11, 1.3)
+    stamp[5, 7] += 0.02  # not symmetric
+    field = KernelField.constant(stamp, (5, 5))
+    if sides == "template":
+        difference = science - scale * convolved(template, field)
+    else:
+        difference = scale * convolved(science, field) - template
+    exposures = [
+        Exposure(image=image.astype(np.float32), variance=np.full(shape, sigma**2))
+        for image, sigma in ((science, noise[0]), (template, noise[1]), (difference, 1.0))
+    ]
+    kernel = StampKernel(stamps=stamp[np.newaxis], origin=(5, 5), convolved=file)
+    return Subtraction(*exposures, kernel), (science, template, difference), field
+
+
+def with_difference(subtraction, image):
+    changed = replace(subtraction.difference, image=np.asarray(image, dtype=np.float32))
+    return replace(subtraction, difference=changed)
+
+
+@pytest.mark.parametrize("check", [verify, verify_quickly])
+@pytest.mark.parametrize("side", ["template", "science"])
+def test_the_side_is_taken_from_an_exact_rebuild(check, side):
+    subtraction, *_ = sparse(side)
+    verdict = check(subtraction)
+    assert (verdict.belongs, verdict.side) == (True, side)
+    known, *_ = sparse(side, file=side)
+    assert check(known).side is None
+
+
+@pytest.mark.parametrize("side", ["template", "science"])
+def test_the_wrong_side_is_refused_below_the_noise_too(side):
+    subtraction, *_ = sparse(side, file={"template": "science", "science": "template"}[side])
+    verdict = verify_quickly(subtraction)
+    assert not verdict.belongs
+    assert f"--convolved {side}" in verdict.cause
+
+
+def test_whole_numbers_are_exact_up_to_rounding():
+    subtraction, (_, _, difference), _ = sparse("science", noise=(30.0, 50.0))
+    rounded = with_difference(subtraction, np.rint(difference))
+    verdict = verify(rounded)
+    assert (verdict.belongs, verdict.side) == (True, "science")
+
+
+@pytest.mark.parametrize("side", ["template", "science"])
+def test_a_scaled_kernel_is_named_with_its_scales(side):
+    subtraction, *_ = sparse(side, scale=1.07, file=side)
+    verdict = verify_quickly(subtraction)
+    assert not verdict.belongs
+    scales = {"template": "--science-scale 1 --template-scale 1.07"}
+    scales["science"] = "--science-scale 1.07 --template-scale 1"
+    assert scales[side] in verdict.cause
+
+
+@pytest.mark.parametrize("shift", [(1, 0), (0, -1), (-2, 1)])
+def test_shifts_are_named(shift):
+    subtraction, (science, template, _), field = sparse(file="template")
+    moved = np.roll(convolved(template, field), shift[::-1], axis=(0, 1))
+    verdict = verify(with_difference(subtraction, science - moved))
+    assert not verdict.belongs
+    assert f"template is shifted by ({shift[0]:+d}, {shift[1]:+d})" in verdict.cause
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.93])
+def test_a_matched_template_is_named_below_the_noise_too(scale):
+    subtraction, (science, template, _), _ = sparse(file="template")
+    verdict = verify(with_difference(subtraction, science - scale * template))
+    assert not verdict.belongs
+    assert "--template-kernel instead of --kernel" in verdict.cause
+
+
+def test_a_score_image_is_named():
+    subtraction, (science, template, _), field = sparse(file="template")
+    psf = oracle.gaussian(15, 1.6)
+    score = convolved(science, KernelField.constant(psf, (7, 7))) - convolved(template, field)
+    named = replace(subtraction, preconvolution=StampPsf(psf))
+    verdict = verify(with_difference(named, score))
+    assert not verdict.belongs
+    assert "--score" in verdict.cause
+    assert not verify(with_difference(subtraction, score)).belongs
+
+
+def test_another_background_does_no_harm(sample):
+    image = np.asarray(sample.difference.image) + np.float32(3.0)
+    verdict = verify(replace(sample, difference=replace(sample.difference, image=image)))
+    assert verdict.belongs
+    assert "background" in verdict.cause
+
+
+@pytest.mark.parametrize("side", ["template", "science"])
+@pytest.mark.parametrize("claim", [1.0, 4.0, 1 / 4])
+@pytest.mark.parametrize("factor", [1.0, 3.0])
+def test_a_whitened_difference_is_recognised(side, claim, factor):
+    """Whatever levels the tool has measured, and however it has scaled its result."""
+    subtraction, (_, _, difference), field = sparse(side, file=side)
+    power = np.array([1.0, 4.0 * claim])
+    gain = np.abs(np.fft.rfft2(field.stamps[0, 0], (256, 256))) ** 2
+    both = np.array([np.ones_like(gain), gain][:: 1 if side == "template" else -1])
+    total = np.tensordot(power, both, axes=1)
+    psi = np.sqrt(total[0, 0] / total)
+    whitened = np.fft.irfft2(np.fft.rfft2(difference, (256, 256)) * psi)[:150, :160]
+    for check in (verify, verify_quickly):
+        verdict = check(with_difference(subtraction, factor * whitened))
+        assert verdict.decorrelated
+        assert not verdict.belongs
+
+
+def test_a_wrong_kernel_is_not_taken_for_whitening():
+    subtraction, *_ = sparse(file="template")
+    wider = oracle.gaussian(11, 1.9)[np.newaxis]
+    wrong = replace(subtraction, kernel=replace(subtraction.kernel, stamps=wider))
+    assert not verify(wrong).decorrelated
+
+
+def test_differences_cut_off_to_whole_numbers_belong_to_their_files():
+    """What cutting off alone leaves, up to a whole unit, is no sign of a wrong kernel."""
+    rng = np.random.default_rng(31)
+    science, template = rng.normal(size=(2, 160, 160))
+    kernel = oracle.gaussian(9, 1.2)
+    difference = np.trunc(science - oracle.convolved(template, kernel, (4, 4)))
+    exposures = (
+        Exposure(image=science, variance=np.ones(science.shape)),
+        Exposure(image=template, variance=np.ones(science.shape)),
+        Exposure(image=difference),
+    )
+    assert verify(Subtraction(*exposures, as_kernel(kernel))).belongs

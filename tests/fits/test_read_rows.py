@@ -249,7 +249,7 @@ def test_memory_is_bounded(tmp_path, suffix):
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak < 12 * 64 * 4000 * 4  # a plane has 64 MB, a band 1
+    assert peak < 13 * 64 * 4000 * 4  # a plane has 64 MB, a band 1
 
 
 @given(ny=st.integers(1, 40), nx=st.integers(1, 9))

@@ -83,6 +83,37 @@ def test_one_sky_in_two_frames():
     check_same_sky(_exposure("a.fits", TAN), _exposure("b.fits", cards))
 
 
+NO_FRAME = {k: v for k, v in TAN.items() if k != "RADESYS"}
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        {"RADESYS": "FK5", "EQUINOX": 2000.0},
+        {"RADESYS": "FK5", "EQUINOX": 2015.5},
+        {"RADECSYS": "FK5"},
+        {"RADESYS": "FK4", "EQUINOX": 1950.0},
+        {"EQUINOX": 2000.0},
+        {"EQUINOX": 1950.0},
+        {"EPOCH": 1950.0},
+    ],
+)
+def test_frames_that_differ_by_name_only_are_one_grid(frame, caplog):
+    fine = {"CD1_1": -5e-7, "CD2_2": 5e-7}  # pixels so small that the frames are pixels apart
+    for cards in ({}, fine):
+        check_same_sky(
+            _exposure("a.fits", {**TAN, **cards}),
+            _exposure("b.fits", {**NO_FRAME, **cards, **frame}),
+        )
+    text = [r.getMessage() for r in caplog.records]
+    assert all("agree in all numbers but name other frames" in line for line in text)
+    assert len(text) >= 1
+    with pytest.raises(InputError, match="do not show the same sky"):
+        check_same_sky(
+            _exposure("a.fits", TAN), _exposure("b.fits", {**NO_FRAME, **frame, "CRPIX1": 53.5})
+        )
+
+
 @pytest.mark.parametrize(
     "broken",
     [

@@ -1,11 +1,13 @@
 """Which layout a file has, what lies beside it, and which planes come of it."""
 
+import json
 import logging
 import re
 
 import numpy as np
 import pytest
 from astropy.io import fits
+from helpers.lsst_images import json_hdu
 
 from diffdecor.config import LAYOUTS, ImageOptions
 from diffdecor.errors import ConfigError, InputError
@@ -41,9 +43,21 @@ def single(array=IMAGE, cards=None):
     return fits.HDUList([hdu])
 
 
+def with_tree(content):
+    """A file of lsst.images of an image only."""
+    version = {"schema_version": "1.0.0", "min_read_version": 1}
+    pixels = {"source": "fits:IMAGE", "shape": list(SHAPE), "datatype": "float32"}
+    image = {**version, "data": {"value": pixels}, "yx0": [3, 7]}
+    tree = {**version, "image": image, "psf": None}
+    content.append(json_hdu(json.dumps(tree).encode()))
+    return content
+
+
+RUBIN = {"FMTVER": 1, "DATAMODL": "https://images.lsst.io/schemas/visit_image-1.0.0"}
 DECAM = {"INSTRUME": "DECam", "PLVER": "V5.1"}
 ZTF = {"INSTRUME": "ZTF/MOSAIC", "GAIN": 6.2, "READNOI": 10.0}
 SAMPLES = {
+    "lsst-images": [("visit.fits", lambda: with_tree(hdus(("IMAGE", IMAGE), primary=RUBIN)))],
     "lsst": [
         ("calexp.fits", lambda: hdus(("IMAGE", IMAGE), ("MASK", ONES.astype("i4"), {"MP_BAD": 0}),
                                      ("VARIANCE", ONES))),

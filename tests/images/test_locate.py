@@ -131,3 +131,35 @@ def test_a_file_with_brackets_in_its_name_wins(tmp_path):
         assert extension is None
     with open_fits(f"{path}[0]") as (_, extension):
         assert extension == 0
+
+
+def test_companions_of_images_of_one_name_go_by_their_place():
+    hdus = _hdus("SCI", "ERR", "DQ", "SCI", "ERR", "DQ")
+    assert companion(hdus, hdus[1], NOISE_NAMES) is hdus[2]
+    assert companion(hdus, hdus[4], NOISE_NAMES) is hdus[5]
+    assert companion(hdus, hdus[4], MASK_NAMES) is hdus[6]
+    grouped = _hdus("SCI", "SCI", "ERR", "ERR")
+    assert companion(grouped, grouped[2], NOISE_NAMES) is grouped[4]
+    uneven = _hdus("SCI", "ERR", "SCI", "SCI", "ERR")
+    assert companion(uneven, uneven[3], NOISE_NAMES) is None
+    assert companion(uneven, uneven[4], NOISE_NAMES) is uneven[5]
+
+
+def test_places_count_among_those_of_one_version_only():
+    hdus = _hdus("SCI,1", "SCI,2", "ERR,2", "ERR,1")
+    assert companion(hdus, hdus[1], NOISE_NAMES) is hdus[4]
+    assert companion(hdus, hdus[2], NOISE_NAMES) is hdus[3]
+
+
+def test_a_noise_file_of_several_planes_goes_by_place(caplog):
+    science, errors = _hdus("SCI", "SCI"), _hdus("ERR", "ERR")
+    found = find_image(errors, None, NOISE_NAMES, file="w", like=science[2], among=science)
+    assert found is errors[2]
+    assert not caplog.text
+
+
+@pytest.mark.parametrize("names", [["SCI", "SCI"], ["SCI,1", "SCI,2"], ["S29", "N31"], ["", ""]])
+def test_a_choice_among_several_images_is_said(names, caplog):
+    hdus = _hdus(*names)
+    assert find_image(hdus, None, IMAGE_NAMES, file="a.fits") is hdus[1]
+    assert "a.fits: several images could be meant; taking HDU 1, not 2" in caplog.text

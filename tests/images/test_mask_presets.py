@@ -137,7 +137,10 @@ def test_unknown_bits_are_warned_of_and_named(caplog):
     assert names(mask, planes, (0, 2)) == {"BIT20"}
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert len(warnings) == 2
-    assert "bit 3 of the mask is set in 2 pixels, and the preset does not know it" in warnings[0]
+    assert (
+        "bit 3 of the mask is set in 2 pixels, and neither a card nor a preset knows it"
+        in warnings[0]
+    )
     assert "bit 20 of the mask is set in 1 pixels" in warnings[1]
 
 

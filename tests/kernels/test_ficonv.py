@@ -87,6 +87,90 @@ def test_the_side_may_be_overridden(listing):
     assert kernel.background(10, 20) == 3
 
 
+@pytest.mark.parametrize("basis", [(1, 0), (0, 1), (-2, 1), (3, -4), (0, 0)])
+def test_double_deltas(listing, basis):
+    x, y = basis
+    kernel = read_kernel(listing(small(f"type = ddelta\nbasis = {x},{y}\ncoeff = 2", IDENTITY)))
+    rng = np.random.default_rng(2)
+    image = rng.normal(size=(30, 31))
+    # In ficonv a double delta is half the difference of the moved image and itself.
+    expected = 0.8 * image + (np.roll(image, (y, x), (0, 1)) - image)
+    stamp = kernel.stamp(10, 20)
+    assert kernel.origin == (stamp.shape[1] // 2, stamp.shape[0] // 2)
+    found = convolve(image, stamp, mode="same")
+    inside = np.s_[5:-5, 5:-5]
+    np.testing.assert_allclose(found[inside], expected[inside], atol=1e-12)
+
+
+def without_images(text):
+    lines, kept = text.split("\n"), []
+    commented = False
+    for line in lines:
+        commented = line.startswith("#image") or (commented and line.startswith("#"))
+        if not commented:
+            kept.append(line)
+    return "\n".join(kept)
+
+
+def test_gaussians_without_images_are_those_of_the_tool(listing):
+    text = without_images(TEXT)
+    assert "#image" not in text
+    assert "gaussian" in text
+    found, expected = read_kernel(listing(text)), read_kernel(LIST)
+    for x, y in ((10, 10), (150, 110), (290, 200)):
+        stamp = expected.stamp(x, y)  # of six digits
+        np.testing.assert_allclose(found.stamp(x, y), stamp, atol=3e-6 * np.abs(stamp).max())
+
+
+GAUSSIAN = "type = gaussian\nhsize = 3\nsigma = {}\nbasis = {},{}\ncoeff = 1"
+
+
+def gauss(half, sigma):
+    fine = (np.arange((2 * half + 1) * 10) - (2 * half + 1) * 5 + 0.5) / 10
+    profile = np.exp(-(fine**2) / (2 * sigma**2)).reshape(-1, 10).mean(axis=1)
+    image = np.outer(profile, profile)
+    return image / image.sum()
+
+
+def test_the_first_kernel_of_a_sum_is_subtracted_from_later_gaussians(listing):
+    narrow, wide = gauss(3, 1.0), gauss(3, 2.0)
+    kernel = read_kernel(listing(small(*(GAUSSIAN.format(s, 0, 0) for s in (1, 2)))))
+    np.testing.assert_allclose(kernel.basis, [narrow, wide - narrow], atol=1e-14)
+    delta = np.pad([[1.0]], 3)
+    kernel = read_kernel(listing(small(IDENTITY, GAUSSIAN.format(1, 0, 0))))
+    np.testing.assert_allclose(kernel.basis, [delta, narrow - delta], atol=1e-14)
+    kernel = read_kernel(listing(small(GAUSSIAN.format(1, 0, 0), IDENTITY)))
+    np.testing.assert_allclose(kernel.basis, [narrow, delta], atol=1e-14)
+    kernel = read_kernel(listing(small(IDENTITY, GAUSSIAN.format(1, 1, 0))))
+    assert kernel.basis[1].sum() == pytest.approx(0, abs=1e-14)
+    assert kernel.basis[1][3, 4] == pytest.approx(-kernel.basis[1][3, 2])
+    assert kernel.basis[1][3, 4] > 0.4
+
+
+def test_kernels_of_unknown_type_and_their_offset(listing):
+    unknown = (
+        "type = unknown\nhsize = 1\nimage = 1,2,3, \\\n 4,5,6, \\\n 7,8,9\noffset = 10\n"
+        "order = 1\ncoeff = 2, 3, 4"
+    )
+    background = "type = background\ncoeff = 5"
+    kernel = read_kernel(listing(small(unknown, background, background)))
+    u, v = (13 - 10) / 5, (17 - 20) / 5
+    weight = 2 + 3 * u + 4 * v
+    np.testing.assert_allclose(kernel.stamp(13, 17), weight * np.arange(1, 10).reshape(3, 3))
+    assert kernel.background(13, 17) == pytest.approx(-(10 * weight + 5 + 5))
+
+
+def test_remarks_blanks_and_defaults(listing):
+    text = (
+        "# made by hand\n[ global ] # of nothing\n# offset = 3, 4\n[end]\n\n[ kernel ]\n"
+        "type = identity # a remark\n# order = 2\ncoeff = 0.5 # another\n[end] # done\n# bye\n"
+    )
+    kernel = read_kernel(listing(text))
+    assert kernel.stamp(0, 1).tolist() == [[0.5]]
+    (region,) = kernel.regions
+    assert (region.x0, region.y0, region.xs) == (0, 0, 1)
+
+
 @pytest.mark.reference
 def test_difference_is_rebuilt(reference):
     science, template, difference = (
@@ -121,16 +205,18 @@ BROKEN = {
     "no global": ("[kernel]\n" + IDENTITY + "\n[end]\n", r"0 blocks \[global\]"),
     "no kernel": (small(), "not a kernel list of ficonv"),
     "background only": (small("type = background\norder = 0\ncoeff = 1"), "line 5: no kernel"),
-    "two backgrounds": (
-        small(*["type = background\norder = 0\ncoeff = 1"] * 2, IDENTITY),
-        "two backgrounds",
-    ),
     "garbage": (small("what is this"), "line 6: 'what is this' is not 'key = value'"),
     "outside": ("a = 1\n" + small(IDENTITY), "line 1: 'a = 1' is outside of every block"),
     "twice": (small(IDENTITY + "\norder = 1"), "line 9: 'order' twice"),
     "no type": (small("order = 0\ncoeff = 1"), r"line 5: the block \[kernel\] has no 'type'"),
     "type": (small(IDENTITY.replace("identity", "sinc")), "line 6: type = sinc: expected backg"),
-    "no order": (small("type = identity\ncoeff = 1"), "line 5: .* has no 'order'"),
+    "no order": (
+        small("type = identity\ncoeff = 1, 2, 3"),
+        "line 7: .*expected 1 numbers, found 3",
+    ),
+    "half a pixel": (small("type = ddelta\nbasis = 0.5,1\ncoeff = 1"), "basis = .*whole numbers"),
+    "sigma": (small("type = gaussian\nhsize = 3\nsigma = 0\nbasis = 0,0\ncoeff = 1"), "sigma = 0"),
+    "powers": (small("type = gaussian\nhsize = 3\nsigma = 1\nbasis = 0,-1\ncoeff = 1"), "basis ="),
     "negative order": (small(IDENTITY.replace("= 0\n", "= -1\n")), "line 7: order = -1: expected"),
     "order": (small(IDENTITY.replace("= 0\n", "= 99999\n")), "line 7: order = 99999"),
     "too few": (small(IDENTITY.replace("= 0\n", "= 1\n")), "line 8: coeff = 0.8: expected 3 numb"),

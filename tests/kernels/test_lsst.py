@@ -222,6 +222,7 @@ def test_functions_that_do_not_vary_make_a_stamp(read):
 
 
 def test_without_difference_the_domain_says_where_the_image_lies(caplog):
+    caplog.set_level("INFO", "diffdecor")
     kernel = read_kernel(FOLDER / "cheb_matching_kernel.fits")
     known = sample("cheb")
     assert (kernel.image_shape, kernel.boxes) == (known.image_shape, known.boxes)

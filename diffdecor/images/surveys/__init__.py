@@ -16,7 +16,7 @@ _ELSEWHERE = {"nonzero": "plain"}
 
 def layout_named(name: str) -> Layout:
     """Return the layout of a name; only its own module is imported."""
-    found: Layout = import_module(f"{__name__}.{name}").LAYOUT
+    found: Layout = import_module(f"{__name__}.{name.replace('-', '_')}").LAYOUT
     return found
 
 

@@ -1,7 +1,8 @@
 """Which layout a file has, and which files beside it belong to it.
 
-A file is recognised in three steps, and the first that finds a layout ends the search: by the
-planes that it holds; by the tool that made it; by the cards and the name that its survey gives. Two
+A file is recognised in steps, and the first that finds a layout ends the search: by the package
+that wrote the whole file; by the planes that it holds; by the tool that made it; by the cards and
+the name that its survey gives. Two
 layouts of one step must never both claim a file.
 """
 
@@ -22,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 #: The layouts of each step.
 STEPS = (
+    ("lsst-images",),
     ("lsst", "hst", "jwst", "ccddata"),
     ("hotpants", "plain"),
     ("decam", "ztf", "ps1", "meerlicht"),
