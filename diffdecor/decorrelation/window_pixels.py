@@ -316,7 +316,8 @@ def _spread_variance(
     phase hardly matters.
     """
     core = plane[_CORE]
-    level = float(np.median(_sample(core, sky[_CORE]))) if sky[_CORE].any() else 0.0
+    sample = _sample(core, sky[_CORE])
+    level = float(np.median(sample)) if sample.size else 0.0
     if not (level > 0 and _steps(core, sky[_CORE], level)):
         return core
     shape = len(transfer), len(transfer)

@@ -23,6 +23,7 @@ from diffdecor.fits.lsst_archive import (
     parent_origin,
 )
 from diffdecor.fits.lsst_kernels import KERNELS, Domain, StoredKernel, stored_kernel
+from diffdecor.kernels.misreadings import on_side
 from diffdecor.kernels.model import BasisKernel, Box, MatchingKernel, Region, Side, StampKernel
 from diffdecor.kernels.registry import KernelOptions, register
 from diffdecor.kernels.source import Source
@@ -64,7 +65,7 @@ class LsstReader:
         total = kernel.sum(x, y)
         if abs(total) <= 1e-9 * np.abs(kernel.stamp(x, y)).sum():
             source.refuse("the sum of the kernel is zero, so it would remove all flux")
-        return kernel.with_usage(lambda usage: usage._replace(science_scale=1.0 / total))
+        return on_side(kernel, side)
 
 
 def _constant(stored: StoredKernel, source: Source, side: Side | None) -> StampKernel:

@@ -11,14 +11,33 @@ from diffdecor.core.fourier import Origin, reflect
 from diffdecor.kernels.model import MatchingKernel, Side, Usage
 
 _OTHER: dict[Side | None, Side] = {"template": "science", "science": "template", None: "science"}
-#: Options of a difference that was divided by the kernel sum.
-_INVERSE = "--science-scale 1/k --template-scale 1/k"
+#: Scales of differences, or of one image in them, that were divided by the kernel sum k.
+_DIVIDED = (("1/k", "1/k"), ("1/k", "1"), ("1", "1/k"))
+
+
+def on_side(kernel: MatchingKernel, side: Side) -> MatchingKernel:
+    """Return a kernel as it would be read if its file, or an option, named this side.
+
+    LSST divides a convolved science image by the kernel's sum at the middle of the image; SFFT's
+    background is of the other sign there.
+    """
+    science_scale = 1.0
+    if side == "science" and kernel.format == "lsst":
+        ny, nx = kernel.image_shape or (1, 1)
+        science_scale = 1.0 / kernel.sum((nx - 1) / 2, (ny - 1) / 2)
+
+    def on_it(usage: Usage) -> Usage:
+        turned = (usage.side == "science") != (side == "science")
+        sign = -1.0 if turned and kernel.format == "sfft" else 1.0
+        scale = science_scale if kernel.format == "lsst" else usage.science_scale
+        return usage._replace(side=side, science_scale=scale, background=sign)
+
+    return kernel.with_usage(on_it)
 
 
 def other_side(kernel: MatchingKernel) -> str:
     """Say that the other image was convolved, and which option says so."""
-    places = [box.middle for box in kernel.boxes] or [(0.0, 0.0)]
-    sides = {_OTHER[kernel.side(*place)] for place in places}
+    sides = _other_sides(kernel)
     option = f"--convolved {sides.pop()}" if len(sides) == 1 else "--convolved"
     return f"the other image was convolved: {option}"
 
@@ -33,21 +52,35 @@ def misreadings(kernel: MatchingKernel) -> Iterator[tuple[str, MatchingKernel]]:
         kernel.turned(reflect).turned(_transpose),
     )
     # The side also decides how the background and the scales of some formats are read.
-    other = kernel.with_usage(lambda usage: usage._replace(side=_OTHER[usage.side]))
-    scaled = _with_scales(other, inverse=(True, True))
-    name = other_side(kernel)
-    for its_name, sided in ((name, other), (f"{name} {_INVERSE}", scaled)):
-        yield its_name, sided
-        yield its_name, sided.with_usage(lambda usage: usage._replace(background=-1.0))
-    for science, template in (("1", "1"), ("1/k", "1/k"), ("1/k", "1"), ("1", "1/k")):
-        name = (
-            f"the difference is scaled otherwise: --science-scale {science} "
-            f"--template-scale {template}, with k the kernel sum (PHOTNORM)"
-        )
-        yield name, _with_scales(kernel, inverse=(science == "1/k", template == "1/k"))
+    for name, sided in _on_other_side(kernel):
+        yield name, sided
+        yield name, sided.with_usage(lambda usage: usage._replace(background=-1.0))
+    for scales in (("1", "1"), *_DIVIDED):
+        name = f"the difference is scaled otherwise: {_options(*scales)}"
+        yield f"{name}, with k the kernel sum (PHOTNORM)", _with_scales(kernel, scales)
     for side, letter in (("science", "i"), ("template", "t")):
         name = f"the difference is scaled otherwise: by 1/k where the {side} image was convolved"
-        yield f"{name} (PHOTNORM {letter})", _with_scales(kernel, inverse=(True, True), only=side)
+        yield f"{name} (PHOTNORM {letter})", _with_scales(kernel, ("1/k", "1/k"), only=side)
+
+
+def _on_other_side(kernel: MatchingKernel) -> Iterator[tuple[str, MatchingKernel]]:
+    """Go through what the difference would be with the other image convolved."""
+    name, sides = other_side(kernel), _other_sides(kernel)
+    other = kernel.with_usage(lambda usage: usage._replace(side=_OTHER[usage.side]))
+    yield name, on_side(kernel, *sides) if len(sides) == 1 else other
+    for scales in _DIVIDED:
+        yield f"{name} {_options(*scales)}", _with_scales(other, scales)
+
+
+def _other_sides(kernel: MatchingKernel) -> set[Side]:
+    """Return the sides that were not convolved, anywhere in the image."""
+    places = [box.middle for box in kernel.boxes] or [(0.0, 0.0)]
+    return {_OTHER[kernel.side(*place)] for place in places}
+
+
+def _options(science: str, template: str) -> str:
+    """Return the options that say how a difference is scaled."""
+    return f"--science-scale {science} --template-scale {template}"
 
 
 def _transpose(stamps: NDArray[np.float64], origin: Origin) -> tuple[NDArray[np.float64], Origin]:
@@ -56,16 +89,17 @@ def _transpose(stamps: NDArray[np.float64], origin: Origin) -> tuple[NDArray[np.
 
 
 def _with_scales(
-    kernel: MatchingKernel, inverse: tuple[bool, bool], only: str | None = None
+    kernel: MatchingKernel, scales: tuple[str, str], only: str | None = None
 ) -> MatchingKernel:
-    """Return a kernel with a_S and a_T of one over its sum where `inverse` says so, otherwise 1.
+    """Return a kernel with a_S and a_T of one over its sum where `scales` say 1/k, otherwise 1.
 
     With `only` they are 1 wherever that side was not convolved. The background is scaled to match.
     """
 
     def rescaled(usage: Usage) -> Usage:
         applies = only in {None, usage.side}
-        science, template = (1.0 / usage.kernel_sum if one and applies else 1.0 for one in inverse)
+        divided = 1.0 / usage.kernel_sum if applies else 1.0
+        science, template = (divided if one == "1/k" else 1.0 for one in scales)
         background = science / usage.science_scale
         return usage._replace(science_scale=science, template_scale=template, background=background)
 

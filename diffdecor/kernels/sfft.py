@@ -41,7 +41,8 @@ class SfftReader:
         """Read the solution: one region, the image, with a basis image per function of position.
 
         The side comes from the options or the difference (CONVD). Where neither gives it, it is
-        None, and the background is left out: its sign depends on the side.
+        None, and the sign of the background that of a convolved template; without a difference the
+        background is left out.
         """
         hdu = next(hdu for hdu in source.candidates if "FIJAB" in hdu.header)
         packet = _packet(source, hdu.header)
@@ -201,17 +202,13 @@ def _side(source: Source, options: KernelOptions) -> Side | None:
     if options.convolved:
         return options.convolved
     value = source.card("CONVD")
-    if value is None and source.difference is not None:
-        source.difference.refuse(
-            "no card CONVD, so neither this difference nor the SFFT solution says which image was "
-            "convolved; say it with --convolved"
-        )
     if value is None:
-        logger.warning(
-            "%s: an SFFT solution does not say which image was convolved, and so not what to add "
-            "or subtract; its background is left out (give the difference, or --convolved)",
-            source.name,
-        )
+        if source.difference is None:
+            logger.warning(
+                "%s: an SFFT solution does not say which image was convolved, and so not what to "
+                "add or subtract; its background is left out (give the difference, or --convolved)",
+                source.name,
+            )
         return None
     side = _SIDES.get(str(value).strip().upper())
     if side is None:
@@ -238,7 +235,7 @@ def _kernel(
         images[:, rows, columns] = -others
         terms, images, coefficients = _scaled(packet.scaling, terms, images, sums)
     nx, ny = packet.size
-    if side is None:
+    if side is None and source.difference is None:
         background, functions = np.zeros(0), ()
     return BasisKernel(
         basis=images,

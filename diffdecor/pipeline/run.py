@@ -23,7 +23,7 @@ from diffdecor.decorrelation.judgement import failures
 from diffdecor.decorrelation.mask import EDGE, NEAR_FILLED, NO_DATA
 from diffdecor.decorrelation.preparation import Prepared
 from diffdecor.decorrelation.verification import Verdict, verify
-from diffdecor.errors import ConfigError, InputError, OutputExistsError
+from diffdecor.errors import ConfigError, InputError, KernelError, OutputExistsError
 from diffdecor.fits.atomic import atomic_output, check_output
 from diffdecor.fits.headers import squared_unit, wcs_cards
 from diffdecor.fits.open import Header
@@ -281,7 +281,12 @@ def convert_kernel(
     inputs = [kernel, *filter(None, [difference])]
     check_output(output, overwrite=overwrite, inputs=inputs)
     read = read_kernel(kernel, difference)
-
+    if read.format == "sfft" and read.has_background and read.side(0.0, 0.0) is None:
+        msg = (
+            f"{difference}: no card CONVD, so nothing says which image was convolved, and so not "
+            "what the background's sign is; set it to REF or SCI"
+        )
+        raise KernelError(msg)
     hdus = native_hdus(read)
     # The file it was read from may be one that the difference names.
     with atomic_output(output, overwrite=overwrite, inputs=[*inputs, read.name]) as file:

@@ -9,6 +9,7 @@ from diffdecor.decorrelation.comparison import somewhere
 from diffdecor.decorrelation.subtraction import Subtraction
 from diffdecor.decorrelation.verification import Verdict, verify_quickly
 from diffdecor.errors import AlreadyDecorrelatedError, InputError
+from diffdecor.kernels.misreadings import on_side
 from diffdecor.pipeline.inputs import Inputs
 
 log = logging.getLogger(__name__)
@@ -107,5 +108,4 @@ def _with_side(
         kernel.name,
         *(side, " image" if side == "science" else ""),
     )
-    known = kernel.with_usage(lambda usage: usage._replace(side=side))
-    return replace(subtraction, kernel=known), metrics | {"side_source": "rebuilt"}
+    return replace(subtraction, kernel=on_side(kernel, side)), metrics | {"side_source": "rebuilt"}

@@ -59,7 +59,7 @@ def test_a_misread_kernel_is_named(sample, number, check):
 def test_wrong_scales_are_named(sample):
     kernel = sample.kernel
     assert kernel.scales(10, 10)[0] == pytest.approx(1 / kernel.sum(10, 10))
-    unscaled = next(one for name, one in misreadings(kernel) if "--science-scale 1 " in name)
+    unscaled = next(one for name, one in misreadings(kernel) if "wise: --science-scale 1 " in name)
     verdict = verify(replace(sample, kernel=unscaled))
     assert not verdict.belongs
     assert "--science-scale 1/k --template-scale 1/k" in verdict.cause
@@ -263,7 +263,7 @@ def test_without_a_pixel_nothing_is_said(sample):
 def test_one_over_the_kernel_sum_as_a_scale(tmp_path):
     """The sample is of PHOTNORM t: both sides are divided by the kernel sum."""
     kernel = read_kernel(SAMPLE / "difference.fits")
-    unscaled = next(one for name, one in misreadings(kernel) if "--science-scale 1 " in name)
+    unscaled = next(one for name, one in misreadings(kernel) if "wise: --science-scale 1 " in name)
     from diffdecor.kernels.native_write import native_hdus
 
     native_hdus(unscaled).writeto(tmp_path / "unscaled.fits")
@@ -363,6 +363,31 @@ def test_the_side_is_taken_from_an_exact_rebuild(check, side):
     assert (verdict.belongs, verdict.side) == (True, side)
     known, *_ = sparse(side, file=side)
     assert check(known).side is None
+
+
+@pytest.mark.parametrize(
+    ("solution", "shape"),
+    [("sfft/D1_solution.fits", (220, 300)), ("lsst-persistence/poly_matching_kernel.fits", None)],
+)
+@pytest.mark.parametrize("side", ["template", "science"])
+def test_with_the_side_its_scales_and_background_are_taken(solution, shape, side, tmp_path):
+    """LSST divides by the kernel sum where the science image was convolved; SFFT's sign turns."""
+    data = SAMPLE.parent
+    if shape is None:
+        difference, shape = data / "lsst-persistence/poly_difference.fits.gz", (200, 160)
+    else:
+        difference = tmp_path / "difference.fits"
+        fits.writeto(difference, np.zeros(shape))
+    option = read_kernel(data / solution, difference, convolved=side)
+    rng = np.random.default_rng(3)
+    science, template = rng.normal(100, 1, (2, *shape))
+    made = rebuild(option, science, template)
+    images = science, template, made.astype(np.float32)
+    exposures = [Exposure(image=image, variance=np.ones(shape)) for image in images]
+    subtraction = Subtraction(*exposures, read_kernel(data / solution, difference))
+    verdict = verify(subtraction)
+    assert (verdict.belongs, verdict.side) == (True, side)
+    assert verdict.fit.worst < 1e-4
 
 
 @pytest.mark.parametrize("side", ["template", "science"])

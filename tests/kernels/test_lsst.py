@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from scipy.signal import convolve
 
 from diffdecor.errors import DiffdecorError, InputError, KernelError
+from diffdecor.kernels.misreadings import on_side
 from diffdecor.kernels.model import BasisKernel, StampKernel
 from diffdecor.kernels.native import native_hdus
 from diffdecor.kernels.registry import read_kernel
@@ -72,6 +73,14 @@ def test_scales(case, scales, total):
     kernel = sample(case, convolved=SIDES[case])
     assert kernel.scales(20, 30) == pytest.approx(scales, rel=1e-14)
     assert kernel.sum(20, 30) == pytest.approx(total, rel=1e-14)
+
+
+@pytest.mark.parametrize("side", ["template", "science"])
+@pytest.mark.parametrize("case", SIDES)
+def test_the_side_that_is_found_is_that_of_an_option(case, side):
+    found, option = on_side(sample(case), side), sample(case, convolved=side)
+    assert found.side(20, 30) == option.side(20, 30) == side
+    assert found.scales(20, 30) == pytest.approx(option.scales(20, 30), rel=1e-14)
 
 
 @pytest.mark.parametrize("case", SIDES)

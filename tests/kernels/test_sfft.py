@@ -9,9 +9,11 @@ from helpers.closeness import assert_same
 from kernels.conftest import DATA
 
 from diffdecor.errors import InputError, KernelError
+from diffdecor.kernels.misreadings import on_side
 from diffdecor.kernels.native import native_hdus
 from diffdecor.kernels.registry import read_kernel
 from diffdecor.kernels.testing import check_reader
+from diffdecor.pipeline.run import convert_kernel
 
 SFFT = DATA / "sfft"
 POLYNOMIAL = ["D1", "D2", "D3", "E1", "E2"]
@@ -184,12 +186,29 @@ def test_the_side_as_an_option(expected, side, sign):
     assert kernel.background(x, y) == pytest.approx(sign * expected["E2_bg"][0])
 
 
-def test_a_difference_without_the_side(write_image):
-    stripped = write_image(np.zeros((260, 240), "f4"), name="diff.fits")
-    with pytest.raises(KernelError, match=r"diff\.fits: no card CONVD.*--convolved"):
-        read_kernel(SFFT / "E2_solution.fits", stripped)
-    kernel = read_kernel(SFFT / "E2_solution.fits", stripped, convolved="science")
-    assert kernel.side(0, 0) == "science"
+@pytest.mark.parametrize("side", ["template", "science"])
+@pytest.mark.parametrize("case", POLYNOMIAL)
+def test_the_side_that_is_found_is_that_of_an_option(case, side, write_image):
+    """A difference without CONVD: the side decides the sign of the background, too."""
+    shape = (220, 300) if case.startswith("D") else (260, 240)
+    stripped = write_image(np.zeros(shape, "f4"), name="diff.fits")
+    open_kernel = read_kernel(SFFT / f"{case}_solution.fits", stripped)
+    assert open_kernel.side(0, 0) is None
+    found = on_side(open_kernel, side)
+    option = read_kernel(SFFT / f"{case}_solution.fits", stripped, convolved=side)
+    assert on_side(option, side).background(7, 9) == option.background(7, 9)
+    assert found.side(3, 4) == option.side(3, 4) == side
+    for x, y in [(0, 0), (150, 20)]:
+        assert found.background(x, y) == pytest.approx(option.background(x, y), rel=1e-14)
+        np.testing.assert_allclose(found.stamp(x, y), option.stamp(x, y), atol=1e-14)
+
+
+def test_without_the_side_nothing_is_converted(write_image, tmp_path):
+    """A native file would say nothing of the sign either."""
+    stripped = write_image(np.zeros((220, 300), "f4"), name="diff.fits")
+    with pytest.raises(KernelError, match=r"diff\.fits: no card CONVD"):
+        convert_kernel(SFFT / "D1_solution.fits", tmp_path / "out.fits", difference=stripped)
+    assert not (tmp_path / "out.fits").exists()
 
 
 # --- files that contradict themselves or each other
