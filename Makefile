@@ -34,7 +34,7 @@ they scatter (claimed/measured, 1 is best): 5 sigma are 5 sigma. The results are
 endef
 export WHAT_IT_GAINED
 
-.PHONY: help demo test test-oldest check lint types format docs fuzz whiteness bench clean
+.PHONY: help demo test test-oldest check lint types format docs fuzz test-long whiteness bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -78,6 +78,9 @@ docs: .venv/test ## write the generated parts of the README anew
 
 fuzz: .venv/test ## read ten thousand broken files of every format
 	DIFFDECOR_FUZZ=10000 $(BIN)/python -m pytest --numprocesses auto tests/kernels/test_fuzz.py
+
+test-long: .venv/test ## kill 300 runs at random moments
+	DIFFDECOR_KILLS=300 $(BIN)/python -m pytest tests/cli/test_signals.py
 
 whiteness: .venv/test ## are the probabilities of `diffdecor check` right? 300 images of each kind
 	PYTHONPATH=tests $(BIN)/python tests/whiteness.py

@@ -8,20 +8,55 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
+from contextlib import suppress
+from typing import Any
+
+from diffdecor import signals
+
+#: Signals that stop a run.
+_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+
+
+class _Deaf:
+    """A stream whose errors are ignored: a full stderr changes no exit code."""
+
+    def __init__(self, stream: Any) -> None:  # noqa: ANN401  whatever stderr is
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            return int(self._stream.write(text))
+        except OSError:
+            return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
 
 
 def main() -> None:
     """Run the command line in a process of its own."""
+    if sys.stderr is not None:
+        sys.stderr = _Deaf(sys.stderr)
+    signals.heed(*_SIGNALS)  # they may come while modules are imported
     # Imported modules stay: the collector would go through all of them several times (0.94).
     gc.disable()
     # We use threads of our own; those of linear algebra would compete with them (0.95).
     for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
         os.environ.setdefault(name, "1")
-    from diffdecor.cli import main as command_line
-
     try:
+        from diffdecor.cli import main as command_line
+
         command_line(prog_name="diffdecor")
+    except BaseException:
+        signals.check()
+        raise
     finally:
+        signals.ignore(*_SIGNALS)
         gc.freeze()  # nor need it do so at the end (0.93)
 
 

@@ -24,7 +24,7 @@ FLOORS = (
     ("kernels", "psfs"),
     ("fits", "config"),
     ("core",),
-    ("errors", "_version"),
+    ("errors", "signals", "_version"),
 )
 # The method knows what images, kernels and PSFs are, not how their files are read.
 KNOWN_TO_THE_METHOD = {

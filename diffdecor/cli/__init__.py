@@ -14,7 +14,9 @@ from typing import Any, NoReturn
 
 import click
 
+from diffdecor import signals
 from diffdecor._version import __version__
+from diffdecor.cli.text import complain, discard
 from diffdecor.errors import DiffdecorError
 
 #: Every command is in the module of its name.
@@ -35,22 +37,23 @@ EXIT_CODES = {
 def _answered() -> Iterator[None]:
     """Turn every error into one line and the right exit code: nothing else gets out."""
     try:
-        yield
+        with _signals_answered():
+            yield
     except DiffdecorError as error:
         _fail(str(error), error.exit_code)
     except (click.exceptions.Exit, click.ClickException, click.Abort):
         raise
     except KeyboardInterrupt:
-        _fail("interrupted", 130)
+        _fail("interrupted", 128 + signals.INTERRUPT)
     except BrokenPipeError:
         # The reader of our output has gone.
-        _discard_stdout()
+        discard(sys.stdout)
         raise click.exceptions.Exit(1) from None
     except MemoryError:
         _fail("not enough memory for these images", 1)
     except Exception as error:
         if isinstance(error, OSError) and _is_of_stdout(error):
-            _discard_stdout()
+            discard(sys.stdout)
             _fail(f"standard output: cannot be written: {error.strerror}", 3)
         if os.environ.get("DIFFDECOR_TRACEBACK"):
             raise
@@ -59,6 +62,20 @@ def _answered() -> Iterator[None]:
             "see where, and please report it",
             1,
         )
+
+
+@contextmanager
+def _signals_answered() -> Iterator[None]:
+    """Turn what a signal interrupted, whatever that made of it, into its exit code."""
+    try:
+        yield
+    except BaseException:
+        number = signals.received()
+        if number is None:
+            raise
+        if number == signals.INTERRUPT:
+            _fail("interrupted", 128 + number)
+        raise click.exceptions.Exit(128 + number) from None
 
 
 class _Group(click.Group):
@@ -97,19 +114,9 @@ def _is_of_stdout(error: OSError) -> bool:
     return any(frame.f_code is click.echo.__code__ for frame, _ in frames)
 
 
-def _discard_stdout() -> None:
-    """Discard what is still to be printed: Python itself would fail on it when it exits."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 def _fail(message: str, code: int) -> NoReturn:
-    click.echo("diffdecor: " + " ".join(message.split()), err=True)
+    complain(message)
     raise click.exceptions.Exit(code)
-
-
-def _stop(signum: int, _frame: object) -> NoReturn:
-    """Exit as on any error: nothing half-written is left behind."""
-    raise SystemExit(128 + signum)
 
 
 @click.group(
@@ -120,10 +127,4 @@ def _stop(signum: int, _frame: object) -> NoReturn:
 @click.version_option(__version__, prog_name="diffdecor")
 def main() -> None:
     """Whiten the noise of difference images, and state their true variance and PSF."""
-    import signal
-
-    for name in ("SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)
-        # Signals that are ignored stay ignored: `nohup` asks for it.
-        if number is not None and signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, _stop)
+    signals.heed("SIGTERM", "SIGHUP")

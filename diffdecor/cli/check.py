@@ -17,7 +17,8 @@ from diffdecor.cli.options import (
     start_logging,
     verbosity_options,
 )
-from diffdecor.cli.process import begin_work
+from diffdecor.cli.process import begin_work, keep_home_clean
+from diffdecor.cli.text import complain, say
 
 if TYPE_CHECKING:
     from diffdecor.config.options import Option
@@ -126,14 +127,15 @@ def check(
         print_json([one.values for one in found])
     else:
         for line in _lines(found):
-            click.echo(line)
+            say(line)
     for one in found:
         if one.error is not None:
-            click.echo("diffdecor: " + " ".join(str(one.error).split()), err=True)
+            complain(str(one.error))
     judgement = found[0].judgement
     if plot is not None and judgement is not None:
         from diffdecor.decorrelation.plot import plot_judgement
 
+        keep_home_clean()
         png = plot_judgement(judgement, files[0])
         with atomic_output(plot, overwrite=overwrite, inputs=inputs) as file:
             file.write(png)

@@ -12,6 +12,8 @@ from diffdecor.cli.options import (
     start_logging,
     verbosity_options,
 )
+from diffdecor.cli.process import keep_home_clean
+from diffdecor.cli.text import say
 
 of_difference = click.option(
     "--difference",
@@ -43,9 +45,9 @@ def info(*, kernel: str, as_json: bool, difference: str | None, verbose: int, qu
         return
     oddities = facts.pop("warnings")
     for name, value in facts.items():
-        click.echo(f"{name.replace('_', ' '):18} {_shown(value)}")
+        say(f"{name.replace('_', ' '):18} {_shown(value)}")
     for oddity in oddities:
-        click.echo(f"warning: {oddity}")
+        say(f"warning: {oddity}")
 
 
 def _shown(value: object) -> str:
@@ -92,6 +94,7 @@ def plot(
 
     inputs = [kernel, *filter(None, [difference])]
     check_output(output, overwrite=overwrite, inputs=inputs)
+    keep_home_clean()
     png = plot_kernel(read_kernel(kernel, difference))
     with atomic_output(output, overwrite=overwrite, inputs=inputs) as file:
         file.write(png)

@@ -128,6 +128,8 @@ def start_logging(verbose: int, *, quiet: bool) -> None:
     """Send the log to stderr: warnings only, unless a person is watching or asks for more."""
     import logging
 
+    from diffdecor.cli.logs import OneLine
+
     # There is no stderr at all where it has been closed.
     level = logging.INFO if sys.stderr and sys.stderr.isatty() else logging.WARNING
     if verbose:
@@ -136,7 +138,7 @@ def start_logging(verbose: int, *, quiet: bool) -> None:
     if quiet:  # warnings still go into the header
         level = logging.WARNING
         handler.setLevel(logging.ERROR)
-    handler.setFormatter(logging.Formatter("diffdecor: %(levelname)s: %(message)s"))
+    handler.setFormatter(OneLine("diffdecor: %(levelname)s: %(message)s"))
     logger = logging.getLogger("diffdecor")
     logger.handlers[:] = [handler]
     logger.setLevel(level)

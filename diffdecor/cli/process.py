@@ -6,6 +6,7 @@ Gains are ratios of processor time with and without, measured on 2026-11-30 on t
 from __future__ import annotations
 
 import gc
+import os
 
 #: Parameters of the C library's ``mallopt``, as in its malloc.h.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
@@ -22,6 +23,17 @@ def begin_work() -> None:
     gc.freeze()
     gc.enable()
     _keep_memory()
+
+
+def keep_home_clean() -> None:
+    """Have matplotlib keep its files in a folder of ours, which is gone at the end."""
+    import atexit
+    import tempfile
+
+    if "MPLCONFIGDIR" not in os.environ:
+        folder = tempfile.TemporaryDirectory(prefix="diffdecor-")
+        atexit.register(folder.cleanup)
+        os.environ["MPLCONFIGDIR"] = folder.name
 
 
 def _keep_memory() -> None:

@@ -17,6 +17,7 @@ from diffdecor.cli.options import (
     verbosity_options,
 )
 from diffdecor.cli.process import begin_work
+from diffdecor.cli.text import say
 
 
 @click.command(cls=ConfiguredCommand)
@@ -56,12 +57,12 @@ def verify(
         print_json(asdict(verdict))
     else:
         fit, other = verdict.fit, verdict.alternative
-        click.echo(
+        say(
             f"{'yes' if verdict.belongs else 'no'}: rebuilt, it is off by {fit.residual:.3g} sigma "
             f"({fit.pixels} pixels), {fit.bright:.3g} sigma on {fit.bright_pixels} bright pixels"
         )
         if other is not None:
-            click.echo(f"it would be {other.residual:.3g} and {other.bright:.3g} sigma if")
+            say(f"it would be {other.residual:.3g} and {other.bright:.3g} sigma if")
         if verdict.cause:
-            click.echo(verdict.cause)
+            say(verdict.cause)
     context.exit(0 if verdict.belongs else 3)

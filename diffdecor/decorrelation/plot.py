@@ -31,7 +31,7 @@ def plot_judgement(judgement: Judgement, name: str) -> bytes:
     _draw_profile(panels[0, 1], judgement)
     _draw_variance(figure, panels[1, 0], judgement)
     _draw_histogram(panels[1, 1], judgement)
-    figure.suptitle(f"{name}: {describe(judgement)}", wrap=True, fontsize=9)
+    figure.suptitle(f"{name}: {describe(judgement)}", wrap=True, fontsize=9, parse_math=False)
     png = io.BytesIO()
     figure.savefig(png, format="png", dpi=120, metadata={"Software": "diffdecor"})
     return png.getvalue()

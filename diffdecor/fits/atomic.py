@@ -3,49 +3,48 @@
 from __future__ import annotations
 
 import errno
-import fcntl
-import logging
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from diffdecor import signals
 from diffdecor.errors import BusyError, OutputError, OutputExistsError
+from diffdecor.fits.lock import NO_LINKS, REASONS, Lock, held, tidy
 from diffdecor.fits.paths import split_extension
 
-logger = logging.getLogger(__name__)
-
-_FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up"}
-_WRITING = {*_FULL, errno.EFBIG, errno.EIO, errno.EROFS, errno.ESTALE}
-_LOCKED = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES}
+_WRITING = {*REASONS, errno.EFBIG, errno.EIO, errno.EROFS, errno.ESTALE}
 
 
 @contextmanager
 def atomic_output(
     path: str | Path, *, overwrite: bool = False, inputs: Iterable[str | Path] = ()
 ) -> Iterator[BinaryIO]:
-    """Write a file under a temporary name, ``.NAME.part``, and rename it when it is complete.
+    """Write a file under a private name beside its own, and give it its name when it is complete.
 
-    The temporary file is locked, so that two processes never write the same output. Only a process
-    that is killed leaves it behind, and the next one reuses it. Raises what `check_output` does,
-    and `BusyError` if another process is writing the output now.
+    A lock sees to it that two processes never write the same output. Only a process that is killed
+    leaves something behind (``.NAME.lock`` and ``.NAME.*.part``), and the next one removes it. A
+    symbolic link is followed. What is replaced keeps its owner, group and mode, as far as it may.
+    Raises what `check_output` does, and `BusyError` if another process is writing the output now.
     """
-    path = Path(path)
-    inputs = tuple(inputs)
-    check_output(path, overwrite=overwrite, inputs=inputs)
-    part = path.with_name(f".{path.name}.part")
+    path, inputs = Path(path), tuple(inputs)
+
+    def check() -> None:
+        check_output(path, overwrite=overwrite, inputs=inputs)
+
+    check()
+    target = _followed(path)
+    signals.set_complete(False)
     try:
-        with _locked(part, path, inputs) as file:
-            try:
-                # Once more: the process that held the lock may have finished this very file.
-                check_output(path, overwrite=overwrite, inputs=inputs)
-                yield file
-                _finish(file, part, path)
-            except BaseException:
-                part.unlink(missing_ok=True)
-                raise
+        with held(target, _kept(inputs)) as lock, _part(lock, target) as file:
+            # Once more: the process that held the lock may have finished this very file.
+            check()
+            yield file
+            _sync(file, target)
+            check()
+            _finish(file, lock, target, overwrite=overwrite)
     except OSError as error:
         code = _cause(error)
         if isinstance(error, OutputError) or code not in _WRITING:
@@ -75,16 +74,23 @@ def _problem(path: Path, inputs: tuple[str | Path, ...], *, overwrite: bool) -> 
         problem = "the output is not compressed; name it .fits, and use gzip or fpack after it"
     elif split_extension(path)[1] is not None:
         problem = "the output is a whole file; leave out the brackets"
-    elif not path.parent.is_dir():
-        problem = f"there is no folder {path.parent}; create it first"
     elif not path.exists():
-        return None
-    elif _is_input(path.stat(), inputs):
+        target = _followed(path)
+        if target.is_symlink():
+            problem = "is a symbolic link to itself; remove it"
+        elif target.parent.is_dir():
+            return None
+        else:
+            problem = f"there is no folder {target.parent}; create it first"
+    elif _is_input(found := path.stat(), inputs):
         msg = f"{path}: is an input; an input is never overwritten, choose another name"
         return OutputExistsError(msg)
     elif not path.is_file():
         problem = "is not a regular file; name the file to be written"
+    elif _is_redirected(found):
+        problem = "is our standard input or output; name another file"
     elif not overwrite:
+        tidy(_followed(path), _kept(inputs))
         return OutputExistsError(f"{path}: exists already; use --overwrite to replace it")
     else:
         return None
@@ -97,62 +103,9 @@ def _is_input(found: os.stat_result, inputs: Iterable[str | Path]) -> bool:
     return any(source.exists() and os.path.samestat(found, source.stat()) for source in sources)
 
 
-@contextmanager
-def _locked(part: Path, path: Path, inputs: tuple[str | Path, ...]) -> Iterator[BinaryIO]:
-    """Open the temporary file, empty, as the only one to write it."""
-    while True:
-        try:
-            descriptor = _opened(part, inputs)
-        except OSError as error:
-            reason = error.strerror or error
-            msg = f"{path}: cannot be written: {reason} ({part})"
-            raise OutputError(msg) from error
-        with os.fdopen(descriptor, "wb") as file:
-            _lock(file, path)
-            if not _is_at(file, part):
-                continue  # the process that held the lock has renamed or removed it
-            file.truncate(0)
-            yield file
-            return
-
-
-def _opened(part: Path, inputs: tuple[str | Path, ...]) -> int:
-    """Create the temporary file, or open the one that a killed process left behind, as it is."""
-    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-    while True:
-        with suppress(FileExistsError):
-            return os.open(part, flags | os.O_CREAT | os.O_EXCL, 0o666)
-        with suppress(FileNotFoundError):  # removed in the meantime: create it after all
-            _refuse_foreign(part.lstat(), inputs)
-            descriptor = os.open(part, flags)
-            try:
-                # Once more, of what was really opened.
-                _refuse_foreign(os.fstat(descriptor), inputs)
-            except BaseException:
-                os.close(descriptor)
-                raise
-            return descriptor
-
-
-def _refuse_foreign(found: os.stat_result, inputs: tuple[str | Path, ...]) -> None:
-    """Raise OutputError if a file under the temporary name is not one that we left behind."""
-    cure = "remove it"
-    if stat.S_ISLNK(found.st_mode):
-        kind = "a symbolic link"
-    elif not stat.S_ISREG(found.st_mode):
-        kind = "not a regular file"
-    elif _is_input(found, inputs):
-        kind, cure = "an input", "choose another output"
-    elif _is_redirected(found):
-        kind, cure = "our standard input or output", "choose another output"
-    elif found.st_nlink > 1:
-        kind = "a hard link to another file"
-    elif found.st_uid != os.geteuid():
-        kind = "a file that belongs to another user"
-    else:
-        return
-    msg = f"its temporary file is {kind}; {cure}"
-    raise OutputError(msg)
+def _kept(inputs: tuple[str | Path, ...]) -> Callable[[os.stat_result], bool]:
+    """Return what says of a file that it is never to be removed, whatever its name."""
+    return lambda found: _is_input(found, inputs) or _is_redirected(found)
 
 
 def _is_redirected(found: os.stat_result) -> bool:
@@ -164,36 +117,105 @@ def _is_redirected(found: os.stat_result) -> bool:
     return False
 
 
-def _lock(file: BinaryIO, path: Path) -> None:
+def _followed(path: Path) -> Path:
+    """Return the file that a symbolic link names: the link stays what it is."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
+@contextmanager
+def _part(lock: Lock, target: Path) -> Iterator[BinaryIO]:
+    """Create the file under its private name; remove what is left of it when the block ends."""
+    # Not more open than what it replaces. A new file has the mode that files have here.
+    mode = target.stat().st_mode & 0o600 if target.exists() else 0o666
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        descriptor = os.open(lock.part, flags, mode)
     except OSError as error:
-        if error.errno in _LOCKED:
-            msg = f"{path}: another process is writing it now; try again later"
-            raise BusyError(msg) from error
-        # Some network file systems have no locks. To write without one is better than not at all.
-        logger.warning("%s: cannot be locked here: %s", path, error.strerror)
+        if error.errno in _WRITING:
+            raise
+        msg = f"{target}: cannot be written: {error.strerror} ({lock.part})"
+        raise OutputError(msg) from error
+    with os.fdopen(descriptor, "wb") as file:
+        try:
+            yield file
+        finally:
+            if _is_at(file, lock.part):
+                lock.part.unlink(missing_ok=True)
 
 
-def _finish(file: BinaryIO, part: Path, path: Path) -> None:
-    """Put the complete file in its place, so that it survives a crash of the machine."""
+def _sync(file: BinaryIO, target: Path) -> None:
+    """Bring all of a file to the disk, so that it survives a crash of the machine."""
     try:
         file.flush()
         os.fsync(file.fileno())
-        part.replace(path)
     except OSError as error:
-        raise _failed(path, error.errno or 0) from error
+        raise _failed(target, error.errno or 0) from error
+
+
+def _finish(file: BinaryIO, lock: Lock, target: Path, *, overwrite: bool) -> None:
+    """Give the complete file its name, after a last look."""
+    signals.check()
+    if not lock.is_held():
+        msg = f"{target}: another process took this one for dead and writes it now; try again later"
+        raise BusyError(msg)
+    if not _is_at(file, lock.part):
+        msg = f"{target}: cannot be written: somebody replaced its temporary file {lock.part}"
+        raise OutputError(msg)
+    try:
+        replaced = target.stat() if overwrite and target.exists() else None
+        if replaced is not None:
+            _keep_owner(file, replaced)
+        signals.set_complete(True)
+        _named(lock.part, target, overwrite=replaced is not None)
+    except OSError as error:
+        signals.set_complete(False)
+        if isinstance(error, OutputError):
+            raise
+        raise _failed(target, error.errno or 0) from error
     # To make the name last as well. Not all file systems can.
     with suppress(OSError):
-        folder = os.open(path.parent, os.O_RDONLY)
+        folder = os.open(target.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
         finally:
             os.close(folder)
 
 
+def _named(part: Path, target: Path, *, overwrite: bool) -> None:
+    """Give a file its name; what is there already is replaced only with `overwrite`."""
+    if overwrite:
+        part.replace(target)
+        return
+    try:
+        target.hardlink_to(part)
+    except FileExistsError as error:
+        msg = f"{target}: exists already; use --overwrite to replace it"
+        raise OutputExistsError(msg) from error
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        part.replace(target)  # no hard links here
+
+
+def _keep_owner(file: BinaryIO, replaced: os.stat_result) -> None:
+    """Give a file owner, group and mode of the one that it replaces, as far as we may."""
+    number, mode = file.fileno(), stat.S_IMODE(replaced.st_mode) & 0o777
+    own = os.fstat(number)
+    try:
+        if (own.st_uid, own.st_gid) != (replaced.st_uid, replaced.st_gid):
+            os.fchown(number, replaced.st_uid, replaced.st_gid)
+    except OSError:
+        try:
+            os.fchown(number, -1, replaced.st_gid)
+        except OSError:
+            # Another group may do what all may, and no more.
+            mode = mode & ~0o070 | (mode & 0o007) << 3
+    with suppress(OSError):
+        os.fchmod(number, mode)
+
+
 def _failed(path: Path, code: int) -> OutputError:
-    reason = _FULL.get(code, os.strerror(code))
+    reason = REASONS.get(code, os.strerror(code))
     return OutputError(f"{path}: cannot be written: {reason}; nothing is left of it")
 
 

@@ -35,7 +35,8 @@ def plot_kernel(kernel: MatchingKernel) -> bytes:
     _draw_stamps(halves[0], kernel)
     _draw_sums(halves[1], kernel)
     ky, kx = kernel.shape
-    figure.suptitle(f"{kernel.name}: {kernel.format} kernel of {kx} x {ky} pixels", wrap=True)
+    title = f"{kernel.name}: {kernel.format} kernel of {kx} x {ky} pixels"
+    figure.suptitle(title, wrap=True, parse_math=False)
     png = io.BytesIO()
     figure.savefig(png, format="png", dpi=120, metadata={"Software": "diffdecor"})
     return png.getvalue()

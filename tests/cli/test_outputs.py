@@ -171,12 +171,18 @@ def test_an_empty_output_name(work):
     check_failure(call(*work.arguments(output=None)), 2, "--output")
 
 
-@pytest.mark.parametrize("target", ["nowhere.fits", "out.fits"])
-def test_a_link_to_nowhere_is_replaced_by_the_output(work, target):
-    work.output.symlink_to(target)
+def test_a_link_to_nowhere_is_followed(work):
+    work.output.symlink_to("nowhere.fits")
     work.succeeds()
-    assert not work.output.is_symlink()
-    verify(work.output)
+    assert work.output.is_symlink()
+    assert not (work / "nowhere.fits").is_symlink()
+    verify(work / "nowhere.fits")
+
+
+def test_a_link_to_itself_is_refused(work):
+    work.output.symlink_to("out.fits")
+    work.fails(3, "out.fits", "symbolic link to itself")
+    assert work.output.is_symlink()
 
 
 def test_a_second_run_does_nothing(work):
@@ -327,8 +333,9 @@ def test_a_failing_run_leaves_the_old_output_alone(work):
     work.fails(3, "template.fits", options=["--overwrite"])
 
 
-def test_what_a_killed_run_has_left_is_used_again(work):
-    (work.folder / ".out.fits.part").write_bytes(b"half a file" * 100_000)
+def test_a_file_of_a_hidden_name_is_not_ours(work):
+    part = work.folder / ".out.fits.part"
+    part.write_bytes(b"half a file")
     work.succeeds()
     verify(work.output)
-    assert not (work.folder / ".out.fits.part").exists()
+    assert part.read_bytes() == b"half a file"

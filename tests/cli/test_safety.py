@@ -30,7 +30,11 @@ def halfway(file, *hdus):
 ResultFile.finish = halfway
 main(prog_name="diffdecor")
 """
-PART = ".out.fits.part"
+
+
+def parts(folder):
+    """Hidden files beside the output: of a run at work, a lock and a part."""
+    return sorted(path.name for path in folder.glob(".*"))
 
 
 @pytest.fixture
@@ -46,7 +50,7 @@ def halfway(work, process):
             assert running.poll() is None, running.communicate()
             time.sleep(0.01)
         (work / "halfway").unlink()
-        assert (work / PART).exists()
+        assert len(parts(work.folder)) == 2
         assert not work.output.exists()
         return running
 
@@ -96,10 +100,10 @@ def test_a_killed_run_leaves_no_output_and_does_not_stand_in_the_way(work, halfw
     running.kill()
     assert finish(running)[0] == -signal.SIGKILL
     assert not work.output.exists()
-    assert (work / PART).exists()
+    assert len(parts(work.folder)) == 2
     work.succeeds()
     verify(work.output)
-    assert not (work / PART).exists()
+    assert parts(work.folder) == []
 
 
 def test_one_writer_at_a_time(work, halfway):
@@ -121,7 +125,7 @@ def test_many_runs_at_once_make_one_output(work, process):
     statuses = [json_object(out)["status"] for code, out, _ in ends if code == 0]
     assert statuses.count("done") == 1
     verify(work.output)
-    assert not (work / PART).exists()
+    assert parts(work.folder) == []
 
 
 @pytest.mark.parametrize("by", ["this job", "another job"])
@@ -129,13 +133,13 @@ def test_an_output_that_appears_meanwhile(work, monkeypatch, by, tmp_path):
     other = tmp_path / "other.fits"
     options = () if by == "this job" else ("--variance", "full")
     work.succeeds(*options, output=other)
-    real = atomic._locked  # noqa: SLF001
+    real = atomic.held
 
     def late(*arguments):
         shutil.copy(other, work.output)
         return real(*arguments)
 
-    monkeypatch.setattr(atomic, "_locked", late)
+    monkeypatch.setattr(atomic, "held", late)
     result = work.run("--json")
     if by == "this job":
         assert result.exit_code == 0

@@ -1,8 +1,8 @@
 """An output is there and complete, or not there at all."""
 
 import errno
-import fcntl
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -36,7 +36,9 @@ def test_it_appears_only_when_it_is_complete(tmp_path):
     with atomic_output(tmp_path / "out.fits") as file:
         file.write(b"half")
         file.flush()
-        assert _names(tmp_path) == [".out.fits.part"]
+        part, lock = _names(tmp_path)
+        assert lock == ".out.fits.lock"
+        assert re.fullmatch(r"\.out\.fits\.[0-9a-f]{12}\.part", part)
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
@@ -88,7 +90,7 @@ def test_an_input_is_never_overwritten(tmp_path, link):
         ("out.fits.gz", "not compressed"),
         ("out.fits.fz", "not compressed"),
         ("file/out.fits", "there is no folder"),
-        ("x" * 250 + ".fits", "cannot be written: File name too long"),
+        ("x" * 251 + ".fits", "cannot be written: File name too long"),
     ],
 )
 def test_outputs_that_cannot_be(tmp_path, name, says):
@@ -173,9 +175,10 @@ def test_the_last_steps_can_fail_too(tmp_path, monkeypatch, step):
         monkeypatch.setattr("diffdecor.fits.atomic.os.fsync", fail)
     else:
         monkeypatch.setattr(Path, "replace", fail)
+        (tmp_path / "out.fits").write_bytes(b"old")
     with pytest.raises(OutputError, match="Operation not permitted"):
-        _write(tmp_path / "out.fits")
-    assert _names(tmp_path) == []
+        _write(tmp_path / "out.fits", overwrite=True)
+    assert _names(tmp_path) == ([] if step == "fsync" else ["out.fits"])
 
 
 def test_one_writer_at_a_time(tmp_path):
@@ -225,8 +228,8 @@ def test_another_process_holds_the_lock_and_a_killed_one_does_not(tmp_path):
             _write(path)
         other.send_signal(signal.SIGKILL)
         other.wait()
-    assert _names(tmp_path) == [".out.fits.part"]
-    _write(path)  # uses again what the killed job left, and nothing of it is in the file
+    assert len(_names(tmp_path)) == 2  # the lock, and half of the file
+    _write(path)
     assert _names(tmp_path) == ["out.fits"]
     assert path.read_bytes() == b"new"
 
@@ -260,99 +263,11 @@ def test_many_processes_and_one_result(tmp_path):
     assert _names(tmp_path) == ["out.fits"]
 
 
-def _belongs_to_another(part, _source):
-    part.write_bytes(b"theirs")
-    os.chown(part, 12345, -1)
-
-
-# What may lie where the temporary file is to be, how it comes there, and what is said about it.
-FOREIGN = {
-    "input": (lambda part, source: part.hardlink_to(source), "an input"),
-    "moved input": (lambda part, source: source.rename(part), "an input"),
-    "hard link": (lambda part, source: part.hardlink_to(source.with_name("other")), "hard link"),
-    "symlink": (lambda part, source: part.symlink_to(source), "symbolic link"),
-    "dangling": (lambda part, source: part.symlink_to(source.with_name("gone")), "symbolic link"),
-    "FIFO": (lambda part, _: os.mkfifo(part), "not a regular file"),
-    "folder": (lambda part, _: part.mkdir(), "not a regular file"),
-    "owner": (_belongs_to_another, "another user"),
-}
-
-
-@pytest.mark.parametrize("kind", FOREIGN)
-def test_what_is_not_our_own_temporary_file_is_neither_written_nor_removed(tmp_path, kind):
-    if kind == "owner" and os.geteuid() != 0:
-        pytest.skip("only root can give files away")
-    make, says = FOREIGN[kind]
-    source, other, part = (tmp_path / name for name in ("in.fits", "other", ".out.fits.part"))
-    source.write_bytes(b"input")
-    other.write_bytes(b"other")
-    make(part, source)
-    before = {path: path.lstat() for path in tmp_path.iterdir()}
-    inputs = [f"{part if kind == 'moved input' else source}[SCI]"]
-    with pytest.raises(OutputError, match=rf"out\.fits: cannot be written: .*{says}") as caught:
-        _write(tmp_path / "out.fits", inputs=inputs)
-    assert str(part) in str(caught.value)
-    after = {path: path.lstat() for path in tmp_path.iterdir()}
-    kept = ("st_mode", "st_ino", "st_size", "st_mtime_ns", "st_uid", "st_nlink")
-    assert {path: [getattr(found, name) for name in kept] for path, found in after.items()} == {
-        path: [getattr(found, name) for name in kept] for path, found in before.items()
-    }
-
-
-@pytest.mark.parametrize("stream", [0, 1, 2])
-def test_the_temporary_file_is_not_what_the_shell_redirects_to(tmp_path, stream):
-    part = tmp_path / ".out.fits.part"
-    part.write_bytes(b"printed before")
-    code = """
-        import os, sys
-        from diffdecor.fits.atomic import atomic_output
-        os.dup2(os.open(sys.argv[1] + "/.out.fits.part", os.O_RDWR), int(sys.argv[2]))
-        try:
-            with atomic_output(sys.argv[1] + "/out.fits"):
-                pass
-        except OSError as error:
-            sys.exit("standard input or output" in str(error) and 7)
-    """
-    job = _in_python(code, tmp_path, stream)
-    job.communicate(timeout=60)
-    assert job.returncode == 7
-    assert part.read_bytes() == b"printed before"
-    assert _names(tmp_path) == [".out.fits.part"]
-
-
 def test_file_systems_that_give_new_files_to_somebody_else(tmp_path, monkeypatch):
     """As network shares and memory cards do: what was created just now is ours."""
     monkeypatch.setattr("diffdecor.fits.atomic.os.geteuid", lambda: 12345)
     _write(tmp_path / "out.fits")
     assert _names(tmp_path) == ["out.fits"]
-
-
-def test_a_lock_on_a_file_that_was_renamed_meanwhile_does_not_count(tmp_path, monkeypatch):
-    path = tmp_path / "out.fits"
-    part = tmp_path / ".out.fits.part"
-    original = fcntl.flock
-    opened = []
-
-    def flock(file, how):
-        if not opened:  # between open and lock, another process finishes its own
-            part.rename(tmp_path / "another.fits")
-        opened.append(file)
-        return original(file, how)
-
-    monkeypatch.setattr("diffdecor.fits.atomic.fcntl.flock", flock)
-    _write(path)
-    assert len(opened) == 2
-    assert path.read_bytes() == b"new"
-    assert (tmp_path / "another.fits").read_bytes() == b""
-
-
-def test_file_systems_without_locks_are_written_all_the_same(tmp_path, monkeypatch, caplog):
-    def flock(*_args):
-        raise OSError(errno.ENOLCK, "No locks available")
-
-    monkeypatch.setattr("diffdecor.fits.atomic.fcntl.flock", flock)
-    _write(tmp_path / "out.fits")
-    assert "cannot be locked here" in caplog.text
 
 
 def test_a_full_disk_leaves_no_file(tmp_path):
@@ -387,3 +302,160 @@ def test_an_interrupted_process_leaves_no_file(tmp_path):
         job.communicate(timeout=20)
     assert job.returncode != 0
     assert _names(tmp_path) == []
+
+
+# --- what others put in the way
+
+
+@pytest.mark.parametrize("options", [{}, {"overwrite": True}])
+def test_hard_links_and_names_of_parts_are_nothing_to_us(tmp_path, options):
+    """The temporary file is always a new one: what looks like one is not touched."""
+    source = tmp_path / "in.fits"
+    source.write_bytes(b"input")
+    (tmp_path / ".out.fits.part").hardlink_to(source)
+    (tmp_path / ".out.fits.0123456789ab.part").hardlink_to(source)
+    _write(tmp_path / "out.fits", inputs=[source], **options)
+    assert source.read_bytes() == b"input"
+    assert source.stat().st_nlink == 3
+    assert (tmp_path / "out.fits").read_bytes() == b"new"
+
+
+def test_a_part_that_is_swapped_does_not_become_the_output(tmp_path):
+    path = tmp_path / "out.fits"
+
+    def swapped():
+        with atomic_output(path) as file:
+            file.write(b"ours")
+            (part,) = tmp_path.glob(".out.fits.*.part")
+            part.rename(tmp_path / "stolen")
+            part.write_bytes(b"theirs")
+
+    with pytest.raises(OutputError, match="somebody replaced its temporary file"):
+        swapped()
+    assert not path.exists()
+    (part,) = tmp_path.glob(".out.fits.*.part")
+    assert part.read_bytes() == b"theirs"
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_an_output_that_appears_while_it_is_written_is_kept(tmp_path, monkeypatch, links):
+    path = tmp_path / "out.fits"
+    if not links:
+
+        def refuse(*_args):
+            raise OSError(errno.EPERM, "Operation not permitted")
+
+        monkeypatch.setattr(Path, "hardlink_to", refuse)
+        _write(tmp_path / "other.fits")
+        assert (tmp_path / "other.fits").read_bytes() == b"new"
+
+    def late():
+        with atomic_output(path) as file:
+            file.write(b"ours")
+            path.write_bytes(b"theirs")
+
+    with pytest.raises(OutputExistsError, match="exists already"):
+        late()
+    assert path.read_bytes() == b"theirs"
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_an_input_that_gets_the_name_of_the_output_is_kept(tmp_path):
+    path, source = tmp_path / "out.fits", tmp_path / "in.fits"
+    source.write_bytes(b"input")
+
+    def moved():
+        with atomic_output(path, overwrite=True, inputs=[source]) as file:
+            file.write(b"ours")
+            path.hardlink_to(source)
+
+    with pytest.raises(OutputExistsError, match="is an input"):
+        moved()
+    assert source.read_bytes() == b"input"
+
+
+# --- what an output is
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664, 0o444])
+def test_what_is_replaced_keeps_its_mode(tmp_path, mode):
+    path = tmp_path / "out.fits"
+    path.write_bytes(b"old")
+    path.chmod(mode)
+    with atomic_output(path, overwrite=True) as file:
+        file.write(b"new")
+        (part,) = tmp_path.glob(".*.part")
+        assert stat.S_IMODE(part.stat().st_mode) & ~mode == 0
+    assert path.read_bytes() == b"new"
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_what_is_replaced_keeps_owner_and_group(tmp_path, monkeypatch):
+    path = tmp_path / "out.fits"
+    path.write_bytes(b"old")
+    os.chown(path, 12345, 23456)
+    path.chmod(0o664)
+    _write(path, overwrite=True)
+    found = path.stat()
+    assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (12345, 23456, 0o664)
+
+    def refuse(*_args):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr("diffdecor.fits.atomic.os.fchown", refuse)
+    _write(path, overwrite=True)
+    found = path.stat()
+    # A group of ours gets no more than all get.
+    assert (found.st_uid, stat.S_IMODE(found.st_mode)) == (0, 0o644)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_symbolic_link_is_followed(tmp_path, there):
+    real, link = tmp_path / "folder" / "real.fits", tmp_path / "out.fits"
+    real.parent.mkdir()
+    link.symlink_to(real)
+    if there:
+        real.write_bytes(b"old")
+        with pytest.raises(OutputExistsError, match="exists already"):
+            _write(link)
+    _write(link, overwrite=there)
+    assert link.is_symlink()
+    assert real.read_bytes() == b"new"
+    assert _names(tmp_path) == ["folder", "out.fits"]
+    assert _names(real.parent) == ["real.fits"]
+
+
+@pytest.mark.parametrize("redirected", ["file", "pipe"])
+def test_standard_output_is_not_replaced(tmp_path, redirected):
+    code = """
+        import sys
+        from diffdecor.fits.atomic import atomic_output
+        try:
+            with atomic_output(sys.argv[1], overwrite=True) as file:
+                file.write(b"new")
+        except OSError as error:
+            sys.exit(str(error))
+    """
+    link, target = tmp_path / "stdout", tmp_path / "redirected"
+    link.symlink_to("/proc/self/fd/1" if Path("/proc/self/fd/1").exists() else "/dev/fd/1")
+    with target.open("wb") as file:
+        job = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(code), link],
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+            stdout=file if redirected == "file" else subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert job.returncode == 1
+    says = "standard input or output" if redirected == "file" else "not a regular file"
+    assert says in job.stderr
+    assert link.is_symlink()
+
+
+@pytest.mark.parametrize("name", ["x" * 250 + ".fits", "é" * 125 + ".fits"])
+def test_names_as_long_as_they_may_be(tmp_path, name):
+    with atomic_output(tmp_path / name) as file:
+        file.write(b"new")
+    assert _names(tmp_path) == [name]

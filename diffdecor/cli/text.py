@@ -1,0 +1,33 @@
+"""Text out: on a terminal or in a log, whatever the cards of a file hold and whoever listens."""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import suppress
+
+import click
+
+#: What moves the cursor, changes colours or the direction of writing of a terminal.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def printable(text: str) -> str:
+    """Return a text with every control character but tab and newline as a question mark."""
+    return _CONTROL.sub("?", text)
+
+
+def say(text: str) -> None:
+    """Print a line on standard output."""
+    click.echo(printable(text))
+
+
+def complain(text: str) -> None:
+    """Print a message of one line on stderr."""
+    click.echo(printable("diffdecor: " + " ".join(text.split())), err=True)
+
+
+def discard(stream: object) -> None:
+    """Discard what is still to be printed: Python itself would fail on it when it exits."""
+    with suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # type: ignore[attr-defined]
