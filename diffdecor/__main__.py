@@ -6,6 +6,12 @@ pixels, medians of nine pairs of processes or more on two cores; large images ga
 
 from __future__ import annotations
 
+import signal
+
+# Until there is a handler, an interrupt ends us as any program: without a traceback.
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import gc
 import os
 import sys

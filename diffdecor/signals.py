@@ -12,7 +12,6 @@ import os
 import signal
 import sys
 import time
-from dataclasses import dataclass
 
 #: What Ctrl-C sends.
 INTERRUPT = int(signal.SIGINT)
@@ -20,9 +19,8 @@ INTERRUPT = int(signal.SIGINT)
 _GRACE = 5.0
 
 
-@dataclass
 class _State:
-    """What happened to this process."""
+    """What happened to this process. It is made while a signal may end us: no imports for it."""
 
     received: int | None = None
     moment: float = 0.0

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,7 +18,7 @@ from diffdecor.decorrelation.mask import unusable_pixels
 from diffdecor.decorrelation.readings import is_whitened, other_models
 from diffdecor.decorrelation.rebuild import rebuild
 from diffdecor.decorrelation.subtraction import ROLES, SCALES, Subtraction
-from diffdecor.kernels.misreadings import misreadings, other_side
+from diffdecor.kernels.misreadings import misreadings, on_side, other_side
 from diffdecor.kernels.model import MatchingKernel, Side
 from diffdecor.psfs.model import PointSpreadFunction, StampPsf
 
@@ -31,6 +32,8 @@ _WHITENED = (
 )
 #: Bright pixels are so many sigma above the local level.
 _BRIGHT = 10.0
+#: Pixels of images that are verified at once, and the side of the parts of others.
+_AT_ONCE, _CORE = 1 << 20, 512
 #: The quick check takes a square of this side, pixels, found in every _STEP-th row.
 _PART = 256
 _STEP = 32
@@ -60,15 +63,85 @@ class Verdict:
 def verify(subtraction: Subtraction) -> Verdict:
     """Rebuild a difference from its images and kernel, and say whether they belong together.
 
-    Where the kernel as it was read does not rebuild the difference exactly, the usual misreadings
-    are tried and the one that fits is named.
+    Large images are rebuilt part by part. Where the kernel as it was read does not rebuild the
+    difference exactly, the usual misreadings are tried, in large images on the part that fits
+    worst, and the one that fits is named.
     """
-    is_open = _side_is_open(subtraction)
-    subtraction = replace(
-        subtraction,
-        kernel=_as_configured(subtraction),
-        preconvolution=_at_centre(subtraction),
+    ny, nx = subtraction.shape
+    if ny * nx <= _AT_ONCE:
+        return _verify_at_once(subtraction)
+    subtraction = replace(subtraction, preconvolution=_at_centre(subtraction))
+    cores = _cores(subtraction.shape)
+    fits = [_fit_of_core(*_around(subtraction, core)) for core in cores]
+    total = _together(fits)
+    if all(not fit.pixels or fit.worst < exact for fit, exact in fits):
+        known = _side(_configured(subtraction)) if _side_is_open(subtraction) else None
+        return Verdict(belongs=bool(total.pixels), fit=total, side=known)
+    worst = max(range(len(fits)), key=lambda number: np.nan_to_num(fits[number][0].worst, nan=-1.0))
+    verdict = _verify_at_once(_around(subtraction, cores[worst])[0])
+    if verdict.side is not None:  # does the other side fit everywhere?
+        sided = replace(subtraction, kernel=on_side(subtraction.kernel, verdict.side))
+        return replace(verify(sided), side=verdict.side)
+    if verdict.belongs:
+        return replace(verdict, belongs=total.good, fit=total)
+    return replace(verdict, fit=total)
+
+
+def _cores(shape: tuple[int, int]) -> list[Window]:
+    """Cut an image into squares."""
+    ny, nx = shape
+    return [
+        Window(x0, min(nx, x0 + _CORE), y0, min(ny, y0 + _CORE))
+        for y0, x0 in itertools.product(range(0, ny, _CORE), range(0, nx, _CORE))
+    ]
+
+
+def _around(subtraction: Subtraction, core: Window) -> tuple[Subtraction, Window]:
+    """Return a part of a subtraction, with what the kernel reaches around it, and its place."""
+    window = core.grown(max(subtraction.kernel.shape)).within(subtraction.shape)
+    x0, y0 = window.x0, window.y0
+    place = Window(core.x0 - x0, core.x1 - x0, core.y0 - y0, core.y1 - y0)
+    return _part(subtraction, window), place
+
+
+def _fit_of_core(part: Subtraction, core: Window) -> tuple[Fit, float]:
+    """Return how well the core of a part is rebuilt, and the residual of an exact one."""
+    part = _configured(part)
+    comparison = _comparison(part)
+    inside = np.zeros_like(comparison.good)
+    inside[core.rows, core.columns] = True
+    comparison = replace(comparison, good=comparison.good & inside)
+    return comparison.fit(part.kernel), comparison.exact
+
+
+def _together(fits: Sequence[tuple[Fit, float]]) -> Fit:
+    """Return the fit of all parts."""
+
+    def rms(values: Sequence[float], numbers: Sequence[int]) -> float:
+        known = [(v, n) for v, n in zip(values, numbers, strict=True) if n and not np.isnan(v)]
+        total = sum(n for _, n in known)
+        return math.sqrt(sum(n * v**2 for v, n in known) / total) if total else math.nan
+
+    pixels, bright = (
+        [getattr(fit, name) for fit, _ in fits] for name in ("pixels", "bright_pixels")
     )
+    return Fit(
+        residual=rms([fit.residual for fit, _ in fits], pixels),
+        bright=rms([fit.bright for fit, _ in fits], bright),
+        pixels=sum(pixels),
+        bright_pixels=sum(bright),
+    )
+
+
+def _configured(subtraction: Subtraction) -> Subtraction:
+    """Return a subtraction whose kernel has the scales of the options, and a side."""
+    return replace(subtraction, kernel=_as_configured(subtraction))
+
+
+def _verify_at_once(subtraction: Subtraction) -> Verdict:
+    """Verify a difference whose images are small, or a part of one."""
+    is_open = _side_is_open(subtraction)
+    subtraction = replace(_configured(subtraction), preconvolution=_at_centre(subtraction))
     kernel, comparison = subtraction.kernel, _comparison(subtraction)
     fit = comparison.fit(kernel)
     if not fit.pixels:
@@ -234,22 +307,21 @@ def _cut_out(
 
 def verify_quickly(subtraction: Subtraction) -> Verdict:
     """Do the same as `verify` with the part of the image with most light of sources."""
-    kernel = subtraction.kernel
-    side = max(_PART, 3 * max(kernel.shape))
+    side = max(_PART, 3 * max(subtraction.kernel.shape))
     science, _ = subtraction.pair
     window = _brightest(science.image, unusable_pixels(subtraction), side)
+    centred = replace(subtraction, preconvolution=_at_centre(subtraction))
+    return _verify_at_once(_part(centred, window))
+
+
+def _part(subtraction: Subtraction, window: Window) -> Subtraction:
+    """Return the subtraction of a part of the images."""
     # The variance of the difference is not needed, so it is not read.
     difference = replace(subtraction.difference, variance=None)
     part = replace(subtraction, difference=difference).with_planes(
         lambda plane: part_of(plane, window)
     )
-    return verify(
-        replace(
-            part,
-            kernel=kernel.moved(window.x0, window.y0),
-            preconvolution=_at_centre(subtraction),
-        )
-    )
+    return replace(part, kernel=subtraction.kernel.moved(window.x0, window.y0))
 
 
 def _brightest(image: Plane, unusable: Plane, side: int) -> Window:

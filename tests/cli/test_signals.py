@@ -100,14 +100,14 @@ def test_runs_killed_at_random_moments_lose_nothing(work, process):  # noqa: PLR
         codes.append(running.returncode)
         value = int(getattr(signal, name))
         # Before our own code runs, Python ends as any program does.
-        assert running.returncode in {0, -value, 128 + value, 1 if "diffdecor" not in err else 0}
+        assert running.returncode in {0, -value, 128 + value}
         if running.returncode == 0:
             assert fits.getdata(work.output, "IMAGE").tobytes() == new
         elif name != "SIGKILL":
             # What a run left that was killed before may stand until one has written its output.
             assert set(hidden(work.folder)) <= left
             assert seen(work.folder) == before
-        if "diffdecor" in err:
+        if running.returncode != -value:
             assert "Traceback" not in err
             assert len(err.splitlines()) <= 1
     assert len(set(codes)) > 2
@@ -158,7 +158,7 @@ def test_two_signals_in_a_row_leave_nothing(work, process):
             time.sleep(gap)
             running.send_signal([signal.SIGTERM, signal.SIGINT][number % 2])
         _, err = running.communicate(timeout=60)
-        if running.returncode != 0 and "diffdecor" in err:
+        if running.returncode >= 0:
             assert "Traceback" not in err
         assert hidden(work.folder) == []
         if running.returncode == 0:

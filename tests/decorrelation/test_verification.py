@@ -14,6 +14,7 @@ from diffdecor import Exposure, MaskPlanes, read_exposure, read_kernel
 from diffdecor.core.convolve import convolved
 from diffdecor.core.interpolate import KernelField
 from diffdecor.core.planes import Window, part_of
+from diffdecor.decorrelation import verification
 from diffdecor.decorrelation.rebuild import rebuild
 from diffdecor.decorrelation.subtraction import Subtraction, as_kernel
 from diffdecor.decorrelation.verification import verify, verify_quickly
@@ -487,3 +488,50 @@ def test_differences_cut_off_to_whole_numbers_belong_to_their_files():
         Exposure(image=difference),
     )
     assert verify(Subtraction(*exposures, as_kernel(kernel))).belongs
+
+
+# --- large images, part by part
+
+
+@pytest.fixture
+def in_parts(monkeypatch):
+    monkeypatch.setattr(verification, "_AT_ONCE", 0)
+    monkeypatch.setattr(verification, "_CORE", 100)
+
+
+@pytest.mark.usefixtures("in_parts")
+def test_in_parts_as_at_once(sample):
+    verdict = verify(sample)
+    assert verdict.belongs
+    assert verdict.fit.worst < 1e-5
+    at_once = verification._verify_at_once(sample)  # noqa: SLF001
+    # Blocks of the local level lie otherwise; no pixel is left out, or counts twice.
+    assert verdict.fit.pixels == at_once.fit.pixels
+    assert verdict.fit.residual == pytest.approx(at_once.fit.residual, rel=0.3)
+
+
+@pytest.mark.usefixtures("in_parts")
+@pytest.mark.parametrize("number", range(3))
+def test_a_misread_kernel_is_named_in_parts(sample, number):
+    name, misread = list(misreadings(sample.kernel))[number]
+    verdict = verify(replace(sample, kernel=misread))
+    assert (verdict.belongs, verdict.cause) == (False, name)
+
+
+@pytest.mark.usefixtures("in_parts")
+@pytest.mark.parametrize("side", ["template", "science"])
+def test_the_side_is_found_in_parts(side):
+    subtraction, *_ = sparse(side)
+    verdict = verify(subtraction)
+    assert (verdict.belongs, verdict.side) == (True, side)
+
+
+@pytest.mark.usefixtures("in_parts")
+def test_one_wrong_corner_is_seen():
+    """Where the rest is exact, a part that is not is what decides."""
+    subtraction, (_, _, difference), _ = sparse()
+    wrong = difference.copy()
+    wrong[:60, :60] = np.roll(difference, 3, axis=0)[:60, :60]
+    verdict = verify(with_difference(subtraction, wrong))
+    assert not verdict.fit.worst < 1e-3
+    assert verdict.fit.pixels > 0.6 * difference.size
