@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import signal
 import time
 
@@ -73,6 +74,13 @@ def hidden(folder):
     return [path.name for path in folder.glob(".*")]
 
 
+def of_python(err):
+    """Whether an interrupt came while Python started, before our own code could do anything."""
+    return "KeyboardInterrupt" in err and not re.search(
+        r"diffdecor.(\w+.)?(?!__main__)\w+\.py", err
+    )
+
+
 def seen(folder):
     return {name: sum_ for name, sum_ in described(folder).items() if not name.startswith(".")}
 
@@ -99,7 +107,8 @@ def test_runs_killed_at_random_moments_lose_nothing(work, process):  # noqa: PLR
         _, err = running.communicate(timeout=60)
         codes.append(running.returncode)
         value = int(getattr(signal, name))
-        # Before our own code runs, Python ends as any program does.
+        if of_python(err):
+            continue
         assert running.returncode in {0, -value, 128 + value}
         if running.returncode == 0:
             assert fits.getdata(work.output, "IMAGE").tobytes() == new
@@ -107,9 +116,8 @@ def test_runs_killed_at_random_moments_lose_nothing(work, process):  # noqa: PLR
             # What a run left that was killed before may stand until one has written its output.
             assert set(hidden(work.folder)) <= left
             assert seen(work.folder) == before
-        if running.returncode != -value:
-            assert "Traceback" not in err
-            assert len(err.splitlines()) <= 1
+        assert "Traceback" not in err
+        assert len(err.splitlines()) <= 1
     assert len(set(codes)) > 2
     work.succeeds("--overwrite")
     assert hidden(work.folder) == []
@@ -158,8 +166,7 @@ def test_two_signals_in_a_row_leave_nothing(work, process):
             time.sleep(gap)
             running.send_signal([signal.SIGTERM, signal.SIGINT][number % 2])
         _, err = running.communicate(timeout=60)
-        if running.returncode >= 0:
-            assert "Traceback" not in err
+        assert of_python(err) or "Traceback" not in err
         assert hidden(work.folder) == []
         if running.returncode == 0:
             work.output.unlink()
