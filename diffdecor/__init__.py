@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
 from diffdecor._version import __version__ as __version__
 
+# As in `typing`, which takes a tenth of the time that `diffdecor --help` takes to start.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from diffdecor.config import DecorrelationConfig
     from diffdecor.decorrelation.decorrelate import Result, decorrelate
     from diffdecor.decorrelation.subtraction import Member

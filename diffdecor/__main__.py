@@ -59,6 +59,8 @@ def main() -> None:
 
         command_line(prog_name="diffdecor")
     except BaseException:
+        if signals.is_to_be_reported():
+            print("diffdecor: interrupted", file=sys.stderr)  # noqa: T201  click may not be there
         signals.check()
         raise
     finally:

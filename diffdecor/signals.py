@@ -25,6 +25,7 @@ class _State:
     received: int | None = None
     moment: float = 0.0
     complete: float | None = None
+    reported: bool = False
 
 
 _state = _State()
@@ -49,6 +50,13 @@ def ignore(*names: str) -> None:
 def received() -> int | None:
     """Return the number of the signal that stops this process, None if there was none."""
     return _state.received
+
+
+def is_to_be_reported() -> bool:
+    """Say, once, that there was an interrupt, and a person waits for an answer."""
+    first = _state.received == INTERRUPT and not _state.reported
+    _state.reported = True
+    return first
 
 
 def set_complete(complete: bool) -> None:  # noqa: FBT001  it is what the function is about

@@ -73,8 +73,8 @@ def _signals_answered() -> Iterator[None]:
         number = signals.received()
         if number is None:
             raise
-        if number == signals.INTERRUPT:
-            _fail("interrupted", 128 + number)
+        if signals.is_to_be_reported():
+            complain("interrupted")
         raise click.exceptions.Exit(128 + number) from None
 
 
