@@ -235,6 +235,7 @@ def prepare(subtraction: Subtraction) -> Prepared:
         filled=unusable,
         bands=parts,
         filters=filters,
+        windows=places.served if by_cells else (),
         fallbacks=len(fallback),
         bounded=places.bounded,
         noise=noise,

@@ -59,7 +59,11 @@ def correct_psf(subtraction: Subtraction, filters: FilterGrid) -> StampPsf | Non
     width = max(flux_half_width(stamp, origin) for stamp, origin in corrected)
     square = np.array([crop_stamp(stamp, origin, width) for stamp, origin in corrected])
     positions = filters.positions if len(square) > 1 else None
-    return StampPsf(square, positions, name="PSF of the result")
+    cut = max(
+        1.0 - float(np.abs(one).sum() / np.abs(stamp).sum())
+        for one, (stamp, _) in zip(square, corrected, strict=True)
+    )
+    return StampPsf(square, positions, name="PSF of the result", cut=max(0.0, cut))
 
 
 def _corrected(
