@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from diffdecor.core.fourier import Origin, convolve_stamps
+from diffdecor.core.fourier import Origin
 
 Interpolation = Literal["LINEAR", "NEAREST"]
 
@@ -140,8 +140,6 @@ class SquaredField:
     """
 
     kernels: KernelField
-    #: Kernels on the same nodes that these are convolved with before they are squared.
-    after: KernelField | None = None
 
     @property
     def x(self) -> NDArray[np.float64]:
@@ -156,32 +154,55 @@ class SquaredField:
     @property
     def origin(self) -> Origin:
         """0-based pixel ``(cx, cy)`` of every square that is its origin."""
-        (cx, cy), after = self.kernels.origin, self.after
-        return (cx, cy) if after is None else (cx + after.origin[0], cy + after.origin[1])
+        return self.kernels.origin
 
     @property
     def margins(self) -> tuple[int, int, int, int]:
         """Pixels the squares reach to the left, right, bottom and top of the pixel they serve."""
-        left, right, bottom, top = self.kernels.margins
-        if self.after is None:
-            return left, right, bottom, top
-        more = self.after.margins
-        return left + more[0], right + more[1], bottom + more[2], top + more[3]
+        return self.kernels.margins
 
     @property
     def curved(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Between which columns, and rows, of nodes the squares are not nearly linear."""
-        fields = [self.kernels] if self.after is None else [self.kernels, self.after]
-        along_x, along_y = zip(*(_bends(field.stamps) for field in fields), strict=True)
-        return np.logical_or.reduce(along_x), np.logical_or.reduce(along_y)
+        return _bends(self.kernels.stamps)
 
     def at(self, x: float, y: float) -> NDArray[np.float64]:
         """Return the square ``(ky, kx)`` at a 0-based position."""
-        kernel = self.kernels.at(x, y)
-        if self.after is not None:
-            other = self.after
-            kernel, _ = convolve_stamps(kernel, self.kernels.origin, other.at(x, y), other.origin)
-        return np.asarray(kernel**2)
+        return np.asarray(self.kernels.at(x, y) ** 2)
+
+
+@dataclass(frozen=True, eq=False)
+class QuadraticField:
+    """Kernels on nodes, and halfway between those between which they are quadratic."""
+
+    #: Rising 0-based pixel positions of the columns and rows of nodes.
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    #: The kernels there and on lines halfway between.
+    kernels: KernelField
+
+    @property
+    def origin(self) -> Origin:
+        """0-based pixel ``(cx, cy)`` of every kernel that is its origin."""
+        return self.kernels.origin
+
+    @property
+    def margins(self) -> tuple[int, int, int, int]:
+        """Pixels the kernels reach to the left, right, bottom and top of the pixel they serve."""
+        return self.kernels.margins
+
+    @property
+    def curved(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Between which columns, and rows, of nodes there are others halfway."""
+        along_x, along_y = (
+            np.isin((nodes[:-1] + nodes[1:]) / 2, lines)
+            for nodes, lines in ((self.x, self.kernels.x), (self.y, self.kernels.y))
+        )
+        return along_x, along_y
+
+    def at(self, x: float, y: float) -> NDArray[np.float64]:
+        """Return the kernel ``(ky, kx)`` at a 0-based position."""
+        return self.kernels.at(x, y)
 
 
 def _bends(stamps: NDArray[np.float64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from diffdecor.core.fourier import Origin
 from diffdecor.core.interpolate import KernelField, Stamps
 from diffdecor.core.planes import LazyPlane, Plane
-from diffdecor.core.psf import corrected_psf, crop_stamp, flux_half_width
+from diffdecor.core.psf import corrected_psf, crop_stamp, energy_half_width, flux_half_width
 from diffdecor.core.significance import matched_filter, point_source_planes
 from diffdecor.decorrelation.filtering import FilterGrid, summed_variance
 from diffdecor.decorrelation.mask import NEAR_FILLED
@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 #: Stamps that differ by less than this share of their peak are the same.
 _SAME = 1e-6
+#: Share of a PSF's energy that significance need not have: it is lower by half of that.
+_LOST_ENERGY = 1e-6
 #: Kernels ``(n, ky, kx)``, or one for all places, and their origin.
 Kernels = tuple[NDArray[np.float64], Origin]
 
@@ -34,10 +36,12 @@ Kernels = tuple[NDArray[np.float64], Origin]
 class Detection:
     """What the significance of point sources is measured with."""
 
-    #: PSF of the result over the image.
+    #: PSF of the result over the image, as far as its energy reaches.
     psf: KernelField
     #: Variance of the pixels summed with the PSF as weights ``(ny, nx)``.
     noise: Plane
+    #: Least noise level, a variance; None for double precision.
+    level: float | None
 
 
 def correct_psf(subtraction: Subtraction, filters: FilterGrid) -> StampPsf | None:
@@ -171,8 +175,12 @@ def prepare_detection(
     stamps = np.asarray(psf.stamps)
     if len(stamps) > 1 and not np.array_equal(np.asarray(psf.positions), grid.positions):
         stamps = np.array([psf.stamp(x, y) for x, y in grid.positions.tolist()])
-    field = grid.kernels(stamps, psf.origin)
-    return Detection(field, summed_variance(subtraction, grid, matched_filter(field)))
+    width = max(energy_half_width(stamp, psf.origin, _LOST_ENERGY) for stamp in stamps)
+    inner = np.array([crop_stamp(stamp, psf.origin, width) for stamp in stamps])
+    field = grid.kernels(inner)
+    noise = summed_variance(subtraction, grid, matched_filter(field))
+    level = None if config.precision == "double" else float(grid.power.min())
+    return Detection(field, noise, level)
 
 
 def point_source_significance(
@@ -194,7 +202,9 @@ def point_source_significance(
 
     if detection is not None:
         counts = LazyPlane(result.shape, usable)
-        return point_source_planes(image, variance, counts, detection.psf, detection.noise)
+        return point_source_planes(
+            image, variance, counts, detection.psf, detection.noise, detection.level
+        )
 
     def ratio(rows: slice) -> NDArray[Any]:
         with np.errstate(divide="ignore", invalid="ignore"):
