@@ -82,32 +82,34 @@ class Convolution:
         self._left, self._right, self._bottom, self._top = margins
         field = self._fields[0]
         ny, nx = self.shape
-        height = min(_longest(field.y, self._bottom + self._top), max(_LOWEST, _BAND // nx))
+        self._height = min(_longest(field.y, self._bottom + self._top), max(_LOWEST, _BAND // nx))
         # Quadratic where the kernels of any term are.
         curved_x, curved_y = (
             np.logical_or.reduce(one)
             for one in zip(*(field.curved for field in self._fields), strict=True)
         )
-        self._rows = spans(field.y, ny, height, curved_y)
+        self._rows = spans(field.y, ny, ny, curved_y)
         self._columns = spans(field.x, nx, _longest(field.x, self._left + self._right), curved_x)
         self._varies = any(len(field.x) > 1 or len(field.y) > 1 for field in self._fields)
-        self._between = {rows.upper for rows in self._rows[:-1] if len(rows.corners) > 1}
+        #: The last rows that kernels at a position serve.
+        self._last = {y: rows.stop for rows in self._rows for y in rows.corners}
         self._kept: dict[tuple[object, ...], list[NDArray[Any]]] = {}
         self._sums: dict[tuple[float, float], list[float]] = {}
 
     @property
     def bands(self) -> list[slice]:
         """Rows that are best computed together: all rows, in rising order."""
-        return [slice(rows.start, rows.stop) for rows in self._rows]
+        parts = (one for rows in self._rows for one in rows.cut(-(-len(rows) // self._height)))
+        return [slice(rows.start, rows.stop) for rows in parts]
 
     def __getitem__(self, rows: slice) -> NDArray[Any]:
         """Return the convolution in some rows, an array ``(n, nx)``."""
         out = np.empty((rows.stop - rows.start, self.shape[1]), self._real)
         for span in self._rows:
-            start, stop = max(span.start, rows.start), min(span.stop, rows.stop)
-            if start < stop:
-                part = Span(start, stop, span.lower, span.upper, span.curved)
-                self._fill(out[start - rows.start : stop - rows.start], part)
+            within = span.part(rows.start, rows.stop)
+            # Rows that are hardly more than a band are one.
+            for part in within.cut(max(1, round(len(within) / self._height))) if len(within) else ():
+                self._fill(out[part.start - rows.start : part.stop - rows.start], part)
         return out
 
     def _fill(self, out: NDArray[Any], rows: Span) -> None:
@@ -146,7 +148,7 @@ class Convolution:
             # Adjacent tiles share the kernels of the nodes between them.
             keys = [(x, shape, transforms[0].dtype) for x in columns.corners]
             kernels = {
-                key: kernels.get(key) or [self._transfers(y, *key) for y in rows.corners]
+                key: kernels.get(key) or [self._transfers(rows, y, *key) for y in rows.corners]
                 for key in keys
             }
             self._tile(into, [*kernels.values()], transforms, rows, columns, shape)
@@ -196,18 +198,19 @@ class Convolution:
         return block
 
     def _transfers(
-        self, y: float, x: float, shape: tuple[int, int], dtype: np.dtype[Any]
+        self, rows: Span, y: float, x: float, shape: tuple[int, int], dtype: np.dtype[Any]
     ) -> list[NDArray[Any]]:
         """Return the transforms of all terms' kernels at a position."""
         key = x, y, shape, dtype
-        found = self._kept.get(key) if y not in self._between else self._kept.pop(key, None)
+        # One kernel serves all tiles; those at a node the rows on either side of it.
+        wanted = not self._varies or rows.stop < self._last[y]
+        found = self._kept.get(key) if wanted else self._kept.pop(key, None)
         if found is None:
             found = [
                 transfer(field.at(x, y), field.origin, shape).astype(dtype)
                 for field in self._fields
             ]
-            # One kernel serves all tiles; those between two bands are needed twice.
-            if y in self._between or not self._varies:
+            if wanted:
                 if len(self._kept) > _BANDS_KEPT * len(self._columns):
                     self._kept.clear()
                 self._kept[key] = found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,16 @@ class Span:
         middle = ((self.lower + self.upper) / 2,) if self.curved else ()
         return (self.lower, *middle, self.upper)
 
+    def part(self, start: int, stop: int) -> Span:
+        """Return the pixels that are in a range, too; none if there are none."""
+        start, stop = max(start, self.start), min(stop, self.stop)
+        return replace(self, start=start, stop=max(start, stop))
+
+    def cut(self, number: int) -> list[Span]:
+        """Cut the pixels into parts as equal as can be, with the same kernels."""
+        edges = np.linspace(self.start, self.stop, number + 1).round().astype(int).tolist()
+        return [replace(self, start=a, stop=b) for a, b in itertools.pairwise(edges)]
+
     def weights(self, dtype: DTypeLike) -> list[NDArray[Any]]:
         """Return the weights of all kernels but the first at every pixel; all add up to 1."""
         pixels = np.arange(self.start, self.stop)
@@ -58,6 +68,8 @@ def spans(
 ) -> list[Span]:
     """Cut an axis at the nodes of a field, and into equal spans where these are far apart.
 
+    Spans between the same two nodes have the same kernels.
+
     Parameters
     ----------
     nodes : array (n,)
@@ -77,21 +89,14 @@ def spans(
     varies = len(nodes) > 1
     last = float(length - 1)
     inner = [float(node) for node in nodes if varies and 0 < node < last]
-    found = []
+    found: list[Span] = []
     for lower, upper in itertools.pairwise([0.0, *inner, last]):
         start = int(np.ceil(lower))
         stop = length if upper == last else int(np.ceil(upper))
-        number = max(1, -(-(stop - start) // longest))
-        cuts = np.linspace(start, stop, number + 1).round().astype(int).tolist()
-        corners = [lower, *map(float, cuts[1:-1]), upper] if varies else [0.0] * (number + 1)
-        bends = _bends(nodes, curved, lower, upper)
-        found += [
-            Span(*pixels, *kernels, curved=bends)
-            for pixels, kernels in zip(
-                itertools.pairwise(cuts), itertools.pairwise(corners), strict=True
-            )
-            if pixels[0] < pixels[1]
-        ]
+        corners = (lower, upper) if varies else (0.0, 0.0)
+        whole = Span(start, stop, *corners, curved=_bends(nodes, curved, lower, upper))
+        if len(whole):
+            found += whole.cut(-(-len(whole) // longest))
     return found
 
 

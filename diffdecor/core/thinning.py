@@ -2,13 +2,67 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diffdecor.core.fourier import sums_beyond
 from diffdecor.core.interpolate import Stamps
+
+
+Lines = NDArray[np.float64]
+#: Shares of what is at the first node by which numbers may be off a straight line, and by which
+#: they are still the same.
+_STRAIGHT, _SAME = 5e-4, 1e-6
+
+
+def linear_lines(
+    values: Callable[[Lines, Lines], NDArray[np.float64]],
+    shape: tuple[int, int],
+    spacing: float,
+) -> tuple[Lines, Lines]:
+    """Return lines of nodes between which something that varies over an image is nearly linear.
+
+    `values` returns it ``(ny * nx, m)`` on the nodes of a grid, given its columns and rows; it is
+    of norm 1 or so. Between the first pixel, the middle and the last pixel of either axis intervals
+    are halved where it is not linear, until they are no longer than `spacing`. One node if it is
+    constant.
+    """
+    lines = [np.array([0.0, (length - 1) / 2, length - 1]) for length in shape[::-1]]
+    grid = values(*lines)
+    if np.linalg.norm(grid - grid[0], axis=1).max() <= _SAME:
+        return np.zeros(1), np.zeros(1)
+    open_ends = [set(pairwise(one.tolist())) for one in lines]
+    while any(open_ends):
+        for axis, across in ((0, 1), (1, 0)):
+            wide = sorted(one for one in open_ends[axis] if one[1] - one[0] > spacing)
+            halved = [ends for ends in wide if not _is_linear(values, ends, axis, lines[across])]
+            middles = [(first + last) / 2 for first, last in halved]
+            lines[axis] = np.union1d(lines[axis], middles)
+            open_ends[axis] = {
+                part
+                for (first, last), middle in zip(halved, middles, strict=True)
+                for part in ((first, middle), (middle, last))
+            }
+    return lines[0], lines[1]
+
+
+def _is_linear(
+    values: Callable[[Lines, Lines], NDArray[np.float64]],
+    ends: tuple[float, float],
+    axis: int,
+    across: Lines,
+) -> bool:
+    """Say whether values are linear between two lines across an axis (0: columns)."""
+    three = np.array([ends[0], sum(ends) / 2, ends[1]])
+    found = values(three, across) if axis == 0 else values(across, three)
+    ny, nx = (len(across), 3) if axis == 0 else (3, len(across))
+    grid = np.moveaxis(found.reshape(ny, nx, -1), 1 - axis, 0)
+    off = grid[1] - (grid[0] + grid[2]) / 2
+    return bool(np.linalg.norm(off, axis=-1).max() <= _STRAIGHT)
 
 
 def thinned(stamps: Stamps, tolerance: float) -> tuple[Stamps, float]:

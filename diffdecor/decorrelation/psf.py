@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from diffdecor.core.interpolate import KernelField, Stamps
 from diffdecor.core.planes import LazyPlane, Plane
 from diffdecor.core.psf import corrected_psf, crop_stamp, energy_half_width, flux_half_width
 from diffdecor.core.significance import matched_filter, point_source_planes
+from diffdecor.core.thinning import linear_lines
 from diffdecor.decorrelation.filtering import FilterGrid, summed_variance
 from diffdecor.decorrelation.mask import NEAR_FILLED
 from diffdecor.decorrelation.nodes import largest_spacing, subdivided
@@ -24,10 +26,10 @@ from diffdecor.psfs.model import PointSpreadFunction, StampPsf
 
 log = logging.getLogger(__name__)
 
-#: Stamps that differ by less than this share of their peak are the same.
-_SAME = 1e-6
 #: Share of a PSF's energy that significance need not have: it is lower by half of that.
 _LOST_ENERGY = 1e-6
+#: Something that varies over the image: stamps at all nodes, of one or more kinds.
+Seen = Callable[[Subtraction, FilterGrid], list[NDArray[np.float64]]]
 #: Kernels ``(n, ky, kx)``, or one for all places, and their origin.
 Kernels = tuple[NDArray[np.float64], Origin]
 
@@ -57,8 +59,10 @@ def correct_psf(subtraction: Subtraction, filters: FilterGrid) -> StampPsf | Non
                 subtraction.difference.name,
             )
         return None
-    if _on_nodes(filters):
-        filters = _at_one_place_if_constant(subtraction, filters, _on_lines(subtraction, filters))
+    if len(filters.positions) == 1:
+        filters = _where_needed(subtraction, filters, _psf_and_kernel)
+    elif _on_nodes(filters):
+        filters = _on_lines(subtraction, filters)
     corrected = _corrected(subtraction, filters)
     width = max(flux_half_width(stamp, origin) for stamp, origin in corrected)
     square = np.array([crop_stamp(stamp, origin, width) for stamp, origin in corrected])
@@ -85,8 +89,6 @@ def _corrected(
 
 def _on_nodes(filters: FilterGrid) -> bool:
     """Say whether filters are on the nodes of a grid in the image, not in separate cells."""
-    if len(filters.positions) == 1:
-        return True
     x, y = np.meshgrid(filters.x, filters.y)
     nodes = np.column_stack([x.ravel(), y.ravel()])
     return nodes.shape == filters.positions.shape and bool((nodes == filters.positions).all())
@@ -99,13 +101,20 @@ def _on_lines(subtraction: Subtraction, filters: FilterGrid) -> FilterGrid:
     """
     shape = subtraction.shape
     spacing = largest_spacing(shape)
-    on_nodes = _on_nodes(filters) and len(filters.positions) > 1
+    on_nodes = _on_nodes(filters)
     x, y = (
         subdivided(nodes if on_nodes else np.zeros(0), length, spacing)
         for nodes, length in ((filters.x, shape[1]), (filters.y, shape[0]))
     )
     if on_nodes and len(x) == len(filters.x) and len(y) == len(filters.y):
         return filters
+    return _at(subtraction, filters, x, y)
+
+
+def _at(
+    subtraction: Subtraction, filters: FilterGrid, x: NDArray[np.float64], y: NDArray[np.float64]
+) -> FilterGrid:
+    """Return filters, and the noise that they were made for, on other nodes."""
     columns, rows = np.meshgrid(x, y)
     positions = np.column_stack([columns.ravel(), rows.ravel()])
     centre = (filters.half_width,) * 2
@@ -120,18 +129,34 @@ def _on_lines(subtraction: Subtraction, filters: FilterGrid) -> FilterGrid:
     return FilterGrid(x, y, positions, stamps, *sides, filters.tail)
 
 
-def _at_one_place_if_constant(
-    subtraction: Subtraction, filters: FilterGrid, spread: FilterGrid
-) -> FilterGrid:
-    """Return the one filter instead of those spread over the image, if its PSF is the same."""
-    if len(filters.positions) > 1:
-        return spread
-    psf, (kernels, _) = _known_psf(subtraction, spread)  # type: ignore[misc]
-    stamps = np.array([psf.stamp(x, y) for x, y in spread.positions.tolist()])
-    constant = all(
-        np.ptp(one, axis=0).max() <= _SAME * np.abs(one).max() for one in (stamps, kernels)
-    )
-    return filters if constant else spread
+def _where_needed(subtraction: Subtraction, filters: FilterGrid, seen: Seen) -> FilterGrid:
+    """Return one filter on the nodes that what is `seen` with it needs; itself if that is constant.
+
+    The nodes are so close together that what is seen is linear between them, or as close as those
+    of a grid of filters are.
+    """
+
+    def values(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+        stamps = seen(subtraction, _at(subtraction, filters, x, y))
+        number = len(x) * len(y)
+        flat = [np.broadcast_to(one.reshape(len(one), -1), (number, one[0].size)) for one in stamps]
+        return np.concatenate([one / np.linalg.norm(one[0]) for one in flat], axis=1)
+
+    x, y = linear_lines(values, subtraction.shape, largest_spacing(subtraction.shape))
+    return filters if len(x) == len(y) == 1 else _at(subtraction, filters, x, y)
+
+
+def _psf_and_kernel(subtraction: Subtraction, filters: FilterGrid) -> list[NDArray[np.float64]]:
+    """Return what the PSF of the result is made of, at every node."""
+    psf, (kernels, _) = _known_psf(subtraction, filters)  # type: ignore[misc]
+    return [np.array([psf.stamp(x, y) for x, y in filters.positions.tolist()]), kernels]
+
+
+def _everything(subtraction: Subtraction, filters: FilterGrid) -> list[NDArray[np.float64]]:
+    """Return what fluxes and their noise are made of, at every node."""
+    sides = (one for side in (filters.science, filters.template) for one in side.members)
+    ways = [side.scale[:, np.newaxis, np.newaxis] * side.noise_stamps[0] for side in sides]
+    return [*_psf_and_kernel(subtraction, filters), *ways]
 
 
 def _known_psf(
@@ -169,12 +194,11 @@ def prepare_detection(
         if subtraction.is_alone:
             msg = "--significance needs a PSF: give --difference-psf"
         raise ConfigError(msg)
-    grid = _on_lines(subtraction, filters)
-    if len(filters.positions) == 1 and len(np.asarray(psf.stamps)) == 1:
-        grid = filters  # nothing varies
-    stamps = np.asarray(psf.stamps)
-    if len(stamps) > 1 and not np.array_equal(np.asarray(psf.positions), grid.positions):
-        stamps = np.array([psf.stamp(x, y) for x, y in grid.positions.tolist()])
+    if len(filters.positions) == 1:
+        grid = _where_needed(subtraction, filters, _everything)
+    else:
+        grid = _on_lines(subtraction, filters)
+    stamps = np.array([psf.stamp(x, y) for x, y in grid.positions.tolist()])
     width = max(energy_half_width(stamp, psf.origin, _LOST_ENERGY) for stamp in stamps)
     inner = np.array([crop_stamp(stamp, psf.origin, width) for stamp in stamps])
     field = grid.kernels(inner)
