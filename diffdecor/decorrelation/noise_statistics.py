@@ -36,6 +36,8 @@ _FEWEST = 400
 _FIELD = 1024
 #: Bins of the histogram of significances, from -6 to 6 sigma.
 _BINS, _RANGE = 120, 6.0
+#: Pixels count as this many sigma at most: single precision holds the sum of their squares.
+_LARGEST = 1e15
 #: One of so many pixels gives the median and the robust sigma of a window.
 _SAMPLE = 13
 
@@ -329,7 +331,10 @@ def _of_window(
     values = np.subtract(
         image, middle, out=np.zeros(image.shape, _precision(image)), where=sky, casting="unsafe"
     )
-    values /= scale if sigma is None else sigma
+    # Simulations without noise may have no more than rounding errors in the sample.
+    with np.errstate(over="ignore"):
+        values /= scale if sigma is None else sigma
+    np.clip(values, -_LARGEST, _LARGEST, out=values)
     weights = None
     if sigma is not None:
         weights = np.divide(scale, sigma, out=np.zeros(sigma.shape), where=sky).astype(np.float32)
@@ -342,6 +347,8 @@ def _of_window(
     if not scatter > 0:
         return None
     variance = scale**2 * scatter
+    if not variance > 0:  # less than a number can be
+        return None
     if sigma is None:
         z = z / np.float32(math.sqrt(scatter))
         levelled, scatter = levelled._replace(values=z), 1.0

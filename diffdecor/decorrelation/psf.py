@@ -198,7 +198,9 @@ def prepare_detection(
         grid = _where_needed(subtraction, filters, _everything)
     else:
         grid = _on_lines(subtraction, filters)
-    stamps = np.array([psf.stamp(x, y) for x, y in grid.positions.tolist()])
+    stamps = np.asarray(psf.stamps)
+    if not np.array_equal(np.asarray(psf.positions), grid.positions):
+        stamps = np.array([psf.stamp(x, y) for x, y in grid.positions.tolist()])
     width = max(energy_half_width(stamp, psf.origin, _LOST_ENERGY) for stamp in stamps)
     inner = np.array([crop_stamp(stamp, psf.origin, width) for stamp in stamps])
     field = grid.kernels(inner)
