@@ -247,6 +247,33 @@ def bilinear_weights(positions: NDArray[np.float64], x: float, y: float) -> NDAr
     return np.asarray(along_x[column] * along_y[row], dtype=np.float64)
 
 
+def at_nodes(
+    positions: NDArray[np.float64],
+    values: NDArray[np.float64],
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Interpolate values ``(n, ...)``, as `bilinear_weights` says, to the nodes of a grid.
+
+    Returns ``(ny * nx, ...)``, row by row.
+    """
+    columns, column = np.unique(positions[:, 0], return_inverse=True)
+    rows, row = np.unique(positions[:, 1], return_inverse=True)
+    number = np.full((len(rows), len(columns)), -1)
+    number[row, column] = np.arange(len(positions))
+    if number.size != len(positions) or (number < 0).any():
+        places = [(u, v) for v in y.tolist() for u in x.tolist()]
+        nearest = [int(np.argmax(nearest_weights(positions, *place))) for place in places]
+        return values[nearest]
+    found = values[number]
+    for axis, (nodes, wanted) in enumerate(((rows, y), (columns, x))):
+        first, second, share = (np.broadcast_to(one, wanted.shape) for one in bracket(nodes, wanted))
+        upper = share.reshape(-1, *(1,) * (found.ndim - 1 - axis))
+        lower = found.take(first, axis)
+        found = lower + upper * (found.take(second, axis) - lower)
+    return found.reshape(-1, *values.shape[1:])
+
+
 def _linear_weights(nodes: NDArray[np.float64], position: float) -> NDArray[np.float64]:
     """Return the weight of every node ``(n,)``."""
     weights = np.zeros(len(nodes))

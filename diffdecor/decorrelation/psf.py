@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffdecor.core.fourier import Origin
-from diffdecor.core.interpolate import KernelField, Stamps
+from diffdecor.core.interpolate import KernelField, at_nodes
 from diffdecor.core.planes import LazyPlane, Plane
 from diffdecor.core.psf import corrected_psf, crop_stamp, energy_half_width, flux_half_width
 from diffdecor.core.significance import matched_filter, point_source_planes
@@ -59,10 +59,7 @@ def correct_psf(subtraction: Subtraction, filters: FilterGrid) -> StampPsf | Non
                 subtraction.difference.name,
             )
         return None
-    if len(filters.positions) == 1:
-        filters = _where_needed(subtraction, filters, _psf_and_kernel)
-    elif _on_nodes(filters):
-        filters = _on_lines(subtraction, filters)
+    filters = _followed(subtraction, filters, _psf_and_kernel)
     corrected = _corrected(subtraction, filters)
     width = max(flux_half_width(stamp, origin) for stamp, origin in corrected)
     square = np.array([crop_stamp(stamp, origin, width) for stamp, origin in corrected])
@@ -87,26 +84,29 @@ def _corrected(
     ]
 
 
-def _on_nodes(filters: FilterGrid) -> bool:
-    """Say whether filters are on the nodes of a grid in the image, not in separate cells."""
-    x, y = np.meshgrid(filters.x, filters.y)
-    nodes = np.column_stack([x.ravel(), y.ravel()])
-    return nodes.shape == filters.positions.shape and bool((nodes == filters.positions).all())
+def _followed(subtraction: Subtraction, filters: FilterGrid, seen: Seen) -> FilterGrid:
+    """Return filters at nodes that follow what varies and is seen with them."""
+    if len(filters.positions) == 1:
+        return _where_needed(subtraction, filters, seen)
+    return _on_lines(subtraction, filters)
 
 
 def _on_lines(subtraction: Subtraction, filters: FilterGrid) -> FilterGrid:
     """Return filters at nodes that are close enough for a PSF that varies over the image.
 
-    They are the nodes of the filters, and others between and beyond these where they are far apart.
+    They are the nodes of the filters, or the centres of cells if these form a grid, and others
+    between and beyond these where they are far apart.
     """
-    shape = subtraction.shape
-    spacing = largest_spacing(shape)
-    on_nodes = _on_nodes(filters)
+    known = filters.positions
+    lines = [np.unique(known[:, axis]) for axis in (0, 1)]
+    if len(lines[0]) * len(lines[1]) != len(known):
+        lines = [np.zeros(0), np.zeros(0)]
+    spacing = largest_spacing(subtraction.shape)
     x, y = (
-        subdivided(nodes if on_nodes else np.zeros(0), length, spacing)
-        for nodes, length in ((filters.x, shape[1]), (filters.y, shape[0]))
+        subdivided(one, length, spacing)
+        for one, length in zip(lines, subtraction.shape[::-1], strict=True)
     )
-    if on_nodes and len(x) == len(filters.x) and len(y) == len(filters.y):
+    if np.array_equal(x, filters.x) and np.array_equal(y, filters.y):
         return filters
     return _at(subtraction, filters, x, y)
 
@@ -117,16 +117,16 @@ def _at(
     """Return filters, and the noise that they were made for, on other nodes."""
     columns, rows = np.meshgrid(x, y)
     positions = np.column_stack([columns.ravel(), rows.ravel()])
-    centre = (filters.half_width,) * 2
-    known = Stamps(stamps=filters.stamps, positions=filters.positions, origin=centre)
-    weights = np.array([known.weights(*place) for place in positions.tolist()])
+
+    def there(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return at_nodes(filters.positions, values, x, y)
+
     levels = (
-        np.array([one.level for one in side.members]) @ weights.T
+        np.array([there(one.level) for one in side.members])
         for side in (filters.science, filters.template)
     )
     sides = subtraction.noise_sides(positions, *levels)
-    stamps = np.tensordot(weights, filters.stamps, axes=1)
-    return FilterGrid(x, y, positions, stamps, *sides, filters.tail)
+    return FilterGrid(x, y, positions, there(filters.stamps), *sides, filters.tail)
 
 
 def _where_needed(subtraction: Subtraction, filters: FilterGrid, seen: Seen) -> FilterGrid:
@@ -194,10 +194,7 @@ def prepare_detection(
         if subtraction.is_alone:
             msg = "--significance needs a PSF: give --difference-psf"
         raise ConfigError(msg)
-    if len(filters.positions) == 1:
-        grid = _where_needed(subtraction, filters, _everything)
-    else:
-        grid = _on_lines(subtraction, filters)
+    grid = _followed(subtraction, filters, _everything)
     stamps = np.asarray(psf.stamps)
     if not np.array_equal(np.asarray(psf.positions), grid.positions):
         stamps = np.array([psf.stamp(x, y) for x, y in grid.positions.tolist()])
