@@ -108,7 +108,9 @@ class Convolution:
         for span in self._rows:
             within = span.part(rows.start, rows.stop)
             # Rows that are hardly more than a band are one.
-            for part in within.cut(max(1, round(len(within) / self._height))) if len(within) else ():
+            for part in (
+                within.cut(max(1, round(len(within) / self._height))) if len(within) else ()
+            ):
                 self._fill(out[part.start - rows.start : part.stop - rows.start], part)
         return out
 

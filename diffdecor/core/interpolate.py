@@ -264,14 +264,16 @@ def at_nodes(
     if number.size != len(positions) or (number < 0).any():
         places = [(u, v) for v in y.tolist() for u in x.tolist()]
         nearest = [int(np.argmax(nearest_weights(positions, *place))) for place in places]
-        return values[nearest]
+        return np.asarray(values[nearest])
     found = values[number]
     for axis, (nodes, wanted) in enumerate(((rows, y), (columns, x))):
-        first, second, share = (np.broadcast_to(one, wanted.shape) for one in bracket(nodes, wanted))
+        first, second, share = (
+            np.broadcast_to(one, wanted.shape) for one in bracket(nodes, wanted)
+        )
         upper = share.reshape(-1, *(1,) * (found.ndim - 1 - axis))
         lower = found.take(first, axis)
         found = lower + upper * (found.take(second, axis) - lower)
-    return found.reshape(-1, *values.shape[1:])
+    return np.asarray(found.reshape(-1, *values.shape[1:]))
 
 
 def _linear_weights(nodes: NDArray[np.float64], position: float) -> NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -75,52 +76,21 @@ def point_source_planes(
         ten-thousandth of the energy ``sum(psf^2)``. Rows of either cost little once the other's
         were read.
     """
-    shape, filters = image.shape, matched_filter(psf)
-
-    def known(rows: slice) -> NDArray[np.bool_]:
-        values = variance[rows]
-        return np.asarray(
-            usable[rows] & np.isfinite(image[rows]) & np.isfinite(values) & (values > 0)
-        )
-
-    good = CachedPlane(LazyPlane(shape, known))
-    bad = LazyPlane(shape, lambda rows: ~good[rows])
-
-    def of_good(plane: Plane) -> LazyPlane:
-        return LazyPlane(shape, lambda rows: np.where(good[rows], plane[rows], 0))
-
-    convolution = partial(Convolution, precision="double" if level is None else "single")
-    signal_limit, limit = (
-        (np.inf, np.inf)
-        if level is None
-        else (_BRIGHT * float(np.sqrt(level)), _BRIGHT_VARIANCE * level)
-    )
-    shares = _Shares(filters)
-    signal = convolution((of_good(image), filters), edges="zero", bright_limit=signal_limit)
-    seen = CachedPlane(convolution((good, shares), edges="zero"))
-    partly = LazyPlane(shape, lambda rows: seen[rows] < 1 - _NOTHING)
-    of_variance = partial(
-        convolution, where=None if noise is None else partly, bright_limit=limit
-    )
-    counted = of_variance((of_good(variance), shares), edges="zero")
-    whole = of_variance((locally_filled(variance, bad, lambda: 0.0), shares))
-    energy = weighted_variance(constant_plane(1.0, shape), sums_of_squares(filters), np.float64)
-
-    def spread(rows: slice) -> NDArray[np.float64]:
-        """Return the variance of the sum over the usable pixels; 0 where it is not known."""
-        taken = counted[rows]
-        if noise is None:
-            return np.asarray(energy[rows] * taken)
-        share, where = np.ones(taken.shape), partly[rows]
-        if where.any():
-            everything = whole[rows]
-            known = everything > 0
-            share[where] = 0
-            np.divide(taken, everything, out=share, where=where & known)
-        return np.asarray(noise[rows] * np.clip(share, 0, 1))
+    ny, nx = shape = image.shape
+    filters = matched_filter(psf)
+    pixels = _Pixels(image, variance, usable)
+    convolved = partial(Convolution, precision="double" if level is None else "single")
+    bright = np.inf if level is None else _BRIGHT * float(np.sqrt(level))
+    signal = convolved((pixels.usable(image), filters), edges="zero", bright_limit=bright)
+    seen = CachedPlane(convolved((pixels.good, _Shares(filters)), edges="zero"))
+    energy = weighted_variance(constant_plane(1.0, (ny, nx)), sums_of_squares(filters), np.float64)
+    spread = _independent(pixels, filters, energy, convolved)
+    if noise is not None:
+        limit = np.inf if level is None else _BRIGHT_VARIANCE * level
+        spread = _shared(pixels, filters, noise, seen, partial(convolved, bright_limit=limit))
 
     def both(rows: slice) -> NDArray[np.float64]:
-        share, total = seen[rows], spread(rows)
+        share, total = seen[rows], spread[rows]
         # The transforms leave rounding errors where there is nothing.
         there = (share > _LEAST_SHARE) & (total > 0)
         found = np.full((len(share), 2, share.shape[1]), np.nan)
@@ -134,3 +104,65 @@ def point_source_planes(
         LazyPlane(shape, lambda rows: kept[rows][:, 0]),
         LazyPlane(shape, lambda rows: kept[rows][:, 1]),
     )
+
+
+class _Pixels:
+    """Pixels, their variance, and which of them count."""
+
+    def __init__(self, image: Plane, variance: Plane, usable: Plane) -> None:
+        def known(rows: slice) -> NDArray[np.bool_]:
+            values = variance[rows]
+            return np.asarray(
+                usable[rows] & np.isfinite(image[rows]) & np.isfinite(values) & (values > 0)
+            )
+
+        self.variance, self.good = variance, CachedPlane(LazyPlane(image.shape, known))
+
+    def usable(self, plane: Plane) -> LazyPlane:
+        """Return a plane with zeros for pixels that do not count."""
+        good = self.good
+        return LazyPlane(plane.shape, lambda rows: np.where(good[rows], plane[rows], 0))
+
+    @property
+    def filled_variance(self) -> LazyPlane:
+        """The variance of all pixels: that of their neighbours for those that do not count."""
+        good = self.good
+        bad = LazyPlane(good.shape, lambda rows: ~good[rows])
+        return locally_filled(self.variance, bad, lambda: 0.0)
+
+
+def _independent(
+    pixels: _Pixels, filters: KernelField, energy: Plane, convolved: Callable[..., Convolution]
+) -> LazyPlane:
+    """Return the variance of the sum over the usable pixels if they are independent."""
+    counted = convolved((pixels.usable(pixels.variance), _Shares(filters)), edges="zero")
+    return LazyPlane(counted.shape, lambda rows: np.asarray(energy[rows] * counted[rows]))
+
+
+def _shared(
+    pixels: _Pixels,
+    filters: KernelField,
+    noise: Plane,
+    seen: Plane,
+    convolved: Callable[..., Convolution],
+) -> LazyPlane:
+    """Return the share of the usable pixels in the variance of the sum over all pixels.
+
+    `seen` is their share of the energy; most often there are no others.
+    """
+    shape, shares = pixels.good.shape, _Shares(filters)
+    partly = LazyPlane(shape, lambda rows: seen[rows] < 1 - _NOTHING)
+    usable = pixels.usable(pixels.variance)
+    counted = convolved((usable, shares), edges="zero", where=partly)
+    whole = convolved((pixels.filled_variance, shares), where=partly)
+
+    def read(rows: slice) -> NDArray[np.float64]:
+        where = partly[rows]
+        share = np.ones(where.shape)
+        if where.any():
+            some, everything = counted[rows], whole[rows]
+            share[where] = 0
+            np.divide(some, everything, out=share, where=where & (everything > 0))
+        return np.asarray(noise[rows] * np.clip(share, 0, 1))
+
+    return LazyPlane(shape, read)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -149,8 +148,7 @@ def _line(
         between = products.of([(one[bent] + one[bent + 1]) / 2 for one in factors])
         found = [np.concatenate(both) for both in zip(found, between, strict=True)]
     kernels = [
-        cut_kernels(one, origin, _TAIL)
-        for one, origin in zip(found, products.origins, strict=True)
+        cut_kernels(one, origin, _TAIL) for one, origin in zip(found, products.origins, strict=True)
     ]
     return _Line(row, halfway, bent.tolist(), kernels)
 

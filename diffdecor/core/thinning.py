@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from diffdecor.core.fourier import sums_beyond
 from diffdecor.core.interpolate import Stamps
 
-
 Lines = NDArray[np.float64]
 #: Shares of what is at the first node by which numbers may be off a straight line, and by which
 #: they are still the same.

@@ -102,7 +102,18 @@ def variance_weights(filters: KernelField, side: NoiseSide) -> KernelField:
 
 
 def sums_of_squares(kernels: KernelField) -> KernelField:
-    """Return the sums of the squares of kernels ``(ny, nx, 1, 1)``, those of interpolated ones."""
+    """Return the sums of the squares of kernels over the image, with those of interpolated ones.
+
+    Parameters
+    ----------
+    kernels : KernelField
+        The kernels.
+
+    Returns
+    -------
+    KernelField
+        The sums ``(ny, nx, 1, 1)``, with nodes in between where they are not nearly linear.
+    """
     return _sums_between(kernels.x, kernels.y, kernels.stamps)
 
 
@@ -171,9 +182,23 @@ def _combined_batches(
 def cut_kernels(
     kernels: NDArray[Any], origin: Origin, tail: float = _TAIL
 ) -> tuple[NDArray[Any], Origin]:
-    """Cut off the margin whose energy is negligible in all kernels ``(n, ky, kx)``.
+    """Cut off the margin whose energy is negligible in all kernels.
 
-    At either end of an axis at most the share `tail` of the energy is cut off. Energies are kept.
+    Parameters
+    ----------
+    kernels : array (n, ky, kx)
+        The kernels.
+    origin : tuple of int
+        Their origin ``(cx, cy)``.
+    tail : float
+        Share of the energy that may be cut off at either end of an axis.
+
+    Returns
+    -------
+    array (n, ky, kx)
+        The rest, scaled so that the sums of the squares are what they were.
+    tuple of int
+        Its origin.
     """
     squares = kernels**2
     sums = squares.sum(axis=(1, 2), keepdims=True)
@@ -189,9 +214,7 @@ def _support(profile: NDArray[Any], tail: float) -> tuple[int, int]:
     """Return the range of a profile beyond which either end has less than the tail."""
     limit = tail * max(float(profile.sum()), np.finfo(float).tiny)
     start = int(np.searchsorted(np.cumsum(profile, dtype=np.float64), limit))
-    stop = len(profile) - int(
-        np.searchsorted(np.cumsum(profile[::-1], dtype=np.float64), limit)
-    )
+    stop = len(profile) - int(np.searchsorted(np.cumsum(profile[::-1], dtype=np.float64), limit))
     return min(start, len(profile) - 1), max(stop, 1)
 
 

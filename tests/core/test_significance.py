@@ -57,7 +57,7 @@ def test_nothing_usable_gives_nan():
 
 
 def test_far_from_usable_pixels_there_is_nothing():
-    """NaN where the usable pixels hold less than a ten-thousandth of the energy, and nowhere else."""
+    """NaN where usable pixels hold less than a ten-thousandth of the energy, and nowhere else."""
     rng = np.random.default_rng(7)
     image, variance = rng.normal(size=(60, 70)), rng.uniform(1, 2, size=(60, 70))
     usable = rng.random(image.shape) > 0.995

@@ -82,5 +82,7 @@ def test_units_may_be_tiny():
     """Scales of 1e-25 have squares that single precision does not hold."""
     filters, weights, sides = fields(np.random.default_rng(6), 0.02)
     tiny = [NoiseSide(one.level, 1e-25 * one.scale, *one.noise_stamps) for one in sides]
-    for usual, other in zip(*(summed_squares(filters, weights, s) for s in (sides, tiny)), strict=True):
+    for usual, other in zip(
+        *(summed_squares(filters, weights, s) for s in (sides, tiny)), strict=True
+    ):
         assert other.at(9, 9).sum() / usual.at(9, 9).sum() == pytest.approx(1e-50, rel=1e-3)
