@@ -135,12 +135,15 @@ def _where_needed(subtraction: Subtraction, filters: FilterGrid, seen: Seen) -> 
     The nodes are so close together that what is seen is linear between them, or as close as those
     of a grid of filters are.
     """
+    norms = [np.linalg.norm(one[0]) for one in seen(subtraction, filters)]
 
     def values(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-        stamps = seen(subtraction, _at(subtraction, filters, x, y))
         number = len(x) * len(y)
-        flat = [np.broadcast_to(one.reshape(len(one), -1), (number, one[0].size)) for one in stamps]
-        return np.concatenate([one / np.linalg.norm(one[0]) for one in flat], axis=1)
+        stamps = zip(seen(subtraction, _at(subtraction, filters, x, y)), norms, strict=True)
+        flat = [one.reshape(len(one), -1) / norm for one, norm in stamps]
+        return np.concatenate(
+            [np.broadcast_to(one, (number, one.shape[1])) for one in flat], axis=1
+        )
 
     x, y = linear_lines(values, subtraction.shape, largest_spacing(subtraction.shape))
     return filters if len(x) == len(y) == 1 else _at(subtraction, filters, x, y)
