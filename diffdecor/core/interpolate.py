@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -45,7 +46,11 @@ class Stamps:
         """Return the weight of every stamp ``(n,)`` at ``(x, y)``: from 0 to 1, of unit sum."""
         if self.interpolation == "NEAREST":
             return nearest_weights(self.positions, x, y)
-        return bilinear_weights(self.positions, x, y)
+        return _weights(self.positions, self._grid, x, y)
+
+    @cached_property
+    def _grid(self) -> _Grid | None:
+        return _grid_of(self.positions)
 
 
 class Kernels(Protocol):
@@ -237,14 +242,37 @@ def bilinear_weights(positions: NDArray[np.float64], x: float, y: float) -> NDAr
     Linear on a full rectangular grid, evenly spaced or not, and constant beyond it; positions that
     do not form a grid give all weight to the nearest.
     """
+    return _weights(positions, _grid_of(positions), x, y)
+
+
+@dataclass(frozen=True, eq=False)
+class _Grid:
+    """A full rectangular grid of positions: its lines, and those that every position is on."""
+
+    columns: NDArray[np.float64]
+    rows: NDArray[np.float64]
+    column: NDArray[np.intp]
+    row: NDArray[np.intp]
+
+
+def _grid_of(positions: NDArray[np.float64]) -> _Grid | None:
+    """Return the grid that positions ``(n, 2)`` in any order form; None if they do not."""
     columns, column = np.unique(positions[:, 0], return_inverse=True)
     rows, row = np.unique(positions[:, 1], return_inverse=True)
     nodes = len(columns) * len(rows)
     # A position given twice leaves another node of the grid empty, though the numbers agree.
     if nodes != len(positions) or len(np.unique(row * len(columns) + column)) != nodes:
+        return None
+    return _Grid(columns, rows, column, row)
+
+
+def _weights(
+    positions: NDArray[np.float64], grid: _Grid | None, x: float, y: float
+) -> NDArray[np.float64]:
+    if grid is None:
         return nearest_weights(positions, x, y)
-    along_x, along_y = _linear_weights(columns, x), _linear_weights(rows, y)
-    return np.asarray(along_x[column] * along_y[row], dtype=np.float64)
+    along_x, along_y = _linear_weights(grid.columns, x), _linear_weights(grid.rows, y)
+    return np.asarray(along_x[grid.column] * along_y[grid.row], dtype=np.float64)
 
 
 def at_nodes(
@@ -257,16 +285,15 @@ def at_nodes(
 
     Returns ``(ny * nx, ...)``, row by row.
     """
-    columns, column = np.unique(positions[:, 0], return_inverse=True)
-    rows, row = np.unique(positions[:, 1], return_inverse=True)
-    number = np.full((len(rows), len(columns)), -1)
-    number[row, column] = np.arange(len(positions))
-    if number.size != len(positions) or (number < 0).any():
+    grid = _grid_of(positions)
+    if grid is None:
         places = [(u, v) for v in y.tolist() for u in x.tolist()]
         nearest = [int(np.argmax(nearest_weights(positions, *place))) for place in places]
         return np.asarray(values[nearest])
+    number = np.empty((len(grid.rows), len(grid.columns)), dtype=np.intp)
+    number[grid.row, grid.column] = np.arange(len(positions))
     found = values[number]
-    for axis, (nodes, wanted) in enumerate(((rows, y), (columns, x))):
+    for axis, (nodes, wanted) in enumerate(((grid.rows, y), (grid.columns, x))):
         first, second, share = (
             np.broadcast_to(one, wanted.shape) for one in bracket(nodes, wanted)
         )
