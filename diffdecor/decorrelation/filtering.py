@@ -63,6 +63,14 @@ class FilterGrid:
             *(self.science[at], self.template[at], self.tail),
         )
 
+    def at(self, columns: NDArray[np.intp], rows: NDArray[np.intp]) -> FilterGrid:
+        """Return the filters at some columns and rows of the nodes, by their numbers."""
+        numbers = np.add.outer(rows * len(self.x), columns).ravel()
+        return FilterGrid(
+            *(self.x[columns], self.y[rows], self.positions[numbers], self.stamps[numbers]),
+            *(self.science[numbers], self.template[numbers], self.tail),
+        )
+
     def kernels(
         self, stamps: NDArray[np.float64], origin: tuple[int, int] | None = None
     ) -> KernelField:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffdecor.core.fourier import Origin
-from diffdecor.core.interpolate import KernelField, at_nodes
+from diffdecor.core.interpolate import KernelField, Stamps, at_nodes
 from diffdecor.core.linear_lines import linear_lines
 from diffdecor.core.planes import LazyPlane, Plane
 from diffdecor.core.psf import corrected_psf, crop_stamp, energy_half_width, flux_half_width
 from diffdecor.core.significance import matched_filter, point_source_planes
+from diffdecor.core.thinning import Reducible
 from diffdecor.decorrelation.filtering import FilterGrid, summed_variance
 from diffdecor.decorrelation.mask import NEAR_FILLED
 from diffdecor.decorrelation.nodes import largest_spacing, subdivided
@@ -28,6 +29,10 @@ log = logging.getLogger(__name__)
 
 #: Share of a PSF's energy that significance need not have: it is lower by half of that.
 _LOST_ENERGY = 1e-6
+#: Half width of the cores of PSFs, and the share of their norm by which others may be off.
+_CORE, _STRAIGHT = 12, 1e-4
+#: Of the memory that may be used, what PSFs take.
+_SHARE_OF_MEMORY = 0.2
 #: Something that varies over the image: stamps at all nodes, of one or more kinds.
 Seen = Callable[[Subtraction, FilterGrid], list[NDArray[np.float64]]]
 #: Kernels ``(n, ky, kx)``, or one for all places, and their origin.
@@ -59,33 +64,65 @@ def correct_psf(subtraction: Subtraction, filters: FilterGrid) -> StampPsf | Non
                 subtraction.difference.name,
             )
         return None
-    filters = _followed(subtraction, filters, _psf_and_kernel)
-    corrected = _corrected(subtraction, filters)
-    width = max(flux_half_width(stamp, origin) for stamp, origin in corrected)
-    square = np.array([crop_stamp(stamp, origin, width) for stamp, origin in corrected])
+    filters = _fewest(subtraction, _followed(subtraction, filters, _psf_and_kernel))
+    cropped, cut = [], 0.0
+    for stamp, origin in _corrected(subtraction, filters):
+        cropped.append(crop_stamp(stamp, origin, flux_half_width(stamp, origin)))
+        cut = max(cut, 1.0 - float(np.abs(cropped[-1]).sum() / np.abs(stamp).sum()))
+    width = max(len(stamp) for stamp in cropped)
+    square = np.zeros((len(cropped), width, width))
+    for number in reversed(range(len(square))):
+        stamp = cropped.pop()
+        margin = (width - len(stamp)) // 2
+        inner = slice(margin, width - margin)
+        square[number, inner, inner] = stamp
     positions = filters.positions if len(square) > 1 else None
-    cut = max(
-        1.0 - float(np.abs(one).sum() / np.abs(stamp).sum())
-        for one, (stamp, _) in zip(square, corrected, strict=True)
-    )
-    return StampPsf(square, positions, name="PSF of the result", cut=max(0.0, cut))
+    return StampPsf(square, positions, name="PSF of the result", cut=cut)
+
+
+def _fewest(subtraction: Subtraction, filters: FilterGrid) -> FilterGrid:
+    """Return the filters at the nodes that interpolation of the PSF needs, if PSFs are large.
+
+    What varies is looked for in the cores of the PSFs: filters blur little. Where `max_memory`
+    leaves room for less than that, the nodes are those that are needed most.
+    """
+    psf, _ = _known_psf(subtraction, filters)  # type: ignore[misc]
+    number, (ky, kx) = len(filters.positions), psf.stamp(*filters.positions[0]).shape
+    size = 8 * (ky + 2 * filters.half_width) * (kx + 2 * filters.half_width)
+    room = _SHARE_OF_MEMORY * subtraction.config.max_memory
+    if number == 1 or number * size <= room:
+        return filters
+    cores = np.array([stamp for stamp, _ in _corrected(subtraction, filters, core=_CORE)])
+    units = np.linalg.norm(cores, axis=(1, 2))
+    stamps = Stamps(stamps=cores, positions=filters.positions, origin=(0, 0))
+    reducible = Reducible.of(stamps, units, np.zeros(0))
+    tolerance = _STRAIGHT
+    while (plan := reducible.within(tolerance, 0.0)).number * size > room and plan.number > 1:
+        tolerance *= 1.5
+    if not plan.columns:
+        return filters
+    return filters.at(np.array(plan.columns), np.array(plan.rows))
 
 
 def _corrected(
-    subtraction: Subtraction, filters: FilterGrid
-) -> list[tuple[NDArray[np.float64], Origin]]:
-    """Return the PSF of the result at the position of every filter, with its origin."""
+    subtraction: Subtraction, filters: FilterGrid, core: int | None = None
+) -> Iterator[tuple[NDArray[np.float64], Origin]]:
+    """Yield the PSF of the result at the position of every filter, with its origin.
+
+    With `core` it is that of the PSF cut to this half width.
+    """
     psf, (stamps, origin) = _known_psf(subtraction, filters)  # type: ignore[misc]
     centre = (filters.half_width,) * 2
-    return [
-        corrected_psf(
-            psf.stamp(float(x), float(y)),
-            psf.origin,
+    for number, (x, y) in enumerate(filters.positions.tolist()):
+        stamp, middle = psf.stamp(x, y), psf.origin
+        if core is not None:
+            stamp, middle = crop_stamp(stamp, middle, core), (core, core)
+        yield corrected_psf(
+            stamp,
+            middle,
             (stamps[min(number, len(stamps) - 1)], origin),
             (filters.stamps[number], centre),
         )
-        for number, (x, y) in enumerate(filters.positions)
-    ]
 
 
 def _followed(subtraction: Subtraction, filters: FilterGrid, seen: Seen) -> FilterGrid:
@@ -203,10 +240,10 @@ def prepare_detection(
         raise ConfigError(msg)
     grid = _followed(subtraction, filters, _everything)
     stamps = np.asarray(psf.stamps)
-    if not np.array_equal(np.asarray(psf.positions), grid.positions):
-        stamps = np.array([psf.stamp(x, y) for x, y in grid.positions.tolist()])
     width = max(energy_half_width(stamp, psf.origin, _LOST_ENERGY) for stamp in stamps)
-    inner = np.array([crop_stamp(stamp, psf.origin, width) for stamp in stamps])
+    known = np.array_equal(np.asarray(psf.positions), grid.positions)
+    there = stamps if known else (psf.stamp(x, y) for x, y in grid.positions.tolist())
+    inner = np.array([crop_stamp(stamp, psf.origin, width) for stamp in there])
     field = grid.kernels(inner)
     noise = summed_variance(subtraction, grid, matched_filter(field))
     level = None if config.precision == "double" else float(grid.power.min())

@@ -64,7 +64,7 @@ class StampPsf(Stamps):
 
     def __post_init__(self) -> None:
         """Check and normalise the stamps once, into private copies."""
-        stamps = np.array(self.stamps, dtype=np.float64)
+        stamps = np.asarray(self.stamps, dtype=np.float64)
         stamps = stamps[np.newaxis] if stamps.ndim == 2 else stamps
         problem = f"a PSF is a stamp (ny, nx) or a cube of them, not {stamps.shape}"
         _require(stamps.ndim == 3 and 0 not in stamps.shape, self.name, problem)
