@@ -15,9 +15,7 @@ independent of each other: several threads may each work on one.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from threading import local
 from typing import Any, Literal
 
@@ -27,6 +25,7 @@ from numpy.typing import DTypeLike, NDArray
 from diffdecor.core.fourier import fast_shape, transfer
 from diffdecor.core.interpolate import KernelField, Kernels
 from diffdecor.core.planes import Plane
+from diffdecor.core.spans import Span, spans
 
 Edges = Literal["extend", "zero"]
 Precision = Literal["single", "double"]
@@ -46,96 +45,6 @@ _NORM: Literal["ortho"] = "ortho"
 _TYPES: dict[str, Any] = {"single": np.float32, "double": np.float64}
 
 
-@dataclass(frozen=True)
-class Span:
-    """Pixels along one axis, from `start` to before `stop`, over which kernels are linear.
-
-    They are interpolated between kernels at `lower` and `upper`, which are equal for one kernel;
-    a `curved` span has a third one in the middle, and kernels are quadratic over it.
-    """
-
-    start: int
-    stop: int
-    lower: float
-    upper: float
-    curved: bool = False
-
-    def __len__(self) -> int:
-        """Return the number of pixels."""
-        return self.stop - self.start
-
-    @property
-    def corners(self) -> tuple[float, ...]:
-        """Positions of the kernels: one, two, or three."""
-        if self.lower == self.upper:
-            return (self.lower,)
-        middle = ((self.lower + self.upper) / 2,) if self.curved else ()
-        return (self.lower, *middle, self.upper)
-
-    def weights(self, dtype: DTypeLike) -> list[NDArray[Any]]:
-        """Return the weights of all kernels but the first at every pixel; all add up to 1."""
-        pixels = np.arange(self.start, self.stop)
-        share = (pixels - self.lower) / (self.upper - self.lower)
-        if not self.curved:
-            return [share.astype(dtype)]
-        return [one.astype(dtype) for one in (4 * share * (1 - share), share * (2 * share - 1))]
-
-
-def spans(
-    nodes: NDArray[np.float64],
-    length: int,
-    longest: int,
-    curved: NDArray[np.bool_] | None = None,
-) -> list[Span]:
-    """Cut an axis at the nodes of a field, and into equal spans where these are far apart.
-
-    Parameters
-    ----------
-    nodes : array (n,)
-        Rising positions of kernels, in pixels.
-    length : int
-        Pixels along the axis.
-    longest : int
-        Most pixels of a span.
-    curved : array (n - 1,) of bool, optional
-        Between which nodes the kernels are quadratic.
-
-    Returns
-    -------
-    list of Span
-        All pixels, each once, in rising order.
-    """
-    varies = len(nodes) > 1
-    last = float(length - 1)
-    inner = [float(node) for node in nodes if varies and 0 < node < last]
-    found = []
-    for lower, upper in itertools.pairwise([0.0, *inner, last]):
-        start = int(np.ceil(lower))
-        stop = length if upper == last else int(np.ceil(upper))
-        number = max(1, -(-(stop - start) // longest))
-        cuts = np.linspace(start, stop, number + 1).round().astype(int).tolist()
-        corners = [lower, *map(float, cuts[1:-1]), upper] if varies else [0.0] * (number + 1)
-        bends = _bends(nodes, curved, lower, upper)
-        found += [
-            Span(*pixels, *kernels, curved=bends)
-            for pixels, kernels in zip(
-                itertools.pairwise(cuts), itertools.pairwise(corners), strict=True
-            )
-            if pixels[0] < pixels[1]
-        ]
-    return found
-
-
-def _bends(
-    nodes: NDArray[np.float64], curved: NDArray[np.bool_] | None, lower: float, upper: float
-) -> bool:
-    """Say whether kernels are quadratic between two adjacent nodes."""
-    if curved is None or not curved.any():
-        return False
-    interval = int(nodes.searchsorted((lower + upper) / 2)) - 1
-    return bool(0 <= interval < len(curved) and curved[interval])
-
-
 class Convolution:
     """The sum of planes, each convolved with a field of kernels, computed band by band.
 
@@ -150,6 +59,8 @@ class Convolution:
     bright_limit : float
         Tiles with a pixel beyond it are always transformed in double precision: rounding is
         relative to the brightest pixel, and spreads over the whole tile.
+    where : plane (ny, nx) of bool, optional
+        The pixels that are wanted. Tiles without any are not computed: 0.
     """
 
     def __init__(
@@ -158,48 +69,59 @@ class Convolution:
         edges: Edges = "extend",
         precision: Precision = "single",
         bright_limit: float = np.inf,
+        where: Plane | None = None,
     ) -> None:
+        self._where = where
         self._bright_limit = np.inf if precision == "double" else bright_limit
         self._planes = [plane for plane, _ in terms]
         self._fields = [field for _, field in terms]
         self._edges = edges
         self._real = _TYPES[precision]
-        self._shape = self._planes[0].shape
+        self.shape = self._planes[0].shape
         margins = [max(sides) for sides in zip(*(f.margins for f in self._fields), strict=True)]
         self._left, self._right, self._bottom, self._top = margins
         field = self._fields[0]
-        ny, nx = self._shape
-        height = min(_longest(field.y, self._bottom + self._top), max(_LOWEST, _BAND // nx))
+        ny, nx = self.shape
+        self._height = min(_longest(field.y, self._bottom + self._top), max(_LOWEST, _BAND // nx))
         # Quadratic where the kernels of any term are.
         curved_x, curved_y = (
             np.logical_or.reduce(one)
             for one in zip(*(field.curved for field in self._fields), strict=True)
         )
-        self._rows = spans(field.y, ny, height, curved_y)
+        self._rows = spans(field.y, ny, ny, curved_y)
         self._columns = spans(field.x, nx, _longest(field.x, self._left + self._right), curved_x)
         self._varies = any(len(field.x) > 1 or len(field.y) > 1 for field in self._fields)
-        self._between = {rows.upper for rows in self._rows[:-1] if len(rows.corners) > 1}
+        #: The last rows that kernels at a position serve.
+        self._last = {y: rows.stop for rows in self._rows for y in rows.corners}
         self._kept: dict[tuple[object, ...], list[NDArray[Any]]] = {}
+        self._sums: dict[tuple[float, float], list[float]] = {}
 
     @property
     def bands(self) -> list[slice]:
         """Rows that are best computed together: all rows, in rising order."""
-        return [slice(rows.start, rows.stop) for rows in self._rows]
+        parts = (one for rows in self._rows for one in rows.cut(-(-len(rows) // self._height)))
+        return [slice(rows.start, rows.stop) for rows in parts]
 
     def __getitem__(self, rows: slice) -> NDArray[Any]:
         """Return the convolution in some rows, an array ``(n, nx)``."""
-        out = np.empty((rows.stop - rows.start, self._shape[1]), self._real)
+        out = np.empty((rows.stop - rows.start, self.shape[1]), self._real)
         for span in self._rows:
-            start, stop = max(span.start, rows.start), min(span.stop, rows.stop)
-            if start < stop:
-                part = Span(start, stop, span.lower, span.upper, span.curved)
-                self._fill(out[start - rows.start : stop - rows.start], part)
+            within = span.part(rows.start, rows.stop)
+            # Rows that are hardly more than a band are one.
+            for part in (
+                within.cut(max(1, round(len(within) / self._height))) if len(within) else ()
+            ):
+                self._fill(out[part.start - rows.start : part.stop - rows.start], part)
         return out
 
     def _fill(self, out: NDArray[Any], rows: Span) -> None:
         """Compute the convolution in the rows of one span."""
+        here = None if self._where is None else self._where[rows.start : rows.stop]
+        if here is not None and not here.any():
+            out[:] = 0
+            return
         wanted = np.arange(rows.start - self._bottom, rows.stop + self._top)
-        there = _reflected(wanted, self._shape[0])
+        there = _reflected(wanted, self.shape[0])
         read = slice(int(there.min()), int(there.max()) + 1)
         # All planes are read first: one may be a convolution itself, and use the same scratch.
         pixels = [plane[read] for plane in self._planes]
@@ -212,10 +134,14 @@ class Convolution:
             place = slice(columns.start, columns.stop + self._left + self._right)
             tiles = [block[:, place] for block in blocks]
             into = out[:, columns.start : columns.stop]
-            brightest = max(float(max(tile.max(), -tile.min())) for tile in tiles)
-            if brightest == 0:
+            if here is not None and not here[:, columns.start : columns.stop].any():
                 into[:] = 0
                 continue
+            ranges = [(float(tile.min()), float(tile.max())) for tile in tiles]
+            if all(lowest == highest for lowest, highest in ranges):
+                into[:] = self._of_constants([value for value, _ in ranges], rows, columns)
+                continue
+            brightest = max(max(highest, -lowest) for lowest, highest in ranges)
             shape = _transform_shape(*tiles[0].shape)
             if brightest > self._bright_limit:
                 # The precision of a transform is that of what goes in.
@@ -224,10 +150,32 @@ class Convolution:
             # Adjacent tiles share the kernels of the nodes between them.
             keys = [(x, shape, transforms[0].dtype) for x in columns.corners]
             kernels = {
-                key: kernels.get(key) or [self._transfers(y, *key) for y in rows.corners]
+                key: kernels.get(key) or [self._transfers(rows, y, *key) for y in rows.corners]
                 for key in keys
             }
             self._tile(into, [*kernels.values()], transforms, rows, columns, shape)
+
+    def _of_constants(
+        self, values: Sequence[float], rows: Span, columns: Span
+    ) -> NDArray[np.float64] | float:
+        """Return the convolution of tiles that have one value each: there is nothing to transform.
+
+        It is the mean of the sums of the kernels at every corner.
+        """
+        if not any(values):
+            return 0.0
+        sums = [
+            [float(np.dot(values, self._sums_at(x, y))) for x in columns.corners]
+            for y in rows.corners
+        ]
+        along_y, along_x = (span.all_weights() for span in (rows, columns))
+        return np.asarray(along_y.T @ np.array(sums) @ along_x)
+
+    def _sums_at(self, x: float, y: float) -> list[float]:
+        """Return the sums of all terms' kernels at a position."""
+        if (x, y) not in self._sums:
+            self._sums[x, y] = [float(field.at(x, y).sum()) for field in self._fields]
+        return self._sums[x, y]
 
     def _padded(
         self,
@@ -237,7 +185,7 @@ class Convolution:
         outside: NDArray[np.bool_],
     ) -> NDArray[Any]:
         """Return rows of a plane, in their order, with the margins that kernels reach over."""
-        nx = self._shape[1]
+        nx = self.shape[1]
         width = nx + self._left + self._right
         block = _scratch(f"block {number}", (len(order), width), self._real)
         inside = slice(self._left, self._left + nx)
@@ -252,18 +200,19 @@ class Convolution:
         return block
 
     def _transfers(
-        self, y: float, x: float, shape: tuple[int, int], dtype: np.dtype[Any]
+        self, rows: Span, y: float, x: float, shape: tuple[int, int], dtype: np.dtype[Any]
     ) -> list[NDArray[Any]]:
         """Return the transforms of all terms' kernels at a position."""
         key = x, y, shape, dtype
-        found = self._kept.get(key) if y not in self._between else self._kept.pop(key, None)
+        # One kernel serves all tiles; those at a node the rows on either side of it.
+        wanted = not self._varies or rows.stop < self._last[y]
+        found = self._kept.get(key) if wanted else self._kept.pop(key, None)
         if found is None:
             found = [
                 transfer(field.at(x, y), field.origin, shape).astype(dtype)
                 for field in self._fields
             ]
-            # One kernel serves all tiles; those between two bands are needed twice.
-            if y in self._between or not self._varies:
+            if wanted:
                 if len(self._kept) > _BANDS_KEPT * len(self._columns):
                     self._kept.clear()
                 self._kept[key] = found

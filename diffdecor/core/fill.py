@@ -176,6 +176,8 @@ def incomplete_border(filters: KernelField, share: float) -> tuple[int, int, int
 
     There more than the square of a quarter of the share of any filter's energy lies beyond the
     border: light adds up where noise adds in squares, so a flux may be off by four times its root.
+    The next pixel belongs to it, for the light of a source is wider than that: beside it fluxes are
+    right to the share, and next to a corner to twice that, whichever image was convolved.
     """
     kernels = filters.stamps.reshape(-1, *filters.stamps.shape[-2:])
     cx, cy = filters.origin
@@ -184,7 +186,8 @@ def incomplete_border(filters: KernelField, share: float) -> tuple[int, int, int
     def beyond(weights: NDArray[np.float64], total: NDArray[np.float64]) -> int:
         # weights[:, d:] are those of pixels more than d away.
         outside = np.cumsum(weights[:, ::-1], axis=1) / total
-        return int(np.count_nonzero(outside > limit, axis=1).max(initial=0))
+        width = int(np.count_nonzero(outside > limit, axis=1).max(initial=0))
+        return width + 1 if width else 0
 
     columns, rows = (np.square(kernels).sum(axis=axis) for axis in (1, 2))
     total = columns.sum(axis=1, keepdims=True)

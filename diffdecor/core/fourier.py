@@ -111,15 +111,15 @@ def convolve_stamps(
 
     Returns ``(..., ky1 + ky2 - 1, kx1 + kx2 - 1)`` and its origin; leading axes broadcast.
     """
+    origin = first_origin[0] + second_origin[0], first_origin[1] + second_origin[1]
+    if (1, 1) in {first.shape[-2:], second.shape[-2:]}:
+        return np.asarray(first * second), origin
     ny = first.shape[-2] + second.shape[-2] - 1
     nx = first.shape[-1] + second.shape[-1] - 1
     shape = fast_shape(ny, nx)
     product = np.fft.rfft2(first, shape) * np.fft.rfft2(second, shape)
     both = np.fft.irfft2(product, shape)[..., :ny, :nx]
-    return np.asarray(both), (
-        first_origin[0] + second_origin[0],
-        first_origin[1] + second_origin[1],
-    )
+    return np.asarray(both), origin
 
 
 def reflect(stamps: NDArray[np.float64], origin: Origin) -> tuple[NDArray[np.float64], Origin]:

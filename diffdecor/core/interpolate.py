@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diffdecor.core.fourier import Origin, convolve_stamps
+from diffdecor.core.fourier import Origin
 
 Interpolation = Literal["LINEAR", "NEAREST"]
 
@@ -45,7 +46,11 @@ class Stamps:
         """Return the weight of every stamp ``(n,)`` at ``(x, y)``: from 0 to 1, of unit sum."""
         if self.interpolation == "NEAREST":
             return nearest_weights(self.positions, x, y)
-        return bilinear_weights(self.positions, x, y)
+        return _weights(self.positions, self._grid, x, y)
+
+    @cached_property
+    def _grid(self) -> _Grid | None:
+        return _grid_of(self.positions)
 
 
 class Kernels(Protocol):
@@ -140,8 +145,6 @@ class SquaredField:
     """
 
     kernels: KernelField
-    #: Kernels on the same nodes that these are convolved with before they are squared.
-    after: KernelField | None = None
 
     @property
     def x(self) -> NDArray[np.float64]:
@@ -156,32 +159,55 @@ class SquaredField:
     @property
     def origin(self) -> Origin:
         """0-based pixel ``(cx, cy)`` of every square that is its origin."""
-        (cx, cy), after = self.kernels.origin, self.after
-        return (cx, cy) if after is None else (cx + after.origin[0], cy + after.origin[1])
+        return self.kernels.origin
 
     @property
     def margins(self) -> tuple[int, int, int, int]:
         """Pixels the squares reach to the left, right, bottom and top of the pixel they serve."""
-        left, right, bottom, top = self.kernels.margins
-        if self.after is None:
-            return left, right, bottom, top
-        more = self.after.margins
-        return left + more[0], right + more[1], bottom + more[2], top + more[3]
+        return self.kernels.margins
 
     @property
     def curved(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Between which columns, and rows, of nodes the squares are not nearly linear."""
-        fields = [self.kernels] if self.after is None else [self.kernels, self.after]
-        along_x, along_y = zip(*(_bends(field.stamps) for field in fields), strict=True)
-        return np.logical_or.reduce(along_x), np.logical_or.reduce(along_y)
+        return _bends(self.kernels.stamps)
 
     def at(self, x: float, y: float) -> NDArray[np.float64]:
         """Return the square ``(ky, kx)`` at a 0-based position."""
-        kernel = self.kernels.at(x, y)
-        if self.after is not None:
-            other = self.after
-            kernel, _ = convolve_stamps(kernel, self.kernels.origin, other.at(x, y), other.origin)
-        return np.asarray(kernel**2)
+        return np.asarray(self.kernels.at(x, y) ** 2)
+
+
+@dataclass(frozen=True, eq=False)
+class QuadraticField:
+    """Kernels on nodes, and halfway between those between which they are quadratic."""
+
+    #: Rising 0-based pixel positions of the columns and rows of nodes.
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    #: The kernels there and on lines halfway between.
+    kernels: KernelField
+
+    @property
+    def origin(self) -> Origin:
+        """0-based pixel ``(cx, cy)`` of every kernel that is its origin."""
+        return self.kernels.origin
+
+    @property
+    def margins(self) -> tuple[int, int, int, int]:
+        """Pixels the kernels reach to the left, right, bottom and top of the pixel they serve."""
+        return self.kernels.margins
+
+    @property
+    def curved(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Between which columns, and rows, of nodes there are others halfway."""
+        along_x, along_y = (
+            np.isin((nodes[:-1] + nodes[1:]) / 2, lines)
+            for nodes, lines in ((self.x, self.kernels.x), (self.y, self.kernels.y))
+        )
+        return along_x, along_y
+
+    def at(self, x: float, y: float) -> NDArray[np.float64]:
+        """Return the kernel ``(ky, kx)`` at a 0-based position."""
+        return self.kernels.at(x, y)
 
 
 def _bends(stamps: NDArray[np.float64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -216,14 +242,65 @@ def bilinear_weights(positions: NDArray[np.float64], x: float, y: float) -> NDAr
     Linear on a full rectangular grid, evenly spaced or not, and constant beyond it; positions that
     do not form a grid give all weight to the nearest.
     """
+    return _weights(positions, _grid_of(positions), x, y)
+
+
+@dataclass(frozen=True, eq=False)
+class _Grid:
+    """A full rectangular grid of positions: its lines, and those that every position is on."""
+
+    columns: NDArray[np.float64]
+    rows: NDArray[np.float64]
+    column: NDArray[np.intp]
+    row: NDArray[np.intp]
+
+
+def _grid_of(positions: NDArray[np.float64]) -> _Grid | None:
+    """Return the grid that positions ``(n, 2)`` in any order form; None if they do not."""
     columns, column = np.unique(positions[:, 0], return_inverse=True)
     rows, row = np.unique(positions[:, 1], return_inverse=True)
     nodes = len(columns) * len(rows)
     # A position given twice leaves another node of the grid empty, though the numbers agree.
     if nodes != len(positions) or len(np.unique(row * len(columns) + column)) != nodes:
+        return None
+    return _Grid(columns, rows, column, row)
+
+
+def _weights(
+    positions: NDArray[np.float64], grid: _Grid | None, x: float, y: float
+) -> NDArray[np.float64]:
+    if grid is None:
         return nearest_weights(positions, x, y)
-    along_x, along_y = _linear_weights(columns, x), _linear_weights(rows, y)
-    return np.asarray(along_x[column] * along_y[row], dtype=np.float64)
+    along_x, along_y = _linear_weights(grid.columns, x), _linear_weights(grid.rows, y)
+    return np.asarray(along_x[grid.column] * along_y[grid.row], dtype=np.float64)
+
+
+def at_nodes(
+    positions: NDArray[np.float64],
+    values: NDArray[np.float64],
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Interpolate values ``(n, ...)``, as `bilinear_weights` says, to the nodes of a grid.
+
+    Returns ``(ny * nx, ...)``, row by row.
+    """
+    grid = _grid_of(positions)
+    if grid is None:
+        places = [(u, v) for v in y.tolist() for u in x.tolist()]
+        nearest = [int(np.argmax(nearest_weights(positions, *place))) for place in places]
+        return np.asarray(values[nearest])
+    number = np.empty((len(grid.rows), len(grid.columns)), dtype=np.intp)
+    number[grid.row, grid.column] = np.arange(len(positions))
+    found = values[number]
+    for axis, (nodes, wanted) in enumerate(((grid.rows, y), (grid.columns, x))):
+        first, second, share = (
+            np.broadcast_to(one, wanted.shape) for one in bracket(nodes, wanted)
+        )
+        upper = share.reshape(-1, *(1,) * (found.ndim - 1 - axis))
+        lower = found.take(first, axis)
+        found = lower + upper * (found.take(second, axis) - lower)
+    return np.asarray(found.reshape(-1, *values.shape[1:]))
 
 
 def _linear_weights(nodes: NDArray[np.float64], position: float) -> NDArray[np.float64]:

@@ -16,6 +16,9 @@ _PLANE = 3
 #: Keeps the slope of a plane at zero along an axis on which it cannot be measured.
 _RIDGE = 1e-5
 
+#: Pixels count as this many sigma at most: single precision holds the sum of their squares.
+_LARGEST = 1e15
+
 Values = NDArray[np.float32]
 
 
@@ -49,6 +52,42 @@ class Levelled(NamedTuple):
         # The mean of the whole window has been added back by the sums themselves.
         products = sums.products + variance * (removed - sums.pairs / number)
         return LagSums(products, sums.pairs), removed
+
+
+def in_sigmas(
+    image: NDArray[np.floating],
+    middle: float,
+    sigma: NDArray[np.floating] | float,
+    sky: NDArray[np.bool_],
+) -> Values:
+    """Return how many sigma sky pixels are from a level, in single precision.
+
+    Parameters
+    ----------
+    image : array (ny, nx)
+        Pixels.
+    middle : float
+        Their level.
+    sigma : array (ny, nx) or float
+        Positive.
+    sky : array (ny, nx) of bool
+        Which pixels count.
+
+    Returns
+    -------
+    array (ny, nx)
+        0 for the others.
+    """
+    # Less the level in the type of the image: single precision may hold no more than its digits.
+    precision = np.result_type(image.dtype, np.float32)
+    values = np.subtract(
+        image, middle, out=np.zeros(image.shape, precision), where=sky, casting="unsafe"
+    )
+    # The sigma of a simulation without noise may be that of rounding errors.
+    with np.errstate(over="ignore"):
+        values /= sigma
+    np.clip(values, -_LARGEST, _LARGEST, out=values)
+    return np.asarray(values, dtype=np.float32)
 
 
 def without_level(

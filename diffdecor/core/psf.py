@@ -59,6 +59,18 @@ def flux_half_width(stamp: NDArray[np.float64], origin: Origin, lost: float = 1e
     return int(np.flatnonzero(beyond > lost)[-1])
 
 
+def energy_half_width(stamp: NDArray[np.float64], origin: Origin, lost: float) -> int:
+    """Return the half width of the square about the origin of a PSF ``(ky, kx)`` with its energy.
+
+    The sum of squares outside is at most the share `lost` of all.
+    """
+    rows, columns = (
+        np.abs(np.arange(n) - c) for n, c in zip(stamp.shape, origin[::-1], strict=True)
+    )
+    beyond = sums_beyond(stamp**2, rows, columns)
+    return max(0, int(np.count_nonzero(beyond > lost * beyond[0])) - 1)
+
+
 def noise_equivalent_area(stamp: NDArray[np.float64]) -> float:
     """Return ``1 / sum(psf^2)`` of a PSF of unit sum, pixels.
 

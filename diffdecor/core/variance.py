@@ -8,7 +8,7 @@ the noise of pixels is not independent once convolved.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -50,7 +50,7 @@ def combined_kernels(
         Their origin ``(cx, cy)``.
     """
     batches, (origin, *_) = zip(*_combined_batches(filters, side), strict=True)
-    return _cut(np.concatenate(batches), origin)
+    return cut_kernels(np.concatenate(batches), origin)
 
 
 def squared_sums(filters: NDArray[np.float64], side: NoiseSide) -> NDArray[np.float64]:
@@ -91,19 +91,46 @@ def variance_weights(filters: KernelField, side: NoiseSide) -> KernelField:
     KernelField
         Weights ``(ny, nx, 1, 1)``.
     """
-    ny, nx = filters.stamps.shape[:2]
-    values = np.empty((2 * ny - 1, 2 * nx - 1))
+    nx = len(filters.x)
+
+    def rows() -> Iterator[NDArray[np.float64]]:
+        for row, stamps in enumerate(filters.stamps):
+            part = side[slice(row * nx, (row + 1) * nx)]
+            yield np.concatenate([one for one, _ in _combined_batches(stamps, part)])
+
+    return _sums_between(filters.x, filters.y, rows())
+
+
+def sums_of_squares(kernels: KernelField) -> KernelField:
+    """Return the sums of the squares of kernels over the image, with those of interpolated ones.
+
+    Parameters
+    ----------
+    kernels : KernelField
+        The kernels.
+
+    Returns
+    -------
+    KernelField
+        The sums ``(ny, nx, 1, 1)``, with nodes in between where they are not nearly linear.
+    """
+    return _sums_between(kernels.x, kernels.y, kernels.stamps)
+
+
+def _sums_between(
+    x: NDArray[np.float64], y: NDArray[np.float64], rows: Iterable[NDArray[np.float64]]
+) -> KernelField:
+    """Return the sums of the squares of kernels, given row by row of nodes, and between these."""
+    values = np.empty((2 * len(y) - 1, 2 * len(x) - 1))
     above: NDArray[np.float64] | None = None
-    for row, stamps in enumerate(filters.stamps):
-        part = side[slice(row * nx, (row + 1) * nx)]
-        here = np.concatenate([one for one, _ in _combined_batches(stamps, part)])
+    for row, here in enumerate(rows):
         values[2 * row] = _energies(here)
         if above is not None:
             values[2 * row - 1] = _energies((above + here) / 2)
         above = here
-    x, across = _refined(filters.x, values)
-    y, both = _refined(filters.y, across.T)
-    return KernelField(x, y, both.T[:, :, np.newaxis, np.newaxis], (0, 0))
+    columns, across = _refined(x, values)
+    lines, both = _refined(y, across.T)
+    return KernelField(columns, lines, both.T[:, :, np.newaxis, np.newaxis], (0, 0))
 
 
 def _energies(kernels: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -152,23 +179,42 @@ def _combined_batches(
         yield part.scale[:, np.newaxis, np.newaxis] * combined, origin
 
 
-def _cut(kernels: NDArray[np.float64], origin: Origin) -> tuple[NDArray[np.float64], Origin]:
-    """Cut off the margin whose energy is negligible in all kernels."""
+def cut_kernels(
+    kernels: NDArray[Any], origin: Origin, tail: float = _TAIL
+) -> tuple[NDArray[Any], Origin]:
+    """Cut off the margin whose energy is negligible in all kernels.
+
+    Parameters
+    ----------
+    kernels : array (n, ky, kx)
+        The kernels.
+    origin : tuple of int
+        Their origin ``(cx, cy)``.
+    tail : float
+        Share of the energy that may be cut off at either end of an axis.
+
+    Returns
+    -------
+    array (n, ky, kx)
+        The rest, scaled so that the sums of the squares are what they were.
+    tuple of int
+        Its origin.
+    """
     squares = kernels**2
     sums = squares.sum(axis=(1, 2), keepdims=True)
     shares = np.divide(squares, sums, out=squares, where=sums > 0).max(axis=0)
-    (y0, y1), (x0, x1) = (_support(shares.sum(axis=axis)) for axis in (1, 0))
+    (y0, y1), (x0, x1) = (_support(shares.sum(axis=axis), tail) for axis in (1, 0))
     kept = kernels[:, y0:y1, x0:x1]
     kept_sums = np.square(kept).sum(axis=(1, 2), keepdims=True)
     ratio = np.divide(sums, kept_sums, out=np.ones_like(sums), where=kept_sums > 0)
     return kept * np.sqrt(ratio), (origin[0] - x0, origin[1] - y0)
 
 
-def _support(profile: NDArray[np.float64]) -> tuple[int, int]:
+def _support(profile: NDArray[Any], tail: float) -> tuple[int, int]:
     """Return the range of a profile beyond which either end has less than the tail."""
-    limit = _TAIL * max(float(profile.sum()), np.finfo(float).tiny)
-    start = int(np.searchsorted(np.cumsum(profile), limit))
-    stop = len(profile) - int(np.searchsorted(np.cumsum(profile[::-1]), limit))
+    limit = tail * max(float(profile.sum()), np.finfo(float).tiny)
+    start = int(np.searchsorted(np.cumsum(profile, dtype=np.float64), limit))
+    stop = len(profile) - int(np.searchsorted(np.cumsum(profile[::-1], dtype=np.float64), limit))
     return min(start, len(profile) - 1), max(stop, 1)
 
 

@@ -17,6 +17,7 @@ from diffdecor.core.noise import NoiseSide
 from diffdecor.core.parallel import cores, once
 from diffdecor.core.planes import LazyPlane, Plane, bands, constant_plane, in_chunks
 from diffdecor.core.statistics import clipped_mean
+from diffdecor.core.summed_variance import summed_squares
 from diffdecor.core.variance import (
     combined_kernels,
     full_variance,
@@ -60,6 +61,14 @@ class FilterGrid:
         return FilterGrid(
             *(node, node, self.positions[at], self.stamps[at]),
             *(self.science[at], self.template[at], self.tail),
+        )
+
+    def at(self, columns: NDArray[np.intp], rows: NDArray[np.intp]) -> FilterGrid:
+        """Return the filters at some columns and rows of the nodes, by their numbers."""
+        numbers = np.add.outer(rows * len(self.x), columns).ravel()
+        return FilterGrid(
+            *(self.x[columns], self.y[rows], self.positions[numbers], self.stamps[numbers]),
+            *(self.science[numbers], self.template[numbers], self.tail),
         )
 
     def kernels(
@@ -205,14 +214,14 @@ def propagate_variance(subtraction: Subtraction, filters: FilterGrid) -> LazyPla
     It is not finite where that of either image is not.
     """
     config, sources = subtraction.config, list(_sources(subtraction, filters))
-    double = config.precision == "double" or not single_holds(filters.power)
     if config.variance == "weighted":
+        double = _precision(filters, sources, config)["precision"] == "double"
         return in_chunks(_sum([_weighted(source, filters, double=double) for source in sources]))
     # Where an image of a stack has no data, only its own part is missing; all others are one part.
     alone = [[source] for source in sources if source.stacked]
     together = [source for source in sources if not source.stacked]
     groups = [*alone, together] if together else alone
-    return _sum([_convolved(group, filters, config, double=double) for group in groups])
+    return _sum([_convolved(group, filters, config) for group in groups])
 
 
 def summed_variance(
@@ -224,22 +233,32 @@ def summed_variance(
     the noise level pixels are correlated, so it is not the sum of their variances. Images without
     variance planes count with their noise levels.
     """
+    config, sources = subtraction.config, list(_sources(subtraction, filters))
 
     def known(source: _Source) -> LazyPlane:
         # Where an image of a stack has no data it contributed nothing.
         if source.stacked:
             return constant_filled(source.plane, 0.0)
-        return _filled_variance(source, subtraction.config)
+        return _filled_variance(source, config)
 
-    def kernels(source: _Source) -> SquaredField:
-        combined = filters.kernels(*combined_kernels(filters.stamps, source.side))
-        return SquaredField(combined, weights)
-
+    squares = summed_squares(filters.psi, weights, [source.side for source in sources])
     return full_variance(
-        *((known(source), kernels(source)) for source in _sources(subtraction, filters)),
-        edges=subtraction.config.edges,  # type: ignore[arg-type]
-        precision="double",
+        *zip(map(known, sources), squares, strict=True),
+        edges=config.edges,  # type: ignore[arg-type]
+        **_precision(filters, sources, config),
     )
+
+
+def _precision(
+    filters: FilterGrid, sources: Sequence[_Source], config: DecorrelationConfig
+) -> dict[str, Any]:
+    """Return the precision in which variances are convolved, and up to which variance."""
+    double = config.precision == "double" or not single_holds(filters.power)
+    levels = np.concatenate([source.side.level for source in sources])
+    return {
+        "precision": "double" if double else "single",
+        "bright_limit": _BRIGHT_VARIANCE_LIMIT * float(levels.min()),
+    }
 
 
 def claimed_variance(subtraction: Subtraction, filters: FilterGrid) -> LazyPlane:
@@ -278,16 +297,14 @@ def _weighted(source: _Source, filters: FilterGrid, *, double: bool) -> LazyPlan
 
 
 def _convolved(
-    sources: Sequence[_Source], filters: FilterGrid, config: DecorrelationConfig, *, double: bool
+    sources: Sequence[_Source], filters: FilterGrid, config: DecorrelationConfig
 ) -> LazyPlane:
-    levels = np.concatenate([source.side.level for source in sources])
     combined = (combined_kernels(filters.stamps, source.side) for source in sources)
     squares = (SquaredField(filters.kernels(*kernels)) for kernels in combined)
     part = full_variance(
         *zip((_filled_variance(source, config) for source in sources), squares, strict=True),
         edges=config.edges,  # type: ignore[arg-type]
-        precision="double" if double else "single",
-        bright_limit=_BRIGHT_VARIANCE_LIMIT * float(levels.min()),
+        **_precision(filters, sources, config),
     )
     return _with_missing(part, sources)
 

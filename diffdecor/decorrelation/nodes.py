@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 MIN_SPACING = 16
 #: Most nodes of a refined grid: their filters are kept in memory, and written.
 MAX_NODES = 4096
+#: Smaller images have one in 36 x 36 pixels, or 1024 of them: more would cost more than all the
+#: rest, and hardly whiten better (2026-11, levels that step by 10 every 50 pixels).
+_PIXELS_PER_NODE, _FEW_NODES = 36 * 36, 1024
 #: More cells or nodes than this are a mistake in an option.
 MOST_CELLS = 50_000
 #: Size of the blocks in which steps of the noise level are searched, pixels.
@@ -85,7 +88,7 @@ def _grid_nodes(subtraction: Subtraction) -> Nodes:
             "%s: the noise levels change in more places than %d filters follow; they follow the "
             "largest steps. Cut the image into parts, or see whether a noise plane is itself noisy",
             subtraction.difference.name,
-            MAX_NODES,
+            most_nodes(shape),
         )
     return nodes
 
@@ -159,7 +162,7 @@ class Nodes:
     x: NDArray[np.float64]
     y: NDArray[np.float64]
     shape: tuple[int, int]
-    #: Whether levels change faster than `MAX_NODES` nodes can follow.
+    #: Whether levels change faster than `most_nodes` can follow.
     bounded: bool = False
 
     def positions(self) -> NDArray[np.float64]:
@@ -204,6 +207,11 @@ def subdivided(nodes: NDArray[np.float64], length: int, spacing: float) -> NDArr
     return np.unique(np.concatenate(lines))
 
 
+def most_nodes(shape: tuple[int, int]) -> int:
+    """Return the most nodes of a refined grid in an image ``(ny, nx)``."""
+    return int(np.clip(math.prod(shape) // _PIXELS_PER_NODE, _FEW_NODES, MAX_NODES))
+
+
 def nodes_for(
     shape: tuple[int, int],
     spacing: tuple[float, float],
@@ -215,25 +223,28 @@ def nodes_for(
     They are at most `spacing` ``(x, y)`` pixels apart; the first and last lie on the outermost
     pixels. Between two columns of nodes a level is interpolated linearly. Where the logarithms of
     the levels of blocks, `levels` ``(nlevels, by, bx)``, NaN where unknown, deviate from that by
-    more than 5 per cent, the interval is halved, down to `MIN_SPACING` and up to `MAX_NODES`, where
-    they deviate most; rows likewise. The kernel may jump after the pixels `breaks` (x, then y):
-    nodes lie on either side.
+    more than 5 per cent, the interval is halved, down to `MIN_SPACING` and up to `most_nodes`,
+    where they deviate most; rows likewise. The kernel may jump after the pixels `breaks` (x, then
+    y): nodes lie on either side.
     """
     ny, nx = shape
-    x = _lines(nx, spacing[0], breaks[0])
-    y = _lines(ny, spacing[1], breaks[1])
-    centres: list[NDArray[np.float64]] = [
-        (np.arange(size, dtype=np.float64) + 0.5) * BLOCK - 0.5 for size in levels.shape[1:]
-    ]
+    first = _lines(nx, spacing[0], breaks[0]), _lines(ny, spacing[1], breaks[1])
+    x, y = first
     while True:
-        in_x = _halved(x, y, levels.transpose(0, 2, 1), centres[1], centres[0])
-        in_y = _halved(y, x, levels, centres[0], centres[1])
+        in_x, in_y = _wanted(x, y, levels)
         if not in_x and not in_y:
             return Nodes(x, y, shape)
-        if (len(x) + len(in_x)) * (len(y) + len(in_y)) > MAX_NODES:
-            x, y = _with_worst(x, y, in_x, in_y)
-            return Nodes(x, y, shape, bounded=True)
+        if (len(x) + len(in_x)) * (len(y) + len(in_y)) > most_nodes(shape):
+            return Nodes(*_worst_first(*first, levels, most_nodes(shape)), shape, bounded=True)
         x, y = _with(x, in_x), _with(y, in_y)
+
+
+def _wanted(
+    x: NDArray[np.float64], y: NDArray[np.float64], levels: NDArray[np.float64]
+) -> tuple[dict[float, float], dict[float, float]]:
+    """Return the columns and rows at which nodes are missing, with how far levels deviate there."""
+    by, bx = ((np.arange(n, dtype=np.float64) + 0.5) * BLOCK - 0.5 for n in levels.shape[1:])
+    return _halved(x, y, levels.transpose(0, 2, 1), bx, by), _halved(y, x, levels, by, bx)
 
 
 def _with(lines: NDArray[np.float64], more: Iterable[float]) -> NDArray[np.float64]:
@@ -241,19 +252,25 @@ def _with(lines: NDArray[np.float64], more: Iterable[float]) -> NDArray[np.float
     return np.unique(np.concatenate([lines, list(more)]))
 
 
-def _with_worst(
-    x: NDArray[np.float64],
-    y: NDArray[np.float64],
-    in_x: Mapping[float, float],
-    in_y: Mapping[float, float],
+def _worst_first(
+    x: NDArray[np.float64], y: NDArray[np.float64], levels: NDArray[np.float64], most: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Add the lines of the largest deviations, as long as there are no more than `MAX_NODES`."""
-    wanted = [(size, 0, place) for place, size in in_x.items()]
-    wanted += [(size, 1, place) for place, size in in_y.items()]
-    lines = [x, y]
-    for _, axis, place in sorted(wanted, reverse=True):
-        if (len(lines[axis]) + 1) * len(lines[1 - axis]) <= MAX_NODES:
-            lines[axis] = _with(lines[axis], [place])
+    """Add the lines where levels deviate most, as long as there are no more than `most` nodes.
+
+    Those of at least half the largest deviation are added together, then it is measured again.
+    """
+    lines, full = [x, y], False
+    while not full:
+        wanted = [
+            (size, axis, place)
+            for axis, places in enumerate(_wanted(lines[0], lines[1], levels))
+            for place, size in places.items()
+        ]
+        full = True
+        for size, axis, place in sorted(wanted, reverse=True):
+            there = (len(lines[axis]) + 1) * len(lines[1 - axis]) <= most
+            if there and size >= max(wanted)[0] / 2:
+                lines[axis], full = _with(lines[axis], [place]), False
     return lines[0], lines[1]
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from diffdecor.core.covariance import LagSums
 from diffdecor.core.lag_statistics import without_bias
-from diffdecor.core.local_level import without_level
+from diffdecor.core.local_level import in_sigmas, without_level
 from diffdecor.core.parallel import ordered_map
 from diffdecor.core.planes import Plane, Window
 from diffdecor.core.sources import find_sources
@@ -325,23 +325,19 @@ def _of_window(
         scale = float(np.std(np.asarray(sample, dtype=np.float64) - middle)) or 1.0
     else:
         scale = float(np.median(sigma[sky][::_SAMPLE]))
-    # Less the median in the type of the image: single precision may hold no more than its digits.
-    values = np.subtract(
-        image, middle, out=np.zeros(image.shape, _precision(image)), where=sky, casting="unsafe"
-    )
-    values /= scale if sigma is None else sigma
+    values = in_sigmas(image, middle, scale if sigma is None else sigma, sky)
     weights = None
     if sigma is not None:
         weights = np.divide(scale, sigma, out=np.zeros(sigma.shape), where=sky).astype(np.float32)
-    levelled = without_level(values.astype(np.float32, copy=False), sky, weights)
+    levelled = without_level(values, sky, weights)
     number = int(np.count_nonzero(levelled.sky))
     if number < _FEWEST:
         return None
     z = levelled.values
     scatter = _scatter(z[levelled.sky])
-    if not scatter > 0:
-        return None
     variance = scale**2 * scatter
+    if not variance > 0:  # or less than a number can be
+        return None
     if sigma is None:
         z = z / np.float32(math.sqrt(scatter))
         levelled, scatter = levelled._replace(values=z), 1.0

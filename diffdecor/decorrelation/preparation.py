@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from diffdecor.config import DecorrelationConfig
 from diffdecor.core.parallel import cores
-from diffdecor.core.planes import Count, LazyPlane, Plane, Target, bands, copy_planes
+from diffdecor.core.planes import Count, LazyPlane, Plane, Target, Window, bands, copy_planes
 from diffdecor.decorrelation.cells import CellResult
 from diffdecor.decorrelation.filtering import FilterGrid
 from diffdecor.decorrelation.mask import inherited_mask
@@ -37,6 +37,8 @@ class Prepared:
     bands: Sequence[slice]
     #: None if there is nothing to filter, and the difference stays as it is.
     filters: FilterGrid | None = None
+    #: The pixels that every filter serves, in separate cells; none where they are interpolated.
+    windows: Sequence[Window] = ()
     #: Number of places whose noise levels are not their own.
     fallbacks: int = 0
     #: Whether noise levels change faster than the filters follow.

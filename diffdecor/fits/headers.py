@@ -147,8 +147,19 @@ def cards_to_header(values: Mapping[str, object], table: Iterable[Card]) -> fits
         value = _card_value(values.get(row.keyword))
         if value is not None:
             comment = f"[{row.unit}] {row.comment}" if row.unit else row.comment
-            header.append(_fitting(row.keyword, value, comment), end=True)
+            header.append(whole_card(row.keyword, value, comment), end=True)
     return header
+
+
+def whole_card(keyword: str, value: CardValue, comment: str) -> fits.Card:
+    """Return a card with all of its comment, or none where it does not fit beside the value.
+
+    A text that is itself continued over several cards takes the comment with it.
+    """
+    width = len(str(value).replace("'", "''")) + 2 if isinstance(value, str) else 20
+    text = ascii_text(comment)
+    fits_in = width > 70 or len(text) <= 70 - max(width, 20) - 3
+    return fits.Card(keyword, value, text if fits_in else "")
 
 
 def squared_unit(unit: object) -> str | None:
@@ -162,9 +173,16 @@ def squared_unit(unit: object) -> str | None:
 
     try:
         with quiet_astropy(text):
-            return str((units.Unit(text, format="fits") ** 2).to_string("fits"))
+            square = units.Unit(text) ** 2
     except (ValueError, TypeError):
         return f"({text})**2"
+    try:
+        return str(square.to_string("fits"))
+    except ValueError:  # units that astropy has, but not FITS: electron, DN
+        if square.scale != 1.0:
+            return f"({text})**2"
+        bases = zip(square.bases, square.powers, strict=True)
+        return " ".join(f"{base}{power}" for base, power in bases)
 
 
 def ascii_text(text: str) -> str:
@@ -185,15 +203,6 @@ def _card_value(value: object) -> CardValue | None:
     if isinstance(value, Iterable) and not isinstance(value, str):
         return ",".join(ascii_text(str(item)) for item in value)
     return ascii_text(str(value))
-
-
-def _fitting(keyword: str, value: CardValue, comment: str) -> fits.Card:
-    """Return a card whose comment does not run out of it, unless the text itself is continued."""
-    width = len(str(value).replace("'", "''")) + 2 if isinstance(value, str) else 20
-    text = ascii_text(comment)
-    if width <= 70:
-        text = text[: max(70 - max(width, 20) - 3, 0)].rstrip()
-    return fits.Card(keyword, value, text)
 
 
 def _carry_text(kept: fits.Header, card: fits.Card) -> None:

@@ -29,6 +29,7 @@ from diffdecor.core.noise_power import NoisePower, power_of_sums, spectrum_of_la
 from diffdecor.core.planes import Plane
 from diffdecor.core.spectrum import MAX_LAG
 from diffdecor.errors import InputError
+from diffdecor.fits.headers import whole_card
 from diffdecor.fits.open import (
     UNREADABLE,
     Hdu,
@@ -318,7 +319,7 @@ def noise_covariance_hdu(power: NoisePower, version: int, unit: str | None) -> H
         hdu.header[f"CDELT{axis}"] = 1.0
         hdu.header[f"CUNIT{axis}"] = "pixel"
     if unit:
-        hdu.header["BUNIT"] = (unit, "unit of the covariance")
+        hdu.header.append(whole_card("BUNIT", unit, "unit of the covariance"))
     hdu.header.add_comment("A pixel is the covariance of two pixels of the image that are LAGX")
     hdu.header.add_comment("columns and LAGY rows apart; opposite lags are equal.")
     return hdu

@@ -11,20 +11,17 @@ import numpy as np
 from astropy.io import fits
 
 from diffdecor.core.interpolate import Stamps
-from diffdecor.core.planes import Plane, bands
-from diffdecor.core.thinning import cropped, thinned
+from diffdecor.core.planes import Plane, Window, bands
 from diffdecor.fits.atomic import atomic_output
-from diffdecor.fits.headers import carry_over, squared_unit, wcs_cards, without_wcs
+from diffdecor.fits.headers import carry_over, squared_unit, wcs_cards, whole_card, without_wcs
 from diffdecor.fits.open import Hdu, Header, quiet_astropy
 from diffdecor.fits.write_rows import ResultFile
 from diffdecor.images.model import PLANES_PER_HDU, Exposure, MaskPlanes
 from diffdecor.images.variance import narrowed
-from diffdecor.psfs.stamp import psf_stamps, stamp_hdus
+from diffdecor.images.write_stamps import filter_and_psf_hdus
 
-#: What may be cut off filters, and by how much those left out may be off: sigmas of the result.
-_LOST, _TOLERANCE = 2e-5, 1e-4
-#: PSFs and filters take at most this share of the bytes of the planes; of large ones, in pixels.
-_SHARE_OF_PLANES, _SHARE_OF_LARGE, _LARGE = 0.5, 0.2, 4_000_000
+#: Planes of which PSF and filters may take a share.
+_PLANES = {"IMAGE", "MASK", "VARIANCE"}
 
 
 @contextmanager
@@ -35,6 +32,7 @@ def result_file(  # noqa: PLR0913  all but two are optional and named
     cards: Header = None,
     cards_room: int = 0,
     psi: Stamps | None = None,
+    windows: Sequence[Window] = (),
     dtype: str = "float32",
     variance_dtype: str = "float32",
     bad_planes: Iterable[str] = (),
@@ -50,8 +48,9 @@ def result_file(  # noqa: PLR0913  all but two are optional and named
     the `exposure` it counts which planes there are, their shape, the names of the mask's and the
     PSF, and of its header what still holds. `cards` for the primary header, as far as they are
     known, replace those of the same keyword; there may be `cards_room` more in the end. `psi` is
-    the decorrelation kernel; `bad_planes` are mask planes of pixels that are not to be used. The
-    file is written as by `atomic_output`: none of the `inputs` is ever replaced.
+    the decorrelation kernel, `windows` are the pixels of each where they are not interpolated;
+    `bad_planes` are mask planes of pixels that are not to be used. The file is written as by
+    `atomic_output`: none of the `inputs` is ever replaced.
     """
     header = fits.Header() if exposure.header is None else exposure.header
     bad = [name for name in bad_planes if name in exposure.mask_planes.bits]
@@ -68,16 +67,18 @@ def result_file(  # noqa: PLR0913  all but two are optional and named
         dtypes["NOISEREAL"] = "float32"
     with atomic_output(path, overwrite=overwrite, inputs=inputs) as file:
         with quiet_astropy(path):
+            planes = _planes(exposure, header, dtypes, bad)
             result = ResultFile(
                 file.fileno(),
                 _primary(header),
-                _planes(exposure, header, dtypes, bad),
+                planes,
                 cards=cards,
                 cards_room=cards_room,
             )
         yield result
         with quiet_astropy(path):
-            result.finish(*_stamps(exposure, psi, dtype))
+            size = sum(hdu.size for hdu in planes if hdu.name in _PLANES)
+            result.finish(*filter_and_psf_hdus(exposure, psi, windows, size))
 
 
 def fitting_dtype(variance: Plane, dtype: str) -> str:
@@ -115,10 +116,11 @@ def _planes(
         hdu = fits.ImageHDU(np.broadcast_to(pixel, exposure.shape), header=wcs)
         hdu.header["EXTNAME"] = name
         hdu.header["INHERIT"] = (True, "the primary header holds for this image, too")
-        if units.get(name):
-            hdu.header["BUNIT"] = (units[name], f"unit of {name}")
+        if of_plane := units.get(name):
+            hdu.header.append(whole_card("BUNIT", of_plane, f"unit of {name}"))
         if name == "VARIANCE":
-            hdu.header["UTYPE"] = ("VARIANCE", "not a standard deviation")
+            # The name that astropy's CCDData knows; with any other it takes a sigma.
+            hdu.header["UTYPE"] = ("VarianceUncertainty", "not a standard deviation")
         hdus.append(hdu)
         if name == "MASK":
             hdus[-1:] = _mask_hdus(hdu, exposure.mask_planes, bad)
@@ -138,62 +140,8 @@ def _mask_hdus(hdu: Hdu, planes: MaskPlanes, bad: Sequence[str]) -> list[Hdu]:
         bad_here = [name for name in bad if name in here]
         value = MaskPlanes(here).value(bad_here)
         one.header["BADVALUE"] = (value, "MASK & BADVALUE: bad pixels")
-        one.header["BADPLANE"] = (",".join(bad_here), "planes of these")
+        one.header.append(whole_card("BADPLANE", ",".join(bad_here), "planes of these"))
     return hdus
-
-
-def _stamps(exposure: Exposure, psi: Stamps | None, dtype: str) -> list[Hdu]:
-    """Return the HDUs of the PSF and of the decorrelation kernels, as small as they may be."""
-    described = []
-    if exposure.psf is not None:
-        psf = psf_stamps(exposure.psf, exposure.shape)
-        described.append(("PSF", "point-spread function of IMAGE", psf, 0.0))
-    if psi is not None:
-        small, lost = cropped(psi, _LOST / _largest_norm(psi))
-        described.append(("PSI", "decorrelation kernel: IMAGE is PSI * input", small, lost))
-    hdus: list[Hdu] = []
-    fitting = _fitting([stamps for _, _, stamps, _ in described], exposure.shape, dtype)
-    for (name, what, _, lost), (stamps, off) in zip(described, fitting, strict=True):
-        image, *table = stamp_hdus(name, stamps, what, dtype)
-        image.header["CUTSHARE"] = (lost, "share of the L2 norm that was cut off")
-        image.header["INTERROR"] = (off, "largest error of interpolation, same unit")
-        hdus += [image, *table]
-    return hdus
-
-
-def _largest_norm(stamps: Stamps) -> float:
-    """Return the largest L2 norm of any stamp, or 1: by it, errors of a filter are sigmas."""
-    return max(1.0, float(np.sqrt(np.square(stamps.stamps).sum(axis=(1, 2)).max(initial=0.0))))
-
-
-def _fitting(
-    several: Sequence[Stamps], shape: tuple[int, int], dtype: str
-) -> list[tuple[Stamps, float]]:
-    """Leave out stamps until all take little beside the planes; say how far off others then are.
-
-    As many as interpolation needs are kept, or as there is room for, and always one.
-    """
-    ny, nx = shape
-    size = np.dtype(dtype).itemsize
-    share = _SHARE_OF_LARGE if ny * nx > _LARGE else _SHARE_OF_PLANES
-    limit = share * ny * nx * (2 * size + 4)
-    tolerance = _TOLERANCE
-    while tolerance < 1:
-        fitting = [thinned(one, tolerance / _largest_norm(one)) for one in several]
-        if sum(one.stamps.size * size for one, _ in fitting) <= limit:
-            return fitting
-        tolerance *= 2
-    return [_only(one, ((nx - 1) / 2, (ny - 1) / 2)) for one in several]
-
-
-def _only(stamps: Stamps, place: tuple[float, float]) -> tuple[Stamps, float]:
-    """Return the one stamp at a place, and how far others are from it."""
-    if len(stamps.stamps) == 1:
-        return stamps, 0.0
-    one = stamps.stamp(*place)
-    off = np.sqrt(np.square(stamps.stamps - one).sum(axis=(1, 2)).max() / np.square(one).sum())
-    alone = Stamps(stamps=one[np.newaxis], positions=np.array([place]), origin=stamps.origin)
-    return alone, float(off)
 
 
 def plane_cards(planes: MaskPlanes) -> fits.Header:

@@ -154,6 +154,7 @@ def _write(
         cards=record(job, widest, {}),
         cards_room=len(METRIC_CARDS) + CARDS,
         psi=_psi(prepared) if job.files.filters else None,
+        windows=prepared.windows,
         dtype=dtype,
         variance_dtype=variance_dtype,
         bad_planes=dict.fromkeys((*prepared.config.fill_planes, NO_DATA, EDGE, NEAR_FILLED)),
@@ -203,7 +204,12 @@ def _psi(prepared: Prepared) -> Stamps | None:
     if filters is None:
         return None
     origin = (filters.half_width, filters.half_width)
-    return Stamps(stamps=filters.stamps, positions=filters.positions, origin=origin)
+    return Stamps(
+        stamps=filters.stamps,
+        positions=filters.positions,
+        origin=origin,
+        interpolation="NEAREST" if prepared.windows else "LINEAR",
+    )
 
 
 def _dtypes(prepared: Prepared, dtype: str) -> tuple[str, str]:

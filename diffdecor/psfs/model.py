@@ -46,6 +46,8 @@ class StampPsf(Stamps):
         0-based ``(cx, cy)`` in the stamp; ``(nx // 2, ny // 2)`` by default.
     name : str
         What error messages call it.
+    cut : float
+        Largest share of the flux of a stamp that was cut off around it.
 
     Raises
     ------
@@ -58,10 +60,11 @@ class StampPsf(Stamps):
     positions: ArrayLike | None = None  # type: ignore[assignment]
     origin: tuple[int, int] = (-1, -1)
     name: str = "PSF"
+    cut: float = 0.0
 
     def __post_init__(self) -> None:
         """Check and normalise the stamps once, into private copies."""
-        stamps = np.array(self.stamps, dtype=np.float64)
+        stamps = np.asarray(self.stamps, dtype=np.float64)
         stamps = stamps[np.newaxis] if stamps.ndim == 2 else stamps
         problem = f"a PSF is a stamp (ny, nx) or a cube of them, not {stamps.shape}"
         _require(stamps.ndim == 3 and 0 not in stamps.shape, self.name, problem)

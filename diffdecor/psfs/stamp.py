@@ -8,11 +8,14 @@ columns, or the cards DET_YX0, DET_YX1, ... In all of them the point source is c
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from diffdecor.core.interpolate import Stamps
+from diffdecor.core.interpolate import Interpolation, Stamps
+from diffdecor.core.planes import Window
 from diffdecor.core.resample import rendered
 from diffdecor.errors import InputError
 from diffdecor.fits.formats import LARGEST_SIDE
@@ -24,6 +27,8 @@ from diffdecor.psfs.sampling import center_of, grid_positions, sampling_of
 PSF_HDU = "PSF"
 POSITIONS_HDU = "PSFPOS"
 _OF_EXPOSURES = {"IMAGE", "SCI", "MASK", "DQ", "VARIANCE", "ERR", "WHT", "NOISECOV", "NOISEREAL"}
+#: Columns of the first and last 1-based pixels that a stamp serves.
+_EDGES = ("XMIN", "XMAX", "YMIN", "YMAX")
 _LEAST_SUM = 0.02  # of the sum of absolute values: noise cancels, wings and rings never do so much
 
 
@@ -88,7 +93,9 @@ def _stamps(hdu: Hdu, hdus: Hdus, name: str) -> StampPsf:
     cx, cy = int(center[0]), int(center[1])
     if sampling.step != 1.0 or (cx, cy) != center:
         stamps, (cx, cy) = rendered(stamps, center, *sampling)
-    return StampPsf(stamps, positions=positions, origin=(cx, cy), name=name)
+    nearest = str(hdu.header.get("INTERP", "")).strip().upper() == "NEAREST"
+    how: Interpolation = "NEAREST" if nearest else "LINEAR"
+    return StampPsf(stamps, positions, origin=(cx, cy), name=name, interpolation=how)
 
 
 def _refuse_noise(stamps: NDArray[np.float64], name: str) -> None:
@@ -134,24 +141,31 @@ def psf_stamps(psf: PointSpreadFunction, shape: tuple[int, int]) -> Stamps:
     return Stamps(stamps=stamp, positions=np.array([[x, y]]), origin=psf.origin)
 
 
-def stamp_hdus(name: str, stamps: Stamps, what: str, dtype: str = "float64") -> list[Hdu]:
+def stamp_hdus(name: str, stamps: Stamps, what: str, windows: Sequence[Window] = ()) -> list[Hdu]:
     """Return the HDUs of stamps: an image, or a cube and the table of its positions.
 
-    `name` is the EXTNAME of the image, `what` its comment, `dtype` the type of its pixels.
+    `name` is the EXTNAME of the image, `what` its comment. Stamps that are not interpolated may
+    have `windows`, the pixels that each serves, which go into the table.
     """
     several = len(stamps.stamps) > 1
     pixels = stamps.stamps if several else stamps.stamps[0]
-    with np.errstate(over="ignore"):  # what float32 cannot hold is infinite
-        image = fits.ImageHDU(pixels.astype(dtype))
+    image = fits.ImageHDU(pixels.astype(np.float32))
     image.header["EXTNAME"] = (name, what)
     image.header["CTRX"] = (int(stamps.origin[0]) + 1, "[pixel] 1-based column of the origin")
     image.header["CTRY"] = (int(stamps.origin[1]) + 1, "[pixel] 1-based row of the origin")
     if not several:
         return [image]
+    image.header["INTERP"] = (stamps.interpolation, "LINEAR between positions, or NEAREST")
     columns = [
         fits.Column(axis, "D", unit="pixel", array=stamps.positions[:, n] + 1.0)
         for n, axis in enumerate("XY")
     ]
+    if windows:
+        edges = [(one.x0 + 1, one.x1, one.y0 + 1, one.y1) for one in windows]
+        columns += [
+            fits.Column(edge, "J", unit="pixel", array=numbers)
+            for edge, numbers in zip(_EDGES, np.transpose(edges), strict=True)
+        ]
     # Unlike from_columns() this does not import astropy.table, which takes 0.1 s (November 2026).
     table = fits.BinTableHDU()
     table.data = fits.FITS_rec.from_columns(fits.ColDefs(columns))

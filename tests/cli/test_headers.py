@@ -5,6 +5,8 @@ import pytest
 from astropy.io import fits
 from helpers.workplace import SHAPE, Workplace, exposure, opened, verify
 
+from diffdecor.pipeline.provenance import output_cards
+
 BLOCK, CARD = 2880, 80
 
 
@@ -220,3 +222,38 @@ def test_a_difference_with_its_own_planes(work, arrays):
     assert header["DDVARIN"] == pytest.approx(20.0)
     assert header["DDVAROUT"] == pytest.approx(13.0)
     assert opened(work.output)["IMAGE"][1].shape == SHAPE
+
+
+def test_every_card_of_a_run_has_room_for_its_comment():
+    for card in output_cards():
+        comment = f"[{card.unit}] {card.comment}" if card.unit else card.comment
+        assert len(comment) <= 47, card.keyword
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("--mode", "whole", "--no-filters"),
+        ("--significance", "--noise-realisation", "3", "--science-psf", "{psf}"),
+        ("--no-scale-by-fwhm", "--cell-size", "15", "--grid-step", "12", "--blend", "none"),
+    ],
+)
+def test_no_comment_of_an_output_is_cut_off(work, rewrite, caplog, options):
+    """Astropy cuts with a warning, which is in the log; ours come whole or not at all."""
+    rewrite(work / "difference.fits", lambda hdus: hdus[0].header.set("BUNIT", "electron/s"))
+    caplog.set_level("DEBUG")
+    work.succeeds(*(part.format(psf=work / "psf.fits") for part in options))
+    assert "truncated" not in caplog.text
+    comments = {}
+    for card in output_cards():
+        unit = f"[{card.unit}] " if card.unit else ""
+        comments[card.keyword] = {f"{unit}{card.comment}", ""}
+    with fits.open(work.output, checksum=True) as hdus:
+        hdus.verify("exception")
+        primary = hdus[0].header
+        ours = [key for key in primary if key in comments]
+        assert len(ours) > 40
+        assert all(primary.comments[key] in comments[key] for key in ours)
+        assert sum(primary.comments[key] == "" for key in ours) <= 3
+    verify(work.output)

@@ -297,7 +297,8 @@ def test_every_option_is_recorded(work):
 def test_types_of_the_output(work, dtype):
     options = ("--dtype", dtype, "--science-psf", work / "psf.fits")
     output, _ = work.succeeds(*options, "--blend", "none", "--cell-size", "10", "--grid-step", "9")
-    for name in ("IMAGE", "VARIANCE", ("CELL_IMAGE", 1), ("CELL_VARIANCE", 1), "PSI"):
+    for name in ("IMAGE", "VARIANCE", ("CELL_IMAGE", 1), ("CELL_VARIANCE", 1)):
         assert output[name][1].dtype == np.dtype(dtype).newbyteorder(">"), name
+    assert {output[name][1].dtype.str for name in ("PSF", "PSI")} == {">f4"}
     assert fits.getheader(work.output, "IMAGE")["BITPIX"] == {"float32": -32, "float64": -64}[dtype]
     assert opened(work.output)["MASK"][1].dtype.itemsize == 4

@@ -6,7 +6,15 @@ import shutil
 import numpy as np
 import pytest
 from astropy.io import fits
-from helpers.workplace import call, check_failure, described, json_object, opened, verify
+from helpers.workplace import (
+    call,
+    check_failure,
+    described,
+    exposure,
+    json_object,
+    opened,
+    verify,
+)
 
 from diffdecor.fits import atomic
 
@@ -325,6 +333,41 @@ def test_overwriting_gives_the_same_pixels(work):
     second, _ = work.succeeds("--overwrite")
     for name in ("IMAGE", "VARIANCE", "MASK", "PSI"):
         assert first[name][1].tobytes() == second[name][1].tobytes()
+
+
+@pytest.mark.parametrize("options", [(), ("--fill-planes", "SAT")])
+def test_which_pixels_are_bad_is_one_line(work, arrays, options):
+    mask = np.zeros((40, 48), np.int32)
+    mask[10, 12], mask[20, 30], mask[30, 7] = 1, 2, 4  # BAD, SAT, CR
+    exposure(arrays[0], 9.0, mask).writeto(work / "science.fits", overwrite=True)
+    header, pixels = work.succeeds(*options)[0]["MASK"]
+    names = header["BADPLANE"].split(",")
+    filled = ["SAT"] if options else ["SAT", "CR", "BAD"]
+    assert set(names) == {*filled, "NO_DATA", "EDGE", "NEAR_FILLED"}
+    expected = np.zeros((40, 48), bool)
+    for name in names:
+        expected |= (pixels >> header[f"MP_{name}"]) & 1 == 1
+    assert expected[20, 30]
+    assert not expected.all()
+    found = (pixels & header["BADVALUE"]) != 0
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_an_output_without_filters_is_read_like_others(work):
+    toml = work / "my.toml"
+    printed = call(*work.arguments("--no-filters", "--print-config")).stdout
+    assert "filters = false" in printed
+    toml.write_text("filters = false\n")
+    output, _ = work.succeeds("--config", toml, "--science-psf", work / "psf.fits")
+    assert output["PRIMARY"][0]["DDFILTRS"] is False
+    assert not {"PSI", "PSIPOS"} & set(output)
+    assert "PSF" in output
+    assert call("check", work.output, "--json").exit_code == 0
+    # The same job is done already; with filters it is another.
+    assert (
+        "done already" in work.run("--no-filters", "--science-psf", work / "psf.fits", "-v").stderr
+    )
+    work.fails(2, "out.fits", "--overwrite", options=("--science-psf", work / "psf.fits"))
 
 
 def test_a_failing_run_leaves_the_old_output_alone(work):

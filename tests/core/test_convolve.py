@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from diffdecor.core import convolve as module
-from diffdecor.core.convolve import Convolution, convolved, spans
-from diffdecor.core.interpolate import KernelField
+from diffdecor.core.convolve import Convolution, convolved
+from diffdecor.core.interpolate import KernelField, SquaredField
 from diffdecor.core.planes import LazyPlane
+from diffdecor.core.spans import spans
 
 EDGES = ["extend", "zero"]
 
@@ -209,3 +210,43 @@ def test_a_kernel_beside_its_origin(origin):
         for i in range(4)
     )
     assert found[y, x] == pytest.approx(expected, rel=1e-10)
+
+
+def test_tiles_of_one_value_are_the_sums_of_their_kernels(rng, monkeypatch):
+    """Nothing is transformed there, and the result is the same as where something is."""
+    monkeypatch.setattr(module, "TILE", 32)
+    x, y = np.array([0.0, 50.0, 119.0]), np.array([0.0, 70.0, 99.0])
+    field = SquaredField(KernelField(x, y, rng.normal(size=(3, 3, 5, 7)), (3, 1)))
+    plane = np.full((100, 120), 3.0)
+    found = convolved(plane, field, edges="zero")
+    plane[::7, ::9] += 1e-9
+    assert_allclose(found, convolved(plane, field, edges="zero"), atol=1e-6)
+
+
+@pytest.mark.parametrize("constant", [True, False])
+def test_only_tiles_with_wanted_pixels_are_computed(rng, monkeypatch, constant):
+    monkeypatch.setattr(module, "TILE", 32)
+    plane, stamp = rng.normal(size=(100, 120)), rng.normal(size=(5, 5))
+    field = KernelField.constant(stamp, (2, 2))
+    if not constant:
+        x, y = np.array([0.0, 119.0]), np.array([0.0, 99.0])
+        field = KernelField(x, y, np.broadcast_to(stamp, (2, 2, 5, 5)), (2, 2))
+    wanted = np.zeros(plane.shape, bool)
+    wanted[40, 60:70] = True
+    convolution = Convolution((plane, field), precision="double", where=wanted)
+    found = np.concatenate([convolution[rows] for rows in convolution.bands])
+    assert_allclose(found[wanted], convolved(plane, field)[wanted], atol=1e-12)
+    assert not found[:5].any()
+    assert not found[:, :20].any()
+
+
+def test_rows_read_across_bands_are_the_same(rng):
+    """Bands are what costs least, not what must be read."""
+    x, y = np.array([0.0, 119.0]), np.array([0.0, 599.0])
+    field = KernelField(x, y, rng.normal(size=(2, 2, 5, 5)), (2, 2))
+    plane = rng.normal(size=(600, 120))
+    convolution = Convolution((plane, field), precision="double")
+    assert len(convolution.bands) == 3
+    expected = convolved(plane, field)
+    for rows in (slice(150, 270), slice(0, 230), slice(590, 600), slice(100, 590)):
+        assert_allclose(convolution[rows], expected[rows], atol=1e-11)

@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from diffdecor.core.interpolate import KernelField, Stamps, bilinear_weights, bracket
+from diffdecor.core.interpolate import (
+    KernelField,
+    QuadraticField,
+    SquaredField,
+    Stamps,
+    at_nodes,
+    bilinear_weights,
+    bracket,
+)
 
 xs = st.lists(st.integers(-50, 400), min_size=1, max_size=5, unique=True)
 places = st.floats(-100, 500)
@@ -64,3 +72,37 @@ def test_stamps_on_a_grid_are_a_field_of_kernels(place):
     ).stamp(*place)
     distance = ((positions - place) ** 2).sum(axis=1)
     assert_array_equal(nearest, stamps[distance.argmin()])
+
+
+@pytest.mark.parametrize("kind", ["grid", "shuffled", "scattered", "one"])
+def test_values_at_nodes_are_those_of_their_weights(kind):
+    rng = np.random.default_rng(2)
+    u, v = np.meshgrid([3.0, 10, 40], [0.0, 7, 30, 31])
+    positions = np.column_stack([u.ravel(), v.ravel()])
+    positions = {
+        "grid": positions,
+        "shuffled": rng.permutation(positions),
+        "scattered": positions + rng.normal(size=positions.shape),
+        "one": positions[:1],
+    }[kind]
+    values = rng.normal(size=(len(positions), 2, 3))
+    x, y = np.array([-5.0, 3, 12, 39, 55]), np.array([0.0, 1, 30.5, 90])
+    found = at_nodes(positions, values, x, y)
+    places = [(column, row) for row in y for column in x]
+    expected = [np.tensordot(bilinear_weights(positions, *at), values, 1) for at in places]
+    assert_allclose(found, expected, atol=1e-13)
+
+
+def test_squares_halfway_are_what_the_squares_of_interpolated_kernels_are():
+    rng = np.random.default_rng(3)
+    x, y = np.array([0.0, 20, 60]), np.array([0.0, 50])
+    kernels = KernelField(x, y, rng.normal(size=(2, 3, 3, 3)), (1, 1))
+    squares = SquaredField(kernels)
+    assert all(one.all() for one in squares.curved)
+    lines = np.array([0.0, 10, 20, 60]), np.array([0.0, 25, 50])
+    stamps = np.array([[squares.at(u, v) for u in lines[0]] for v in lines[1]])
+    field = QuadraticField(x, y, KernelField(*lines, stamps, (1, 1)))
+    along_x, along_y = field.curved
+    assert along_x.tolist() == [True, False]
+    assert along_y.tolist() == [True]
+    assert_allclose(field.at(10, 25), kernels.at(10, 25) ** 2)

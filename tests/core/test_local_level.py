@@ -5,7 +5,7 @@ import pytest
 from helpers.noise import mask_patterns
 from numpy.testing import assert_allclose
 
-from diffdecor.core.local_level import without_level
+from diffdecor.core.local_level import in_sigmas, without_level
 
 
 @pytest.fixture
@@ -80,3 +80,15 @@ def test_any_shape(rng, shape):
     found = without_level(rng.normal(size=shape).astype(np.float32), sky)
     assert found.values.shape == found.sky.shape
     assert np.isfinite(found.values).all()
+
+
+def test_pixels_in_units_of_a_sigma_of_almost_nothing_are_bounded():
+    """The sky of a simulation without noise is rounding errors, its stars any number of those."""
+    image = np.array([[0.0, 1e-22, 50.0, 3.0], [np.nan, -2e-22, -1e4, 1.0]])
+    sky = np.isfinite(image)
+    for sigma in (1e-22, 1e-300, np.full(image.shape, 1e-200)):
+        values = in_sigmas(image, 1.0, sigma, sky)
+        assert values.dtype == np.float32
+        assert np.isfinite(values**2).all()
+        assert (np.sign(values) == np.sign(np.where(sky, image - 1, 0))).all()
+    np.testing.assert_allclose(in_sigmas(image, 1.0, 2.0, sky)[0], [-0.5, -0.5, 24.5, 1])

@@ -14,6 +14,7 @@ from diffdecor.decorrelation.nodes import (
     MIN_SPACING,
     Nodes,
     largest_spacing,
+    most_nodes,
     nodes_for,
 )
 
@@ -123,7 +124,7 @@ def test_levels_full_of_steps_do_not_make_endless_nodes():
 
 
 def test_the_largest_steps_come_first_where_not_all_can_be_followed():
-    """Faint tiles everywhere, and one deep step: it has close nodes on either side."""
+    """Faint tiles everywhere, and one deep step: nodes lie next to it, and far apart elsewhere."""
     levels = np.zeros((1, 256, 256))
     levels[:, :, 1::2] = 0.3
     levels[:, 1::2] += 0.3
@@ -131,8 +132,23 @@ def test_the_largest_steps_come_first_where_not_all_can_be_followed():
     nodes = nodes_for((4096, 4096), (216, 216), levels)
     assert nodes.bounded
     gap = int(np.searchsorted(nodes.x, 2400.0))
-    assert nodes.x[gap] - nodes.x[gap - 1] <= np.diff(nodes.x).max() / 2
+    assert nodes.x[gap] - nodes.x[gap - 1] < 2 * MIN_SPACING
+    assert np.median(np.diff(nodes.x)) > 50
+    assert MAX_NODES * 0.9 < len(nodes.x) * len(nodes.y) <= MAX_NODES
     assert not nodes_for((512, 512), (128, 128), np.zeros((1, 32, 32))).bounded
+
+
+@pytest.mark.parametrize(
+    ("shape", "most"),
+    [((4096, 4096), MAX_NODES), ((1024, 2592), 2048), ((600, 600), 1024), ((16, 9000), 1024)],
+)
+def test_small_images_have_fewer_nodes(shape, most):
+    levels = np.random.default_rng(1).choice(
+        [0.0, 3.0], size=(1, -(-shape[0] // 16), shape[1] // 16)
+    )
+    nodes = nodes_for(shape, (128, 128), levels)
+    assert most_nodes(shape) == most
+    assert len(nodes.x) * len(nodes.y) <= most
 
 
 @pytest.mark.parametrize(

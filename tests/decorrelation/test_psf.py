@@ -1,12 +1,14 @@
 """The PSF of the result predicts injected sources: fluxes, positions and their scatter."""
 
+import tracemalloc
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+import scipy.signal
 from helpers import oracle, simulate
 
-from diffdecor import DecorrelationConfig, decorrelate
+from diffdecor import DecorrelationConfig, Exposure, decorrelate
 from diffdecor.core.interpolate import KernelField
 from diffdecor.core.psf import crop_stamp, noise_equivalent_area
 from diffdecor.psfs.model import StampPsf
@@ -207,3 +209,40 @@ def test_figures_describe_the_psf():
     assert metrics["area_after"] == pytest.approx(
         noise_equivalent_area(result.exposure.psf.stamp(0, 0))
     )
+
+
+def test_large_psfs_on_many_nodes_keep_to_the_memory():
+    """Only as many as there is room for, those that are needed most; each is right."""
+    rng = np.random.default_rng(8)
+    shape, step = (96, 96), np.ones((96, 96))
+    step[:, 48:] = 9.0
+    y, x = np.mgrid[-100:101, -100:101]
+    wings = (1 + (x**2 + y**2) / 4) ** -2.0
+    science, template = rng.normal(size=(2, *shape))
+    images = (
+        Exposure(image=science, variance=np.ones(shape), psf=StampPsf(wings)),
+        Exposure(image=template, variance=step),
+        Exposure(
+            image=science - scipy.signal.fftconvolve(template, oracle.gaussian(9, 1.2), "same")
+        ),
+    )
+    results = []
+    for memory in (64 << 20, 1 << 30):
+        config = DecorrelationConfig(
+            grid_step=(8.0, 8.0),
+            scale_by_fwhm=False,
+            noise_model="white",
+            max_memory=memory,
+        )
+        tracemalloc.start()
+        result = decorrelate(*images, oracle.gaussian(9, 1.2), config=config)
+        results.append((result.exposure.psf, tracemalloc.get_traced_memory()[1]))
+        tracemalloc.stop()
+    (few, small), (many, large) = results
+    assert len(few.stamps) < len(many.stamps)
+    assert small < (60 << 20) < large
+    for place in [(0, 0), (47, 48), (95, 95)]:
+        one, other = few.stamp(*place), many.stamp(*place)
+        width = min(len(one), len(other)) // 2
+        a, b = (crop_stamp(s, (len(s) // 2,) * 2, width) for s in (one, other))
+        assert np.linalg.norm(a - b) < 0.02 * np.linalg.norm(b)

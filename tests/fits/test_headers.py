@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
+from hypothesis import given
+from hypothesis import strategies as st
 
 from diffdecor.fits.headers import (
     ascii_text,
@@ -11,6 +13,7 @@ from diffdecor.fits.headers import (
     carry_over,
     squared_unit,
     wcs_cards,
+    whole_card,
     without_wcs,
 )
 from diffdecor.pipeline.provenance import Card
@@ -170,7 +173,8 @@ def test_deprecated_cards_are_renamed():
     ("unit", "squared"),
     [
         ("adu", "adu2"), ("nJy", "nJy2"), ("ADU", "ADU2"), ("MJy/sr", "MJy2 sr-2"),
-        ("electron/s", "(electron/s)**2"), ("10**-20 erg/s", "10**-40 erg2 s-2"),
+        ("electron/s", "electron2 s-2"), ("10**-20 erg/s", "10**-40 erg2 s-2"),
+        ("10**-3 electron/s", "(10**-3 electron/s)**2"), ("e-/s", "(e-/s)**2"),
         ("counts per night", "(counts per night)**2"),
         ("", None), (None, None), ("  ", None),
     ],
@@ -212,6 +216,21 @@ def test_the_order_is_that_of_the_table_and_comments_never_overflow():
     header = cards_to_header({"DD2": "it's " * 12, "DD0": 1.0, "DD1": "x" * 66}, table)
     assert list(header) == ["DD0", "DD1", "DD2"]
     assert len(header.tostring()) % 2880 == 0  # would warn, which is an error here
+
+
+@given(
+    value=st.one_of(st.booleans(), st.integers(-(2**60), 2**60), st.floats(-1e300, 1e300),
+                    st.text("abc' ,", max_size=90)),
+    comment=st.text("word ", max_size=60),
+)  # fmt: skip
+def test_a_comment_is_there_whole_or_not_at_all(value, comment):
+    header = fits.Header([whole_card("DDVALUE", value, comment.strip())])
+    again = fits.Header.fromstring(header.tostring())  # a comment cut off would warn
+    if isinstance(value, str):
+        assert again["DDVALUE"] == value.rstrip()
+    assert again.comments["DDVALUE"] in {comment.strip(), ""}
+    if len(comment) <= 40 and not isinstance(value, str):
+        assert again.comments["DDVALUE"] == comment.strip()
 
 
 def test_a_keyword_out_of_the_table_is_a_mistake():

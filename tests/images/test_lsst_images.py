@@ -295,6 +295,14 @@ def test_more_planes_than_one_hdu_holds_come_out_as_a_second_one(tmp_path):
         assert high.header["MP_EXTRA_14"] == 2
         assert (high.data[3, 5] >> 2) & 1 == 1
         assert len([key for key in low.header if key.startswith("MP_")]) == 31
+        bad = {"SAT", "CR", "BAD", "NO_DATA", "EDGE", "NEAR_FILLED"}
+        for hdu in (low, high):
+            names = set(filter(None, hdu.header["BADPLANE"].split(",")))
+            bits = [hdu.header[f"MP_{name}"] for name in names]
+            assert hdu.header["BADVALUE"] == sum(1 << bit for bit in bits)
+            bad -= names
+        assert not bad  # each of them is in one of the two
+        assert high.header["BADPLANE"]
     check_mask34_but_edge(read_exposure(tmp_path / "out.fits"))
 
 
