@@ -34,7 +34,7 @@ _LARGEST_SIP_ORDER = 9
 _LARGEST_CONSTANT = 1 << 30
 #: Pixels along an axis where another axis is empty.
 _LONGEST_EMPTY = 1 << 20
-_SIZES_OF_WCS = re.compile(rb"WCSAXES[A-Z ]|[AB]P?_ORDER +")
+_SIZES_OF_WCS = re.compile(rb"WCSAXES[A-Z ]|[AB]P?_ORDER *")
 
 
 def raw_hdus(content: Stored, name: object) -> list[RawHdu]:

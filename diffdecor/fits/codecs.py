@@ -47,12 +47,12 @@ def careful_codecs(pixels: int) -> Iterator[None]:
     """
     largest = 8 * pixels
     codecs = {
-        "GZIP_1": type("CarefulGzip1", (_Gzip1,), {"largest": largest}),
-        "GZIP_2": type("CarefulGzip2", (_Gzip2,), {"largest": largest}),
-        "RICE_1": _Rice1,
-        "RICE_ONE": _Rice1,
-        "HCOMPRESS_1": _HCompress1,
-        "PLIO_1": _Plio1,
+        "GZIP_1": type("Gzip1OfTile", (CarefulGzip1,), {"largest": largest}),
+        "GZIP_2": type("Gzip2OfTile", (CarefulGzip2,), {"largest": largest}),
+        "RICE_1": CarefulRice1,
+        "RICE_ONE": CarefulRice1,
+        "HCOMPRESS_1": CarefulHCompress1,
+        "PLIO_1": CarefulPlio1,
     }
     with _one_at_a_time:
         known = tiled.ALGORITHMS
@@ -63,7 +63,9 @@ def careful_codecs(pixels: int) -> Iterator[None]:
             tiled.ALGORITHMS = known
 
 
-class _Gzip1(Gzip1):  # type: ignore[misc]
+class CarefulGzip1(Gzip1):  # type: ignore[misc]
+    """GZIP_1, which unpacks to no more than `largest` bytes."""
+
     largest: int
 
     def decode(self, buf: Any) -> Bytes:  # noqa: ANN401
@@ -71,7 +73,9 @@ class _Gzip1(Gzip1):  # type: ignore[misc]
         return _inflated(buf, self.largest)
 
 
-class _Gzip2(Gzip2):  # type: ignore[misc]
+class CarefulGzip2(Gzip2):  # type: ignore[misc]
+    """GZIP_2, which unpacks to no more than `largest` bytes."""
+
     largest: int
 
     def decode(self, buf: Any) -> Bytes:  # noqa: ANN401
@@ -79,7 +83,9 @@ class _Gzip2(Gzip2):  # type: ignore[misc]
         return _inflated(buf, self.largest).reshape((self.itemsize, -1)).T.ravel()
 
 
-class _Rice1(Rice1):  # type: ignore[misc]
+class CarefulRice1(Rice1):  # type: ignore[misc]
+    """RICE_1, whose streams are as long as they must be at least."""
+
     def decode(self, buf: Any) -> NDArray[Any]:  # noqa: ANN401
         """Unpack a tile."""
         if self.bytepix not in _RICE_BITS or self.blocksize < 1:
@@ -92,14 +98,18 @@ class _Rice1(Rice1):  # type: ignore[misc]
             msg = f"{stream.size} bytes cannot hold a tile of {self.tilesize} pixels"
             raise EOFError(msg)
         # It looks for the end after each block; ones are read as few bytes.
-        padded = _padded(stream, stream.size + _READ_PER_PIXEL * self.blocksize + _READ_MORE)
+        given = padded_with_ones(
+            stream, stream.size + _READ_PER_PIXEL * self.blocksize + _READ_MORE
+        )
         unpacked = decompress_rice_1_c(
-            padded[: stream.size], self.blocksize, self.bytepix, self.tilesize
+            given[: stream.size], self.blocksize, self.bytepix, self.tilesize
         )
         return np.frombuffer(unpacked, dtype=f"i{self.bytepix}")
 
 
-class _HCompress1(HCompress1):  # type: ignore[misc]
+class CarefulHCompress1(HCompress1):  # type: ignore[misc]
+    """HCOMPRESS_1, whose streams are of the size of the tile."""
+
     def decode(self, buf: Any) -> NDArray[np.int32]:  # noqa: ANN401
         """Unpack a tile."""
         stream = _bytes(buf)
@@ -115,14 +125,18 @@ class _HCompress1(HCompress1):  # type: ignore[misc]
             msg = f"a tile of {nx} x {ny} pixels has {planes} planes of bits"
             raise ValueError(msg)
         # Ones, which are no valid end: a stream that is too short is noticed.
-        padded = _padded(stream, _HCOMPRESS_START + _bits_read(nx, ny, *planes) // 8 + _READ_MORE)
+        given = padded_with_ones(
+            stream, _HCOMPRESS_START + _bits_read(nx, ny, *planes) // 8 + _READ_MORE
+        )
         unpacked = decompress_hcompress_1_c(
-            padded, self.nx, self.ny, self.scale, self.smooth, self.bytepix
+            given, self.nx, self.ny, self.scale, self.smooth, self.bytepix
         )
         return np.frombuffer(unpacked, dtype="i4")
 
 
-class _Plio1(PLIO1):  # type: ignore[misc]
+class CarefulPlio1(PLIO1):  # type: ignore[misc]
+    """PLIO_1, whose lists lie in their streams."""
+
     def decode(self, buf: Any) -> NDArray[np.int32]:  # noqa: ANN401
         """Unpack a tile."""
         stream = _bytes(buf)
@@ -136,8 +150,8 @@ class _Plio1(PLIO1):  # type: ignore[misc]
         if not 0 < first - 1 <= length <= len(words):
             msg = f"a list of {length} words from {first} on is not in the {len(words)} of a tile"
             raise ValueError(msg)
-        padded = _padded(stream, stream.size + _READ_MORE)
-        return np.frombuffer(decompress_plio_1_c(padded, self.tilesize), dtype="i4")
+        given = padded_with_ones(stream, stream.size + _READ_MORE)
+        return np.frombuffer(decompress_plio_1_c(given, self.tilesize), dtype="i4")
 
 
 def _bytes(buf: Any) -> Bytes:  # noqa: ANN401
@@ -146,7 +160,7 @@ def _bytes(buf: Any) -> Bytes:  # noqa: ANN401
     return np.frombuffer(numbers.astype(numbers.dtype.newbyteorder("="), copy=False), np.uint8)
 
 
-def _padded(stream: Bytes, size: int) -> Bytes:
+def padded_with_ones(stream: Bytes, size: int) -> Bytes:
     """Return a stream with ones behind it up to a size."""
     padded = np.full(max(size, stream.size + 8), 0xFF, np.uint8)
     padded[: stream.size] = stream

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator
 from typing import BinaryIO, NamedTuple, NoReturn
 
@@ -11,11 +12,9 @@ from diffdecor.errors import InputError
 
 CARD = 80
 BLOCK = 2880
-#: Cards of one header; honest ones have less than half as many.
-MOST_CARDS = 10_000
+#: Cards of one header, whole blocks; honest ones have less than half as many.
+MOST_CARDS = 36 * 278
 
-#: Blocks of a header that are read at once.
-_AT_ONCE = 4
 _WHOLE = re.compile(rb"[+-]?\d{1,19}")
 _NUMBER = re.compile(rb"[+-]?\d+(\.\d*)?([ED][+-]?\d+)?")
 _NO_KEYWORD = re.compile(rb"[^ -~]")
@@ -62,10 +61,11 @@ class RawHeader:
     def __init__(self, cards: bytes, name: str) -> None:
         self._cards = cards
         self._name = name
+        keywords = [cards[place : place + 8] for place in range(0, len(cards), CARD)]
+        self._number = Counter(keywords)
         # From the last one on, so that the first one stays.
-        self._places = {
-            cards[place : place + 8]: place for place in range(len(cards) - CARD, -1, -CARD)
-        }
+        places = range(len(cards) - CARD, -1, -CARD)
+        self._places = dict(zip(reversed(keywords), places, strict=True))
 
     def __len__(self) -> int:
         """Return the number of cards."""
@@ -76,12 +76,23 @@ class RawHeader:
         return iter(self._places)
 
     def value(self, keyword: str) -> bytes | None:
-        """Return the text of a value, its comment cut off; None if there is no such value."""
-        place = self._places.get(keyword.encode().ljust(8))
+        """Return the text of a value, its comment cut off; None if there is no such value.
+
+        InputError if there are several: astropy takes now the first, now the last one.
+        """
+        name = keyword.encode().ljust(8)
+        place = self._places.get(name)
+        if self._number[name] > 1:
+            self._check_repeated(name)
         if place is None or self._cards[place + 8 : place + 10] != b"= ":
             return None
         text = self._cards[place + 10 : place + CARD].strip()
         return text if text.startswith(b"'") else text.partition(b"/")[0].strip()
+
+    def _check_repeated(self, name: bytes) -> None:
+        places = [p for p in range(0, len(self._cards), CARD) if self._cards.startswith(name, p)]
+        if len({self._cards[place + 8 : place + 30] for place in places}) > 1:
+            self.refuse(f"has {len(places)} cards {name.decode().strip()} of several values")
 
     def text(self, keyword: str, default: str = "") -> str:
         """Return a text value, without its quotes and trailing blanks."""
@@ -139,19 +150,18 @@ def read_at(descriptor: int, place: int, length: int) -> bytes:
 def header_at(content: Stored, place: int, number: int, name: object) -> RawHeader:
     """Read the header of an HDU; InputError if it has no end, or none before binary data."""
     cards = b""
-    while len(cards) <= MOST_CARDS * CARD:
-        more = content.at(place + len(cards), _AT_ONCE * BLOCK)
+    while len(cards) < MOST_CARDS * CARD:
+        more = content.at(place + len(cards), BLOCK)
         for start in range(0, len(more), CARD):
             keyword = more[start : start + 8]
             if keyword.startswith(b"END") and _END.match(keyword):
                 return RawHeader(cards + more[:start], f"{name}: HDU {number}")
             if _NO_KEYWORD.search(keyword):
                 card = (len(cards) + start) // CARD + 1
-                refuse_header(
-                    name, number, f"has binary data for a keyword in card {card}, no END before it"
-                )
+                problem = f"has binary data for a keyword in card {card}, no END before it"
+                refuse_header(name, number, problem)
         cards += more
-        if len(more) < _AT_ONCE * BLOCK:
+        if len(more) < BLOCK:
             refuse_header(name, number, "has no END")
     msg = (
         f"{name}: the header of HDU {number} has more than {MOST_CARDS} cards; remove those that "

@@ -144,8 +144,8 @@ def _check_settings(header: RawHeader) -> None:
         name = header.text(f"ZNAME{number}").upper()
         if not name:
             header.refuse(f"ZNAME{number} is not a text")
-        if name in checks:
-            checks[name](f"ZVAL{number}")
+        if name in checks or header.number(f"ZVAL{number}") is not None:
+            checks.get(name, checks["SCALE"])(f"ZVAL{number}")
         number += 1
 
 

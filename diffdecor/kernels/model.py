@@ -184,6 +184,9 @@ class BasisKernel:
         _require(np.isfinite(region.coefficients).all(), self.name, _NOT_FINITE)
         _require(np.isfinite(numbers).all(), self.name, _NOT_FINITE)
         _require(all(scales), self.name, "a scale is zero; make the kernel again")
+        box = region.box
+        some = box.xmin <= box.xmax and box.ymin <= box.ymax
+        _require(some, self.name, f"a region has no pixels, {box}; make the kernel again")
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 from astropy.io import fits
-from helpers.workplace import NX, NY, SHAPE, WCS, convolved, exposure, gaussian
+from helpers.workplace import SHAPE, WCS, convolved, exposure, gaussian
 
 DATA = Path(__file__).parents[1] / "data"
 BLOCK, CARD = 2880, 80
@@ -26,7 +26,7 @@ TILED = {
     "gzip2": ("f4", {"compression_type": "GZIP_2", "quantize_level": 0}),
     "gzip2-i4": ("i4", {"compression_type": "GZIP_2"}),
     "hcompress-i4": ("i4", {"compression_type": "HCOMPRESS_1"}),
-    "hcompress-tiles": ("i2", {"compression_type": "HCOMPRESS_1", "tile_shape": (10, 16)}),
+    "hcompress-tiles": ("i2", {"compression_type": "HCOMPRESS_1", "tile_shape": (10, 10)}),
     "hcompress-lossy": (
         "f4",
         {"compression_type": "HCOMPRESS_1", "hcomp_scale": 3, "hcomp_smooth": 1},
@@ -46,8 +46,8 @@ _TEXTS = (
 )
 _SIZES = re.compile(
     rb"(BITPIX|Z?NAXIS\d*|PCOUNT|GCOUNT|THEAP|TFIELDS|T(FORM|TYPE|DIM|SCAL|ZERO|NULL)\d+|XTENSION"
-    rb"|Z(IMAGE|BITPIX|TILE\d|CMPTYPE|NAME\d|VAL\d|QUANTIZ|DITHER0|BLANK|SCALE|ZERO)|SIMPLE|BSCALE"
-    rb"|BZERO|BLANK|EXTNAME|WCSAXES|CTYPE\d|[AB]_ORDER|NPIX\d|CTR[XY]|KER\w+|POL\w+|PSF\w+|MP_\w+) *"
+    rb"|Z(IMAGE|BITPIX|TILE\d|CMPTYPE|NAME\d|VAL\d|QUANTIZ|DITHER0|BLANK|SCALE|ZERO)|SIMPLE"
+    rb"|BSCALE|BZERO|BLANK|EXTNAME|WCSAXES|CTYPE\d|[AB]_ORDER|NPIX\d|CTR[XY]|KER\w+|POL\w+|PSF\w+|MP_\w+) *"
 )
 _BITPIX = (8, 16, 32, 64, -32, -64)
 
@@ -88,7 +88,7 @@ def make_files(folder):
     )
     return [
         *_images(folder),
-        *_tiled(folder, science, difference, mask),
+        *_tiled(science, difference, mask),
         *_others(folder),
         *_kernels(),
         *_psfs(),
@@ -103,7 +103,7 @@ def _write_positions(folder):
 
 
 def _run(**files):
-    """Return the words of `diffdecor run` with the files of the triple, but those that are given."""
+    """Return the words of `diffdecor run`: the triple, but for files that are given."""
     named = {"kernel": "{dir}/kernel.fits"} | files
     triple = [named.pop(r, f"{{dir}}/{r}.fits") for r in ("science", "template", "difference")]
     pairs = [(f"--{name}", value) for name, value in named.items() if value is not None]
@@ -123,7 +123,7 @@ def _images(folder):
     yield Target("HOTPANTS difference", "in.fits", hotpants, alone)
 
 
-def _tiled(folder, science, difference, mask):
+def _tiled(science, difference, mask):
     for name, (dtype, options) in TILED.items():
         pixels = np.round(science * 10) if dtype[0] != "f" else science
         pixels = np.clip(pixels, 0, 255) if dtype == "u1" else pixels
@@ -186,7 +186,11 @@ def _psfs():
     varying = (DATA / "psfex" / "A_sci.psf").read_bytes()
     stamp = io.BytesIO()
     fits.PrimaryHDU(gaussian(7, 1.7)).writeto(stamp)
-    for name, content in (("PSFEx", varying), ("constant PSFEx", model), ("stamp", stamp.getvalue())):
+    for name, content in (
+        ("PSFEx", varying),
+        ("constant PSFEx", model),
+        ("stamp", stamp.getvalue()),
+    ):
         words = (*_run(**{"science-psf": "{}"}), "--significance")
         yield Target(f"PSF {name}", "in.psf", content, words)
 
@@ -268,7 +272,16 @@ def _added(content, random):
     if not ends:
         return content, "nothing"
     end = int(random.choice(ends))
-    words = (b"WCSAXES", b"A_ORDER", b"CRPIX3", b"NAXIS9", b"ZNAXIS", b"TFORM99", b"NPIX1", b"HISTORY")
+    words = (
+        b"WCSAXES",
+        b"A_ORDER",
+        b"CRPIX3",
+        b"NAXIS9",
+        b"ZNAXIS",
+        b"TFORM99",
+        b"NPIX1",
+        b"HISTORY",
+    )
     keyword = words[random.integers(len(words))]
     value = _NUMBERS[random.integers(len(_NUMBERS))]
     many = int(random.choice([1, 35, 360, 11000]))
@@ -313,7 +326,11 @@ def _bytes(content, random):
         last = min(len(content), first + int(random.choice([8, 64, 512, BLOCK])))
     places = random.integers(first, last, int(random.choice([1, 2, 8, 40])))
     for place in places:
-        new = content[place] ^ (1 << random.integers(8)) if random.random() < 0.5 else random.integers(256)
+        new = (
+            content[place] ^ (1 << random.integers(8))
+            if random.random() < 0.5
+            else random.integers(256)
+        )
         content[place] = int(new)
     return content, f"{len(places)} bytes from {int(places.min())} to {int(places.max())}"
 
@@ -344,7 +361,10 @@ def _blocks(content, random):
     if how == 2:
         content[one : one + BLOCK] = bytes(len(block))
         return content, f"block {one // BLOCK} zeroed"
-    content[one : one + BLOCK], content[other : other + BLOCK] = content[other : other + BLOCK], block
+    content[one : one + BLOCK], content[other : other + BLOCK] = (
+        content[other : other + BLOCK],
+        block,
+    )
     return content, f"blocks {one // BLOCK} and {other // BLOCK} exchanged"
 
 
