@@ -89,7 +89,10 @@ def test_a_required_card_is_missing(mef, pixels):
 
 
 def test_an_empty_axis_excuses_no_other(mef, pixels):
-    path = with_card(mef(("IMAGE", pixels)), "NAXIS1", 0)
+    path = mef(("IMAGE", pixels))
+    header = fits.ImageHDU(pixels).header
+    header["NAXIS1"] = 0
+    path.write_bytes(path.read_bytes()[:BLOCK] + header.tostring().encode())
     with open_fits(path):
         pass
     refused(with_card(path, "NAXIS2", 10**12), "axis")
@@ -130,8 +133,8 @@ def test_a_header_without_an_end(mef, pixels, what):
 
 def test_accents_and_tabs_in_comments_are_tolerated(mef, pixels):
     path = mef(("IMAGE", pixels, {"OBSERVER": ("Andre", "name")}))
-    content = path.read_bytes().replace(b"'Andre   '", "'Andr\u00e9   '".encode("latin-1"))
-    path.write_bytes(content.replace(b"/ name", "/ n\u00e4\tm".encode()))
+    content = path.read_bytes().replace(b"'Andre   '", b"'Andr\xe9   '")
+    path.write_bytes(content.replace(b"/ name", b"/ n\xc3\xa4\t"))
     with open_fits(path) as (hdus, _):
         np.testing.assert_array_equal(read_pixels(hdus[1], path), pixels)
 
