@@ -1,6 +1,6 @@
 """Broken and hostile inputs of every role and format: what `diffdecor` makes of each.
 
-    python tests/fuzz.py [NUMBER] [--seed N] [--only REGEX] [--case N] [--keep FOLDER]
+    python tests/fuzz.py [NUMBER] [--seed N] [--only REGEX] [--case N] [--keep FOLDER] ...
 
 Each case is a process of its own, that has to end in a documented exit code with one line, in 20
 seconds of processor time and 1 GB of memory, its inputs untouched, and nothing left behind.
@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from helpers.hostile import copy_whole, damaged, make_files
+from helpers.hostile import damaged, make_files
+from helpers.workplace import described
 
 CPU = 20  # seconds
 MEMORY = 1 << 20  # kB
@@ -65,13 +66,12 @@ class Bench:
         target, content, damage = self.content(case)
         with tempfile.TemporaryDirectory() as name:
             work = Path(name)
-            for folder in ("in", "out", "tmp"):
+            for folder in ("out", "tmp"):
                 (work / folder).mkdir()
-            copy_whole(self.whole, work / "in")
-            file = work / "in" / target.file
+            file = work / target.file
             file.write_bytes(content)
             words = [
-                word.format(file, dir=work / "in", out=work / "out" / "out.fits")
+                word.format(file, dir=self.whole, out=work / "out" / "out.fits")
                 for word in target.words
             ]
             status, used = _in_a_process(words, work)
@@ -166,9 +166,14 @@ def warm():
 
 
 def run_cases(bench, cases):
-    """Run cases one after the other."""
+    """Run cases one after the other; the whole files beside them must stay as they are."""
     warm()
-    return [bench.run(case) for case in cases]
+    before = described(bench.whole)
+    outcomes = [bench.run(case) for case in cases]
+    if described(bench.whole) != before:
+        changed = outcomes[-1]
+        outcomes[-1] = changed._replace(wrong=(*changed.wrong, "whole files were changed"))
+    return outcomes
 
 
 def main():
@@ -176,16 +181,19 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("number", type=int, nargs="?", default=10_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--first", type=int, default=0, help="number of the first case")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--only", default="", help="regular expression for names of targets")
     parser.add_argument("--case", type=int, help="this one only")
     parser.add_argument("--keep", type=Path, help="folder for the damaged files of what went wrong")
     told = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), told.seed, told.only)
-        cases = range(told.number) if told.case is None else [told.case]
+        cases = range(told.first, told.first + told.number)
+        cases = cases if told.case is None else [told.case]
         parts = [cases[start : start + 20] for start in range(0, len(cases), 20)]
         outcomes = []
-        with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("fork")) as pool:
+        with ProcessPoolExecutor(told.jobs, mp_context=get_context("fork")) as pool:
             for part in pool.map(run_cases, [bench] * len(parts), parts):
                 outcomes += part
                 for one in (one for one in part if one.wrong or told.case is not None):

@@ -3,7 +3,6 @@
 import gzip
 import io
 import re
-import shutil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -84,8 +83,8 @@ def make_files(folder):
         'spacing = 16\nfill-planes = ["BAD", "CR"]\nmask-bits = [1, 2]\nconvolved = "template"\n'
     )
     (folder / "stack.toml").write_text(
-        '[[member]]\nnoise = "noise.fits"\nnoise-kind = "variance"\nweight = 0.5\n'
-        '[[member]]\nvariance = 16.0\nweight = 0.5\nkernel = "kernel.fits"\n'
+        f'[[member]]\nnoise = "{folder}/noise.fits"\nnoise-kind = "variance"\nweight = 0.5\n'
+        f'[[member]]\nvariance = 16.0\nweight = 0.5\nkernel = "{folder}/kernel.fits"\n'
     )
     return [
         *_images(folder),
@@ -399,10 +398,3 @@ def _of_text(content, random):
     else:
         lines[number] = random.bytes(30)
     return b"\n".join(lines), f"line {number} way {how}"
-
-
-def copy_whole(folder, files):
-    """Copy the whole files of a folder into another."""
-    for path in folder.iterdir():
-        if path.is_file():
-            shutil.copy(path, files)
