@@ -26,6 +26,12 @@ _LARGEST_TILE = 1 << 28
 _PIXELS_PER_BYTE = 1 << 16
 #: Pixels that RICE_1 codes together; the standard has 16 and 32.
 _LARGEST_BLOCK = 1024
+#: Types of the numbers that columns of streams may have in the heap.
+_STREAMS = {
+    "COMPRESSED_DATA": "BIJ",
+    "GZIP_COMPRESSED_DATA": "BIJ",
+    "UNCOMPRESSED_DATA": "BIJED",
+}
 _DITHERED = ("SUBTRACTIVE_DITHER_1", "SUBTRACTIVE_DITHER_2")
 _LARGEST_SEED = 10_000
 
@@ -109,10 +115,14 @@ def check_tiles(header: RawHeader, table: Table) -> None:
     stored = max(BLOCK, -(-table.size // BLOCK) * BLOCK)
     if math.prod(lengths) > _PIXELS_PER_BYTE * stored:
         header.refuse(f"{table.size} bytes of data cannot hold an image of ZNAXISn = {lengths}")
-    if not any(column.name == "COMPRESSED_DATA" and column.heap for column in table.columns):
-        header.refuse("has no column COMPRESSED_DATA of variable length")
+    kinds = {column.name: column.heap for column in table.columns}
+    for name, known in _STREAMS.items():
+        if name in kinds and kinds[name] not in set(known):
+            header.refuse(f"its column {name} is not of a form that holds compressed tiles")
+    if "COMPRESSED_DATA" not in kinds:
+        header.refuse("has no column COMPRESSED_DATA")
     _check_settings(header)
-    _check_quantisation(header, {column.name for column in table.columns})
+    _check_quantisation(header, set(kinds))
 
 
 def tile_lengths(header: RawHeader, lengths: list[int]) -> list[int]:

@@ -182,7 +182,7 @@ def test_columns_that_do_not_make_the_rows(tmp_path, keyword, value):
         ("RICE_1", "ZCMPTYPE", "'RICE_9'"), ("RICE_1", "ZVAL1", 0), ("RICE_1", "ZVAL1", 2**31),
         ("RICE_1", "ZVAL2", -7), ("RICE_1", "ZVAL2", 8), ("RICE_1", "ZNAME1", 3),
         ("HCOMPRESS_1", "ZVAL2", "'T'"), ("RICE_1", "NAXIS2", 11), ("PLIO_1", "THEAP", 10**9),
-        ("GZIP_1", "TTYPE1", "'OTHER'"), ("GZIP_2", "TFORM1", "'2I'"),
+        ("GZIP_1", "TTYPE1", "'OTHER'"), ("GZIP_2", "TFORM1", "'2J'"), ("RICE_1", "TFORM1", "'PL'"),
     ],
 )  # fmt: skip
 def test_cards_of_compressed_images(tiled, codec, keyword, value):
