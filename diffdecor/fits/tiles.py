@@ -28,9 +28,9 @@ _PIXELS_PER_BYTE = 1 << 16
 _LARGEST_BLOCK = 1024
 #: Types of the numbers that columns of streams may have in the heap.
 _STREAMS = {
-    "COMPRESSED_DATA": "BIJ",
-    "GZIP_COMPRESSED_DATA": "BIJ",
-    "UNCOMPRESSED_DATA": "BIJED",
+    "COMPRESSED_DATA": set("BIJ"),
+    "GZIP_COMPRESSED_DATA": set("BIJ"),
+    "UNCOMPRESSED_DATA": set("BIJED"),
 }
 _DITHERED = ("SUBTRACTIVE_DITHER_1", "SUBTRACTIVE_DITHER_2")
 _LARGEST_SEED = 10_000
@@ -115,14 +115,14 @@ def check_tiles(header: RawHeader, table: Table) -> None:
     stored = max(BLOCK, -(-table.size // BLOCK) * BLOCK)
     if math.prod(lengths) > _PIXELS_PER_BYTE * stored:
         header.refuse(f"{table.size} bytes of data cannot hold an image of ZNAXISn = {lengths}")
-    kinds = {column.name: column.heap for column in table.columns}
-    for name, known in _STREAMS.items():
-        if name in kinds and kinds[name] not in set(known):
-            header.refuse(f"its column {name} is not of a form that holds compressed tiles")
-    if "COMPRESSED_DATA" not in kinds:
+    for column in table.columns:
+        if column.heap not in _STREAMS.get(column.name, {column.heap}):
+            header.refuse(f"its column {column.name} has no form that holds compressed tiles")
+    names = {column.name for column in table.columns}
+    if "COMPRESSED_DATA" not in names:
         header.refuse("has no column COMPRESSED_DATA")
     _check_settings(header)
-    _check_quantisation(header, set(kinds))
+    _check_quantisation(header, names)
 
 
 def tile_lengths(header: RawHeader, lengths: list[int]) -> list[int]:
