@@ -14,6 +14,7 @@ import signal
 import sys
 import tempfile
 import traceback
+import warnings
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
@@ -142,6 +143,9 @@ def _child(words, work):
         sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
         tempfile.tempdir = str(work / "tmp")
         sys.argv = ["diffdecor", *words]
+        warnings.resetwarnings()
+        warnings.simplefilter("default")
+        warnings.simplefilter("ignore", DeprecationWarning)
         from diffdecor.__main__ import main
 
         main()
