@@ -76,7 +76,8 @@ format: .venv/lint ## format the code
 docs: .venv/test ## write the generated parts of the README anew
 	$(BIN)/python tests/readme.py
 
-fuzz: .venv/test ## read ten thousand broken files of every format
+fuzz: .venv/test ## ten thousand damaged files of every role and codec, and as many kernels
+	PYTHONPATH=tests $(BIN)/python -W ignore tests/fuzz.py 10000
 	DIFFDECOR_FUZZ=10000 $(BIN)/python -m pytest --numprocesses auto tests/kernels/test_fuzz.py
 
 test-long: .venv/test ## kill 300 runs at random moments

@@ -16,6 +16,9 @@ from diffdecor.errors import ConfigError, DiffdecorError
 
 Config = TypeVar("Config")
 
+#: Bytes of a TOML file; options take 4 kB, a stack of a thousand images some 200.
+LARGEST_TOML = 1 << 20
+
 
 class Option(NamedTuple):
     """An option of the command line, of TOML files and of Python."""
@@ -152,10 +155,16 @@ def read_toml(file: str, what: str, error_type: type[DiffdecorError]) -> dict[st
     import tomllib
 
     try:
-        return tomllib.loads(Path(file).read_text(encoding="utf-8"))
+        with Path(file).open("rb") as opened:
+            text = opened.read(LARGEST_TOML + 1)
+        if len(text) <= LARGEST_TOML:
+            return tomllib.loads(text.decode("utf-8"))
+        problem = f"more than {LARGEST_TOML} bytes are not {what}; name the right file"
     except OSError as error:
-        msg = f"{file}: cannot read {what}: {error.strerror}"
-        raise error_type(msg) from error
+        problem = f"cannot read {what}: {error.strerror}"
+    except RecursionError:
+        problem = f"brackets within brackets are not {what}; no value is more than a list"
     except ValueError as error:  # of TOML, or of UTF-8
-        msg = f"{file}: not valid TOML: {error}"
-        raise error_type(msg) from error
+        problem = f"not valid TOML: {error}"
+    msg = f"{file}: {problem}"
+    raise error_type(msg)

@@ -122,10 +122,14 @@ def _scaled(
     y, x = (np.linspace(-1.0, 1.0, length) for length in known.shape)
     columns = [*parts, *(np.multiply.outer(y**j, x**i) for j, i in _POWERS)]
     weights = 1 / comparison.noise[known]
-    matrix = np.array([column[known] * weights for column in columns])
-    normal, right = matrix @ matrix.T, matrix @ (comparison.difference[known] * weights)
-    size = np.sqrt(np.maximum(np.diag(normal), 1e-300))
-    solution = np.linalg.lstsq(normal / np.outer(size, size), right / size, rcond=1e-13)[0] / size
+    with np.errstate(over="ignore", invalid="ignore"):
+        matrix = np.array([column[known] * weights for column in columns])
+        normal, right = matrix @ matrix.T, matrix @ (comparison.difference[known] * weights)
+        size = np.sqrt(np.maximum(np.diag(normal), 1e-300))
+        normal, right = normal / np.outer(size, size), right / size
+    if not (np.isfinite(normal).all() and np.isfinite(right).all()):
+        return  # numbers of 1e160: LAPACK would look for singular values of NaN for ever
+    solution = np.linalg.lstsq(normal, right, rcond=1e-13)[0] / size
     factors = solution[:2]
     if not np.isfinite(solution).all() or np.abs(factors).min() < _LEAST:
         return

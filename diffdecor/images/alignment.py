@@ -22,10 +22,15 @@ logger = logging.getLogger(__name__)
 
 def check_same_shape(a: Exposure, b: Exposure) -> None:
     """Check that two exposures have the same shape."""
-    if a.shape != b.shape:
+    check_shapes((a.name, a.shape), (b.name, b.shape))
+
+
+def check_shapes(a: tuple[str, tuple[int, ...]], b: tuple[str, tuple[int, ...]]) -> None:
+    """Check that two images, each by its name and shape, have the same shape."""
+    if a[1] != b[1]:
         msg = (
-            f"{a.name} has shape {a.shape} (ny, nx), but {b.name} {b.shape}; "
-            "give images of the same pixels, warped onto one grid"
+            f"{a[0]} has shape {a[1]} (ny, nx), but {b[0]} {b[1]}; give images of the same pixels, "
+            "warped onto one grid"
         )
         raise InputError(msg)
 

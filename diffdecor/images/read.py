@@ -151,12 +151,19 @@ def open_exposure(
     The planes are found as by `read_exposure`. Reading rows of them raises an InputError where
     their values cannot be what they are said to be. Files are shared with others of the `reading`.
     """
-    with (
-        nullcontext(reading) if reading is not None else Reading() as shared,
-        open_fits(path, shared.files) as (hdus, extension),
-    ):
-        opened = opened_image(hdus, extension, path, options, shared)
-        return _exposure(opened, _psf(opened))
+    with nullcontext(reading) if reading is not None else Reading() as shared:
+        return exposure_of(found_image(path, options, shared))
+
+
+def found_image(path: str | Path, options: ImageOptions, reading: Reading) -> OpenedImage:
+    """Open the file of an image and find it there, by headers alone; it is open with `reading`."""
+    with open_fits(path, reading.files) as (hdus, extension):
+        return opened_image(hdus, extension, path, options, reading)
+
+
+def exposure_of(opened: OpenedImage) -> OpenedExposure:
+    """Open the planes of an image that was found, and its PSF; the first pixels are read."""
+    return _exposure(opened, _psf(opened))
 
 
 def _exposure(opened: OpenedImage, psf: PointSpreadFunction | None) -> OpenedExposure:

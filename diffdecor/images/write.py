@@ -13,7 +13,14 @@ from astropy.io import fits
 from diffdecor.core.interpolate import Stamps
 from diffdecor.core.planes import Plane, Window, bands
 from diffdecor.fits.atomic import atomic_output
-from diffdecor.fits.headers import carry_over, squared_unit, wcs_cards, whole_card, without_wcs
+from diffdecor.fits.headers import (
+    COMMENTARY,
+    carry_over,
+    squared_unit,
+    wcs_cards,
+    whole_card,
+    without_wcs,
+)
 from diffdecor.fits.open import Hdu, Header, quiet_astropy
 from diffdecor.fits.write_rows import ResultFile
 from diffdecor.images.model import PLANES_PER_HDU, Exposure, MaskPlanes
@@ -97,7 +104,12 @@ def fitting_dtype(variance: Plane, dtype: str) -> str:
 def _primary(header: Header) -> Header:
     """Return the primary header: no data, what is known of the observation."""
     primary = fits.PrimaryHDU().header
-    primary.extend(without_wcs(carry_over(header, drop=("BUNIT", "DATE"))), unique=True)
+    kept = without_wcs(carry_over(header, drop=("BUNIT", "DATE"))).cards
+    # Comments last, and all at the end: anywhere else, astropy looks through the whole header for
+    # each card (10 s for 10 000 cards).
+    last = [card for card in kept if card.keyword in COMMENTARY]
+    first = [card for card in kept if card.keyword not in COMMENTARY]
+    primary.extend([*first, *last], unique=True, end=True)
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
     primary["DATE"] = (now, "[UTC] when this file was written")
     return primary

@@ -20,6 +20,7 @@ _AT_BORDER = 0.01
 _WILD = 3.0
 
 
+@np.errstate(over="ignore", invalid="ignore")  # of damaged kernels, squares overflow
 def describe(kernel: MatchingKernel) -> dict[str, Any]:
     """Return the facts about a kernel, over a grid of 9 x 9 positions where it varies.
 
@@ -54,6 +55,7 @@ def describe(kernel: MatchingKernel) -> dict[str, Any]:
     }
 
 
+@np.errstate(over="ignore", invalid="ignore")  # of damaged kernels, squares overflow
 def oddities(kernel: MatchingKernel) -> list[str]:
     """Return what is odd about a kernel, over the same positions as `describe`, one line each."""
     places = _positions(kernel)

@@ -36,6 +36,8 @@ __all__ = [
 #: Turns stamps ``(..., ky, kx)`` and their origin ``(cx, cy)``: a flip, a transposition.
 Turn = Callable[[NDArray[np.float64], Origin], tuple[NDArray[np.float64], Origin]]
 
+#: Pixels, the side of the largest kernel.
+_FARTHEST = 1001
 _NOT_FINITE = "a kernel pixel or coefficient is NaN or infinite; make the kernel again"
 
 
@@ -43,6 +45,12 @@ def _require(holds: object, name: str, problem: str) -> None:
     if not holds:
         msg = f"{name}: {problem}"
         raise KernelError(msg)
+
+
+def _check_origin(origin: Origin, name: str) -> None:
+    """Refuse an origin that is farther away than any kernel is large: stamps are shifted by it."""
+    problem = f"its origin is 0-based pixel {origin}, farther away than {_FARTHEST}"
+    _require(max(map(abs, origin)) <= _FARTHEST, name, f"{problem}; correct CTRX and CTRY")
 
 
 class MatchingKernel(Protocol):
@@ -162,6 +170,7 @@ class BasisKernel:
         whole = self.basis.ndim == 3 and 0 not in self.basis.shape and bool(self.regions)
         _require(whole, self.name, "no basis images or no regions")
         _require(np.isfinite(self.basis).all(), self.name, _NOT_FINITE)
+        _check_origin(self.origin, self.name)
         for region in self.regions:
             self._check_region(region)
 
@@ -175,6 +184,9 @@ class BasisKernel:
         _require(np.isfinite(region.coefficients).all(), self.name, _NOT_FINITE)
         _require(np.isfinite(numbers).all(), self.name, _NOT_FINITE)
         _require(all(scales), self.name, "a scale is zero; make the kernel again")
+        box = region.box
+        some = box.xmin <= box.xmax and box.ymin <= box.ymax
+        _require(some, self.name, f"a region has no pixels, {box}; make the kernel again")
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -320,6 +332,7 @@ class StampKernel(Stamps):
         _require(self.positions.shape == (len(self.stamps), 2), self.name, problem)
         finite = np.isfinite(self.stamps).all() and np.isfinite(self.positions).all()
         _require(finite, self.name, _NOT_FINITE)
+        _check_origin(self.origin, self.name)
         scales = (self.science_scale, self.template_scale)
         problem = "a scale is zero or not finite; make the kernel again"
         _require(all(scales) and np.isfinite(scales).all(), self.name, problem)

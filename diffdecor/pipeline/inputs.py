@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -25,15 +25,17 @@ from diffdecor.fits.open import (
     OpenFiles,
     check_file,
     find_extension,
+    image_shape,
     one_line,
     open_fits,
     quiet_astropy,
 )
 from diffdecor.fits.paths import split_extension
 from diffdecor.fits.reading import Reading
-from diffdecor.images.alignment import check_same_shape, check_same_sky
+from diffdecor.images.alignment import check_same_sky, check_shapes
 from diffdecor.images.model import Exposure
-from diffdecor.images.read import OpenedExposure, open_exposure
+from diffdecor.images.planes import OpenedImage
+from diffdecor.images.read import OpenedExposure, exposure_of, found_image
 from diffdecor.kernels.model import MatchingKernel
 from diffdecor.kernels.registry import KernelOptions, read_opened_kernel
 from diffdecor.pipeline.decorrelated import refuse_decorrelated
@@ -50,6 +52,10 @@ log = logging.getLogger(__name__)
 _OF_IMAGES = ("layout", "preconvolution_kernel", "kernel_sense", "kernel_center")
 #: Share of the memory for unpacked planes; the others are unpacked each time they are read.
 _KEPT = 0.5
+#: Bytes of a table of positions and of a line of it, and its rows.
+_LARGEST_TABLE = 1 << 24
+_LONGEST_LINE = 10_000
+_MOST_CELLS = 100_000
 #: Rows that show whether a plane is zero, roughly.
 _LOOKED_AT = 16
 
@@ -89,13 +95,13 @@ def _read_inputs(job: Job, reading: Reading) -> Inputs:
         _check_alone(job)
     files = reading.files
     config = _with_centroids(job.decorrelation, files)
-    opened = {role: _open(job, role, reading) for role in job.images}
+    images = {role: _found(job, role, reading) for role in job.images}
+    _check_shapes(list(images.values()))
+    opened = {role: _open(job, role, image) for role, image in images.items()}
     job = _naming_what_was_found(job, opened)
     science, template = (_exposure(opened, role) for role in SIDES)
     difference = opened["difference"].exposure
     refuse_decorrelated(difference, job.difference, files, force=job.files.force)
-    for one in opened.values():
-        check_same_shape(science or difference, one.exposure)
     check_same_sky(*(one.exposure for one in opened.values()))
     members, named = _read_members(job, opened, reading)
     has_own = any(member.kernel for side in members.values() for member in side)
@@ -155,9 +161,20 @@ def _read_members(
     return members, named
 
 
-def _open(job: Job, role: str, reading: Reading) -> OpenedExposure:
-    """Open one of the three images with the options of its role."""
-    opened = open_exposure(job.images[role], job.files.of_image(role), reading)
+def _found(job: Job, role: str, reading: Reading) -> OpenedImage:
+    """Find one of the three images in its file."""
+    return found_image(job.images[role], job.files.of_image(role), reading)
+
+
+def _check_shapes(images: Sequence[OpenedImage]) -> None:
+    """Check that images have one shape, before any pixels are read: one may be far too large."""
+    for image in images[1:]:
+        check_shapes(*((str(one.path), image_shape(one.hdu)) for one in (images[0], image)))
+
+
+def _open(job: Job, role: str, image: OpenedImage) -> OpenedExposure:
+    """Open the planes of one of the three images with the options of its role."""
+    opened = exposure_of(image)
     level = None if role == "difference" else getattr(job.decorrelation, f"{role}_variance")
     exposure = opened.exposure
     if level is None and role != "difference" and exposure.variance is None:
@@ -251,11 +268,27 @@ def _with_centroids(config: DecorrelationConfig, files: OpenFiles) -> Decorrelat
     except UNREADABLE as error:
         msg = f"{file}: no table with columns x and y ({one_line(error)})"
         raise InputError(msg) from error
+    if len(positions) > _MOST_CELLS:
+        msg = f"{file}: {len(positions)} positions, and at most {_MOST_CELLS} cells can be"
+        raise InputError(msg)
     if not len(positions) or not np.isfinite(positions).all():
         what = "a position is not finite" if len(positions) else "the table has no rows"
         msg = f"{file}: {what}; give x and y of the centre of every cell"
         raise InputError(msg)
     return replace(config, cell_centroids=tuple((float(x), float(y)) for x, y in positions))
+
+
+def _check_text(file: str, path: Path) -> None:
+    """Refuse a text that is no table of positions: the readers of tables take their time for it."""
+    with path.open("rb") as opened:
+        text = opened.read(_LARGEST_TABLE + 1)
+    lines = text.splitlines()
+    if len(text) > _LARGEST_TABLE or max(map(len, lines), default=0) > _LONGEST_LINE:
+        msg = (
+            f"{file}: more than {_LARGEST_TABLE} bytes, or {_LONGEST_LINE} in a line, are not a "
+            "table of positions; name the right file"
+        )
+        raise InputError(msg)
 
 
 def _position_table(file: str, path: Path, files: OpenFiles) -> Any:  # noqa: ANN401  astropy has no types
@@ -265,6 +298,7 @@ def _position_table(file: str, path: Path, files: OpenFiles) -> Any:  # noqa: AN
     with path.open("rb") as opened:
         is_text = opened.read(6) != b"SIMPLE"
     if is_text:
+        _check_text(file, path)
         table = Table.read(path, format="ascii")
     else:
         with open_fits(file, files) as (hdus, extension):

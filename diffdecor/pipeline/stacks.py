@@ -20,6 +20,8 @@ from diffdecor.images.read import open_exposure
 from diffdecor.kernels.model import MatchingKernel
 from diffdecor.kernels.registry import KernelOptions, read_opened_kernel
 
+#: Images of a stack; each is open until the job is done.
+_MOST_MEMBERS = 1000
 #: Parsers of what a stack may give for each of its images.
 _FILES = ("noise", "mask", "kernel")
 _PARSERS = {
@@ -71,6 +73,9 @@ def _entries(file: str) -> list[dict[str, Any]]:
     tables = read_toml(file, "the list of images", InputError).get("member", [])
     if not (isinstance(tables, list) and tables and all(isinstance(t, dict) for t in tables)):
         msg = f"{file}: no [[member]] tables; write one for every image of the stack"
+        raise InputError(msg)
+    if len(tables) > _MOST_MEMBERS:
+        msg = f"{file}: {len(tables)} members, and at most {_MOST_MEMBERS} can be; is it the list?"
         raise InputError(msg)
     folder = Path(file).parent
     entries = [

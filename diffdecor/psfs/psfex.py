@@ -24,6 +24,7 @@ from diffdecor.psfs.sampling import check_sampling, is_number
 _COLUMN = "PSF_MASK"
 _X_AND_Y = (("X_IMAGE", "Y_IMAGE"), ("XWIN_IMAGE", "YWIN_IMAGE"))
 _HIGHEST_DEGREE = 30
+_MOST_AXES = 9
 _ADVICE = "run PSFEx with PSFVAR_KEYS X_IMAGE,Y_IMAGE and PSFVAR_GROUPS 1,1, or give stamps"
 
 
@@ -86,7 +87,9 @@ def _polynomial(header: Header, name: str) -> tuple[int, dict[str, float]]:
     axes = header.get("POLNAXIS", 0)
     if axes == 0:
         return 0, {}
-    names = tuple(str(header.get(f"POLNAME{axis}")).strip() for axis in range(1, int(axes) + 1))
+    if type(axes) is not int or not 0 < axes <= _MOST_AXES:
+        _refuse(name, f"POLNAXIS = {axes!r}")
+    names = tuple(str(header.get(f"POLNAME{axis}")).strip() for axis in range(1, axes + 1))
     if names not in _X_AND_Y or header.get("POLNGRP", 1) != 1:
         msg = (
             f"{name}: varies with {', '.join(names)} in {header.get('POLNGRP', 1)} groups, but "

@@ -129,3 +129,12 @@ def test_one_of_several_ccds_has_to_be_named(tmp_path):
     with pytest.raises(InputError, match=r"2 PSFEx models, one for every CCD; name .*file\.psf\[1"):
         read_psf(tmp_path / "two.psf")
     assert read_psf(f"{tmp_path}/two.psf[2]").stamp(0, 0).shape == (33, 33)
+
+
+@pytest.mark.parametrize("axes", [10**9, -1, "2", 2.5])
+def test_axes_that_no_model_has(tmp_path, axes):
+    path = tmp_path / "a.psf"
+    path.write_bytes((FOLDER / "A_sci.psf").read_bytes())
+    fits.setval(path, "POLNAXIS", value=axes, ext=1)
+    with pytest.raises(InputError, match="POLNAXIS"):
+        read_psf(path)
