@@ -5,19 +5,15 @@ Used by everything that reads FITS. Which HDU means what is not known here.
 
 from __future__ import annotations
 
-import errno
-import gzip
 import logging
 import os
-import shutil
 import stat
-import tempfile
 import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -27,8 +23,10 @@ from astropy.utils.exceptions import AstropyWarning
 from numpy.typing import NDArray
 
 from diffdecor.errors import InputError
+from diffdecor.fits.compressed import careful_tiles
 from diffdecor.fits.paths import Extension, split_extension
 from diffdecor.fits.pixels import scaling_of
+from diffdecor.fits.unpacking import GZIP_MAGIC, Identity, Unpacked, open_unpacked
 
 logger = logging.getLogger(__name__)
 
@@ -52,28 +50,13 @@ UNREADABLE = (
     VerifyError,
 )
 
-GZIP_MAGIC = b"\x1f\x8b"
 #: How a file begins that may be FITS, gzipped or not.
 FITS_STARTS = (b"SIMPLE", GZIP_MAGIC)
-_CHUNK = 1 << 20
-#: Errors of the gzipped file, damaged or out of reach; all others are those of the unpacked one.
-_READING = {None, errno.EIO, errno.ESTALE}
 
 # astropy has no types; these names say what is meant.
 Hdu = Any
 Hdus = Any
 Header = Any
-
-#: Distinguishes a file from one that takes its name later, and from itself once it is changed:
-#: device, inode, size, time of modification.
-Identity = tuple[int, ...]
-
-
-class _Unpacked(NamedTuple):
-    """The content of a file, and which file it was."""
-
-    content: BinaryIO
-    identity: Identity
 
 
 class OpenFiles(ExitStack):
@@ -223,16 +206,29 @@ def stored_numbers(hdu: Hdu, name: object) -> NDArray[Any]:
     constant = constant_value(hdu, name)
     if constant is not None:
         return np.full(image_shape(hdu), constant)
-    try:
-        with quiet_astropy(name):
-            stored = hdu.data
-    except UNREADABLE as error:
-        raise damaged_pixels(name, error) from error
+    with unpacking(hdu, name):
+        stored = hdu.data
     if stored is None or stored.dtype.kind not in "iuf":
         kind = "nothing" if stored is None else f"{stored.dtype} numbers"
         msg = f"{name}: the image holds {kind}; give an image of integers or floats"
         raise InputError(msg)
     return np.asarray(stored)
+
+
+@contextmanager
+def unpacking(hdu: Hdu, name: object) -> Iterator[None]:
+    """Let pixels of an HDU of an open file be read; what astropy raises becomes an InputError.
+
+    A compressed image is checked before, so that it can do no harm.
+    """
+    with ExitStack() as stack:
+        if isinstance(hdu, fits.CompImageHDU) and (file := _files.get(_astropy_file(hdu))):
+            stack.enter_context(careful_tiles(file, hdu.fileinfo()["hdrLoc"], name))
+        stack.enter_context(quiet_astropy(name))
+        try:
+            yield
+        except UNREADABLE as error:
+            raise damaged_pixels(name, error) from error
 
 
 def damaged_pixels(name: object, error: object) -> InputError:
@@ -273,7 +269,7 @@ def _astropy_file(hdu: Hdu) -> Any:  # noqa: ANN401  astropy has no types
 
 
 # The files that are open, by astropy's name for them.
-_files: WeakKeyDictionary[Any, _Unpacked] = WeakKeyDictionary()
+_files: WeakKeyDictionary[Any, Unpacked] = WeakKeyDictionary()
 
 
 @contextmanager
@@ -288,10 +284,10 @@ def _opened(path: Path) -> Iterator[Hdus]:
 def _load(path: Path, stack: ExitStack) -> Hdus:
     """Open the file and read all headers: only then is it known to be complete."""
     try:
-        file = _open_unpacked(path)
+        file = open_unpacked(path)
         stack.enter_context(file.content)
         # Unscaled: astropy leaves pixels equal to BLANK = 0 as they are.
-        hdus = fits.open(file.content, memmap=False, do_not_scale_image_data=True)
+        hdus = fits.open(file.of_hdus, memmap=False, do_not_scale_image_data=True)
         stack.enter_context(hdus)
         for hdu in hdus:
             if hdu.size < 0:  # astropy would read the same header for ever
@@ -307,42 +303,6 @@ def _load(path: Path, stack: ExitStack) -> Hdus:
         msg = f"{path}: not a readable FITS file ({reason}); check it or fetch it again"
         raise InputError(msg) from error
     return hdus
-
-
-def _open_unpacked(path: Path) -> _Unpacked:
-    """Open a file for reading; of a gzipped one its content, complete and checked.
-
-    What was unpacked is gone when it is closed. InputError if there is no room to unpack it;
-    OSError, EOFError or zlib.error if the file cannot be read, or is damaged.
-    """
-    with ExitStack() as stack:
-        file = stack.enter_context(path.open("rb"))
-        found = os.fstat(file.fileno())
-        identity = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
-        packed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
-        file.seek(0)
-        if packed:
-            return _Unpacked(_on_disk(gzip.GzipFile(fileobj=file), path), identity)
-        stack.pop_all()  # it stays open
-        return _Unpacked(file, identity)
-
-
-def _on_disk(stream: gzip.GzipFile, path: Path) -> BinaryIO:
-    """Copy a stream into an anonymous file, and open that for reading."""
-    try:
-        with tempfile.TemporaryFile() as file:
-            shutil.copyfileobj(stream, file, _CHUNK)
-            file.seek(0)
-            return os.fdopen(os.dup(file.fileno()), "rb")
-    except OSError as error:
-        if error.errno in _READING:
-            raise
-        msg = (
-            f"{path}: cannot be unpacked into the folder of temporary files "
-            f"({error.strerror or error}); name one with more room in TMPDIR, or unpack the file "
-            "yourself"
-        )
-        raise InputError(msg) from error
 
 
 def _drop_unparsable(header: Header, path: Path) -> None:

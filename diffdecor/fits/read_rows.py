@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from diffdecor.core.planes import LazyPlane, Plane
 from diffdecor.errors import InputError
 from diffdecor.fits.open import (
-    UNREADABLE,
     Hdu,
     Hdus,
     constant_value,
@@ -29,8 +28,8 @@ from diffdecor.fits.open import (
     identity_of_file,
     image_shape,
     open_fits,
-    quiet_astropy,
     stored_numbers,
+    unpacking,
 )
 from diffdecor.fits.pixels import Scaling, numbers_at, scaling_of
 from diffdecor.fits.reading import Reading
@@ -196,11 +195,8 @@ class CompressedPlane:
         """Unpack rows."""
         axes = self._hdu.shape
         axis = next(number for number, length in enumerate(axes) if length == self.shape[0])
-        try:
-            with quiet_astropy(self._name):
-                found = self._hdu.section[(*[slice(None)] * axis, rows)]
-        except UNREADABLE as error:
-            raise damaged_pixels(self._name, error) from error
+        with unpacking(self._hdu, self._name):
+            found = self._hdu.section[(*[slice(None)] * axis, rows)]
         native = np.asarray(found, dtype=found.dtype.newbyteorder("="))
         return native.reshape(-1, self.shape[1])
 

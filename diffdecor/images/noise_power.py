@@ -30,16 +30,14 @@ from diffdecor.core.planes import Plane
 from diffdecor.core.spectrum import MAX_LAG
 from diffdecor.errors import InputError
 from diffdecor.fits.open import (
-    UNREADABLE,
     Hdu,
     Hdus,
     OpenFiles,
-    damaged_pixels,
     find_extension,
     image_shape,
     open_fits,
-    quiet_astropy,
     read_pixels,
+    unpacking,
 )
 from diffdecor.fits.pixels import scaling_of
 from diffdecor.fits.read_rows import stored_pixels
@@ -279,11 +277,8 @@ def _planes(hdu: Hdu, shape: tuple[int, ...], path: object) -> Iterator[NDArray[
     lengths = list(hdu.shape)
     axis = lengths.index(shape[0])
     for number in range(shape[0]):
-        try:
-            with quiet_astropy(path):
-                stored = hdu.section[(*[slice(None)] * axis, slice(number, number + 1))]
-        except UNREADABLE as error:
-            raise damaged_pixels(path, error) from error
+        with unpacking(hdu, path):
+            stored = hdu.section[(*[slice(None)] * axis, slice(number, number + 1))]
         yield scaling.pixels(np.asarray(stored)).reshape(shape[1:])
 
 
