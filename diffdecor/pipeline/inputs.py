@@ -20,12 +20,11 @@ from diffdecor.decorrelation.subtraction import ROLES as SIDES
 from diffdecor.decorrelation.subtraction import SCALES, Member, Subtraction, as_kernel
 from diffdecor.decorrelation.validation import check_options_alone, refuse_alone
 from diffdecor.errors import ConfigError, InputError, KernelError
+from diffdecor.fits.damage import damage_named
 from diffdecor.fits.open import (
-    UNREADABLE,
     OpenFiles,
     check_file,
     find_extension,
-    one_line,
     open_fits,
     quiet_astropy,
 )
@@ -80,7 +79,8 @@ def read_inputs(job: Job) -> Inputs:
     Raises a DiffdecorError if the job is contradictory or an input cannot be used; reading rows
     raises it too.
     """
-    with Reading(int(_KEPT * job.decorrelation.max_memory)) as reading:
+    memory = int(_KEPT * job.decorrelation.max_memory)
+    with Reading(memory, ignore_checksums=job.files.ignore_checksums) as reading:
         return _read_inputs(job, reading)
 
 
@@ -88,6 +88,8 @@ def _read_inputs(job: Job, reading: Reading) -> Inputs:
     if job.is_alone:
         _check_alone(job)
     files = reading.files
+    for file in job.inputs.values():
+        files.note(split_extension(file)[0])
     config = _with_centroids(job.decorrelation, files)
     opened = {role: _open(job, role, reading) for role in job.images}
     job = _naming_what_was_found(job, opened)
@@ -244,13 +246,10 @@ def _with_centroids(config: DecorrelationConfig, files: OpenFiles) -> Decorrelat
     file = config.cell_centroids
     path, _ = split_extension(file)
     check_file(path)
-    try:
-        with quiet_astropy(file):
-            table = _position_table(file, path, files)
+    what = "no table with columns x and y"
+    with damage_named(file, what, "give x and y of the centre of every cell"), quiet_astropy(file):
+        table = _position_table(file, path, files)
         positions = np.array([np.asarray(table[axis], np.float64) for axis in "xy"]).T
-    except UNREADABLE as error:
-        msg = f"{file}: no table with columns x and y ({one_line(error)})"
-        raise InputError(msg) from error
     if not len(positions) or not np.isfinite(positions).all():
         what = "a position is not finite" if len(positions) else "the table has no rows"
         msg = f"{file}: {what}; give x and y of the centre of every cell"
