@@ -11,6 +11,8 @@ from collections.abc import Callable
 from os import PathLike
 from typing import Any, NamedTuple
 
+from diffdecor.core.magnitudes import LARGEST, SMALLEST
+
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 _LEAST_MEMORY = 64 << 20
 #: A scale of one over the kernel sum at the image centre.
@@ -30,6 +32,7 @@ def number(value: object) -> float:
     _require(not isinstance(value, bool), "a number")
     parsed = float(value)  # type: ignore[arg-type]
     _require(math.isfinite(parsed), "a finite number")
+    _require(abs(parsed) <= LARGEST, f"a number of at most {LARGEST:g}")
     return parsed
 
 
@@ -45,7 +48,9 @@ def _number_that(accepts: Callable[[float], bool], expected: str) -> Callable[[o
 _positive = _number_that(lambda value: value > 0, "a number above zero")
 not_negative = _number_that(lambda value: value >= 0, "zero or more")
 _share = _number_that(lambda value: 0 < value <= 1, "a share, above 0 and at most 1")
-_not_zero = _number_that(lambda value: value != 0, "a number other than zero, or 1/k")
+_not_zero = _number_that(
+    lambda value: abs(value) >= SMALLEST, "a number other than (almost) zero, or 1/k"
+)
 _whole = _number_that(lambda value: value >= 1 and value == int(value), "a whole number above zero")
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from diffdecor.core.fourier import Origin
 from diffdecor.core.interpolate import Stamps
+from diffdecor.core.magnitudes import FARTHEST, are_factors, are_possible
 from diffdecor.errors import KernelError
 from diffdecor.kernels.regions import Blocks, Box, Region, Side, Term, Usage
 
@@ -37,6 +38,18 @@ __all__ = [
 Turn = Callable[[NDArray[np.float64], Origin], tuple[NDArray[np.float64], Origin]]
 
 _NOT_FINITE = "a kernel pixel or coefficient is NaN or infinite; make the kernel again"
+_ABSURD = (
+    "a kernel pixel or coefficient is larger than any flux ratio, like that of a damaged file; "
+    "fetch or make the kernel again"
+)
+_SCALES = "a scale is zero, not finite, or absurdly small or large; make the kernel again"
+#: Pixels along the axes of an image whose size is not known.
+_LONGEST_AXIS = 100_000
+
+
+def _check_numbers(values: NDArray[np.float64], name: str) -> None:
+    _require(np.isfinite(values).all(), name, _NOT_FINITE)
+    _require(are_possible(values), name, _ABSURD)
 
 
 def _require(holds: object, name: str, problem: str) -> None:
@@ -161,7 +174,7 @@ class BasisKernel:
         """Check what every file format must deliver."""
         whole = self.basis.ndim == 3 and 0 not in self.basis.shape and bool(self.regions)
         _require(whole, self.name, "no basis images or no regions")
-        _require(np.isfinite(self.basis).all(), self.name, _NOT_FINITE)
+        _check_numbers(self.basis, self.name)
         for region in self.regions:
             self._check_region(region)
 
@@ -172,9 +185,17 @@ class BasisKernel:
         _require(shapes == expected, self.name, problem)
         scales = (region.xs, region.ys, region.science_scale, region.template_scale)
         numbers = (region.x0, region.y0, *scales, *region.background)
-        _require(np.isfinite(region.coefficients).all(), self.name, _NOT_FINITE)
-        _require(np.isfinite(numbers).all(), self.name, _NOT_FINITE)
-        _require(all(scales), self.name, "a scale is zero; make the kernel again")
+        _check_numbers(region.coefficients, self.name)
+        _check_numbers(np.array(numbers), self.name)
+        _require(are_factors(scales), self.name, _SCALES)
+        ny, nx = self.image_shape or (_LONGEST_AXIS, _LONGEST_AXIS)
+        largest = float(np.abs(self.basis).max())
+        _require(
+            are_possible(region.largest(self.terms, region.coefficients, (ny, nx)) * largest)
+            and are_possible(region.largest(self.background_terms, region.background, (ny, nx))),
+            self.name,
+            _ABSURD,
+        )
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -318,11 +339,12 @@ class StampKernel(Stamps):
         _require(whole, self.name, problem)
         problem = f"{len(self.stamps)} stamps but positions {self.positions.shape}"
         _require(self.positions.shape == (len(self.stamps), 2), self.name, problem)
-        finite = np.isfinite(self.stamps).all() and np.isfinite(self.positions).all()
-        _require(finite, self.name, _NOT_FINITE)
+        _check_numbers(self.stamps, self.name)
+        _require(np.isfinite(self.positions).all(), self.name, _NOT_FINITE)
+        problem = "a position of its stamps is far from any image; make the kernel again"
+        _require(are_possible(self.positions, FARTHEST), self.name, problem)
         scales = (self.science_scale, self.template_scale)
-        problem = "a scale is zero or not finite; make the kernel again"
-        _require(all(scales) and np.isfinite(scales).all(), self.name, problem)
+        _require(are_factors(scales), self.name, _SCALES)
 
     @property
     def boxes(self) -> tuple[Box, ...]:
