@@ -19,6 +19,7 @@ from diffdecor.core.fourier import Origin
 from diffdecor.core.interpolate import Stamps
 from diffdecor.core.magnitudes import FARTHEST, are_factors, are_possible
 from diffdecor.errors import KernelError
+from diffdecor.fits.damage import damage_named
 from diffdecor.kernels.regions import Blocks, Box, Region, Side, Term, Usage
 
 __all__ = [
@@ -43,6 +44,7 @@ _ABSURD = (
     "fetch or make the kernel again"
 )
 _SCALES = "a scale is zero, not finite, or absurdly small or large; make the kernel again"
+_AGAIN = "make the kernel again"
 #: Pixels along the axes of an image whose size is not known.
 _LONGEST_AXIS = 100_000
 
@@ -190,12 +192,14 @@ class BasisKernel:
         _require(are_factors(scales), self.name, _SCALES)
         ny, nx = self.image_shape or (_LONGEST_AXIS, _LONGEST_AXIS)
         largest = float(np.abs(self.basis).max())
-        _require(
-            are_possible(region.largest(self.terms, region.coefficients, (ny, nx)) * largest)
-            and are_possible(region.largest(self.background_terms, region.background, (ny, nx))),
-            self.name,
-            _ABSURD,
-        )
+        with damage_named(
+            self.name, "its functions of position are impossible", _AGAIN, KernelError
+        ):
+            sizes = (
+                region.largest(self.terms, region.coefficients, (ny, nx)) * largest,
+                region.largest(self.background_terms, region.background, (ny, nx)),
+            )
+        _require(are_possible(sizes), self.name, _ABSURD)
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -218,7 +218,11 @@ def read_opened_kernel(
         source = opened.enter_context(open_source(path, other, text=True, files=files))
         carried = other is not None and source.selected is None and source.path == other.path
         known = _format(source, carried=carried)
-        with damage_named(source.name, f"damaged {known.name} kernel"), quiet_astropy(source.name):
+        with (
+            damage_named(source.name, f"damaged {known.name} kernel"),
+            quiet_astropy(source.name),
+            np.errstate(all="ignore"),  # the kernel refuses what is not finite
+        ):
             kernel = known.reader.read(source, options)
         if files is not None:
             check_sums((path, _file_of(kernel)), files)

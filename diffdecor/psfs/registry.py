@@ -8,9 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+
 from diffdecor.errors import InputError
 from diffdecor.fits.damage import damage_named
-from diffdecor.fits.formats import Identifies, Registry
+from diffdecor.fits.formats import Format, Identifies, Registry
 from diffdecor.fits.open import Hdu, Hdus, OpenFiles, find_extension, open_fits, quiet_astropy
 from diffdecor.fits.sums import check_sums
 from diffdecor.psfs.model import PointSpreadFunction
@@ -76,8 +78,7 @@ def read_opened_psf(path: str | Path, files: OpenFiles | None = None) -> PointSp
         selected = None if extension is None else find_extension(hdus, extension, path)
         _refuse_piff(hdus, path)
         known = _registry.identify(list(hdus) if selected is None else [selected], path)
-        with damage_named(path, f"damaged {known.name}"), quiet_astropy(path):
-            psf = known.reader.read(hdus, selected, str(path))
+        psf = _read(known, hdus, selected, str(path))
         if files is not None:
             check_sums([path], files)
     return psf
@@ -91,8 +92,16 @@ def carried_psf(hdus: Hdus, name: str) -> PointSpreadFunction | None:
     known = _registry.claim(list(hdus), name)
     if known is None:
         return None
-    with damage_named(name, f"damaged {known.name}"), quiet_astropy(name):
-        return known.reader.read(hdus, None, name)
+    return _read(known, hdus, None, name)
+
+
+def _read(known: Format[PsfReader], hdus: Hdus, selected: Hdu, name: str) -> PointSpreadFunction:
+    with (
+        damage_named(name, f"damaged {known.name}"),
+        quiet_astropy(name),
+        np.errstate(all="ignore"),  # the PSF refuses what is not finite
+    ):
+        return known.reader.read(hdus, selected, name)
 
 
 def _refuse_piff(hdus: Hdus, name: object) -> None:
