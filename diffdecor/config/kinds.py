@@ -51,6 +51,9 @@ _share = _number_that(lambda value: 0 < value <= 1, "a share, above 0 and at mos
 _not_zero = _number_that(
     lambda value: abs(value) >= SMALLEST, "a number other than (almost) zero, or 1/k"
 )
+_gain = _number_that(
+    lambda value: 1e-30 <= value <= 1e30, "a number above zero, from 1e-30 to 1e30"
+)
 _whole = _number_that(lambda value: value >= 1 and value == int(value), "a whole number above zero")
 
 
@@ -204,6 +207,6 @@ COUNT = Kind(_count, "N")
 SEED = Kind(_seed, "SEED")
 WRITES = Kind(_written, "NAME=FILE", several=True)
 MEMORY = Kind(_memory, "SIZE")
-GAIN = Kind(_positive, "G", "electrons per image unit")
+GAIN = Kind(_gain, "G", "electrons per image unit")
 READ_NOISE = Kind(not_negative, "R", "electrons")
 LEVEL = Kind(number, "B", "image unit")

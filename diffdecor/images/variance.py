@@ -96,7 +96,9 @@ def variance_from_gain(
     from the pixels, in the image's unit.
     """
 
-    @np.errstate(over="ignore")  # what is beyond the type is infinite: no data
+    @np.errstate(
+        over="ignore", invalid="ignore", divide="ignore"
+    )  # what is beyond the type is infinite: no data
     def variance(pixels: NDArray[Any]) -> NDArray[Any]:
         number = pixels.dtype.type
         of_light = np.maximum(pixels + number(sky), number(0)) / number(gain)
