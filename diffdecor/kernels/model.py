@@ -19,7 +19,14 @@ from diffdecor.core.fourier import Origin
 from diffdecor.core.interpolate import Stamps
 from diffdecor.core.magnitudes import FARTHEST, are_factors, are_possible
 from diffdecor.errors import KernelError
-from diffdecor.fits.damage import damage_named
+from diffdecor.kernels.possible import (
+    LONGEST_AXIS,
+    NOT_FINITE,
+    SCALES,
+    check_numbers,
+    check_region,
+    require,
+)
 from diffdecor.kernels.regions import Blocks, Box, Region, Side, Term, Usage
 
 __all__ = [
@@ -37,27 +44,6 @@ __all__ = [
 
 #: Turns stamps ``(..., ky, kx)`` and their origin ``(cx, cy)``: a flip, a transposition.
 Turn = Callable[[NDArray[np.float64], Origin], tuple[NDArray[np.float64], Origin]]
-
-_NOT_FINITE = "a kernel pixel or coefficient is NaN or infinite; make the kernel again"
-_ABSURD = (
-    "a kernel pixel or coefficient is larger than any flux ratio, like that of a damaged file; "
-    "fetch or make the kernel again"
-)
-_SCALES = "a scale is zero, not finite, or absurdly small or large; make the kernel again"
-_AGAIN = "make the kernel again"
-#: Pixels along the axes of an image whose size is not known.
-_LONGEST_AXIS = 100_000
-
-
-def _check_numbers(values: NDArray[np.float64], name: str) -> None:
-    _require(np.isfinite(values).all(), name, _NOT_FINITE)
-    _require(are_possible(values), name, _ABSURD)
-
-
-def _require(holds: object, name: str, problem: str) -> None:
-    if not holds:
-        msg = f"{name}: {problem}"
-        raise KernelError(msg)
 
 
 class MatchingKernel(Protocol):
@@ -175,31 +161,13 @@ class BasisKernel:
     def __post_init__(self) -> None:
         """Check what every file format must deliver."""
         whole = self.basis.ndim == 3 and 0 not in self.basis.shape and bool(self.regions)
-        _require(whole, self.name, "no basis images or no regions")
-        _check_numbers(self.basis, self.name)
+        require(whole, self.name, "no basis images or no regions")
+        check_numbers(self.basis, self.name)
+        ny, nx = self.image_shape or (LONGEST_AXIS, LONGEST_AXIS)
         for region in self.regions:
-            self._check_region(region)
-
-    def _check_region(self, region: Region) -> None:
-        expected = (len(self.basis), len(self.terms)), (len(self.background_terms),)
-        shapes = region.coefficients.shape, region.background.shape
-        problem = f"kernel and background coefficients {shapes}, expected {expected}"
-        _require(shapes == expected, self.name, problem)
-        scales = (region.xs, region.ys, region.science_scale, region.template_scale)
-        numbers = (region.x0, region.y0, *scales, *region.background)
-        _check_numbers(region.coefficients, self.name)
-        _check_numbers(np.array(numbers), self.name)
-        _require(are_factors(scales), self.name, _SCALES)
-        ny, nx = self.image_shape or (_LONGEST_AXIS, _LONGEST_AXIS)
-        largest = float(np.abs(self.basis).max())
-        with damage_named(
-            self.name, "its functions of position are impossible", _AGAIN, KernelError
-        ):
-            sizes = (
-                region.largest(self.terms, region.coefficients, (ny, nx)) * largest,
-                region.largest(self.background_terms, region.background, (ny, nx)),
+            check_region(
+                region, self.basis, (self.terms, self.background_terms), (ny, nx), self.name
             )
-        _require(are_possible(sizes), self.name, _ABSURD)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -340,15 +308,15 @@ class StampKernel(Stamps):
         """Check what every file format must deliver."""
         whole = self.stamps.ndim == 3 and 0 not in self.stamps.shape
         problem = f"kernel stamps of shape {self.stamps.shape}; expected (n, ky, kx)"
-        _require(whole, self.name, problem)
+        require(whole, self.name, problem)
         problem = f"{len(self.stamps)} stamps but positions {self.positions.shape}"
-        _require(self.positions.shape == (len(self.stamps), 2), self.name, problem)
-        _check_numbers(self.stamps, self.name)
-        _require(np.isfinite(self.positions).all(), self.name, _NOT_FINITE)
+        require(self.positions.shape == (len(self.stamps), 2), self.name, problem)
+        check_numbers(self.stamps, self.name)
+        require(np.isfinite(self.positions).all(), self.name, NOT_FINITE)
         problem = "a position of its stamps is far from any image; make the kernel again"
-        _require(are_possible(self.positions, FARTHEST), self.name, problem)
+        require(are_possible(self.positions, FARTHEST), self.name, problem)
         scales = (self.science_scale, self.template_scale)
-        _require(are_factors(scales), self.name, _SCALES)
+        require(are_factors(scales), self.name, SCALES)
 
     @property
     def boxes(self) -> tuple[Box, ...]:
