@@ -25,7 +25,7 @@ EXIT_CODES = {
     0: "done, or done already",
     1: "internal error",
     2: "usage: an option is wrong, or the output exists already",
-    3: "bad input, or the output cannot be written",
+    3: "bad input, more than there is memory for, or the output cannot be written",
     4: "noise exceeds --max-rho or --max-factor; the output is kept. Or there were warnings, with "
     "--strict; nothing is written",
     75: "busy: another process is writing this output; try again later",
@@ -50,7 +50,7 @@ def _answered() -> Iterator[None]:
         discard(sys.stdout)
         raise click.exceptions.Exit(1) from None
     except MemoryError:
-        _fail("not enough memory for these images", 1)
+        _fail("not enough memory for these images; --max-memory does with less", 3)
     except Exception as error:
         if isinstance(error, OSError) and _is_of_stdout(error):
             discard(sys.stdout)

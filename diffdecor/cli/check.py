@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 #: Options of one image, of several, of the numerics: those of `run` that a check has, too.
 _OF_IMAGE = ("layout", "noise", "noise_kind", "mask", "mask_preset", "psf")
-_OF_FILES = ("bad_bits", "ignore_bits", "mask_codes", "zero_borders")
+_OF_FILES = ("bad_bits", "ignore_bits", "mask_codes", "zero_borders", "ignore_checksums")
 _OF_NUMERICS = ("ignore_planes", "threads", "max_memory")
 _LIMITS = ("max_rho", "max_factor")
 _EXAMPLES = """\

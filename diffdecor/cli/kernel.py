@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cached_property
+
 import click
 
 from diffdecor.cli.options import (
@@ -23,23 +26,50 @@ of_difference = click.option(
 )
 
 
+class _Kernel(click.Command):
+    """A command that reads kernels: with an option that is declared elsewhere."""
+
+    @cached_property
+    def _of_configs(self) -> Sequence[click.Option]:
+        from diffdecor.cli.configs import click_option
+        from diffdecor.config import FilesConfig
+        from diffdecor.config.options import options
+
+        wanted = "ignore_checksums"
+        return [click_option(item) for item in options(FilesConfig) if item.name == wanted]
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Return the command's own parameters and the others."""
+        *own, help_option = super().get_params(ctx)
+        return [*own, *self._of_configs, help_option]
+
+
 @click.group()
 def kernel() -> None:
     """Show or draw what is in a kernel file, or convert it to the native format."""
 
 
-@kernel.command()
+@kernel.command(cls=_Kernel)
 @click.argument("kernel", type=file_name)
 @json_option()
 @of_difference
 @verbosity_options
-def info(*, kernel: str, as_json: bool, difference: str | None, verbose: int, quiet: bool) -> None:
+def info(
+    *,
+    kernel: str,
+    as_json: bool,
+    difference: str | None,
+    verbose: int,
+    quiet: bool,
+    ignore_checksums: bool | None,
+) -> None:
     """Show format, size, side, sum and width of KERNEL, and how they vary over the image."""
     start_logging(verbose, quiet=quiet)
     from diffdecor.kernels.describe import describe
     from diffdecor.kernels.registry import read_kernel
 
-    facts = describe(read_kernel(kernel, difference))
+    read = read_kernel(kernel, difference, ignore_checksums=bool(ignore_checksums))
+    facts = describe(read)
     if as_json:
         print_json(facts)
         return
@@ -58,30 +88,50 @@ def _shown(value: object) -> str:
     return "unknown" if value is None else str(value)
 
 
-@kernel.command()
+@kernel.command(cls=_Kernel)
 @click.argument("kernel", type=file_name)
 @click.argument("out", type=file_name)
 @click.option("--overwrite", is_flag=True, help="Replace OUT if it is there already.")
 @of_difference
 @verbosity_options
 def convert(
-    *, kernel: str, out: str, overwrite: bool, difference: str | None, verbose: int, quiet: bool
+    *,
+    kernel: str,
+    out: str,
+    overwrite: bool,
+    difference: str | None,
+    verbose: int,
+    quiet: bool,
+    ignore_checksums: bool | None,
 ) -> None:
     """Write KERNEL to the file OUT in the native format, losslessly."""
     start_logging(verbose, quiet=quiet)
     from diffdecor.pipeline.run import convert_kernel
 
-    convert_kernel(kernel, out, difference=difference, overwrite=overwrite)
+    convert_kernel(
+        kernel,
+        out,
+        difference=difference,
+        overwrite=overwrite,
+        ignore_checksums=bool(ignore_checksums),
+    )
 
 
-@kernel.command()
+@kernel.command(cls=_Kernel)
 @click.argument("kernel", type=file_name)
 @click.option("-o", "--output", type=file_name, required=True, metavar="FILE", help="PNG file.")
 @overwrite_option
 @of_difference
 @verbosity_options
 def plot(
-    *, kernel: str, output: str, overwrite: bool, difference: str | None, verbose: int, quiet: bool
+    *,
+    kernel: str,
+    output: str,
+    overwrite: bool,
+    difference: str | None,
+    verbose: int,
+    quiet: bool,
+    ignore_checksums: bool | None,
 ) -> None:
     """Draw KERNEL at 3 x 3 positions, and its sum over the image, as a PNG file.
 
@@ -95,6 +145,7 @@ def plot(
     inputs = [kernel, *filter(None, [difference])]
     check_output(output, overwrite=overwrite, inputs=inputs)
     keep_home_clean()
-    png = plot_kernel(read_kernel(kernel, difference))
+    read = read_kernel(kernel, difference, ignore_checksums=bool(ignore_checksums))
+    png = plot_kernel(read)
     with atomic_output(output, overwrite=overwrite, inputs=inputs) as file:
         file.write(png)

@@ -31,7 +31,7 @@ class ImageOptions(Checked):
     """How the files of one image are read: science image, template or difference.
 
     In the help, ``{image}`` is what the image is called, and ``{use}`` says what it is for. The
-    last four are options of all images together, declared in `FilesConfig`.
+    last five are options of all images together, declared in `FilesConfig`.
     """
 
     role: str = "science"
@@ -66,6 +66,7 @@ class ImageOptions(Checked):
     ignore_bits: tuple[int, ...] | None = None
     mask_codes: bool = False
     zero_borders: bool = True
+    ignore_checksums: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +124,9 @@ class FilesConfig(Checked):
         "Also give noise like that of the result, made with this seed (NOISEREAL).")
     force: bool = option("DDFORCE", False, kinds.SWITCH,
         "Decorrelate even a difference whose cards say that it was decorrelated before.")
+    ignore_checksums: bool = option("DDIGNSUM", False, kinds.SWITCH,
+        "Use inputs whose data do not add up to their DATASUM, and say nothing of a stale "
+        "CHECKSUM.")
     strict: bool = option("", False, kinds.SWITCH,
         "Warnings are errors: nothing is written, and the exit code is 4.")
     # fmt: on
@@ -153,4 +157,5 @@ class FilesConfig(Checked):
             ignore_bits=self.ignore_bits,
             mask_codes=self.mask_codes,
             zero_borders=self.zero_borders,
+            ignore_checksums=self.ignore_checksums,
         )

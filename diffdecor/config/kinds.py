@@ -11,6 +11,8 @@ from collections.abc import Callable
 from os import PathLike
 from typing import Any, NamedTuple
 
+from diffdecor.core.magnitudes import LARGEST, SMALLEST
+
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 _LEAST_MEMORY = 64 << 20
 #: A scale of one over the kernel sum at the image centre.
@@ -25,28 +27,45 @@ def _require(holds: object, expected: str) -> None:
         raise ValueError(msg)
 
 
-def number(value: object) -> float:
-    """Parse a finite number."""
+def _finite(value: object) -> float:
+    """Parse a finite number: a size may be beyond all images."""
     _require(not isinstance(value, bool), "a number")
     parsed = float(value)  # type: ignore[arg-type]
     _require(math.isfinite(parsed), "a finite number")
     return parsed
 
 
-def _number_that(accepts: Callable[[float], bool], expected: str) -> Callable[[object], float]:
-    def parse(value: object) -> float:
-        parsed = number(value)
+def number(value: object) -> float:
+    """Parse a number that pixels are compared or multiplied with."""
+    parsed = _finite(value)
+    _require(abs(parsed) <= LARGEST, f"a number of at most {LARGEST:g}")
+    return parsed
+
+
+def _number_that(
+    accepts: Callable[[float], bool], expected: str, parse: Callable[[object], float] = number
+) -> Callable[[object], float]:
+    def checked(value: object) -> float:
+        parsed = parse(value)
         _require(accepts(parsed), expected)
         return parsed
 
-    return parse
+    return checked
 
 
-_positive = _number_that(lambda value: value > 0, "a number above zero")
+_positive = _number_that(lambda value: value > 0, "a number above zero", _finite)
+_from_zero = _number_that(lambda value: value >= 0, "zero or more", _finite)
 not_negative = _number_that(lambda value: value >= 0, "zero or more")
 _share = _number_that(lambda value: 0 < value <= 1, "a share, above 0 and at most 1")
-_not_zero = _number_that(lambda value: value != 0, "a number other than zero, or 1/k")
-_whole = _number_that(lambda value: value >= 1 and value == int(value), "a whole number above zero")
+_not_zero = _number_that(
+    lambda value: abs(value) >= SMALLEST, "a number other than (almost) zero, or 1/k"
+)
+_gain = _number_that(
+    lambda value: 1e-30 <= value <= 1e30, "a number above zero, from 1e-30 to 1e30"
+)
+_whole = _number_that(
+    lambda value: value >= 1 and value == int(value), "a whole number above zero", _finite
+)
 
 
 def _count(value: object) -> int:
@@ -56,7 +75,7 @@ def _count(value: object) -> int:
 
 def _seed(value: object) -> int:
     """Parse a whole number from zero on; in a text it may have any number of digits."""
-    parsed = int(value) if isinstance(value, str) and value.isdecimal() else number(value)
+    parsed = int(value) if isinstance(value, str) and value.isdecimal() else _finite(value)
     _require(parsed >= 0 and parsed == int(parsed), "a whole number, zero or more")
     return int(parsed)
 
@@ -65,7 +84,7 @@ def _memory(value: object) -> int:
     """Parse an amount of memory in bytes, or with one of the units k, M, G (powers of 1024)."""
     text = str(value).strip().upper().removesuffix("B").removesuffix("I")
     unit = text[-1:] if text[-1:] in _UNITS else ""
-    parsed = int(number(text.removesuffix(unit)) * _UNITS[unit])
+    parsed = int(_finite(text.removesuffix(unit)) * _UNITS[unit])
     _require(parsed >= _LEAST_MEMORY, "a size like 500M or 2G, at least 64M")
     return parsed
 
@@ -114,7 +133,7 @@ def _position(value: object) -> tuple[float, float]:
     """Parse a position X,Y."""
     parts = _items(value)
     _require(len(parts) == 2, "two numbers, X,Y")
-    return number(parts[0]), number(parts[1])
+    return _finite(parts[0]), _finite(parts[1])
 
 
 def _pair_of(parse: Callable[[object], float]) -> Callable[[object], tuple[float, float]]:
@@ -191,7 +210,7 @@ BITS = Kind(_bits, "N,N|0xHEX")
 VARIANCE = Kind(not_negative, "V", "image unit squared")
 SCALE = Kind(_scale, "A")
 SIZE = Kind(_pair_of(_positive), "N|NX,NY", "PSF FWHM or pixels")
-BORDER = SIZE._replace(parse=_pair_of(not_negative))
+BORDER = SIZE._replace(parse=_pair_of(_from_zero))
 SHARE = Kind(_share, "R")
 LIMIT = Kind(not_negative, "R")
 FWHM = Kind(_positive, "W", "pixels")
@@ -199,6 +218,6 @@ COUNT = Kind(_count, "N")
 SEED = Kind(_seed, "SEED")
 WRITES = Kind(_written, "NAME=FILE", several=True)
 MEMORY = Kind(_memory, "SIZE")
-GAIN = Kind(_positive, "G", "electrons per image unit")
+GAIN = Kind(_gain, "G", "electrons per image unit")
 READ_NOISE = Kind(not_negative, "R", "electrons")
 LEVEL = Kind(number, "B", "image unit")

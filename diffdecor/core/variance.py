@@ -293,7 +293,8 @@ def weighted_variance(plane: Plane, weights: KernelField, dtype: DTypeLike) -> L
 
     def read(rows: slice) -> NDArray[Any]:
         weight = _interpolate(weights.y, across, np.arange(rows.start, rows.stop))
-        return np.asarray(np.multiply(plane[rows], weight, dtype=dtype))
+        with np.errstate(over="ignore"):  # what is beyond the type is as good as infinite
+            return np.asarray(np.multiply(plane[rows], weight, dtype=dtype))
 
     return LazyPlane(plane.shape, read)
 

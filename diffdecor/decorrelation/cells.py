@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,14 +11,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diffdecor.core.planes import CachedPlane, LazyPlane, Plane, Window, windowed
+from diffdecor.core.planes import CachedPlane, LazyPlane, Plane, Window, bands, windowed
 from diffdecor.decorrelation.filtering import FilterGrid, filter_image, propagate_variance
 from diffdecor.decorrelation.nodes import Places, check_number, in_pixels, middle_of, size_unit
 from diffdecor.decorrelation.subtraction import Subtraction
 from diffdecor.errors import ConfigError
 
+log = logging.getLogger(__name__)
+
 #: LSST's defaults, in units of the PSF FWHM.
 CELL_SIZE, GRID_STEP = 41.0, 40.0
+#: Share of the pixels that cells leave out by mistake, it seems.
+_MOST = 0.5
 
 
 @dataclass(frozen=True)
@@ -193,6 +198,31 @@ def _planes(
         return propagate_variance(subtraction.with_planes(inside), one)[rows]
 
     return LazyPlane(window.shape, image), LazyPlane(window.shape, variance)
+
+
+def not_served(cells: Sequence[Window], shape: tuple[int, int], name: str) -> LazyPlane | None:
+    """Return True for pixels ``(ny, nx)`` in no cell, which have no result; None if all are in one.
+
+    Warns if these are most of them.
+    """
+
+    def rows_of(rows: slice) -> NDArray[np.bool_]:
+        missing = np.ones((rows.stop - rows.start, shape[1]), dtype=bool)
+        for cell in cells:
+            first, last = (max(0, y - rows.start) for y in (cell.y0, cell.y1))
+            missing[first:last, cell.columns] = False
+        return missing
+
+    plane = LazyPlane(shape, rows_of)
+    share = sum(int(plane[rows].sum()) for rows in bands(shape)) / (shape[0] * shape[1])
+    if share > _MOST:
+        log.warning(
+            "%s: no cell serves %.0f%% of the pixels, which have no result (NaN, NO_DATA); give "
+            "more centroids, or larger cells",
+            name,
+            100 * share,
+        )
+    return plane if share else None
 
 
 def reduce_cells(

@@ -19,7 +19,13 @@ from numpy.typing import ArrayLike, NDArray
 from diffdecor.config import DecorrelationConfig
 from diffdecor.core.planes import CachedPlane, Plane, bands, copy_planes
 from diffdecor.decorrelation.before_after import Covariances, measure_before_and_after
-from diffdecor.decorrelation.cells import CellResult, decorrelate_cells, place_cells, reduce_cells
+from diffdecor.decorrelation.cells import (
+    CellResult,
+    decorrelate_cells,
+    not_served,
+    place_cells,
+    reduce_cells,
+)
 from diffdecor.decorrelation.doubts import warn_of_noise
 from diffdecor.decorrelation.filtering import (
     claimed_variance,
@@ -208,7 +214,9 @@ def prepare(subtraction: Subtraction) -> Prepared:
 
     # Pixels: psi * D. Variance: a_S^2 v_S * (psi*A)^2 + a_T^2 v_T * (psi*B)^2.
     cells: list[CellResult] = []
+    left_out = None
     if by_cells:
+        left_out = not_served(places.served, subtraction.shape, subtraction.difference.name)
         cells = decorrelate_cells(subtraction, unusable, filters, places)
         image, variance = reduce_cells(cells, subtraction.shape, subtraction.config.blend)
         parts = bands(subtraction.shape)
@@ -218,7 +226,7 @@ def prepare(subtraction: Subtraction) -> Prepared:
 
     # Mask: what it was, what was filled or has no data, and what the filter spread of that.
     fallback = list(compress(places.served, levels.fallback))
-    mask, mask_planes = make_mask(subtraction, unusable, filters.psi, fallback)
+    mask, mask_planes = make_mask(subtraction, unusable, filters.psi, fallback, left_out)
 
     # PSF: psi * A * phi_S.
     psf = correct_psf(subtraction, filters)

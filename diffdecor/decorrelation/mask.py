@@ -101,11 +101,16 @@ def _covered(boxes: Sequence[Box], rows: slice, nx: int) -> NDArray[np.bool_]:
 
 
 def make_mask(
-    subtraction: Subtraction, unusable: Plane, psi: KernelField, fallback: Sequence[Window]
+    subtraction: Subtraction,
+    unusable: Plane,
+    psi: KernelField,
+    fallback: Sequence[Window],
+    left_out: Plane | None = None,
 ) -> tuple[LazyPlane, MaskPlanes]:
     """Return the mask of the result and its planes: what it was, and what the filter has done.
 
-    `unusable` pixels were filled; in the windows `fallback` a noise level is a substitute.
+    `unusable` pixels were filled; in the windows `fallback` a noise level is a substitute; those
+    `left_out` have no result.
     """
     before, planes = inherited_mask(subtraction)
     planes = planes.adding(EDGE, NO_DATA, NEAR_FILLED, NOISE_FALLBACK)
@@ -122,6 +127,8 @@ def make_mask(
         mask = np.array(before[rows], dtype=planes.dtype)
         _flag(mask, near[rows], planes.value([NEAR_FILLED]))
         _flag(mask, missing[rows], planes.value([NO_DATA]))
+        if left_out is not None:
+            _flag(mask, left_out[rows], planes.value([NO_DATA]))
         for window, value in windows:
             y0, y1 = (max(0, y - rows.start) for y in (window.y0, window.y1))
             mask[y0:y1, max(0, window.x0) : window.x1] |= value

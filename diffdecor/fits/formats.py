@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-from diffdecor.errors import DiffdecorError, InputError
-from diffdecor.fits.open import UNREADABLE, one_line, quiet_astropy
+from diffdecor.errors import InputError
 
 
 class Identifies(Protocol):
@@ -22,8 +20,6 @@ class Identifies(Protocol):
         """
 
 
-#: What else astropy raises on headers that are not what it expects.
-SLIPS = (AssertionError, AttributeError, ArithmeticError)
 #: Largest side of a stamp (pixels): a kernel or PSF that is larger is an image, or damaged.
 LARGEST_SIDE = 1001
 
@@ -103,19 +99,6 @@ class Registry(Generic[Reader]):
         understood = "; ".join(f"{one.name}: {one.description}" for one in known)
         msg = f"{name}: holds no {self.thing} in a known format. Understood: {understood}"
         raise self.error(msg)
-
-
-@contextmanager
-def damage_named(name: str, thing: str) -> Iterator[None]:
-    """Run a reader, with everything that goes wrong inside astropy an error that names the file."""
-    try:
-        with quiet_astropy(name):
-            yield
-    except DiffdecorError:
-        raise
-    except (*UNREADABLE, *SLIPS) as error:
-        msg = f"{name}: damaged {thing} ({one_line(error)}); fetch or make it again"
-        raise InputError(msg) from error
 
 
 def has_any(words: Sequence[str], hdus: Sequence[Any]) -> bool:

@@ -12,7 +12,8 @@ import numpy as np
 from astropy.io import fits
 from astropy.io.fits.verify import VerifyError
 
-from diffdecor.fits.open import one_line, quiet_astropy
+from diffdecor.fits.damage import one_line
+from diffdecor.fits.open import quiet_astropy
 
 logger = logging.getLogger(__name__)
 

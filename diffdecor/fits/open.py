@@ -9,9 +9,8 @@ import logging
 import os
 import stat
 import warnings
-import zlib
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 from weakref import WeakKeyDictionary
@@ -24,31 +23,12 @@ from numpy.typing import NDArray
 
 from diffdecor.errors import InputError
 from diffdecor.fits.compressed import careful_tiles
+from diffdecor.fits.damage import damage_named, one_line, reason_of
 from diffdecor.fits.paths import Extension, split_extension
 from diffdecor.fits.pixels import scaling_of
 from diffdecor.fits.unpacking import GZIP_MAGIC, Identity, Unpacked, open_unpacked
 
 logger = logging.getLogger(__name__)
-
-try:  # it is not a public name
-    from astropy.io.fits.hdu.compressed._compression import CfitsioException
-except ImportError:
-    CfitsioException = OSError
-
-# What astropy raises on bytes that are not the FITS they claim to be. (A name is unbound in it
-# where a table has a TDIM and a damaged TFORM; files of `compress` need a package of their own.)
-UNREADABLE = (
-    ModuleNotFoundError,
-    CfitsioException,
-    OSError,
-    EOFError,
-    ValueError,
-    LookupError,
-    TypeError,
-    UnboundLocalError,
-    zlib.error,
-    VerifyError,
-)
 
 #: How a file begins that may be FITS, gzipped or not.
 FITS_STARTS = (b"SIMPLE", GZIP_MAGIC)
@@ -62,17 +42,31 @@ Header = Any
 class OpenFiles(ExitStack):
     """The FITS files of a job: each is opened once, however often it is asked for.
 
-    They stay open until the block ends. A file that is replaced meanwhile is read as it was.
+    They stay open until the block ends. A file that is replaced meanwhile is read as it was; one
+    that is changed is noticed. With `ignore_checksums` wrong ones are no errors.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, ignore_checksums: bool = False) -> None:
         super().__init__()
+        self.ignore_checksums = ignore_checksums
+        #: What has been said of files: every warning is given once.
+        self.reported: set[str] = set()
+        self._states: dict[Path, os.stat_result] = {}
         self._hdus: dict[Path, Hdus] = {}
         self.callback(self._hdus.clear)
 
     def __contains__(self, path: Path) -> bool:
         """Say whether a file is open."""
         return path.absolute() in self._hdus
+
+    def note(self, path: Path) -> None:
+        """Remember the state of a file that is not FITS, before it is read."""
+        with suppress(OSError):
+            self._states.setdefault(path.absolute(), path.stat())
+
+    def state(self, path: Path) -> os.stat_result | None:
+        """Return the state of a file when it was noted, if it was."""
+        return self._states.get(path.absolute())
 
     def hdus(self, path: Path) -> Hdus:
         """Return the HDUs of a file."""
@@ -118,6 +112,12 @@ def identity_of_file(hdu: Hdu) -> Identity | None:
     """
     file = _astropy_file(hdu)
     return _files[file].identity if file in _files else None
+
+
+def state_of_file(hdu: Hdu) -> os.stat_result | None:
+    """Return the state of the file of an HDU when it was opened; None of one that was unpacked."""
+    file = _astropy_file(hdu)
+    return _files[file].state if file in _files else None
 
 
 @contextmanager
@@ -221,26 +221,16 @@ def unpacking(hdu: Hdu, name: object) -> Iterator[None]:
 
     A compressed image is checked before, so that it can do no harm.
     """
-    with ExitStack() as stack:
+    with damaged_pixels(name), ExitStack() as stack:
         if isinstance(hdu, fits.CompImageHDU) and (file := _files.get(_astropy_file(hdu))):
             stack.enter_context(careful_tiles(file, hdu.fileinfo()["hdrLoc"], name))
         stack.enter_context(quiet_astropy(name))
-        try:
-            yield
-        except UNREADABLE as error:
-            raise damaged_pixels(name, error) from error
+        yield
 
 
-def damaged_pixels(name: object, error: object) -> InputError:
-    """Return what is to be raised where the pixels of a file cannot be read."""
-    return InputError(
-        f"{name}: the pixels cannot be read ({one_line(error)}); fetch the file again"
-    )
-
-
-def one_line(error: object) -> str:
-    """Return an error or a warning as one line of text."""
-    return " ".join(str(error).split())
+def damaged_pixels(name: object) -> AbstractContextManager[None]:
+    """Read pixels of a file: what goes wrong becomes an InputError."""
+    return damage_named(name, "the pixels cannot be read", "fetch the file again")
 
 
 def check_file(path: Path) -> None:
@@ -258,7 +248,7 @@ def check_file(path: Path) -> None:
     except FileNotFoundError:
         problem = "no such file; check the name"
     except OSError as error:
-        problem = f"cannot be read ({error.strerror or one_line(error)})"
+        problem = f"cannot be read ({reason_of(error)})"
     msg = f"{path}: {problem}"
     raise InputError(msg)
 
@@ -283,7 +273,7 @@ def _opened(path: Path) -> Iterator[Hdus]:
 
 def _load(path: Path, stack: ExitStack) -> Hdus:
     """Open the file and read all headers: only then is it known to be complete."""
-    try:
+    with damage_named(path, "not a readable FITS file", "check it or fetch it again"):
         file = open_unpacked(path)
         stack.enter_context(file.content)
         # Unscaled: astropy leaves pixels equal to BLANK = 0 as they are.
@@ -296,12 +286,6 @@ def _load(path: Path, stack: ExitStack) -> Hdus:
             _drop_unparsable(hdu.header, path)
         for found in filter(None, map(_astropy_file, hdus)):
             _files[found] = file
-    except InputError:
-        raise
-    except UNREADABLE as error:
-        reason = getattr(error, "strerror", None) or one_line(error)
-        msg = f"{path}: not a readable FITS file ({reason}); check it or fetch it again"
-        raise InputError(msg) from error
     return hdus
 
 

@@ -86,7 +86,8 @@ def numbers_at(
     """
     numbers = np.empty(math.prod(shape), stored.newbyteorder("="))
     if fill(numbers, descriptor, place) < numbers.nbytes:
-        raise EOFError
+        msg = "the file became shorter while it was read"
+        raise EOFError(msg)
     if not stored.isnative:  # along one axis numpy does that in place
         numbers[:] = numbers.view(stored)
     return numbers.reshape(shape)

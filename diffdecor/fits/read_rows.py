@@ -119,13 +119,8 @@ class FilePlane:
         first, last, _ = rows.indices(self.shape[0])
         shape = max(last - first, 0), self.shape[1]
         place = self._start + first * self.shape[1] * self._dtype.itemsize
-        try:
+        with damaged_pixels(self._name):
             numbers = numbers_at(self._descriptor, place, shape, self._dtype)
-        except EOFError:
-            msg = f"{self._name}: the file became shorter while it was read; fetch it again"
-            raise InputError(msg) from None
-        except OSError as error:
-            raise damaged_pixels(self._name, error.strerror) from error
         if self._sums is not None:
             self._sums.add(first, numbers)
         return numbers

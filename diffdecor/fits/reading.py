@@ -58,9 +58,9 @@ class Reading(ExitStack):
     The files are open until the block ends; planes keep what they need of them.
     """
 
-    def __init__(self, memory: int = 0) -> None:
+    def __init__(self, memory: int = 0, *, ignore_checksums: bool = False) -> None:
         super().__init__()
-        self.files = self.enter_context(OpenFiles())
+        self.files = self.enter_context(OpenFiles(ignore_checksums=ignore_checksums))
         self._memory = memory
         self._sums: dict[tuple[int, int, int], RowSums] = {}
         self._lock = Lock()

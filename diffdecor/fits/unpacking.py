@@ -45,6 +45,8 @@ class Unpacked(NamedTuple):
     content: BinaryIO
     hdus: tuple[RawHdu, ...]
     identity: Identity
+    #: State of the file when it was opened; None of what was unpacked, which nobody else changes.
+    state: os.stat_result | None = None
 
     @property
     def of_hdus(self) -> BinaryIO:
@@ -72,10 +74,25 @@ def open_unpacked(path: Path) -> Unpacked:
             with _one_kind_of_error():
                 stream = unpack(file)
             content, hdus = _on_disk(stream, path, found.st_size)
+            if was_changed(found, os.fstat(file.fileno())):
+                raise changed_meanwhile(path)
             return Unpacked(content, hdus, identity)
         hdus = _checked_hdus(Stored(file), path)
         stack.pop_all()  # it stays open
-        return Unpacked(file, hdus, identity)
+        return Unpacked(file, hdus, identity, found)
+
+
+def was_changed(before: os.stat_result, after: os.stat_result) -> bool:
+    """Say whether the content of a file was changed, by its size and its time."""
+    return (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns)
+
+
+def changed_meanwhile(path: object) -> InputError:
+    """Return the error of a file that somebody changed while it was read."""
+    msg = (
+        f"{path}: the file was changed while it was read; wait until it is complete, and try again"
+    )
+    return InputError(msg)
 
 
 @contextmanager

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from diffdecor.core.parallel import once
 from diffdecor.errors import InputError
+from diffdecor.fits.damage import one_line
 from diffdecor.fits.headers import wcs_cards
-from diffdecor.fits.open import one_line, quiet_astropy
+from diffdecor.fits.open import quiet_astropy
 from diffdecor.images.model import Exposure
 
 #: What wcslib says when it replaces a broken card by a default, which is not the WCS of this image.

@@ -11,7 +11,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from diffdecor.core.parallel import once
-from diffdecor.fits.open import UNREADABLE, Hdu, damaged_pixels, image_shape, quiet_astropy
+from diffdecor.fits.open import Hdu, damaged_pixels, image_shape, quiet_astropy
 from diffdecor.fits.pixels import scaling_of
 
 _EXACT_ZERO = "SUBTRACTIVE_DITHER_2"
@@ -60,18 +60,15 @@ def quantum_of(hdu: Hdu, file: object) -> Quantum | None:
 
 def _of_compression(hdu: Hdu, file: object) -> Quantum | None:
     """Return the steps of tile-compressed floats, of ZSCALE; None if nothing was lost."""
-    try:
-        with quiet_astropy(file):
-            table = hdu._bintable  # noqa: SLF001  astropy has no public name for it
-            header, names = table.header, table.columns.names
-            if "ZSCALE" in names:
-                scales = np.abs(np.asarray(table.data["ZSCALE"], dtype=np.float64))
-            elif header.get("ZSCALE"):
-                scales = np.array([abs(float(header["ZSCALE"]))])
-            else:
-                return None
-    except (AttributeError, *UNREADABLE) as error:
-        raise damaged_pixels(file, error) from error
+    with damaged_pixels(file), quiet_astropy(file):
+        table = hdu._bintable  # noqa: SLF001  astropy has no public name for it
+        header, names = table.header, table.columns.names
+        if "ZSCALE" in names:
+            scales = np.abs(np.asarray(table.data["ZSCALE"], dtype=np.float64))
+        elif header.get("ZSCALE"):
+            scales = np.array([abs(float(header["ZSCALE"]))])
+        else:
+            return None
     ny, nx = image_shape(hdu)
     tile_x, tile_y = int(header.get("ZTILE1", nx)), int(header.get("ZTILE2", 1))
     across, down = -(-nx // tile_x), -(-ny // tile_y)

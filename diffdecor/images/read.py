@@ -12,6 +12,7 @@ from diffdecor.core.planes import in_memory
 from diffdecor.errors import InputError
 from diffdecor.fits.open import open_fits
 from diffdecor.fits.reading import Reading
+from diffdecor.fits.sums import check_sums
 from diffdecor.images.model import Exposure
 from diffdecor.images.no_data import (
     filled_pixels,
@@ -48,6 +49,7 @@ def read_exposure(  # noqa: PLR0913  all but the path are optional and named
     psf: str | Path | None = None,
     role: str = "science",
     pixels: bool = True,
+    ignore_checksums: bool = False,
 ) -> Exposure:
     """Read an image with its noise, mask and PSF into memory.
 
@@ -88,6 +90,8 @@ def read_exposure(  # noqa: PLR0913  all but the path are optional and named
         Whose options the messages name.
     pixels : bool
         Read the image itself. Otherwise its rows are read from the file when they are wanted.
+    ignore_checksums : bool
+        Use data that do not add up to the DATASUM of their header.
 
     Returns
     -------
@@ -98,8 +102,8 @@ def read_exposure(  # noqa: PLR0913  all but the path are optional and named
     Raises
     ------
     InputError
-        If a file cannot be read, a plane is not found or has another shape, or its values cannot
-        be what it is said to hold.
+        If a file cannot be read, a plane is not found or has another shape, its values cannot be
+        what it is said to hold, or do not add up to the DATASUM of its header.
     ConfigError
         If the arguments contradict each other.
     """
@@ -119,13 +123,17 @@ def read_exposure(  # noqa: PLR0913  all but the path are optional and named
         mask_codes=mask_codes,
         zero_borders=zero_borders and pixels,
     )
-    exposure = open_exposure(path, options).exposure
-    return replace(
-        exposure,
-        image=in_memory(exposure.image) if pixels else exposure.image,
-        variance=None if exposure.variance is None else in_memory(exposure.variance),
-        mask=None if exposure.mask is None else in_memory(exposure.mask),
-    )
+    with Reading(ignore_checksums=ignore_checksums) as reading:
+        opened = open_exposure(path, options, reading)
+        exposure = opened.exposure
+        read = replace(
+            exposure,
+            image=in_memory(exposure.image) if pixels else exposure.image,
+            variance=None if exposure.variance is None else in_memory(exposure.variance),
+            mask=None if exposure.mask is None else in_memory(exposure.mask),
+        )
+        check_sums((path, psf, *opened.files), reading.files, reading)
+    return read
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -135,6 +143,8 @@ class OpenedExposure:
     exposure: Exposure
     #: Files of "noise" and "mask" that were found beside the image, and are used.
     found: dict[str, str]
+    #: Files of its planes, where they are not in that of the image.
+    files: tuple[str, ...] = ()
     #: 0-based numbers of the HDUs of its file that a decorrelated difference does not depend on:
     #: the image of the science image and the template, unless their variance or mask is made of
     #: its pixels; the variance of the difference.
@@ -151,7 +161,7 @@ def open_exposure(
     The planes are found as by `read_exposure`. Reading rows of them raises an InputError where
     their values cannot be what they are said to be. Files are shared with others of the `reading`.
     """
-    with nullcontext(reading) if reading is not None else Reading() as shared:
+    with nullcontext(reading) if reading is not None else _reading(options) as shared:
         return exposure_of(found_image(path, options, shared))
 
 
@@ -164,6 +174,10 @@ def found_image(path: str | Path, options: ImageOptions, reading: Reading) -> Op
 def exposure_of(opened: OpenedImage) -> OpenedExposure:
     """Open the planes of an image that was found, and its PSF; the first pixels are read."""
     return _exposure(opened, _psf(opened))
+
+
+def _reading(options: ImageOptions) -> Reading:
+    return Reading(ignore_checksums=options.ignore_checksums)
 
 
 def _exposure(opened: OpenedImage, psf: PointSpreadFunction | None) -> OpenedExposure:
@@ -203,7 +217,10 @@ def _exposure(opened: OpenedImage, psf: PointSpreadFunction | None) -> OpenedExp
         unneeded = () if of_image else (opened.hdus.index(opened.hdu),)
     used = {"noise": None if noise is None else noise.file, "mask": opened.mask_file}
     found = {what: file for what, file in opened.companions.items() if file == used[what]}
-    return OpenedExposure(exposure=exposure, found=found, unneeded=unneeded, stepped=stepped)
+    files = tuple(file for file in used.values() if file is not None)
+    return OpenedExposure(
+        exposure=exposure, found=found, files=files, unneeded=unneeded, stepped=stepped
+    )
 
 
 def _psf(opened: OpenedImage) -> PointSpreadFunction | None:

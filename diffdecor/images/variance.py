@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from diffdecor.core.magnitudes import LARGEST
 from diffdecor.core.parallel import once
 from diffdecor.core.planes import LazyPlane, Plane, sampled, streamed
 from diffdecor.core.statistics import robust_sigma
@@ -61,9 +62,16 @@ def to_variance(
                 raise _negative(values, kind, mask, file)
             nothing = suspect if is_sigma or (part > 0).any() or some_noise() else part < 0
             part = np.where(nothing, part.dtype.type(np.inf), part)
-        return _squared(part) if is_sigma else part
+        return _possible(_squared(part) if is_sigma else part)
 
     return LazyPlane((ny, nx), rows_of)
+
+
+def _possible(variance: NDArray[Any]) -> NDArray[Any]:
+    """Return a variance that is infinite, as without data, where it is absurdly large."""
+    if variance.dtype.itemsize <= 4 or variance.max(initial=0) <= LARGEST:
+        return variance
+    return np.where(variance > LARGEST, np.inf, variance)
 
 
 def narrowed(variance: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
@@ -88,6 +96,9 @@ def variance_from_gain(
     from the pixels, in the image's unit.
     """
 
+    @np.errstate(
+        over="ignore", invalid="ignore", divide="ignore"
+    )  # what is beyond the type is infinite: no data
     def variance(pixels: NDArray[Any]) -> NDArray[Any]:
         number = pixels.dtype.type
         of_light = np.maximum(pixels + number(sky), number(0)) / number(gain)

@@ -17,7 +17,17 @@ from numpy.typing import NDArray
 
 from diffdecor.core.fourier import Origin
 from diffdecor.core.interpolate import Stamps
+from diffdecor.core.magnitudes import FARTHEST, are_factors, are_possible
 from diffdecor.errors import KernelError
+from diffdecor.kernels.possible import (
+    LONGEST_AXIS,
+    NOT_FINITE,
+    SCALES,
+    check_numbers,
+    check_origin,
+    check_region,
+    require,
+)
 from diffdecor.kernels.regions import Blocks, Box, Region, Side, Term, Usage
 
 __all__ = [
@@ -35,22 +45,6 @@ __all__ = [
 
 #: Turns stamps ``(..., ky, kx)`` and their origin ``(cx, cy)``: a flip, a transposition.
 Turn = Callable[[NDArray[np.float64], Origin], tuple[NDArray[np.float64], Origin]]
-
-#: Pixels, the side of the largest kernel.
-_FARTHEST = 1001
-_NOT_FINITE = "a kernel pixel or coefficient is NaN or infinite; make the kernel again"
-
-
-def _require(holds: object, name: str, problem: str) -> None:
-    if not holds:
-        msg = f"{name}: {problem}"
-        raise KernelError(msg)
-
-
-def _check_origin(origin: Origin, name: str) -> None:
-    """Refuse an origin that is farther away than any kernel is large: stamps are shifted by it."""
-    problem = f"its origin is 0-based pixel {origin}, farther away than {_FARTHEST}"
-    _require(max(map(abs, origin)) <= _FARTHEST, name, f"{problem}; correct CTRX and CTRY")
 
 
 class MatchingKernel(Protocol):
@@ -168,25 +162,14 @@ class BasisKernel:
     def __post_init__(self) -> None:
         """Check what every file format must deliver."""
         whole = self.basis.ndim == 3 and 0 not in self.basis.shape and bool(self.regions)
-        _require(whole, self.name, "no basis images or no regions")
-        _require(np.isfinite(self.basis).all(), self.name, _NOT_FINITE)
-        _check_origin(self.origin, self.name)
+        require(whole, self.name, "no basis images or no regions")
+        check_numbers(self.basis, self.name)
+        check_origin(self.origin, self.name)
+        ny, nx = self.image_shape or (LONGEST_AXIS, LONGEST_AXIS)
         for region in self.regions:
-            self._check_region(region)
-
-    def _check_region(self, region: Region) -> None:
-        expected = (len(self.basis), len(self.terms)), (len(self.background_terms),)
-        shapes = region.coefficients.shape, region.background.shape
-        problem = f"kernel and background coefficients {shapes}, expected {expected}"
-        _require(shapes == expected, self.name, problem)
-        scales = (region.xs, region.ys, region.science_scale, region.template_scale)
-        numbers = (region.x0, region.y0, *scales, *region.background)
-        _require(np.isfinite(region.coefficients).all(), self.name, _NOT_FINITE)
-        _require(np.isfinite(numbers).all(), self.name, _NOT_FINITE)
-        _require(all(scales), self.name, "a scale is zero; make the kernel again")
-        box = region.box
-        some = box.xmin <= box.xmax and box.ymin <= box.ymax
-        _require(some, self.name, f"a region has no pixels, {box}; make the kernel again")
+            check_region(
+                region, self.basis, (self.terms, self.background_terms), (ny, nx), self.name
+            )
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -327,15 +310,16 @@ class StampKernel(Stamps):
         """Check what every file format must deliver."""
         whole = self.stamps.ndim == 3 and 0 not in self.stamps.shape
         problem = f"kernel stamps of shape {self.stamps.shape}; expected (n, ky, kx)"
-        _require(whole, self.name, problem)
+        require(whole, self.name, problem)
         problem = f"{len(self.stamps)} stamps but positions {self.positions.shape}"
-        _require(self.positions.shape == (len(self.stamps), 2), self.name, problem)
-        finite = np.isfinite(self.stamps).all() and np.isfinite(self.positions).all()
-        _require(finite, self.name, _NOT_FINITE)
-        _check_origin(self.origin, self.name)
+        require(self.positions.shape == (len(self.stamps), 2), self.name, problem)
+        check_numbers(self.stamps, self.name)
+        check_origin(self.origin, self.name)
+        require(np.isfinite(self.positions).all(), self.name, NOT_FINITE)
+        problem = "a position of its stamps is far from any image; make the kernel again"
+        require(are_possible(self.positions, FARTHEST), self.name, problem)
         scales = (self.science_scale, self.template_scale)
-        problem = "a scale is zero or not finite; make the kernel again"
-        _require(all(scales) and np.isfinite(scales).all(), self.name, problem)
+        require(are_factors(scales), self.name, SCALES)
 
     @property
     def boxes(self) -> tuple[Box, ...]:

@@ -122,6 +122,32 @@ class Region:
         """Return the additive part of the difference at ``(x, y)``, in the difference's unit."""
         return float(self.background @ self._terms(terms, x, y)) if terms else 0.0
 
+    @np.errstate(all="ignore")  # what is not finite is refused
+    def largest(
+        self,
+        terms: tuple[Term, ...],
+        coefficients: NDArray[np.float64],
+        shape: tuple[int, int],
+    ) -> float:
+        """Return how large the sum of terms with coefficients ``(..., nterm)`` may be.
+
+        It is looked at in the corners and in the middle of its part of an image ``(ny, nx)``,
+        between which polynomials are smaller. NaN or infinite where a term is; 0 outside.
+        """
+        box, (ny, nx) = self.box, shape
+        x0, x1, y0, y1 = (
+            max(0, box.xmin),
+            min(nx - 1, box.xmax),
+            max(0, box.ymin),
+            min(ny - 1, box.ymax),
+        )
+        if x0 > x1 or y0 > y1 or not terms:
+            return 0.0
+        u = (np.array([x0, (x0 + x1) / 2, x1]) - self.x0) / self.xs
+        v = (np.array([y0, (y0 + y1) / 2, y1]) - self.y0) / self.ys
+        values = np.abs([term.grid(u, v).ravel() for term in terms])
+        return float(np.max(np.abs(coefficients) @ values))
+
     def _terms(self, terms: tuple[Term, ...], x: float, y: float) -> NDArray[np.float64]:
         u, v = (x - self.x0) / self.xs, (y - self.y0) / self.ys
         return np.array([term.value(u, v) for term in terms])

@@ -18,8 +18,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from diffdecor.errors import ConfigError, KernelError
-from diffdecor.fits.formats import Format, Identifies, Registry, damage_named
-from diffdecor.fits.open import OpenFiles, one_line
+from diffdecor.fits.damage import damage_named, one_line
+from diffdecor.fits.formats import Format, Identifies, Registry
+from diffdecor.fits.open import OpenFiles, quiet_astropy
+from diffdecor.fits.paths import split_extension
+from diffdecor.fits.sums import check_sums
 from diffdecor.kernels.model import MatchingKernel, Side
 from diffdecor.kernels.refused import refuse_exposure, refuse_known
 from diffdecor.kernels.source import Source, open_source
@@ -147,6 +150,8 @@ def _load_plugins() -> None:
 def read_kernel(
     path: str | Path,
     difference: str | Path | None = None,
+    *,
+    ignore_checksums: bool = False,
     **options: Any,  # noqa: ANN401  KernelOptions checks them
 ) -> MatchingKernel:
     """Read a matching kernel, whatever its format.
@@ -158,6 +163,8 @@ def read_kernel(
     difference : str or Path, optional
         The difference image, where formats leave facts about the kernel. Where it is the same file,
         no image in it is taken for a plain stamp unless `path` names its HDU.
+    ignore_checksums : bool
+        Use data that do not add up to the DATASUM of their header.
     **options
         Fields of `KernelOptions`.
 
@@ -170,13 +177,14 @@ def read_kernel(
     Raises
     ------
     InputError
-        If a file is missing, damaged or not readable.
+        If a file is missing, damaged or not readable, or does not add up to its DATASUM.
     KernelError
         If it holds no kernel, or one that cannot be used.
     ConfigError
         If an option has an impossible value.
     """
-    return read_opened_kernel(path, difference, KernelOptions(**options))
+    with OpenFiles(ignore_checksums=ignore_checksums) as files:
+        return read_opened_kernel(path, difference, KernelOptions(**options), files)
 
 
 def read_opened_kernel(
@@ -210,8 +218,14 @@ def read_opened_kernel(
         source = opened.enter_context(open_source(path, other, text=True, files=files))
         carried = other is not None and source.selected is None and source.path == other.path
         known = _format(source, carried=carried)
-        with damage_named(source.name, f"{known.name} kernel"):
+        with (
+            damage_named(source.name, f"damaged {known.name} kernel"),
+            quiet_astropy(source.name),
+            np.errstate(all="ignore"),  # the kernel refuses what is not finite
+        ):
             kernel = known.reader.read(source, options)
+        if files is not None:
+            check_sums((path, _file_of(kernel)), files)
     return _overridden(kernel, options)
 
 
@@ -230,6 +244,11 @@ def _format(source: Source, *, carried: bool) -> Format[KernelReader]:
         )
     refuse_exposure(source)
     return _registry.identify(source.candidates, source.name)
+
+
+def _file_of(kernel: MatchingKernel) -> str | None:
+    """Return the file that a kernel was read from; formats of other packages may call it else."""
+    return kernel.name if split_extension(kernel.name)[0].is_file() else None
 
 
 def _overridden(kernel: MatchingKernel, options: KernelOptions) -> MatchingKernel:

@@ -11,9 +11,8 @@ from typing import Any, NoReturn
 import numpy as np
 from astropy.io import fits
 
-from diffdecor.errors import InputError, KernelError
-from diffdecor.fits.formats import SLIPS
-from diffdecor.fits.open import OpenFiles, find_extension, image_shape, one_line, open_fits
+from diffdecor.errors import KernelError
+from diffdecor.fits.open import OpenFiles, find_extension, image_shape, open_fits
 from diffdecor.fits.paths import split_extension
 from diffdecor.kernels.model import Side
 from diffdecor.kernels.textfile import TextFile, read_text
@@ -147,17 +146,14 @@ def open_source(
         If it cannot be read or has no such extension; `KernelError` if it holds no image or table.
     """
     path, _ = split_extension(argument)
+    if files is not None:
+        files.note(path)
     written = read_text(argument) if text else None
     if written is not None:
         yield Source(path=path, name=str(argument), hdus=[written], difference=difference)
         return
     with ExitStack() as opened:
-        try:
-            hdus, extension = opened.enter_context(open_fits(argument, files))
-        except SLIPS as error:
-            problem = f"not a readable FITS file ({one_line(error)}); check it or fetch it again"
-            msg = f"{argument}: {problem}"
-            raise InputError(msg) from error
+        hdus, extension = opened.enter_context(open_fits(argument, files))
         whole = [hdu for hdu in hdus if isinstance(hdu, _IMAGES_AND_TABLES)]
         if not whole:
             msg = f"{argument}: holds neither an image nor a table; fetch it again"

@@ -13,6 +13,7 @@ from diffdecor.core.psf import gaussian_stamp
 from diffdecor.decorrelation.judgement import Judgement, describe, failures, judge, probability
 from diffdecor.errors import DiffdecorError, InputError
 from diffdecor.fits.reading import Reading
+from diffdecor.fits.sums import check_sums
 from diffdecor.images.model import Exposure
 from diffdecor.images.read import open_exposure
 from diffdecor.psfs.model import StampPsf
@@ -76,12 +77,15 @@ def check_file(file: str, options: CheckOptions) -> Checked:
     """Judge the noise of an image of any tool; what is wrong with the file is in the result."""
     has_limits = options.max_rho is not None or options.max_factor is not None
     try:
-        with Reading(options.max_memory // 2) as reading:
-            exposure = open_exposure(file, options.image, reading).exposure
+        ignored = options.image.ignore_checksums
+        with Reading(options.max_memory // 2, ignore_checksums=ignored) as reading:
+            opened = open_exposure(file, options.image, reading)
+            exposure = opened.exposure
             exposure = _with_psf(exposure, options)
             affordable = options.max_memory // (_BYTES * _ROWS * exposure.shape[1])
             threads = max(1, min(options.threads or cores(), affordable))
             judgement = judge(exposure, options.ignore_planes, _MOST, threads)
+            check_sums((file, options.image.psf, *opened.files), reading.files, reading)
     except DiffdecorError as error:
         return Checked(
             file=file, error=_in_words_of_check(error), failures=[], has_limits=has_limits

@@ -20,13 +20,12 @@ from diffdecor.decorrelation.subtraction import ROLES as SIDES
 from diffdecor.decorrelation.subtraction import SCALES, Member, Subtraction, as_kernel
 from diffdecor.decorrelation.validation import check_options_alone, refuse_alone
 from diffdecor.errors import ConfigError, InputError, KernelError
+from diffdecor.fits.damage import damage_named
 from diffdecor.fits.open import (
-    UNREADABLE,
     OpenFiles,
     check_file,
     find_extension,
     image_shape,
-    one_line,
     open_fits,
     quiet_astropy,
 )
@@ -86,7 +85,8 @@ def read_inputs(job: Job) -> Inputs:
     Raises a DiffdecorError if the job is contradictory or an input cannot be used; reading rows
     raises it too.
     """
-    with Reading(int(_KEPT * job.decorrelation.max_memory)) as reading:
+    memory = int(_KEPT * job.decorrelation.max_memory)
+    with Reading(memory, ignore_checksums=job.files.ignore_checksums) as reading:
         return _read_inputs(job, reading)
 
 
@@ -94,6 +94,8 @@ def _read_inputs(job: Job, reading: Reading) -> Inputs:
     if job.is_alone:
         _check_alone(job)
     files = reading.files
+    for file in job.inputs.values():
+        files.note(split_extension(file)[0])
     config = _with_centroids(job.decorrelation, files)
     images = {role: _found(job, role, reading) for role in job.images}
     _check_shapes(list(images.values()))
@@ -261,13 +263,10 @@ def _with_centroids(config: DecorrelationConfig, files: OpenFiles) -> Decorrelat
     file = config.cell_centroids
     path, _ = split_extension(file)
     check_file(path)
-    try:
-        with quiet_astropy(file):
-            table = _position_table(file, path, files)
+    what = "no table with columns x and y"
+    with damage_named(file, what, "give x and y of the centre of every cell"), quiet_astropy(file):
+        table = _position_table(file, path, files)
         positions = np.array([np.asarray(table[axis], np.float64) for axis in "xy"]).T
-    except UNREADABLE as error:
-        msg = f"{file}: no table with columns x and y ({one_line(error)})"
-        raise InputError(msg) from error
     if len(positions) > _MOST_CELLS:
         msg = f"{file}: {len(positions)} positions, and at most {_MOST_CELLS} cells can be"
         raise InputError(msg)

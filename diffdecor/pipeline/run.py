@@ -98,14 +98,17 @@ def _run(job: Job, warnings: list[str]) -> Outcome:
 
 def verify_job(job: Job) -> Verdict:
     """Say whether the files of a job belong together, by rebuilding the difference."""
-    subtraction = read_inputs(job).subtraction
+    inputs = read_inputs(job)
+    subtraction = inputs.subtraction
     if not subtraction.can_be_rebuilt:
         msg = (
             f"{job.difference}: score images, images that were convolved themselves, and a "
             "difference alone cannot be verified"
         )
         raise ConfigError(msg)
-    return verify(subtraction)
+    verdict = verify(subtraction)
+    _ = inputs.sources  # compares what was read with the sums that headers state
+    return verdict
 
 
 def _check_limits(inputs: Inputs) -> None:
@@ -178,10 +181,11 @@ def _write(
         copy_planes(of_sources, prepared.bands, prepared.threads)
         _write_noise(job, prepared, result, file)
         file.append(_cell_hdus(result.cells, exposure, dtype))
+        sources = inputs.sources  # which may refuse an input, or warn of it
         found = {**metrics, **result.metrics}
         found |= _verdict(job.files, found)
         found["warnings"] = len(warnings)
-        file.set_cards(with_history(record(job, inputs.sources, found), warnings))
+        file.set_cards(with_history(record(job, sources, found), warnings))
         refuse_doubtful(job.output, warnings, strict=job.files.strict)
     return found
 
@@ -278,7 +282,12 @@ def _report(job: Job, metrics: Mapping[str, Any]) -> None:
 
 
 def convert_kernel(
-    kernel: str, output: str, *, difference: str | None = None, overwrite: bool = False
+    kernel: str,
+    output: str,
+    *,
+    difference: str | None = None,
+    overwrite: bool = False,
+    ignore_checksums: bool = False,
 ) -> None:
     """Write a kernel file in the native format, losslessly."""
     from diffdecor.kernels.native_write import native_hdus
@@ -286,7 +295,7 @@ def convert_kernel(
 
     inputs = [kernel, *filter(None, [difference])]
     check_output(output, overwrite=overwrite, inputs=inputs)
-    read = read_kernel(kernel, difference)
+    read = read_kernel(kernel, difference, ignore_checksums=ignore_checksums)
     if read.format == "sfft" and read.has_background and read.side(0.0, 0.0) is None:
         msg = (
             f"{difference}: no card CONVD, so nothing says which image was convolved, and so not "

@@ -51,6 +51,9 @@ def read_members(
     files: dict[str, str] = {}
     for place, entry in enumerate([] if stack is None else _entries(stack), start=1):
         where = f"{stack}, member {place}"
+        for what in _FILES:
+            if what in entry:
+                reading.files.note(split_extension(entry[what])[0])
         member = _member(entry, where, role, exposure, reading)
         roles = f"{role}_stack_{place}"
         files |= {f"{roles}_{what}": entry[what] for what in _FILES if what in entry}

@@ -9,8 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from diffdecor.core.interpolate import Stamps
+from diffdecor.core.magnitudes import FARTHEST, are_factors, are_possible
 from diffdecor.core.spatial import Term
 from diffdecor.errors import InputError
+
+_ABSURD = "the pixels of a PSF stamp are absurdly small or large; fetch or make it again"
 
 
 def _require(holds: object, name: str, problem: str) -> None:
@@ -69,14 +72,19 @@ class StampPsf(Stamps):
         problem = f"a PSF is a stamp (ny, nx) or a cube of them, not {stamps.shape}"
         _require(stamps.ndim == 3 and 0 not in stamps.shape, self.name, problem)
         n, ny, nx = stamps.shape
+        problem = "a PSF stamp must be finite with a positive sum"
+        _require(np.isfinite(stamps).all(), self.name, problem)
+        _require(are_possible(stamps), self.name, _ABSURD)
         sums = stamps.sum(axis=(1, 2))
-        usable = np.isfinite(stamps).all() and (sums > 0).all()
-        _require(usable, self.name, "a PSF stamp must be finite with a positive sum")
+        _require((sums > 0).all(), self.name, problem)
+        _require(are_factors(sums), self.name, _ABSURD)
         problem = f"{n} PSF stamps without positions; give their X and Y"
         _require(n == 1 or self.positions is not None, self.name, problem)
         positions = np.zeros((1, 2)) if self.positions is None else np.array(self.positions, float)
         problem = f"{n} PSF stamps but positions of shape {positions.shape}"
         _require(positions.shape == (n, 2), self.name, problem)
+        problem = "a position of a PSF is not finite, or far from any image; make it again"
+        _require(are_possible(positions, FARTHEST), self.name, problem)
         cx, cy = self.origin if self.origin != (-1, -1) else (nx // 2, ny // 2)
         problem = f"the PSF origin {(cx, cy)} lies outside the {nx} x {ny} pixel stamp"
         _require(0 <= cx < nx and 0 <= cy < ny, self.name, problem)
@@ -134,12 +142,15 @@ class BasisPsf:
             problem = f"images {self.basis.shape} with coefficients {self.coefficients.shape}"
         elif not (np.isfinite(self.basis).all() and np.isfinite(self.coefficients).all()):
             problem = "a pixel or coefficient is NaN or infinite"
-        elif not np.isfinite(scaling).all() or 0 in {self.xs, self.ys}:
+        elif not (are_possible(self.basis) and are_possible(self.coefficients)):
+            problem = "a pixel or coefficient is absurdly large"
+        elif not are_possible(scaling) or not are_factors((self.xs, self.ys)):
             problem = f"positions cannot be scaled with {scaling}"
         elif not all(0 <= c < n for c, n in zip(self.origin, self.basis.shape[:0:-1], strict=True)):
             problem = f"the origin {self.origin} lies outside of images {self.basis.shape}"
         _require(not problem, self.name, f"impossible PSF: {problem}; fetch or make it again")
 
+    @np.errstate(over="ignore", invalid="ignore")  # what is not finite is refused
     def stamp(self, x: float, y: float) -> NDArray[np.float64]:
         """Return the stamp ``(ny, nx)`` at the 0-based position ``(x, y)``, of unit sum.
 

@@ -8,9 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+
 from diffdecor.errors import InputError
-from diffdecor.fits.formats import Identifies, Registry, damage_named
-from diffdecor.fits.open import Hdu, Hdus, OpenFiles, find_extension, open_fits
+from diffdecor.fits.damage import damage_named
+from diffdecor.fits.formats import Format, Identifies, Registry
+from diffdecor.fits.open import Hdu, Hdus, OpenFiles, find_extension, open_fits, quiet_astropy
+from diffdecor.fits.sums import check_sums
 from diffdecor.psfs.model import PointSpreadFunction
 
 
@@ -42,13 +46,15 @@ def psf_formats() -> dict[str, str]:
     return {name: known.description for name, known in _registry.formats().items()}
 
 
-def read_psf(path: str | Path) -> PointSpreadFunction:
+def read_psf(path: str | Path, *, ignore_checksums: bool = False) -> PointSpreadFunction:
     """Read a point-spread function, whatever its format.
 
     Parameters
     ----------
     path : str or Path
         The PSF file, or an image that carries its PSF; ``file.fits[EXT]`` names an HDU.
+    ignore_checksums : bool
+        Use data that do not add up to the DATASUM of their header.
 
     Returns
     -------
@@ -59,9 +65,11 @@ def read_psf(path: str | Path) -> PointSpreadFunction:
     Raises
     ------
     InputError
-        If the file is missing, damaged or not FITS, or if it holds no PSF that can be used.
+        If the file is missing, damaged or not FITS, does not add up to its DATASUM, or holds no
+        PSF that can be used.
     """
-    return read_opened_psf(path)
+    with OpenFiles(ignore_checksums=ignore_checksums) as files:
+        return read_opened_psf(path, files)
 
 
 def read_opened_psf(path: str | Path, files: OpenFiles | None = None) -> PointSpreadFunction:
@@ -70,8 +78,10 @@ def read_opened_psf(path: str | Path, files: OpenFiles | None = None) -> PointSp
         selected = None if extension is None else find_extension(hdus, extension, path)
         _refuse_piff(hdus, path)
         known = _registry.identify(list(hdus) if selected is None else [selected], path)
-        with damage_named(str(path), known.name):
-            return known.reader.read(hdus, selected, str(path))
+        psf = _read(known, hdus, selected, str(path))
+        if files is not None:
+            check_sums([path], files)
+    return psf
 
 
 def carried_psf(hdus: Hdus, name: str) -> PointSpreadFunction | None:
@@ -82,8 +92,16 @@ def carried_psf(hdus: Hdus, name: str) -> PointSpreadFunction | None:
     known = _registry.claim(list(hdus), name)
     if known is None:
         return None
-    with damage_named(name, known.name):
-        return known.reader.read(hdus, None, name)
+    return _read(known, hdus, None, name)
+
+
+def _read(known: Format[PsfReader], hdus: Hdus, selected: Hdu, name: str) -> PointSpreadFunction:
+    with (
+        damage_named(name, f"damaged {known.name}"),
+        quiet_astropy(name),
+        np.errstate(all="ignore"),  # the PSF refuses what is not finite
+    ):
+        return known.reader.read(hdus, selected, name)
 
 
 def _refuse_piff(hdus: Hdus, name: object) -> None:

@@ -15,6 +15,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from diffdecor.core.interpolate import Interpolation, Stamps
+from diffdecor.core.magnitudes import are_possible
 from diffdecor.core.planes import Window
 from diffdecor.core.resample import rendered
 from diffdecor.errors import InputError
@@ -88,6 +89,9 @@ def _stamps(hdu: Hdu, hdus: Hdus, name: str) -> StampPsf:
     positions = _positions(hdu, hdus, name) if len(shape) == 3 else None
     sampling = sampling_of(hdu.header, shape, name)
     stamps = read_pixels(hdu, name).astype(np.float64)
+    if np.isfinite(stamps).all() and not are_possible(stamps):
+        msg = f"{name}: its pixels are absurdly large, as those of damaged files are; make it again"
+        raise InputError(msg)
     _refuse_noise(stamps, name)
     center = center_of(hdu.header, stamps, sampling, name)
     cx, cy = int(center[0]), int(center[1])

@@ -272,5 +272,5 @@ def test_too_little_memory_is_named(work, monkeypatch):
 
     monkeypatch.setattr("diffdecor.pipeline.run.prepare", greedy)
     result = work.run()
-    assert result.exit_code == 1
-    assert result.stderr == "diffdecor: not enough memory for these images\n"
+    assert result.exit_code == 3
+    assert result.stderr.startswith("diffdecor: not enough memory for these images; ")

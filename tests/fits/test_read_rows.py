@@ -148,7 +148,7 @@ def test_a_file_that_becomes_shorter(tmp_path, size):
     plane, _ = opened(path)
     os.truncate(path, size)
     assert (plane[0:1] == 1).all()
-    with pytest.raises(InputError, match=r"a\.fits: the file became shorter while it was read"):
+    with pytest.raises(InputError, match=r"a\.fits: .*the file became shorter while it was read"):
         plane[0:23]
 
 
