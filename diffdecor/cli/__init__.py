@@ -25,7 +25,7 @@ EXIT_CODES = {
     0: "done, or done already",
     1: "internal error",
     2: "usage: an option is wrong, or the output exists already",
-    3: "bad input, more than there is memory for, or the output cannot be written",
+    3: "bad input, too little memory, or the output cannot be written",
     4: "noise exceeds --max-rho or --max-factor; the output is kept. Or there were warnings, with "
     "--strict; nothing is written",
     75: "busy: another process is writing this output; try again later",
