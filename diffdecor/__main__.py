@@ -15,6 +15,7 @@ if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
 import gc
 import os
 import sys
+import warnings
 from contextlib import suppress
 from typing import Any
 
@@ -54,6 +55,9 @@ def main() -> None:
     # We use threads of our own; those of linear algebra would compete with them (0.95).
     for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
         os.environ.setdefault(name, "1")
+    # What arithmetic makes of damaged pixels is said in our own words; `python -W` shows it all.
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore", RuntimeWarning)
     try:
         from diffdecor.cli import main as command_line
 

@@ -293,7 +293,8 @@ def weighted_variance(plane: Plane, weights: KernelField, dtype: DTypeLike) -> L
 
     def read(rows: slice) -> NDArray[Any]:
         weight = _interpolate(weights.y, across, np.arange(rows.start, rows.stop))
-        with np.errstate(over="ignore"):  # what is beyond the type is as good as infinite
+        # What is beyond the type is as good as infinite, and infinity times nothing is not known.
+        with np.errstate(over="ignore", invalid="ignore"):
             return np.asarray(np.multiply(plane[rows], weight, dtype=dtype))
 
     return LazyPlane(plane.shape, read)

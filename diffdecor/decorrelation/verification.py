@@ -249,7 +249,8 @@ def _comparison(subtraction: Subtraction) -> Comparison:
 
 
 def _pixels(plane: Plane) -> NDArray[np.float64]:
-    return np.asarray(plane[0 : plane.shape[0]], dtype=np.float64)
+    with np.errstate(invalid="ignore"):  # signalling NaNs
+        return np.asarray(plane[0 : plane.shape[0]], dtype=np.float64)
 
 
 def _noise(subtraction: Subtraction, pixels: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -302,7 +302,8 @@ def _sigma(tile: Tile, by: WindowFilter) -> Pixels:
         part = level if plane is None else _spread_variance(plane, tile.sky, by.transfer, gain)
         # In units like erg/s/cm2/Hz neither the variance nor the factor fits single precision.
         dtype = np.float32 if single_holds(np.array([level, factor])) else np.float64
-        total = total + np.multiply(part, factor, dtype=dtype)
+        with np.errstate(over="ignore", invalid="ignore"):  # not known where it is not finite
+            total = total + np.multiply(part, factor, dtype=dtype)
     with np.errstate(invalid="ignore"):
         return np.asarray(np.sqrt(np.where(total > 0, total, np.float32(np.nan))))
 
