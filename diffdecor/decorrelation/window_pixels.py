@@ -149,8 +149,9 @@ class WindowFilters:
         if math.isinf(self._floor):
             return power + 1
         unit = sum(level * float(gain[0, 0]) for level, gain in zip(levels, gains, strict=True))
-        for level, gain in zip(levels, gains, strict=True):
-            power += gain * np.float32(level / unit)
+        with np.errstate(over="ignore", invalid="ignore"):  # numbers of a damaged kernel
+            for level, gain in zip(levels, gains, strict=True):
+                power += gain * np.float32(level / unit)
         return np.asarray(1 / np.maximum(power, np.float32(self._floor)))
 
     def _gains(self, number: int, size: int) -> list[Pixels]:
