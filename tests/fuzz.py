@@ -143,6 +143,7 @@ def _child(words, work):
         sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
         tempfile.tempdir = str(work / "tmp")
         sys.argv = ["diffdecor", *words]
+        sys.warnoptions.clear()  # a user gives none
         warnings.resetwarnings()
         warnings.simplefilter("default")
         warnings.simplefilter("ignore", DeprecationWarning)
