@@ -255,7 +255,7 @@ def check_file(path: Path) -> None:
 
 def _astropy_file(hdu: Hdu) -> Any:  # noqa: ANN401  astropy has no types
     """Return astropy's object for the file of an HDU; None if there is none, or it is damaged."""
-    return (hdu.fileinfo() or {}).get("file")
+    return ((hdu.fileinfo() if hasattr(hdu, "fileinfo") else None) or {}).get("file")
 
 
 # The files that are open, by astropy's name for them.
@@ -279,10 +279,7 @@ def _load(path: Path, stack: ExitStack) -> Hdus:
         # Unscaled: astropy leaves pixels equal to BLANK = 0 as they are.
         hdus = fits.open(file.of_hdus, memmap=False, do_not_scale_image_data=True)
         stack.enter_context(hdus)
-        for number, hdu in enumerate(hdus):
-            if not hasattr(hdu, "fileinfo"):  # its kind cannot be told
-                msg = f"the header of HDU {number} is damaged"
-                raise OSError(msg)
+        for hdu in hdus:
             if hdu.size < 0:  # astropy would read the same header for ever
                 msg = f"HDU {hdu.name} is {hdu.size} bytes long"
                 raise OSError(msg)

@@ -219,9 +219,10 @@ class InputSum:
         cards: list[bytes] = []
         stale: list[str] = []
         for number, hdu in enumerate(hdus):
-            stream, place = file_of(hdu), hdu.fileinfo()
-            if stream is None:
+            stream = file_of(hdu)
+            if stream is None:  # astropy gave its header up
                 continue
+            place = hdu.fileinfo()
             if self._descriptor < 0:
                 self._keep(stream)
             length = place["datLoc"] - place["hdrLoc"]

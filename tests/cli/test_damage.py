@@ -295,3 +295,19 @@ def test_files_gzipped_twice_are_no_other_files(work):
         result = work.run("--json", "--no-verify", difference=file)
         assert "already done" not in result.stdout
         assert result.exit_code in {0, 2, 3}
+
+
+def test_an_hdu_whose_kind_cannot_be_told(work):
+    """Astropy gives its header up; it is none of those that are needed."""
+    path = work / "difference.fits"
+    with fits.open(path, memmap=False) as hdus:
+        hdus.append(fits.ImageHDU(np.zeros((4, 4)), name="OTHER"))
+        hdus[0].data  # noqa: B018  read it before the file goes
+        hdus.writeto(path, overwrite=True)
+    content = path.read_bytes()
+    assert content.count(b"XTENSION= 'IMAGE   '") == 1
+    path.write_bytes(content.replace(b"XTENSION= 'IMAGE   '", b"XTENSION= '\x1b[31mre'"))
+    result = work.run()
+    assert result.exit_code in {0, 3}
+    assert "internal error" not in result.stderr
+    assert "\x1b" not in result.stderr
