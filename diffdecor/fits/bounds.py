@@ -91,7 +91,10 @@ def data_size(header: RawHeader) -> int:
         if axes != 2:
             header.refuse(f"is a table with NAXIS = {axes}")
         table = table_of(header, size)
-        if header.value("ZIMAGE") == b"T":
+        compressed = header.value("ZIMAGE")
+        if compressed not in {None, b"T", b"F"}:  # astropy takes whatever is not 0 for T
+            header.refuse("ZIMAGE is not T")
+        if compressed == b"T":
             check_tiles(header, table)
     return size
 

@@ -178,7 +178,8 @@ def test_columns_that_do_not_make_the_rows(tmp_path, keyword, value):
     [
         ("RICE_1", "ZNAXIS", 0), ("RICE_1", "ZNAXIS", 10**9), ("RICE_1", "ZNAXIS1", -64),
         ("RICE_1", "ZNAXIS1", 65), ("HCOMPRESS_1", "ZNAXIS2", 3), ("RICE_1", "ZTILE1", 0),
-        ("HCOMPRESS_1", "ZTILE2", 15), ("RICE_1", "ZBITPIX", "T"), ("RICE_1", "ZBITPIX", 24),
+        ("HCOMPRESS_1", "ZTILE2", 15), ("RICE_1", "ZBITPIX", "T"), ("RICE_1", "ZIMAGE", 64),
+        ("RICE_1", "ZIMAGE", "'T'"), ("RICE_1", "ZBITPIX", 24),
         ("RICE_1", "ZCMPTYPE", "'RICE_9'"), ("RICE_1", "ZVAL1", 0), ("RICE_1", "ZVAL1", 2**31),
         ("RICE_1", "ZVAL2", -7), ("RICE_1", "ZVAL2", 8), ("RICE_1", "ZNAME1", 3),
         ("HCOMPRESS_1", "ZVAL2", "'T'"), ("RICE_1", "NAXIS2", 11), ("PLIO_1", "THEAP", 10**9),
