@@ -16,6 +16,7 @@ import click
 
 from diffdecor import signals
 from diffdecor._version import __version__
+from diffdecor.cli.process import do_without_home
 from diffdecor.cli.text import complain, discard
 from diffdecor.errors import DiffdecorError
 
@@ -128,3 +129,4 @@ def _fail(message: str, code: int) -> NoReturn:
 def main() -> None:
     """Whiten the noise of difference images, and state their true variance and PSF."""
     signals.heed("SIGTERM", "SIGHUP")
+    do_without_home()

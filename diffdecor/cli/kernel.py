@@ -147,5 +147,6 @@ def plot(
     keep_home_clean()
     read = read_kernel(kernel, difference, ignore_checksums=bool(ignore_checksums))
     png = plot_kernel(read)
-    with atomic_output(output, overwrite=overwrite, inputs=inputs) as file:
+    # The file it was read from may be one that the difference names.
+    with atomic_output(output, overwrite=overwrite, inputs=[*inputs, read.name]) as file:
         file.write(png)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import os
+from pathlib import Path
 
 #: Parameters of the C library's ``mallopt``, as in its malloc.h.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
@@ -34,6 +35,25 @@ def keep_home_clean() -> None:
         folder = tempfile.TemporaryDirectory(prefix="diffdecor-")
         atexit.register(folder.cleanup)
         os.environ["MPLCONFIGDIR"] = folder.name
+
+
+def do_without_home() -> None:
+    """Give astropy another folder for its settings where that in the home folder is closed to us.
+
+    As for jobs that run as another user than HOME says: astropy would fail when it is imported.
+    """
+    try:
+        Path("~/.astropy/config").expanduser().stat()
+    except PermissionError:
+        import atexit
+        import tempfile
+
+        folder = tempfile.TemporaryDirectory(prefix="diffdecor-")
+        atexit.register(folder.cleanup)
+        Path(folder.name, "astropy").mkdir()
+        os.environ["XDG_CONFIG_HOME"] = os.environ["XDG_CACHE_HOME"] = folder.name
+    except (OSError, RuntimeError):  # there is none: astropy makes it, or does without
+        pass
 
 
 def _keep_memory() -> None:

@@ -29,12 +29,13 @@ def atomic_output(
     symbolic link is followed. What is replaced keeps its owner, group and mode, as far as it may.
     Raises what `check_output` does, and `BusyError` if another process is writing the output now.
     """
-    path, inputs = Path(path), tuple(inputs)
+    inputs = tuple(inputs)
+    check_output(path, overwrite=overwrite, inputs=inputs)
+    path = Path(path)
 
     def check() -> None:
         check_output(path, overwrite=overwrite, inputs=inputs)
 
-    check()
     target = _followed(path)
     signals.set_complete(False)
     try:
@@ -60,6 +61,9 @@ def check_output(
     `OutputExistsError` if it exists and `overwrite` is False, or if it is one of the inputs, given
     as ``file.fits`` or ``file.fits[EXT]``, which are never overwritten; `OutputError` for all else.
     """
+    if str(path).endswith(os.sep):
+        msg = f"{path}: is the name of a folder; name the file to be written"
+        raise OutputError(msg)
     path = Path(path)
     try:
         problem = _problem(path, tuple(inputs), overwrite=overwrite)
@@ -119,7 +123,7 @@ def _is_redirected(found: os.stat_result) -> bool:
 
 def _followed(path: Path) -> Path:
     """Return the file that a symbolic link names: the link stays what it is."""
-    return Path(os.path.realpath(path)) if path.is_symlink() else path
+    return Path(os.path.realpath(path))
 
 
 @contextmanager
@@ -140,7 +144,8 @@ def _part(lock: Lock, target: Path) -> Iterator[BinaryIO]:
             yield file
         finally:
             if _is_at(file, lock.part):
-                lock.part.unlink(missing_ok=True)
+                with suppress(OSError):  # the folder may have lost its permissions
+                    lock.part.unlink()
 
 
 def _sync(file: BinaryIO, target: Path) -> None:
@@ -156,8 +161,11 @@ def _finish(file: BinaryIO, lock: Lock, target: Path, *, overwrite: bool) -> Non
     """Give the complete file its name, after a last look."""
     signals.check()
     if not lock.is_held():
-        msg = f"{target}: another process took this one for dead and writes it now; try again later"
-        raise BusyError(msg)
+        if lock.holder() is not None:
+            msg = f"{target}: another process took this one for dead and writes it; try again later"
+            raise BusyError(msg)
+        msg = f"{target}: cannot be written: its folder, or the lock in it, was moved or removed"
+        raise OutputError(msg)
     if not _is_at(file, lock.part):
         msg = f"{target}: cannot be written: somebody replaced its temporary file {lock.part}"
         raise OutputError(msg)
@@ -223,7 +231,7 @@ def _is_at(file: BinaryIO, part: Path) -> bool:
     """Say whether the open file is still the one of this name."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), part.lstat())
-    except FileNotFoundError:
+    except OSError:  # it is gone, or the folder is
         return False
 
 

@@ -14,6 +14,7 @@ import errno
 import hashlib
 import logging
 import os
+import re
 import secrets
 import stat
 import threading
@@ -62,9 +63,11 @@ class Owner:
     def of(cls, text: str) -> Owner | None:
         """Return the owner that a text says; None if it is not the text of a lock."""
         mark, *parts = text.split(":")
-        if mark != _MARK or len(parts) != 6 or not parts[4].isdigit() or not parts[0].isalnum():
+        if mark != _MARK or len(parts) != 6:
             return None
         token, user, host, machine, process, started = parts
+        if not re.fullmatch("[0-9a-z]{1,32}", token) or not re.fullmatch("[0-9]{1,9}", process):
+            return None
         return cls(token, user, host, machine, int(process), started)
 
     @classmethod
@@ -77,7 +80,9 @@ class Owner:
         here = _this_process(os.getpid())
         if (self.host, self.machine) != (here.host, here.machine):
             return None
-        return _started(self.process) != self.started
+        started = _started(self.process)
+        # Of others' processes the system may not say when they started, only that they are there.
+        return started not in {"", self.started}
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,11 @@ class Lock:
     def part(self) -> Path:
         """A name beside the output that nobody else uses."""
         return beside(self.output, f"{self.owner.token}.part")
+
+    def holder(self) -> Owner | None:
+        """Return who has it, this process or another; None if nobody has."""
+        text = _read(beside(self.output, "lock"))
+        return None if text is None else Owner.of(text)
 
     def is_held(self) -> bool:
         """Say whether this process still has it: another may have taken it for dead."""
@@ -141,18 +151,19 @@ def held(output: Path, keep: Callable[[os.stat_result], bool]) -> Iterator[Lock]
 def tidy(output: Path, keep: Callable[[os.stat_result], bool]) -> None:
     """Remove what a dead process left beside an output, if anything."""
     if os.path.lexists(beside(output, "lock")):
-        with suppress(OutputError), held(output, keep):
+        with suppress(OSError), held(output, keep):
             pass
 
 
 def _release(lock: Lock) -> None:
     # An exception at the very moment when a part was made may have kept it: nothing is in it yet.
-    with suppress(FileNotFoundError):
+    with suppress(OSError):
         found = lock.part.lstat()
         if stat.S_ISREG(found.st_mode) and found.st_size == 0:
             lock.part.unlink()
-    if lock.made and lock.is_held():
-        beside(lock.output, "lock").unlink(missing_ok=True)
+    with suppress(OSError):  # the folder may have lost its permissions
+        if lock.made and lock.is_held():
+            beside(lock.output, "lock").unlink()
 
 
 @atexit.register
@@ -178,11 +189,14 @@ def _acquire(file: Path, lock: Lock, keep: Callable[[os.stat_result], bool]) -> 
             if found is not None and _taken_over(file, found, lock, keep):
                 return
         except OSError as error:
-            reason = REASONS.get(error.errno or 0, error.strerror or str(error))
-            msg = f"{lock.output}: cannot be written: {reason}"
-            raise OutputError(msg) from error
+            raise _cannot_write(lock.output, error) from error
         else:
             return
+
+
+def _cannot_write(output: Path, error: OSError) -> OutputError:
+    reason = REASONS.get(error.errno or 0, error.strerror or str(error))
+    return OutputError(f"{output}: cannot be written: {reason}")
 
 
 def _taken_over(file: Path, text: str, lock: Lock, keep: Callable[[os.stat_result], bool]) -> bool:
@@ -207,6 +221,8 @@ def _taken_over(file: Path, text: str, lock: Lock, keep: Callable[[os.stat_resul
             raise busy(lock.output, other) from None
         _remove(claim)
         return False
+    except OSError as error:
+        raise _cannot_write(lock.output, error) from error
     try:
         if _read(file) != text:
             return False
@@ -253,7 +269,8 @@ def _is_dead(file: Path, owner: Owner, lock: Lock) -> bool:
         renewed = file.lstat().st_mtime
     except FileNotFoundError:
         return True
-    return _now(lock) - renewed > DEAD
+    # Clocks of two machines may differ: one in the future is as old.
+    return abs(_now(lock) - renewed) > DEAD
 
 
 def _now(lock: Lock) -> float:
@@ -265,7 +282,8 @@ def _now(lock: Lock) -> float:
     except OSError:
         return time.time()
     finally:
-        probe.unlink(missing_ok=True)
+        with suppress(OSError):
+            probe.unlink(missing_ok=True)
 
 
 def _renew(file: Path, lock: Lock, ended: threading.Event) -> None:
@@ -293,7 +311,7 @@ def _read(file: Path) -> str | None:
     """Return the text of a lock, empty if it is something else; None if there is no lock."""
     try:
         return str(file.readlink())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError:
         try:
@@ -301,7 +319,7 @@ def _read(file: Path) -> str | None:
             if not stat.S_ISREG(found.st_mode) or found.st_size > 4096:
                 return ""
             return file.read_text(errors="replace")
-        except FileNotFoundError:
+        except OSError:
             return None
 
 

@@ -155,3 +155,14 @@ def test_convert_to_where_it_cannot_be(folder, name, says):
     before = described(folder)
     check_failure(call("kernel", "convert", NATIVE[0], folder / name), 3, says)
     assert described(folder) == before
+
+
+@pytest.mark.parametrize("command", ["plot", "convert"])
+def test_the_kernel_file_that_a_difference_names_is_an_input(folder, command):
+    pytest.importorskip("matplotlib")
+    named = folder / "A2_kernel.fits"
+    before = described(folder)
+    output = ("-o", named) if command == "plot" else (named,)
+    result = call("kernel", command, folder / "A2_diff.fits.gz", *output, "--overwrite")
+    check_failure(result, 2, "A2_kernel.fits", "is an input")
+    assert described(folder) == before

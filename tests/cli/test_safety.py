@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from helpers.workplace import check_failure, described, json_object, opened, verify
 
+from diffdecor.cli.process import do_without_home
 from diffdecor.errors import OutputExistsError
 from diffdecor.fits import atomic
 
@@ -274,3 +275,19 @@ def test_too_little_memory_is_named(work, monkeypatch):
     result = work.run()
     assert result.exit_code == 3
     assert result.stderr.startswith("diffdecor: not enough memory for these images; ")
+
+
+def test_a_home_folder_of_somebody_else(monkeypatch):
+    """As with cron and `su`: astropy would fail when it is imported."""
+
+    def refuse(_path, **_options):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setenv("XDG_CONFIG_HOME", "elsewhere")
+    monkeypatch.setenv("XDG_CACHE_HOME", "elsewhere")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "stat", refuse)
+        do_without_home()
+    folder = Path(os.environ["XDG_CONFIG_HOME"])
+    assert folder == Path(os.environ["XDG_CACHE_HOME"])
+    assert (folder / "astropy").is_dir()

@@ -104,6 +104,12 @@ def test_outputs_that_cannot_be(tmp_path, name, says):
     assert _names(tmp_path) == ["file", "folder"]
 
 
+def test_a_folder_that_is_not_there_is_no_file(tmp_path):
+    with pytest.raises(OutputError, match="name of a folder"):
+        _write(f"{tmp_path}/new/")
+    assert _names(tmp_path) == []
+
+
 def test_a_device_is_not_replaced():
     with pytest.raises(OutputError, match="not a regular file"):
         check_output("/dev/null", overwrite=True)
@@ -459,3 +465,40 @@ def test_names_as_long_as_they_may_be(tmp_path, name):
     with atomic_output(tmp_path / name) as file:
         file.write(b"new")
     assert _names(tmp_path) == [name]
+
+
+@pytest.mark.parametrize("way", ["moved", "a file", "no lock"])
+def test_a_folder_that_goes_away_meanwhile(tmp_path, way):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+
+    def write():
+        with atomic_output(folder / "out.fits") as file:
+            file.write(b"new")
+            if way == "no lock":
+                (folder / ".out.fits.lock").unlink()
+                return
+            folder.rename(tmp_path / "elsewhere")
+            if way == "a file":
+                folder.touch()
+            else:
+                folder.mkdir()
+
+    with pytest.raises(OutputError, match=r"out\.fits: ") as caught:
+        write()
+    assert not isinstance(caught.value, BusyError)
+    assert not (folder / "out.fits").exists()
+
+
+def test_a_link_to_a_folder_that_turns_meanwhile(tmp_path):
+    """The output goes where it was begun, and nothing is left."""
+    first, second, link = (tmp_path / name for name in ("first", "second", "link"))
+    first.mkdir()
+    second.mkdir()
+    link.symlink_to(first)
+    with atomic_output(link / "out.fits") as file:
+        file.write(b"new")
+        link.unlink()
+        link.symlink_to(second)
+    assert _names(first) == ["out.fits"]
+    assert _names(second) == []

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from diffdecor.errors import BusyError, OutputError
 from diffdecor.fits import lock as lock_module
-from diffdecor.fits.lock import DEAD, Owner, beside, held
+from diffdecor.fits.lock import DEAD, Owner, beside, held, tidy
 
 
 def keep_nothing(_found):
@@ -216,6 +216,46 @@ def test_only_one_process_takes_a_lock_away(tmp_path, claimed):
     else:
         hold(path)
         assert hidden(path) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["diffdecor:abc:u:h:m:\u00b2:1", f"diffdecor:{'a' * 300}:u:h:m:9:1"]
+)
+def test_what_only_looks_like_a_lock_is_none(text):
+    assert Owner.of(text) is None
+
+
+def test_a_process_of_which_nothing_is_told_but_that_it_is_there_lives(tmp_path, monkeypatch):
+    """As where /proc hides the processes of others."""
+    path = tmp_path / "out.fits"
+    planted(path)
+    monkeypatch.setattr(lock_module, "_started", lambda _: "")
+    with pytest.raises(BusyError):
+        hold(path)
+
+
+def test_a_lock_from_the_future_is_dead(tmp_path):
+    path = tmp_path / "out.fits"
+    planted(path, host="elsewhere")
+    os.utime(beside(path, "lock"), (4e9, 4e9), follow_symlinks=False)
+    hold(path)
+    assert hidden(path) == []
+
+
+def test_a_dead_lock_where_nothing_can_be_made(tmp_path, monkeypatch):
+    path = tmp_path / "out.fits"
+    planted(path, process=ended_process())
+    real = Path.symlink_to
+
+    def refuse(file, text):
+        if file.name.endswith(".lock"):
+            return real(file, text)
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    with pytest.raises(OutputError, match="Read-only file system"):
+        hold(path)
+    tidy(path, keep_nothing)  # says nothing
 
 
 @given(st.text(max_size=60), st.text(max_size=40))
