@@ -1,4 +1,4 @@
-"""Text out: on a terminal or in a log, whatever the cards of a file hold and whoever listens."""
+"""Text for a terminal or a log, without the control characters that cards of a file may hold."""
 
 from __future__ import annotations
 

@@ -136,8 +136,24 @@ class KernelField:
 _STRAIGHT = 1e-3
 
 
+class _AsLargeAs:
+    """Kernels that are as large as others that they are made from."""
+
+    kernels: KernelField
+
+    @property
+    def origin(self) -> Origin:
+        """0-based pixel ``(cx, cy)`` of every kernel that is its origin."""
+        return self.kernels.origin
+
+    @property
+    def margins(self) -> tuple[int, int, int, int]:
+        """Pixels the kernels reach to the left, right, bottom and top of the pixel they serve."""
+        return self.kernels.margins
+
+
 @dataclass(frozen=True, eq=False)
-class SquaredField:
+class SquaredField(_AsLargeAs):
     """The squares, pixel by pixel, of kernels that are bilinear between nodes.
 
     Halfway between nodes of kernels a and b the square is that of their mean, which is less than
@@ -157,16 +173,6 @@ class SquaredField:
         return self.kernels.y
 
     @property
-    def origin(self) -> Origin:
-        """0-based pixel ``(cx, cy)`` of every square that is its origin."""
-        return self.kernels.origin
-
-    @property
-    def margins(self) -> tuple[int, int, int, int]:
-        """Pixels the squares reach to the left, right, bottom and top of the pixel they serve."""
-        return self.kernels.margins
-
-    @property
     def curved(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Between which columns, and rows, of nodes the squares are not nearly linear."""
         return _bends(self.kernels.stamps)
@@ -177,7 +183,7 @@ class SquaredField:
 
 
 @dataclass(frozen=True, eq=False)
-class QuadraticField:
+class QuadraticField(_AsLargeAs):
     """Kernels on nodes, and halfway between those between which they are quadratic."""
 
     #: Rising 0-based pixel positions of the columns and rows of nodes.
@@ -185,16 +191,6 @@ class QuadraticField:
     y: NDArray[np.float64]
     #: The kernels there and on lines halfway between.
     kernels: KernelField
-
-    @property
-    def origin(self) -> Origin:
-        """0-based pixel ``(cx, cy)`` of every kernel that is its origin."""
-        return self.kernels.origin
-
-    @property
-    def margins(self) -> tuple[int, int, int, int]:
-        """Pixels the kernels reach to the left, right, bottom and top of the pixel they serve."""
-        return self.kernels.margins
 
     @property
     def curved(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

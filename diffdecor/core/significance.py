@@ -148,7 +148,7 @@ def _shared(
 ) -> LazyPlane:
     """Return the share of the usable pixels in the variance of the sum over all pixels.
 
-    `seen` is their share of the energy; most often there are no others.
+    `seen` is their share of the energy; usually all pixels are usable.
     """
     shape, shares = pixels.good.shape, _Shares(filters)
     partly = LazyPlane(shape, lambda rows: seen[rows] < 1 - _NOTHING)

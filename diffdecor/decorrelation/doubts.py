@@ -15,7 +15,7 @@ from diffdecor.images.model import Exposure
 
 log = logging.getLogger(__name__)
 
-#: Claimed and measured variance are apart: by this factor, and by so many errors.
+#: Claimed and measured variance disagree if they differ by this factor and by this many errors.
 _APART, _SIGMAS = 1.2, 5.0
 #: Correlation that is too much, and the errors it must be beyond.
 _CORRELATED, _CERTAIN = 0.05, 10.0

@@ -84,7 +84,7 @@ def _add_empty(
 
 
 def _says_no_data(exposure: Exposure, rows: slice) -> NDArray[np.bool_]:
-    """Return where a mask says that there are no data."""
+    """Return the pixels that a mask flags as NO_DATA."""
     bits = exposure.mask_planes.value([NO_DATA])
     if exposure.mask is None or not bits:
         return np.zeros((rows.stop - rows.start, exposure.shape[1]), dtype=bool)

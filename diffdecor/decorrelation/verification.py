@@ -30,6 +30,7 @@ _WHITENED = (
     "it is that difference with its noise decorrelated already (psi * (S - K * T) fits, S - K * T "
     "does not)"
 )
+_NOTHING = "there is no pixel to compare"
 #: Bright pixels are so many sigma above the local level.
 _BRIGHT = 10.0
 #: Pixels of images that are verified at once, and the side of the parts of others.
@@ -74,9 +75,11 @@ def verify(subtraction: Subtraction) -> Verdict:
     cores = _cores(subtraction.shape)
     fits = [_fit_of_core(*_around(subtraction, core)) for core in cores]
     total = _together(fits)
+    if not total.pixels:
+        return Verdict(belongs=False, fit=total, cause=_NOTHING)
     if all(not fit.pixels or fit.worst < exact for fit, exact in fits):
         known = _side(_configured(subtraction)) if _side_is_open(subtraction) else None
-        return Verdict(belongs=bool(total.pixels), fit=total, side=known)
+        return Verdict(belongs=True, fit=total, side=known)
     worst = max(range(len(fits)), key=lambda number: np.nan_to_num(fits[number][0].worst, nan=-1.0))
     verdict = _verify_at_once(_around(subtraction, cores[worst])[0])
     if verdict.side is not None:  # does the other side fit everywhere?
@@ -145,7 +148,7 @@ def _verify_at_once(subtraction: Subtraction) -> Verdict:
     kernel, comparison = subtraction.kernel, _comparison(subtraction)
     fit = comparison.fit(kernel)
     if not fit.pixels:
-        return Verdict(belongs=False, fit=fit, cause="there is no pixel to compare")
+        return Verdict(belongs=False, fit=fit, cause=_NOTHING)
     if fit.worst < comparison.exact:
         return Verdict(belongs=True, fit=fit, side=_side(subtraction) if is_open else None)
     name, best = _best_reading(subtraction, comparison)

@@ -235,4 +235,6 @@ def test_pixels_in_no_cell(work, blend, positions):
 
 def test_check_does_the_same(work):
     flip(work / "difference.fits", 2880 * 2, 6)
-    assert call("check", work / "difference.fits").exit_code in {0, 3}
+    result = call("check", work / "difference.fits")
+    # One pixel is absurd: it is no sky, and says nothing of the noise.
+    assert (result.exit_code, result.stderr) == (0, "")

@@ -535,3 +535,10 @@ def test_one_wrong_corner_is_seen():
     verdict = verify(with_difference(subtraction, wrong))
     assert not verdict.fit.worst < 1e-3
     assert verdict.fit.pixels > 0.6 * difference.size
+
+
+@pytest.mark.usefixtures("in_parts")
+def test_nothing_to_compare_is_said_in_parts_too():
+    subtraction, (_, _, difference), _ = sparse()
+    verdict = verify(with_difference(subtraction, np.full_like(difference, np.nan)))
+    assert (verdict.belongs, verdict.cause) == (False, "there is no pixel to compare")

@@ -10,6 +10,7 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 from helpers.lsst_images import edited
+from helpers.trees import paths, put
 
 from diffdecor.config import DecorrelationConfig, FilesConfig
 from diffdecor.errors import DiffdecorError, InputError
@@ -105,16 +106,6 @@ def test_planes_in_another_order_with_gaps(tmp_path):
 # --- what is refused
 
 
-def put(*path, value):
-    def change(tree):
-        *parents, last = path
-        for key in parents:
-            tree = tree[key]
-        tree[last] = value
-
-    return change
-
-
 URL = "https://images.lsst.io/schemas/"
 MORE = [{"name": f"N{n}"} for n in range(17)]
 REFUSED = {
@@ -174,15 +165,6 @@ def test_planes_that_were_taken_out_of_their_file_are_read_when_asked_for(tmp_pa
 
 
 JUNK = (None, -1, 1e300, "junk", [], {}, [[1]], True, {"source": "fits:MASK"}, 10**40)
-
-
-def paths(value, path=()):
-    yield path
-    items = value.items() if isinstance(value, dict) else ()
-    if isinstance(value, list):
-        items = list(enumerate(value))[:2]
-    for key, inner in items:
-        yield from paths(inner, (*path, key))
 
 
 @pytest.mark.parametrize("part", ["image", "mask", "variance"])

@@ -11,6 +11,7 @@ import pytest
 from astropy.io import fits
 from helpers.closeness import assert_same
 from helpers.lsst_images import edited
+from helpers.trees import put
 from numpy.polynomial.chebyshev import chebval2d
 from scipy.interpolate import Akima1DInterpolator
 
@@ -255,16 +256,6 @@ def test_higher_schemas_and_unknown_keys_do_not_matter(kernel_of):
 
 
 # --- what is refused
-
-
-def put(*path, value):
-    def change(tree):
-        *parents, last = path
-        for key in parents:
-            tree = tree[key]
-        tree[last] = value
-
-    return change
 
 
 FIELD = ("kernel", "spatial", 0)

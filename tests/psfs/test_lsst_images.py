@@ -9,6 +9,7 @@ import pytest
 from astropy.io import fits
 from helpers.closeness import assert_same
 from helpers.lsst_images import edited
+from helpers.trees import paths
 
 from diffdecor.errors import DiffdecorError, InputError
 from diffdecor.fits.lsst_images import Node
@@ -141,13 +142,3 @@ def test_damage_is_one_clear_error(case):
                     said.append(str(error))
     assert said
     assert all(text.startswith("x.fits: ") for text in said)
-
-
-def paths(value, path=()):
-    """Return the paths to everything in a tree."""
-    yield path
-    items = value.items() if isinstance(value, dict) else ()
-    if isinstance(value, list):
-        items = list(enumerate(value))[:2]
-    for key, inner in items:
-        yield from paths(inner, (*path, key))
