@@ -28,13 +28,8 @@ def begin_work() -> None:
 
 def keep_home_clean() -> None:
     """Have matplotlib keep its files in a folder of ours, which is gone at the end."""
-    import atexit
-    import tempfile
-
     if "MPLCONFIGDIR" not in os.environ:
-        folder = tempfile.TemporaryDirectory(prefix="diffdecor-")
-        atexit.register(folder.cleanup)
-        os.environ["MPLCONFIGDIR"] = folder.name
+        os.environ["MPLCONFIGDIR"] = _temporary_folder()
 
 
 def do_without_home() -> None:
@@ -45,15 +40,21 @@ def do_without_home() -> None:
     try:
         Path("~/.astropy/config").expanduser().stat()
     except PermissionError:
-        import atexit
-        import tempfile
-
-        folder = tempfile.TemporaryDirectory(prefix="diffdecor-")
-        atexit.register(folder.cleanup)
-        Path(folder.name, "astropy").mkdir()
-        os.environ["XDG_CONFIG_HOME"] = os.environ["XDG_CACHE_HOME"] = folder.name
+        folder = _temporary_folder()
+        Path(folder, "astropy").mkdir()
+        os.environ["XDG_CONFIG_HOME"] = os.environ["XDG_CACHE_HOME"] = folder
     except (OSError, RuntimeError):  # there is none: astropy makes it, or does without
         pass
+
+
+def _temporary_folder() -> str:
+    """Return the name of a new folder that is gone when the process ends."""
+    import atexit
+    import tempfile
+
+    folder = tempfile.TemporaryDirectory(prefix="diffdecor-")
+    atexit.register(folder.cleanup)
+    return folder.name
 
 
 def _keep_memory() -> None:
