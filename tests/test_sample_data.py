@@ -106,7 +106,7 @@ def test_the_demo_shows_what_was_gained(tmp_path):
     shown = re.findall(rf"^(\S.*?|  after diffdecor){number * 4}$", done, re.MULTILINE)
     readme = (FOLDER.parent / "README.md").read_text(encoding="utf-8")
     told = re.findall(
-        r"^\| ([\w ,]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| (\d+) \|$", readme, re.M
+        r"^\| ([\w ,]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| (\d+) \|$", readme, re.MULTILINE
     )
     assert [row[0].strip() for row in shown] == [row[0] for row in told]
     found, claimed = (np.array([row[1:] for row in rows], float) for rows in (shown, told))
