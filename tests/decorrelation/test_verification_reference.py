@@ -60,8 +60,8 @@ def test_it_belongs_together_and_no_misreading_does(reference, tool, name):
     assert right.fit.worst < (1e-4 if tool in {"hotpants", "sfft"} else 0.01)
     x, y = 60.0, 60.0
     stamp, sides = kernel.stamp(x, y), kernel.scales(x, y)
-    # Every case tries a third of them: together the cases try each several times.
-    for cause, other in list(misreadings(kernel))[CASES.index((tool, name)) % 3 :: 3]:
+    # Every case tries a fifth of them: together the cases try each several times.
+    for cause, other in list(misreadings(kernel))[CASES.index((tool, name)) % 5 :: 5]:
         same_scales = np.allclose(other.scales(x, y), sides, rtol=1e-3)
         same_stamp = other.shape == kernel.shape and np.allclose(other.stamp(x, y), stamp)
         if same_stamp and same_scales and other.side(x, y) == kernel.side(x, y):
