@@ -40,7 +40,11 @@ class Stamps:
 
     def stamp(self, x: float, y: float) -> NDArray[np.float64]:
         """Return the stamp ``(ky, kx)`` at the 0-based position ``(x, y)``."""
-        return np.asarray(np.tensordot(self.weights(x, y), self.stamps, axes=1), np.float64)
+        weights = self.weights(x, y)
+        # At most four of what may be thousands; threads of BLAS only wait for so little.
+        (used,) = np.nonzero(weights)
+        parts = weights[used, np.newaxis, np.newaxis] * self.stamps[used]
+        return np.asarray(parts.sum(axis=0), np.float64)
 
     def weights(self, x: float, y: float) -> NDArray[np.float64]:
         """Return the weight of every stamp ``(n,)`` at ``(x, y)``: from 0 to 1, of unit sum."""
