@@ -58,7 +58,9 @@ def _show_list(width: int, *, as_json: bool) -> None:
         print_json({"topics": [{"topic": name, "about": about} for name, about in TOPICS.items()]})
         return
     click.echo("Topics of diffdecor help TOPIC:\n")
-    click.echo("\n".join("  " + line for line in term_list([*TOPICS.items()], width - 2).split("\n")))
+    click.echo(
+        "\n".join("  " + line for line in term_list([*TOPICS.items()], width - 2).split("\n"))
+    )
     click.echo("\nOf a command, diffdecor COMMAND --help shows the options.")
 
 

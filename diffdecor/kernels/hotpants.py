@@ -34,9 +34,9 @@ _MOST = 50
     notes="In the difference (-hki) or in a file of its own (-oki; the card KERFILE of the "
     "difference is followed). Several regions, both convolved sides and every PHOTNORM are "
     "understood. The card DIFFCMD of the difference tells how regions were padded; without it the "
-    "defaults of HOTPANTS are assumed, with a warning. In a cut-out, whose regions reach beyond the "
-    "image, the kernel is shifted by the cards LTV1, LTV2; without these it is refused. Kernels of "
-    "-pca are refused.",
+    "defaults of HOTPANTS are assumed, with a warning. In a cut-out, whose regions reach beyond "
+    "the image, the kernel is shifted by the cards LTV1, LTV2; without these it is refused. "
+    "Kernels of -pca are refused.",
 )
 class HotpantsReader:
     """Reads the kernel of HOTPANTS from a difference or from a file of its own."""

@@ -130,7 +130,13 @@ def kernel_formats() -> dict[str, str]:
 
 
 def described_formats() -> dict[str, Format[KernelReader]]:
-    """Return what is registered of every format, by its name."""
+    """Return what is registered of every kernel format.
+
+    Returns
+    -------
+    dict of str to Format
+        Name, description, reader and notes, by the name.
+    """
     _load_plugins()
     return _registry.formats()
 

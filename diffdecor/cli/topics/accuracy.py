@@ -5,16 +5,16 @@ from __future__ import annotations
 from diffdecor.cli.topics.blocks import Block, parsed, table
 
 _REAL = (
-    ("JWST NIRCam, SFFT, template convolved", "0.464, 1.91, 0.79", "0.364, 1.57, 0.97",
-     "0.009, 0.99, 1.01", "0.003"),
-    ("JWST NIRCam, SFFT, science image convolved", "0.454, 1.86, 0.83", "0.372, 1.63, 0.97",
-     "0.006, 1.00, 1.01", "0.003"),
-    ("JWST NIRCam, HOTPANTS", "0.466, 1.95, 0.78", "0.364, 1.57, 0.97", "0.009, 0.99, 1.00",
+    ("JWST NIRCam, SFFT, template convolved", "0.464/1.91/0.79", "0.364/1.57/0.97",
+     "0.009/0.99/1.01", "0.003"),
+    ("JWST NIRCam, SFFT, science image convolved", "0.454/1.86/0.83", "0.372/1.63/0.97",
+     "0.006/1.00/1.01", "0.003"),
+    ("JWST NIRCam, HOTPANTS", "0.466/1.95/0.78", "0.364/1.57/0.97", "0.009/0.99/1.00",
      "0.003"),
-    ("the cut-out of sample_data/nircam", "0.460, 1.91, 0.81", "0.362, 1.58, 0.97",
-     "0.009, 1.01, 0.99", "0.004"),
-    ("simulation, HOTPANTS: sample_data/hotpants", "0.244, 2.31, 0.87", "0.029, 1.04, 0.91",
-     "0.031, 1.00, 0.97", "0.018"),
+    ("the cut-out of sample_data/nircam", "0.460/1.91/0.81", "0.362/1.58/0.97",
+     "0.009/1.01/0.99", "0.004"),
+    ("simulation, HOTPANTS: sample_data/hotpants", "0.244/2.31/0.87", "0.029/1.04/0.91",
+     "0.031/1.00/0.97", "0.018"),
 )  # fmt: skip
 _TEXT = """
 ## Real differences
@@ -27,10 +27,10 @@ _TEXT = """
 - measured: filtered with the correlation that the difference itself shows (--noise-model measured),
   which is there because templates are warped and coadded, and images drizzled.
 
-Each entry has three numbers: the largest correlation of two pixels within 5 pixels (max |rho|; 0 is
-best); the factor I by which fluxes of point sources scatter more than their errors say (1 is best);
-and the claimed over the measured variance (1 is best). The error is that of max |rho|. Only pixels
-without light of sources count, at least 44 pixels from the border (in the simulation 20).
+Each entry has three numbers: the largest correlation of two pixels within 5 pixels (max |rho|; 0
+is best); the factor I by which fluxes of point sources scatter more than their errors say (1 is
+best); and the claimed over the measured variance (1 is best). The error is that of max |rho|. Only
+pixels without light of sources count, at least 44 pixels from the border (in the simulation 20).
 tests/benchmarks/real_data.py makes this table.
 
 ## What the tests show

@@ -24,27 +24,26 @@ from diffdecor.pipeline.stacks import MOST_MEMBERS
 
 def bounds_table() -> Table:
     """Return what files must keep to."""
-    return table(
-        "bounds",
-        {"of": "of", "at_most": "at most"},
-        ("a header", f"{_grouped(MOST_CARDS)} cards; keywords of printable ASCII up to END; only "
-         "one value for each card that sizes something"),
-        ("a file", f"{MOST_HDUS} HDUs, {_grouped(MOST_CARDS_OF_A_FILE)} cards, "
-         f"{_bytes(MOST_PADDING)} of padding after the last HDU"),
-        ("numbers in headers", f"NAXIS, TFIELDS {MOST_AXES}; WCSAXES {MOST_WCS_AXES}; SIP orders "
-         f"{LARGEST_SIP_ORDER}; data, rows and columns of the size that the header says"),
-        ("a constant image (PIXVALUE)", f"{_power(LARGEST_CONSTANT)} pixels"),
-        ("a tile-compressed image", f"tiles of {_power(LARGEST_TILE)} pixels; "
-         f"{_grouped(PIXELS_PER_BYTE)} pixels for each byte of the data unit; streams inside the "
-         "heap that do not overlap"),
-        ("a packed file (gzip, bzip2, xz, zip)", f"{_bytes(MOST_OF_A_SMALL_FILE)}, or "
-         f"{MOST_OF_A_BYTE} bytes for each byte of a larger one; the room in TMPDIR"),
-        ("a kernel", f"{LARGEST_SIDE} x {LARGEST_SIDE} pixels, its origin {FARTHEST_ORIGIN} pixels "
-         f"away; as text {_bytes(LONGEST_TEXT)}"),
-        ("options and stacks in TOML", f"{_bytes(LARGEST_TOML)}; {MOST_MEMBERS} images of a stack"),
-        ("positions of cells", f"{_grouped(MOST_CELLS)} rows, {_bytes(LARGEST_TABLE)}, "
-         f"{_grouped(LONGEST_LINE)} characters in a line"),
-    )  # fmt: skip
+    bounds = {
+        "a header": f"{_grouped(MOST_CARDS)} cards; keywords of printable ASCII up to END; only "
+        "one value for each card that sizes something",
+        "a file": f"{MOST_HDUS} HDUs, {_grouped(MOST_CARDS_OF_A_FILE)} cards, "
+        f"{_bytes(MOST_PADDING)} of padding after the last HDU",
+        "numbers in headers": f"NAXIS, TFIELDS {MOST_AXES}; WCSAXES {MOST_WCS_AXES}; SIP orders "
+        f"{LARGEST_SIP_ORDER}; data, rows and columns of the size that the header says",
+        "a constant image (PIXVALUE)": f"{_power(LARGEST_CONSTANT)} pixels",
+        "a tile-compressed image": f"tiles of {_power(LARGEST_TILE)} pixels; "
+        f"{_grouped(PIXELS_PER_BYTE)} pixels for each byte of the data unit; streams inside the "
+        "heap that do not overlap",
+        "a packed file (gzip, bzip2, xz, zip)": f"{_bytes(MOST_OF_A_SMALL_FILE)}, or "
+        f"{MOST_OF_A_BYTE} bytes for each byte of a larger one; the room in TMPDIR",
+        "a kernel": f"{LARGEST_SIDE} x {LARGEST_SIDE} pixels, its origin {FARTHEST_ORIGIN} pixels "
+        f"away; as text {_bytes(LONGEST_TEXT)}",
+        "options and stacks in TOML": f"{_bytes(LARGEST_TOML)}; {MOST_MEMBERS} images of a stack",
+        "positions of cells": f"{_grouped(MOST_CELLS)} rows, {_bytes(LARGEST_TABLE)}, "
+        f"{_grouped(LONGEST_LINE)} characters in a line",
+    }
+    return table("bounds", {"of": "of", "at_most": "at most"}, *bounds.items())
 
 
 def _grouped(number: int) -> str:

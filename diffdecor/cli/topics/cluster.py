@@ -26,7 +26,10 @@ An array of Slurm jobs, one task for each line:
 
 # Line number SLURM_ARRAY_TASK_ID of the list that is given as argument.
 set -- $(sed -n "${SLURM_ARRAY_TASK_ID}p" "$1")
-[ $# -eq 4 ] || { echo "task $SLURM_ARRAY_TASK_ID: not four names" >&2; exit 2; }
+if [ $# -ne 4 ]; then
+    echo "line $SLURM_ARRAY_TASK_ID: not four names" >&2
+    exit 2
+fi
 exec diffdecor run "$1" "$2" "$3" -o "$4" \\
     --threads "$SLURM_CPUS_PER_TASK" --max-memory 1G
 ```
@@ -40,8 +43,7 @@ Submit the same array again to repeat what failed: outputs that are there alread
 takes about a second each. A task that Slurm cancels (SIGTERM) leaves no output. The locks of
 outputs work across nodes on network file systems; 75 means that another task is writing this one.
 
---threads and --max-memory do not change the result. Ask for twice the memory of --max-memory; it
-need not grow with the images (diffdecor help speed).
+--threads does not change the result. Memory hardly grows with the images (diffdecor help speed).
 """
 
 

@@ -38,7 +38,8 @@ diffdecor run science.fits template.fits difference.fits \\
     --kernel psfMatchKernel.fits --convolved template -o out.fits
 
 # Rubin, lsst.images: the difference carries its kernel
-diffdecor run visit_image.fits template.fits difference_image.fits -o out.fits
+diffdecor run visit_image.fits template.fits difference_image.fits \\
+    -o out.fits
 
 # a plain stamp; noise from gain and read noise
 diffdecor run sci.fits tmpl.fits diff.fits -o out.fits \\

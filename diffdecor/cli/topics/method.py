@@ -5,10 +5,10 @@ from __future__ import annotations
 from diffdecor.cli.topics.blocks import Block, parsed, terms
 
 _FORMULAE = {
-    "noise power": "P(k) = s a_S^2 |A(k)|^2 + t a_T^2 |B(k)|^2. Here s and t are the noise variances "
-    "of both images: clipped means of the variance planes over unmasked pixels. For measured noise "
-    "P is multiplied by R(k), which is fitted to the correlation that sky pixels still have after "
-    "whitening with P.",
+    "noise power": "P(k) = s a_S^2 |A(k)|^2 + t a_T^2 |B(k)|^2. Here s and t are the noise "
+    "variances of both images: clipped means of the variance planes over unmasked pixels. For "
+    "measured noise P is multiplied by R(k), which is fitted to the correlation that sky pixels "
+    "still have after whitening with P.",
     "filter": "psi(k) = sqrt(P(0) / P(k)). Its sum is 1, so that fluxes are preserved.",
     "result": "psi * D",
     "variance": "a_S^2 v_S * (psi*A)^2 + a_T^2 v_T * (psi*B)^2, where v_S and v_T are the variance "

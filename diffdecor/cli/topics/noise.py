@@ -15,6 +15,27 @@ _KINDS = {
     "background": "The standard deviation of the sky only; --science-gain or --template-gain adds "
     "the noise of the sources.",
 }
+_LAG_IMAGE = (
+    "a lag image",
+    "odd, equal sides of up to {} pixels, the zero lag in the centre",
+    "that of its BUNIT, the image's squared; without BUNIT that of the variance plane",
+)
+_OF_OUTPUT = (
+    "{} of an output",
+    "its name; EXTVER 2 is used for a difference, EXTVER 1 for the other images",
+    "the image's squared",
+)
+_OF_PAN_STARRS = (
+    "COVAR_* of Pan-STARRS",
+    "its name; the cards COVARIANCE.CENTRE.X, .Y give the zero lag (0-based)",
+    "that of the variance plane",
+)
+_REALISATIONS = (
+    "realisations of the noise",
+    "any other image, or a cube of them; NaN is left out",
+    "that of the image",
+)
+_FILES = (_LAG_IMAGE, _OF_OUTPUT, _OF_PAN_STARRS, _REALISATIONS)
 _TEXT = """
 ## The variance of each image
 
@@ -69,29 +90,8 @@ def blocks() -> tuple[Block, ...]:
     from diffdecor.images.noise_power import LARGEST_LAG_IMAGE, NOISE_COVARIANCE
 
     kinds = {kind: _KINDS[kind] for kind in NOISE_KINDS}
-    files = table(
-        "noise_power_files",
-        {"holds": "the file holds", "recognised_by": "recognised by", "unit": "unit"},
-        (
-            "a lag image",
-            f"odd, equal sides of up to {LARGEST_LAG_IMAGE} pixels, the zero lag in the centre",
-            "that of its BUNIT, which is the image's squared; without BUNIT that of the variance "
-            "plane",
-        ),
-        (
-            f"{NOISE_COVARIANCE} of an output",
-            "its name; EXTVER 2 is used for a difference, EXTVER 1 for the other images",
-            "the image's squared",
-        ),
-        (
-            "COVAR_* of Pan-STARRS",
-            "its name; the cards COVARIANCE.CENTRE.X, .Y give the zero lag (0-based)",
-            "that of the variance plane",
-        ),
-        (
-            "realisations of the noise",
-            "any other image, or a cube of them; NaN is left out",
-            "that of the image",
-        ),
-    )
+    titles = {"holds": "the file holds", "recognised_by": "recognised by", "unit": "unit"}
+    rows = [(holds.format(NOISE_COVARIANCE), by.format(LARGEST_LAG_IMAGE), unit)
+            for holds, by, unit in _FILES]  # fmt: skip
+    files = table("noise_power_files", titles, *rows)
     return parsed(_TEXT, terms("noise_kinds", ("kind", "meaning"), kinds), files)

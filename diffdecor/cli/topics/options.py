@@ -57,7 +57,8 @@ class _Known:
         """What programs may want to know."""
         item, parameter = self.item, self.parameter
         flags = [*parameter.opts, *parameter.secondary_opts]
-        text, _, default = (parameter.help if item is None else item.help).partition("  [default")
+        said = item.help if item is not None else parameter.help or ""
+        text, _, default = said.partition("  [default")
         return {
             "option": max(parameter.opts, key=len),
             "flags": flags,
@@ -93,8 +94,8 @@ def blocks() -> tuple[Block, ...]:
     for group in (_DAILY, _OF_IMAGES, *_GROUPS, _OTHERS):
         members = [one for one in of_run if group_of(one.item) == group]
         if members:
-            rows = _of_images(members) if group == _OF_IMAGES else map(_row, members)
-            parts += [Heading(group), Table("options", (), tuple(rows))]
+            of_group = _of_images(members) if group == _OF_IMAGES else map(_row, members)
+            parts += [Heading(group), Table("options", (), tuple(of_group))]
     others = [one for one in known if _FIRST not in one.commands]
     for commands in dict.fromkeys(one.commands for one in others):
         rows = [_row(one) for one in others if one.commands == commands]

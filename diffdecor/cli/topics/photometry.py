@@ -26,7 +26,8 @@ Inside bright sources, and within a PSF of an abrupt change of the noise level, 
 result are correlated although those of the sky around are not. There FLUXERR is right: it is the
 variance of both images, propagated through filter and PSF together,
 v_S (psf psi A)^2 + v_T (psf psi B)^2. A sum of VARIANCE over the pixels may be wrong by a third
-there. (In a test SIGNIF scatters by 1.00 in the cores of galaxies, in every mode.)
+there. SIGNIF scatters by 1.00 in the cores of galaxies, in every mode
+(tests/decorrelation/test_significance.py).
 
 ## What FLUXERR cannot know
 

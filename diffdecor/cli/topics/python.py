@@ -9,7 +9,8 @@ from diffdecor.cli.topics.blocks import Block, Row, Table, parsed
 
 _TEXT = """
 ```python
-from diffdecor import DecorrelationConfig, decorrelate, read_exposure, read_kernel
+from diffdecor import DecorrelationConfig, decorrelate
+from diffdecor import read_exposure, read_kernel
 
 science, template, difference = (
     read_exposure(f"{name}.fits", role=name)

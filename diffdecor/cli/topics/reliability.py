@@ -5,6 +5,26 @@ from __future__ import annotations
 from diffdecor.cli.topics.blocks import Block, parsed, table
 from diffdecor.fits.lock import DEAD, RENEWED
 
+_DAMAGED = (
+    "damaged files of every role and codec: bits, cuts, cards, ends, types, streams (make fuzz)",
+    "10 000",
+    (
+        "Each ended with 0, 2 or 3 and one line, in at most 0.8 s of processor time, below 1 GB, "
+        "without a crash. In one case code and line were wrong; that has been mended."
+    ),
+)
+_KILLED = (
+    (
+        "runs killed at random moments by SIGKILL, SIGTERM, SIGINT, SIGHUP, 50 of them twice "
+        "(make test-long)"
+    ),
+    "350",
+    (
+        "The exit code says whether the output is there; the older output is intact; nothing is "
+        "left after the next run, whose pixels are the same."
+    ),
+)
+_TRIED = (_DAMAGED, _KILLED)
 _TEXT = f"""
 Whatever the input, a command ends with one of its exit codes (diffdecor help exit-codes) and, if
 that is not 0, with one line that says why. Inputs are never changed, and no output is ever half
@@ -38,8 +58,8 @@ Everything that is read is summed, and compared with the checksums in the header
   without checksum=True). --ignore-checksums goes on, with a warning.
 - A wrong CHECKSUM although DATASUM is right means that cards were changed: one warning for a file.
 - For tile-compressed images the sum of the compressed table counts.
-- An input that is changed while it is read (size, time, or what was read) is an error, too. If it is
-  replaced by another file of its name, it is read as it was.
+- An input that is changed while it is read (size, time, or what was read) is an error, too. If it
+  is replaced by another file of its name, it is read as it was.
 
 Bytes that cannot be what they are meant to be, and numbers that no measurement can have (kernels,
 PSFs, scales and weights beyond 1e60), are refused, and the message names them. Headers are checked
@@ -83,22 +103,5 @@ def blocks() -> tuple[Block, ...]:
     """Return the blocks of the topic."""
     from diffdecor.cli.topics.bounds import bounds_table
 
-    tried = table(
-        "tried",
-        {"what": "what", "number": "number", "result": "result"},
-        (
-            "damaged files of every role and codec: bits, cuts, cards, ends, types, streams "
-            "(make fuzz)",
-            "10 000",
-            "Each ended with 0, 2 or 3 and one line, in at most 0.8 s of processor time, below "
-            "1 GB, without a crash. In one case code and line were wrong; that has been mended.",
-        ),
-        (
-            "runs killed at random moments by SIGKILL, SIGTERM, SIGINT, SIGHUP, 50 of them twice "
-            "(make test-long)",
-            "350",
-            "The exit code says whether the output is there; the older output is intact; nothing "
-            "is left after the next run, whose pixels are the same.",
-        ),
-    )
-    return parsed(_TEXT, tried, bounds_table())
+    titles = {"what": "what", "number": "number", "result": "result"}
+    return parsed(_TEXT, table("tried", titles, *_TRIED), bounds_table())

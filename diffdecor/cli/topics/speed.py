@@ -74,8 +74,8 @@ images are measured completely: 0.2 to 0.5 s up to 1440x1440.
 - --significance adds 0.3 to 0.9 times the CPU time of the run without it in grid mode (1024x1024
   and 2048x2048, 81 to 2236 nodes), and 0.2 to 1.6 times in whole mode, where that is less; most
   where PSF and kernel vary.
-- Time is proportional to the number of pixels; memory to the number of pixels in a row:
-  20000x20000 takes 0.5 GB.
+- Time grows with the number of pixels, memory with the width of the image: 20000x20000 takes
+  0.5 GB.
 - Kernels of 61 instead of 11 pixels take a tenth more; grids of 561 and 2145 instead of 153 nodes
   1.2 and 2.4 times as long.
 - diffdecor --help takes 1.0 times as long as python -c "import click", a usage error 1.2 times.
@@ -99,12 +99,12 @@ def blocks() -> tuple[Block, ...]:
 
 
 def _row(program: str, cells: tuple[tuple[float, float, int] | None, ...]) -> Row:
-    shown = (
-        "does not fit" if cell is None else f"{cell[0]:.3g}, {cell[1]:.2f}, {cell[2]}"
-        for cell in cells
-    )  # fmt: skip
+    def shown(seconds: float, ratio: float, megabytes: int) -> str:
+        return f"{seconds:.{2 if seconds < 20 else 0}f}, {ratio:.2f}, {megabytes}"
+
     facts = {
         size: None if cell is None else dict(zip(("s", "ratio", "mb"), cell, strict=True))
         for size, cell in zip(_SIZES, cells, strict=True)
     }
-    return Row((program, *shown), {"program": program, **facts})
+    texts = ("does not fit" if cell is None else shown(*cell) for cell in cells)
+    return Row((program, *texts), {"program": program, **facts})

@@ -28,7 +28,8 @@ weight = 0.5
 ```
 
 ```sh
-diffdecor run sci.fits coadd.fits diff.fits -o out.fits --template-stack coadd.toml
+diffdecor run sci.fits coadd.fits diff.fits -o out.fits \\
+    --template-stack coadd.toml
 ```
 """
 

@@ -111,7 +111,9 @@ def _table(block: Table, width: int) -> list[str]:
 def _widths(columns: Sequence[Sequence[str]], room: int) -> list[int]:
     """Return the widths of columns: at most the widest that fits, at least their longest words."""
     natural = [max(map(len, column)) for column in columns]
-    least = [max(len(word) for cell in column for word in [*cell.split(), ""]) for column in columns]
+    least = [
+        max(len(word) for cell in column for word in [*cell.split(), ""]) for column in columns
+    ]
     for most in range(max(natural), 0, -1):
         widths = [max(low, min(most, high)) for low, high in zip(least, natural, strict=True)]
         if sum(widths) <= room:

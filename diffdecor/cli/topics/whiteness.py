@@ -20,8 +20,8 @@ diffdecor check hotpants_diff.fits --fwhm 2.3
 
 ```text
 hotpants_diff.fits: correlated: max |rho| 0.4740 +- 0.0017 at lag (0, 1),
-p < 1e-99, point-source noise I = 1.813 +- 0.008, no variance plane, variance
-ripples by 4 % with a period of 37.1 pixels
+p < 1e-99, point-source noise I = 1.813 +- 0.008, no variance plane,
+variance ripples by 4 % with a period of 37.1 pixels
 ```
 
 Sources are found and left out, and the local level is removed (planes in blocks of 128 pixels);
