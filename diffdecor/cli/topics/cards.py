@@ -8,7 +8,7 @@ from diffdecor.cli.topics.blocks import Block, Row, Table, parsed
 from diffdecor.config import DecorrelationConfig, FilesConfig
 from diffdecor.config.options import recorded_options
 from diffdecor.fits.headers import Card
-from diffdecor.pipeline.provenance import METRIC_CARDS, SOURCE_CARDS, VERSION_CARD
+from diffdecor.pipeline.provenance import METRIC_CARDS, output_cards
 
 _TITLES = ("card", "in JSON", "what it is")
 _TEXT = """
@@ -47,9 +47,11 @@ def blocks() -> tuple[Block, ...]:
         for config_type in (DecorrelationConfig, FilesConfig)
         for item in recorded_options(config_type)
     ]
+    elsewhere = {card.keyword for card in (*METRIC_CARDS, *recorded)}
+    of_inputs = [card for card in output_cards() if card.keyword not in elsewhere]
     return parsed(
         _TEXT,
-        _table((VERSION_CARD, *SOURCE_CARDS), "input", in_json=False),
+        _table(of_inputs, "input", in_json=False),
         _table(METRIC_CARDS, "metric", in_json=True),
         Table("cards", ("card", "option"), tuple(_row(card, "option") for card in recorded)),
     )

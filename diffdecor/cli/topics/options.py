@@ -156,7 +156,7 @@ def _value(known: _Known) -> str:
     """Return what stands for the value of an option."""
     item, parameter = known.item, known.parameter
     if item is None:
-        return parameter.metavar or parameter.make_metavar(click.Context(click.Command("help")))
+        return parameter.metavar or parameter.type.name.upper()
     return item.kind.metavar or "|".join(item.kind.choices)
 
 

@@ -21,10 +21,11 @@ config = DecorrelationConfig(variance="full")
 result = decorrelate(science, template, difference, kernel, config=config)
 
 white = result.exposure
-print(white.image.shape, white.variance.mean(), result.metrics["rho_after"])
+print(white.image.shape, white.variance.mean(), white.mask_planes.bits)
 ```
 
-decorrelate takes and gives arrays, and changes none of its inputs. The fields of
+decorrelate takes and gives arrays, and changes none of its inputs. result.metrics has the numbers
+that the cards of an output record (diffdecor help cards). The fields of
 DecorrelationConfig are the options of the command line with _ for -. Of a difference alone it is
 decorrelate(None, None, difference, None).
 
