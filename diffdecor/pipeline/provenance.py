@@ -1,7 +1,7 @@
 """What an output says of itself: cards of version, inputs, options and metrics.
 
 By them a later run knows whether it is done already. Every card is declared once: the header, the
-JSON of the command line and the tables of the README are made from these.
+JSON of the command line and `diffdecor help cards` are made from these.
 """
 
 from __future__ import annotations
