@@ -111,7 +111,19 @@ def test_modules_that_contributors_are_sent_to_exist():
     assert not missing
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["run", "--no-such-option"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["run", "--help"],
+        ["run", "--no-such-option"],
+        ["help"],
+        ["help", "options"],
+        ["help", "output"],
+        ["help", "cron"],
+        ["help", "no-such-topic"],
+    ],
+)
 def test_help_and_usage_errors_load_nothing_heavy(arguments):
     code = (
         "import sys\n"

@@ -21,16 +21,16 @@ from diffdecor.cli.text import complain, discard
 from diffdecor.errors import DiffdecorError
 
 #: Every command is in the module of its name.
-COMMANDS = ("check", "kernel", "run", "verify")
+COMMANDS = ("check", "help", "kernel", "run", "verify")
 EXIT_CODES = {
     0: "done, or done already",
     1: "internal error",
     2: "usage: an option is wrong, or the output exists already",
     3: "bad input, too little memory, or the output cannot be written",
-    4: "noise exceeds --max-rho or --max-factor; the output is kept. Or there were warnings, with "
-    "--strict; nothing is written",
+    4: "the noise exceeds --max-rho or --max-factor, and the output is kept; or there were "
+    "warnings with --strict, and nothing is written",
     75: "busy: another process is writing this output; try again later",
-    130: "interrupted; after other signals 128 + their number, 143 when terminated",
+    130: "interrupted; for other signals 128 + their number, such as 143 when terminated",
 }
 
 

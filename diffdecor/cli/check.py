@@ -55,7 +55,7 @@ def _declared() -> list[Option]:
         item._replace(help=item.help.format(**words).replace("--mask-preset", "of the layout"))
         for item in of(ImageOptions, _OF_IMAGE)
     ]
-    fwhm = Option("", None, kinds.FWHM, "Take a Gaussian PSF of this FWHM where there is none.")
+    fwhm = Option("", None, kinds.FWHM, "Assume a Gaussian PSF of this FWHM if there is none.")
     limits = [
         item._replace(help=item.help.replace("the output is kept and the ", "the "))
         for item in of(FilesConfig, _LIMITS)
@@ -88,7 +88,7 @@ class _Check(click.Command):
 @click.command(cls=_Check, epilog=_EXAMPLES)
 @click.argument("files", type=file_name, nargs=-1, required=True, metavar="FILE...")
 @json_option("Print a list with one JSON object for every file.")
-@click.option("--plot", type=file_name, metavar="FILE", help="Draw what was measured (PNG file).")
+@click.option("--plot", type=file_name, metavar="FILE", help="Draw the measurements (PNG file).")
 @overwrite_option
 @verbosity_options
 @click.pass_context
@@ -107,8 +107,8 @@ def check(
     """Say whether the noise of every FILE is white, and whether its variance is right.
 
     FILE may be a difference of any tool, or any other image; no kernel is needed. Sources are left
-    out. The probability p says whether there is correlation, max |rho| and the point-source noise I
-    how much: 1 in white noise of the claimed variance.
+    out. The probability p says whether there is correlation; max |rho| and the point-source noise I
+    say how much. I is 1 for white noise of the claimed variance.
     """
     start_logging(verbose, quiet=quiet)
     options = _check_options(given)

@@ -22,7 +22,7 @@ of_difference = click.option(
     "--difference",
     type=file_name,
     metavar="FILE",
-    help="Difference that the kernel file belongs to (HOTPANTS, SFFT).",
+    help="The difference that the kernel file belongs to (HOTPANTS, SFFT).",
 )
 
 

@@ -105,7 +105,7 @@ config_file = click.option(
     "toml",
     type=file_name,
     metavar="FILE",
-    help="TOML file with options; those of the command line win.",
+    help="TOML file with options; the command line takes precedence.",
 )
 overwrite_option = click.option(
     "--overwrite", is_flag=True, help="Replace the output if it is there already."
@@ -120,7 +120,9 @@ def json_option(text: str = "Print one JSON object.") -> Callable[[Command], Com
 def verbosity_options(command: Command) -> Command:
     """Give a command ``-v`` and ``-q``, for `start_logging`."""
     quiet = click.option("-q", "--quiet", is_flag=True, help="Only errors on stderr.")
-    verbose = click.option("-v", "--verbose", count=True, help="More on stderr; twice: everything.")
+    verbose = click.option(
+        "-v", "--verbose", count=True, help="Log more on stderr; twice: everything."
+    )
     return verbose(quiet(command))
 
 

@@ -44,7 +44,7 @@ Examples:
 @overwrite_option
 @config_file
 @click.option("--print-config", is_flag=True, help="Print the options in effect as TOML, and stop.")
-@json_option("Print the metrics of the result as JSON.")
+@json_option("Print the metrics of the result as a JSON object.")
 @verbosity_options
 def run(
     *,
@@ -56,9 +56,9 @@ def run(
     quiet: bool,
     **given: Any,  # noqa: ANN401
 ) -> None:
-    """Decorrelate DIFFERENCE, made of SCIENCE and TEMPLATE with the matching kernel KERNEL.
+    """Decorrelate DIFFERENCE, made from SCIENCE and TEMPLATE with the matching kernel KERNEL.
 
-    Of DIFFERENCE alone the noise is measured in its own pixels.
+    With DIFFERENCE alone, its noise is measured in its own pixels.
 
     Files may be plain, gzipped or tile-compressed FITS; FILE[EXT], FILE[EXT,VER] and FILE[N] name
     an HDU. Positions are 0-based pixels.

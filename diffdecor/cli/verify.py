@@ -37,9 +37,9 @@ def verify(
 ) -> None:
     """Rebuild DIFFERENCE from SCIENCE, TEMPLATE and KERNEL, and compare.
 
-    Says how far the rebuilt difference is off, in units of the expected noise, on all and on bright
-    pixels. Where they do not belong together the usual misreadings are tried, and the one that fits
-    is named; the exit code is 3 then.
+    Says how much the rebuilt difference deviates, in units of the expected noise, on all and on
+    bright pixels. If the files do not belong together the usual misreadings are tried, and the one
+    that fits is named; the exit code is 3 then.
     """
     start_logging(verbose, quiet=quiet)
     from diffdecor.cli.configs import configs

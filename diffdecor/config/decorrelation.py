@@ -32,9 +32,10 @@ class DecorrelationConfig(Checked):
     # fmt: off
     # A table: keyword of the card, default, kind; help.
     mode: str = option("DDMODE", "grid", kinds.one_of("whole", "grid"),
-        "One filter for the whole image, or filters that follow kernel and noise on a grid.")
+        "One filter for the whole image, or a grid of filters that follow the local kernel and "
+        "noise.")
     convolved: str = option("DDSIDE", "auto", kinds.one_of("template", "science", "auto"),
-        "The image that was convolved with the kernel; auto: what the kernel file says.")
+        "The image that was convolved with the kernel; auto: as the kernel file says.")
     score: bool = option("DDSCORE", False, kinds.SWITCH,
         "The difference is a score image: the science image was correlated with its PSF, or with "
         "the preconvolution kernel, before the subtraction.")
@@ -42,61 +43,65 @@ class DecorrelationConfig(Checked):
         "Noise of the input images: white, as in LSST's code; measured, with the correlation that "
         "the difference itself shows; auto: measured where that makes the result whiter.")
     variance: str = option("DDVARIAN", "weighted", kinds.one_of("weighted", "full"),
-        "Variance of the result: weighted sum of both variance planes, or each convolved with its "
-        "squared filter.")
+        "Variance of the result: the weighted sum of both variance planes, or the sum of both "
+        "convolved with their squared filters.")
     ignore_planes: tuple[str, ...] = option("DDIGNORE", IGNORED_PLANES, kinds.PLANES,
-        "Mask planes whose pixels do not count for noise levels.")
+        "Mask planes whose pixels are not used to measure noise levels.")
     fill_planes: tuple[str, ...] = option("DDFILLPL", FILLED_PLANES, kinds.PLANES,
-        "Mask planes whose pixels are unusable: filled before filtering, put back after.")
+        "Mask planes of unusable pixels: filled before filtering, restored afterwards.")
     kernel_position: tuple[float, float] | None = option("DDKERPOS", None, kinds.POSITION,
-        "Position of the kernel in whole mode.  [default: image centre]")
+        "Where the kernel is evaluated in whole mode.  [default: image centre]")
     science_variance: float | None = option("DDSCIVAR", None, kinds.VARIANCE,
-        "Noise variance of the science image, instead of measuring its variance plane.")
+        "Noise variance of the science image, instead of the level of its variance plane.")
     template_variance: float | None = option("DDTMPVAR", None, kinds.VARIANCE,
-        "Noise variance of the template, instead of measuring its variance plane.")
+        "Noise variance of the template, instead of the level of its variance plane.")
     science_scale: float | str | None = option("DDSCISCA", None, kinds.SCALE,
-        "Factor a_S of the science side in the difference; 1/k: one over the kernel sum at the "
-        "image centre.  [default: of the kernel file]")
+        "Factor a_S of the science image in the difference; 1/k: one over the kernel sum at the "
+        "image centre.  [default: from the kernel file]")
     template_scale: float | str | None = option("DDTMPSCA", None, kinds.SCALE,
-        "Factor a_T of the template side in the difference; 1/k likewise.  "
-        "[default: of the kernel file]")
+        "Factor a_T of the template in the difference; 1/k likewise.  "
+        "[default: from the kernel file]")
     cell_size: tuple[float, float] | None = option("DDCELL", None, kinds.SIZE,
         "Size of a cell; with --blend interpolate, of the window around a node in which noise "
-        "levels are measured.  [default: 41; interpolate: up to the next nodes]")
+        "levels are measured.  [default: 41; interpolate: as far as the next nodes]")
     grid_step: tuple[float, float] | None = option("DDSTEP", None, kinds.SIZE,
-        "Distance of cells; with --blend interpolate, the largest distance of nodes.  "
+        "Distance between cells; with --blend interpolate, the largest distance between nodes.  "
         "[default: 40; interpolate: an eighth of the image, 64 to 216 pixels, in large images up "
         "to a 25th]")
     cell_border: tuple[float, float] = option("DDBORDER", (8.0, 8.0), kinds.BORDER,
-        "Margin around a cell that counts for its noise levels. Not used by interpolate.")
+        "Margin around a cell in which its noise levels are measured, too. Not used by "
+        "--blend interpolate.")
     adjust_grid: str = option("DDADJUST", "spacing", kinds.one_of("spacing", "size", "none"),
-        "How cells are made to fit the image. Not used by interpolate.")
+        "What is adjusted so that the cells fit the image. Not used by --blend interpolate.")
     scale_by_fwhm: bool = option("DDBYFWHM", True, kinds.SWITCH,
-        "Cell size, step and border are in units of the FWHM of the difference's PSF, else in "
-        "pixels.")
+        "Cell size, step and border are in units of the FWHM of the difference's PSF, otherwise "
+        "in pixels.")
     cell_centroids: str | tuple[tuple[float, float], ...] | None = option(
         "DDCENTRS", None, kinds.CENTROIDS,
-        "Centres of the cells: a text or FITS table with columns x, y. Sizes are in pixels.")
+        "Centres of the cells: a text or FITS table with the columns x and y. Cell sizes are in "
+        "pixels then.")
     blend: str = option(
         "DDBLEND", "interpolate", kinds.one_of("interpolate", "average", "copy", "sum", "none"),
-        "How cells become one image: a filter that varies smoothly between nodes, or LSST's "
-        "reducers of separate cells; none writes the cells separately.")
+        "How the filtered cells are combined into one image: with a filter that varies smoothly "
+        "between nodes, or by LSST's reducers of separate cells; none also writes each cell.")
     edges: str = option("DDEDGES", "extend", kinds.one_of("extend", "zero"),
-        "What lies beyond the border: the image reflected, or zeros as in LSST's code.")
+        "How the image is continued beyond its border: by reflection, or with zeros as in LSST's "
+        "code.")
     fill: str = option("DDFILL", "local", kinds.one_of("local", "mean"),
-        "What unusable pixels are filled with: the local level, or (non-finite pixels only) the "
-        "mean of all finite pixels as in LSST's code.")
+        "What unusable pixels are filled with: the local level; or, as in LSST's code, the mean "
+        "of all finite pixels, for non-finite pixels only.")
     flag_share: float = option("DDSHARE", 0.02, kinds.SHARE,
-        "Flag pixels that take more than this share of their filter's energy from filled pixels "
-        "(NEAR_FILLED), or so near the border that fluxes may be off by more than it (EDGE).")
+        "Flag pixels for which more than this fraction of the filter's energy is from filled "
+        "pixels (NEAR_FILLED), or which are so near the border that fluxes may be wrong by more "
+        "than it (EDGE).")
     significance: bool = option("DDSIGNIF", False, kinds.SWITCH,
-        "Also give the significance of a point source at every pixel (SIGNIF), and the error of "
+        "Also write the significance of a point source at every pixel (SIGNIF), and the error of "
         "its flux (FLUXERR); needs a PSF.")
     precision: str = option("DDPRECIS", "single", kinds.one_of("single", "double"),
-        "Precision of the filtered pixels; filters are always made in double precision.")
+        "Precision of the filtered pixels; filters are always computed in double precision.")
     threads: int | None = option("", None, kinds.COUNT,
-        "Threads that work at a time; the result does not depend on it.  [default: all cores]")
+        "Number of threads; the result does not depend on it.  [default: all cores]")
     max_memory: int = option("", 1 << 30, kinds.MEMORY,
-        "Memory that the pixels being worked on may take, roughly, like 500M or 2G.  "
+        "Rough limit of the memory for the pixels being worked on, like 500M or 2G.  "
         "[default: 1G]")
     # fmt: on

@@ -41,25 +41,26 @@ class ImageOptions(Checked):
         "How the files of {image} are laid out.  [default: as recognised]")
     noise: str | None = option("NFILE", None, kinds.FILE, "Noise plane of {image}{use}.")
     noise_kind: str | None = option("NKIND", None, kinds.one_of(*NOISE_KINDS),
-        "What the {role} noise plane holds.  [default: what its name says]")
+        "What the {role} noise plane contains.  [default: as its name says]")
     mask: str | None = option("MFILE", None, kinds.FILE, "Mask of {image}.")
     mask_preset: str | None = option("MPRES", None, _PRESET,
-        "Meaning of the bits of the {role} mask, unless it names them.  [default: --mask-preset]")
+        "Meaning of the bits of the {role} mask if it does not name them.  "
+        "[default: --mask-preset]")
     gain: float | None = option("GAIN", None, kinds.GAIN,
-        "Gain of {image}, to make its variance from its pixels.")
+        "Gain of {image}, to compute its variance from its pixels.")
     read_noise: float | None = option("READN", None, kinds.READ_NOISE,
-        "Read noise of {image}, with its gain.")
+        "Read noise of {image}; used with its gain.")
     sky: float | None = option("SKY", None, kinds.LEVEL,
-        "Sky level that was subtracted from {image}, with its gain.")
-    psf: str | None = option("PSF", None, kinds.FILE, "PSF of {image}, as it is.")
+        "Sky level that was subtracted from {image}; used with its gain.")
+    psf: str | None = option("PSF", None, kinds.FILE, "PSF of {image} itself.")
     noise_power: str | None = option("NPOWR", None, kinds.FILE,
-        "Noise of {image} as it is known otherwise: a lag image of its covariance, or realisations "
+        "Noise of {image} as known from elsewhere: a lag image of its covariance, or realisations "
         "of it.")
     kernel: str | None = option("KERN", None, kinds.FILE,
-        "Kernel that {image} itself was convolved with, besides the matching kernel.",
+        "Kernel that {image} itself was convolved with, in addition to the matching kernel.",
         before="preconvolution_kernel")
     stack: str | None = option("STACK", None, kinds.FILE,
-        "TOML list of the images that {image} is the weighted sum of.",
+        "TOML list of the images of which {image} is the weighted sum.",
         before="preconvolution_kernel")
     # fmt: on
     bad_bits: tuple[int, ...] | None = None
@@ -84,51 +85,52 @@ class FilesConfig(Checked):
     template: ImageOptions = nested(ImageOptions, "template",  # noqa: RUF009
         image="the template", use="")
     difference: ImageOptions = nested(ImageOptions, "difference", without=_OF_SIDES,  # noqa: RUF009
-        image="the difference", use=" (if it is not alone, for metrics only)")
+        image="the difference", use=" (only for metrics, unless it is alone)")
     layout: str | None = option("DDLAYOUT", None, _LAYOUT,
         "How the files of the science image and the template are laid out: "
         f"{', '.join(LAYOUTS)}.  [default: as recognised]")
     mask_preset: str | None = option("DDMASKPR", None, _PRESET,
-        f"What the bits mean in masks that do not name theirs: {', '.join(MASK_PRESETS)}.  "
+        f"Meaning of the bits of masks that do not name them: {', '.join(MASK_PRESETS)}.  "
         "[default: that of the layout]")
     bad_bits: tuple[int, ...] | None = option("DDBADBIT", None, kinds.BITS,
-        "Bits that are BAD in masks that do not name theirs; without --mask-preset all others are "
-        "harmless.")
+        "Bits that are BAD in masks that do not name their bits; without --mask-preset all others "
+        "are harmless.")
     ignore_bits: tuple[int, ...] | None = option("DDIGNBIT", None, kinds.BITS,
-        "Bits that are harmless in masks that do not name theirs.")
+        "Bits that are harmless in masks that do not name their bits.")
     mask_codes: bool = option("DDMCODES", False, kinds.SWITCH,
-        "Masks that do not name their bits hold codes, one number a pixel.")
+        "Masks that do not name their bits contain codes, one number per pixel.")
     zero_borders: bool = option("DDZEROB", True, kinds.SWITCH,
-        "A border of exactly 0 in an image has no data.")
+        "Treat a border of exact zeros in an image as missing data.")
     preconvolution_kernel: str | None = option("DDPREKER", None, kinds.FILE,
-        "Stamp that the science image was correlated with, for --score.  [default: its PSF]")
+        "Stamp with which the science image was correlated, for --score.  [default: its PSF]")
     kernel_sense: str | None = option("DDKSENSE", None, kinds.one_of("convolution", "correlation"),
-        "How to apply a plain kernel stamp.  [default: its cards, else convolution]")
+        "How a plain kernel stamp is applied.  [default: its cards, else convolution]")
     kernel_center: tuple[float, float] | None = option("DDKCENTR", None, kinds.POSITION,
         "Origin of a plain kernel stamp.  [default: its cards, else NX//2,NY//2]")
     verify: bool = option("DDVERIFY", True, kinds.SWITCH,
-        "Rebuild a part of the difference first; refuse files that do not belong together.")
+        "First rebuild a part of the difference, and refuse files that do not belong together.")
     dtype: str = option("DDDTYPE", "float32", kinds.one_of("float32", "float64"),
-        "Type of the pixels written.")
+        "Data type of the output images.")
     filters: bool = option("DDFILTRS", True, kinds.SWITCH,
-        "Write the decorrelation kernels too (PSI).")
+        "Also write the decorrelation filters (PSI).")
     max_rho: float | None = option("", None, kinds.LIMIT,
-        "Largest correlation of two pixels within 5 pixels that the result may have; beyond it, "
-        "and beyond chance, the output is kept and the exit code is 4.")
+        "Largest correlation of two pixels within 5 pixels that the result may have. If it is "
+        "exceeded, and not by chance, the output is kept and the exit code is 4.")
     max_factor: float | None = option("", None, kinds.LIMIT,
-        "Largest distance of the matched-filter noise factor I of the result from 1; needs a PSF.")
+        "Largest deviation from 1 of the matched-filter noise factor I of the result; needs a "
+        "PSF.")
     write: tuple[str, ...] | None = option("", None, kinds.WRITES,
         "Write a part of the result to a file of its own, too: noisecov, the lag image of its "
         "noise.")
     noise_realisation: int | None = option("DDNREAL", None, kinds.SEED,
-        "Also give noise like that of the result, made with this seed (NOISEREAL).")
+        "Also write a realisation of the noise of the result, made with this seed (NOISEREAL).")
     force: bool = option("DDFORCE", False, kinds.SWITCH,
-        "Decorrelate even a difference whose cards say that it was decorrelated before.")
+        "Decorrelate even a difference whose cards say that it has been decorrelated.")
     ignore_checksums: bool = option("DDIGNSUM", False, kinds.SWITCH,
-        "Use inputs whose data do not add up to their DATASUM, and say nothing of a stale "
+        "Use inputs whose data do not agree with their DATASUM, and do not warn of a wrong "
         "CHECKSUM.")
     strict: bool = option("", False, kinds.SWITCH,
-        "Warnings are errors: nothing is written, and the exit code is 4.")
+        "Treat warnings as errors: nothing is written, and the exit code is 4.")
     # fmt: on
 
     @classmethod

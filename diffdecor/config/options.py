@@ -27,7 +27,7 @@ class Option(NamedTuple):
     keyword: str
     default: Any
     kind: kinds.Kind
-    #: One sentence for ``--help`` and the README.
+    #: One sentence for ``--help`` and ``diffdecor help options``.
     help: str
     #: The option before which it is listed, where it is nested.
     before: str = ""

@@ -107,10 +107,10 @@ def decorrelate(  # noqa: PLR0913  all but four are optional and named
 ) -> Result:
     """Whiten the noise of a difference image, and state the variance and PSF of the result.
 
-    The difference is ``D = a_S (A * S) - a_T (B * T) + background``; its transform is multiplied by
-    ``psi(k) = sqrt(P(0) / P(k))`` with the noise power ``P = s a_S^2 |A|^2 + t a_T^2 |B|^2``
-    (DMTN-021; Zackay et al. 2016), over the whole image or with a filter that follows kernel and
-    noise levels.
+    The difference is ``D = a_S (A * S) - a_T (B * T) + background``; its Fourier transform is
+    multiplied by ``psi(k) = sqrt(P(0) / P(k))`` with the noise power ``P = s a_S^2 |A|^2 + t a_T^2
+    |B|^2`` (DMTN-021; Zackay et al. 2016), over the whole image or with a filter that follows
+    kernel and noise levels.
 
     Parameters
     ----------

@@ -28,7 +28,7 @@ from diffdecor.psfs.model import PointSpreadFunction
 
 #: Mask planes that diffdecor adds where pixels are not only what they were.
 _OWN_PLANES = ("NEAR_FILLED", "EDGE", "NO_DATA")
-#: A correlation, and a factor's distance from 1, that hardly matter to anybody.
+#: A correlation, and a factor's distance from 1, that hardly matter in practice.
 _SMALL = 0.03
 #: FWHM of the PSF of an image that has none, pixels.
 _USUAL_FWHM = 3.0

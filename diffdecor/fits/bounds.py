@@ -25,13 +25,13 @@ from diffdecor.fits.tiles import BITPIX, Table, check_tiles, table_columns
 MOST_HDUS = 4096
 MOST_CARDS_OF_A_FILE = 400_000
 #: Axes, and columns of a table, of the standard.
-_MOST_AXES = 999
+MOST_AXES = 999
 #: Axes of a WCS: more have no two-digit keywords.
-_MOST_WCS_AXES = 99
+MOST_WCS_AXES = 99
 #: Order of the polynomials of a SIP distortion: the convention has one digit.
-_LARGEST_SIP_ORDER = 9
+LARGEST_SIP_ORDER = 9
 #: Pixels of an image that is one constant (PIXVALUE), in which no data limit it.
-_LARGEST_CONSTANT = 1 << 30
+LARGEST_CONSTANT = 1 << 30
 #: Pixels along an axis where another axis is empty.
 _LONGEST_EMPTY = 1 << 20
 _SIZES_OF_WCS = re.compile(rb"WCSAXES[A-Z ]|[AB]P?_ORDER *")
@@ -73,11 +73,11 @@ def raw_hdus(content: Stored, name: object) -> list[RawHdu]:
 def data_size(header: RawHeader) -> int:
     """Return the size of the data of an HDU, in bytes, its cards checked."""
     bitpix = header.one_of("BITPIX", BITPIX)
-    axes = header.whole("NAXIS", 0, _MOST_AXES)
+    axes = header.whole("NAXIS", 0, MOST_AXES)
     lengths = [header.whole(f"NAXIS{axis}", 0) for axis in range(1, axes + 1)]
     parameters = header.whole("PCOUNT", 0, default=0)
     groups = header.whole("GCOUNT", 1, default=1)
-    header.whole("TFIELDS", 0, _MOST_AXES, default=0)
+    header.whole("TFIELDS", 0, MOST_AXES, default=0)
     _check_wcs(header)
     if not lengths:
         _check_constant(header)
@@ -103,7 +103,7 @@ def _check_wcs(header: RawHeader) -> None:
     """Refuse what makes a WCS large: wcslib and astropy take the memory before they look."""
     for name in filter(_SIZES_OF_WCS.fullmatch, header.keywords()):
         keyword = name.decode().rstrip()
-        most = _MOST_WCS_AXES if keyword.startswith("WCSAXES") else _LARGEST_SIP_ORDER
+        most = MOST_WCS_AXES if keyword.startswith("WCSAXES") else LARGEST_SIP_ORDER
         value = header.number(keyword)
         if value is not None and not 0 <= value <= most:
             header.refuse(f"{keyword} = {value:g}, not from 0 to {most}")
@@ -112,7 +112,7 @@ def _check_wcs(header: RawHeader) -> None:
 def _check_constant(header: RawHeader) -> None:
     """Refuse an array without data (NPIX1, NPIX2) that is larger than anybody has."""
     lengths = [header.number(f"NPIX{axis}") or 0 for axis in (1, 2)]
-    if math.prod(lengths) > _LARGEST_CONSTANT:
+    if math.prod(lengths) > LARGEST_CONSTANT:
         header.refuse(f"NPIX1, NPIX2 = {lengths[0]:g}, {lengths[1]:g} are more than an image has")
 
 
@@ -122,7 +122,7 @@ def table_of(header: RawHeader, size: int) -> Table:
     Astropy would take others for its rows.
     """
     width, rows = (header.whole(f"NAXIS{axis}", 0) for axis in (1, 2))
-    columns = table_columns(header, header.whole("TFIELDS", 0, _MOST_AXES))
+    columns = table_columns(header, header.whole("TFIELDS", 0, MOST_AXES))
     wanted = sum(column.width for column in columns)
     if wanted != width:
         header.refuse(f"its columns take {wanted} bytes, its rows NAXIS1 = {width}")

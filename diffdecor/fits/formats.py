@@ -33,6 +33,8 @@ class Format(NamedTuple, Generic[Reader]):
     description: str
     reader: Reader
     fallback: bool
+    #: What else people should know, in sentences.
+    notes: str = ""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -50,19 +52,19 @@ class Registry(Generic[Reader]):
     _formats: dict[str, Format[Reader]] = field(default_factory=dict)
 
     def register(
-        self, name: str, *, description: str, fallback: bool = False
+        self, name: str, *, description: str, fallback: bool = False, notes: str = ""
     ) -> Callable[[Reader], Reader]:
         """Make a reader known: a decorator. ValueError if the name is taken.
 
-        The description is one line for the list of formats; a fallback is asked only when no other
-        format claims a file.
+        The description is one line for the list of formats, the notes are sentences for the
+        reference (`diffdecor help`). A fallback is asked only when no other format claims a file.
         """
 
         def add(reader: Reader) -> Reader:
             if name in self._formats:
                 msg = f"there is already a {self.thing} format {name!r}"
                 raise ValueError(msg)
-            self._formats[name] = Format(name, description, reader, fallback)
+            self._formats[name] = Format(name, description, reader, fallback, notes)
             return reader
 
         return add

@@ -20,10 +20,10 @@ CODECS = ("RICE_1", "RICE_ONE", "GZIP_1", "GZIP_2", "HCOMPRESS_1", "PLIO_1", "NO
 _INT = 2**31 - 1
 _MOST_AXES = 99
 #: Pixels of a tile: cfitsio counts its bytes in 32 bits.
-_LARGEST_TILE = 1 << 28
+LARGEST_TILE = 1 << 28
 #: Pixels for each byte of the data unit, padding included. What is constant takes least: tiles of
 #: 16 rows in HCOMPRESS_1 some 5000 pixels a byte, all in one tile of PLIO_1 any number.
-_PIXELS_PER_BYTE = 1 << 16
+PIXELS_PER_BYTE = 1 << 16
 #: Pixels that RICE_1 codes together; the standard has 16 and 32.
 _LARGEST_BLOCK = 1024
 #: Types of the numbers that columns of streams may have in the heap.
@@ -110,10 +110,10 @@ def check_tiles(header: RawHeader, table: Table) -> None:
     number = math.prod(-(-length // tile) for length, tile in zip(lengths, tiles, strict=True))
     if number != table.rows:
         header.refuse(f"its image has {number} tiles, its table NAXIS2 = {table.rows}")
-    if tile_size(header) >= _LARGEST_TILE:
+    if tile_size(header) >= LARGEST_TILE:
         header.refuse(f"tiles of ZTILEn = {tiles} pixels are too large")
     stored = max(BLOCK, -(-table.size // BLOCK) * BLOCK)
-    if math.prod(lengths) > _PIXELS_PER_BYTE * stored:
+    if math.prod(lengths) > PIXELS_PER_BYTE * stored:
         header.refuse(f"{table.size} bytes of data cannot hold an image of ZNAXISn = {lengths}")
     for column in table.columns:
         if column.heap not in _STREAMS.get(column.name, {column.heap}):

@@ -28,8 +28,8 @@ MOST_PADDING = 1 << 26
 _CHUNK = 1 << 20
 #: Bytes that are unpacked from a file however small it is; beyond that, from each of its bytes.
 #: (gzip reaches 1032 where all is zero; an image with noise, 2.)
-_MOST_OF_A_SMALL_FILE = 1 << 30
-_MOST_OF_A_BYTE = 500
+MOST_OF_A_SMALL_FILE = 1 << 30
+MOST_OF_A_BYTE = 500
 _PADDING = b"\0 \r\n"
 #: Errors of the packed file, damaged or out of reach; all others are those of the unpacked one.
 _READING = {None, errno.EIO, errno.ESTALE}
@@ -188,7 +188,7 @@ class _Packed(Stored):
 
     def reaches(self, end: int) -> bool:
         """Say whether there are at least that many bytes."""
-        if end > max(_MOST_OF_A_SMALL_FILE, _MOST_OF_A_BYTE * self._packed):
+        if end > max(MOST_OF_A_SMALL_FILE, MOST_OF_A_BYTE * self._packed):
             msg = (
                 f"{self._path}: promises {end} bytes, packed into {self._packed}: more than an "
                 "image of the sky can be packed; unpack it yourself if you trust it"

@@ -54,7 +54,7 @@ OF_RESULT, OF_DIFFERENCE = 1, 2
 _PAN_STARRS = "COVAR_"
 _CENTRE = ("COVARIANCE.CENTRE.X", "COVARIANCE.CENTRE.Y")
 #: Larger images are realisations.
-_LARGEST_LAG_IMAGE = 99
+LARGEST_LAG_IMAGE = 99
 #: Opposite lags differ by rounding only, in units of the variance.
 _ROUNDING = 1e-5
 #: Share of the squares of a lag image beyond the largest lag that is used which is worth a warning,
@@ -145,7 +145,7 @@ def _is_lag_image(hdu: Hdu, shape: tuple[int, ...]) -> bool:
     """Say whether an image is a lag image, by its cards and its sides."""
     ny, nx = shape[-2:]
     return any(card in hdu.header for card in _CENTRE) or (
-        ny == nx and ny % 2 == 1 and ny <= _LARGEST_LAG_IMAGE
+        ny == nx and ny % 2 == 1 and ny <= LARGEST_LAG_IMAGE
     )
 
 
@@ -233,7 +233,7 @@ def _symmetric(
             f"{path}: not a lag image: its centre, FITS pixel ({cx + 1}, {cy + 1}), is "
             f"{image[cy, cx]:.4g}, but pixel ({x + 1}, {y + 1}) is {image[y, x]:.4g}; the zero lag "
             "is in the centre, and has the largest value (realisations of noise are larger than "
-            f"{_LARGEST_LAG_IMAGE} pixels, or their sides are not equal and odd)"
+            f"{LARGEST_LAG_IMAGE} pixels, or their sides are not equal and odd)"
         )
         raise InputError(msg)
     reach = max(cx, cy, nx - 1 - cx, ny - 1 - cy)

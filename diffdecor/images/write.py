@@ -165,7 +165,7 @@ def plane_cards(planes: MaskPlanes) -> fits.Header:
         long = len(keyword) > 8
         header.append((f"HIERARCH {keyword}" if long else keyword, bit, "" if long else "mask bit"))
     if ordered:
-        header.add_history("Mask planes: bit, value, name; a pixel of value 0 is good")
+        header.add_history("Mask planes: bit, value, name; pixels in those of BADPLANE are bad")
     for name, bit in ordered:
         header.add_history(f"{bit:4d} {1 << bit:11d}  {name}")
     return header

@@ -33,7 +33,11 @@ _HEAD = re.compile(r"\[\s*(\w+)\s*\]\s*(?:#.*)?")
 _ASSIGNMENT = re.compile(r"(#?\s*\w+)\s*=\s*(.*)")
 
 
-@register("ficonv", description="ficonv kernel list (text with [kernel] blocks)")
+@register(
+    "ficonv",
+    description="ficonv kernel list (text with [kernel] blocks)",
+    notes="Made by ficonv --output-kernel-list, of the package fitsh.",
+)
 class FiconvReader:
     """Reads the list that ``ficonv --output-kernel-list`` wrote."""
 

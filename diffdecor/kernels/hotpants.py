@@ -28,7 +28,16 @@ _REGION = re.compile(r"\s*\[\s*(\d+)\s*:\s*(\d+)\s*,\s*(\d+)\s*:\s*(\d+)\s*\]\s*
 _MOST = 50
 
 
-@register("hotpants", description="HOTPANTS -hki or -oki table (columns Region0, ..., NGAUSS)")
+@register(
+    "hotpants",
+    description="HOTPANTS -hki or -oki table (columns Region0, ..., NGAUSS)",
+    notes="In the difference (-hki) or in a file of its own (-oki; the card KERFILE of the "
+    "difference is followed). Several regions, both convolved sides and every PHOTNORM are "
+    "understood. The card DIFFCMD of the difference tells how regions were padded; without it the "
+    "defaults of HOTPANTS are assumed, with a warning. In a cut-out, whose regions reach beyond "
+    "the image, the kernel is shifted by the cards LTV1, LTV2; without these it is refused. "
+    "Kernels of -pca are refused.",
+)
 class HotpantsReader:
     """Reads the kernel of HOTPANTS from a difference or from a file of its own."""
 

@@ -37,7 +37,14 @@ _ADVICE = (
 )
 
 
-@register("lsst", description="a matching kernel of the LSST stack (EXTTYPE = ARCHIVE_INDEX)")
+@register(
+    "lsst",
+    description="a matching kernel of the LSST stack (EXTTYPE = ARCHIVE_INDEX)",
+    notes="FixedKernel, DeltaFunctionKernel, and LinearCombinationKernel with polynomials or "
+    "Chebyshev polynomials; every version of the tables. The corner XY0 is taken from the "
+    "difference, the convolved side from its metadata or --convolved. Where the science image was "
+    "convolved, a_S is one over the kernel sum at the image centre, and a_T is 1.",
+)
 class LsstReader:
     """Reads FixedKernel, DeltaFunctionKernel and LinearCombinationKernel."""
 

@@ -27,7 +27,14 @@ from diffdecor.kernels.source import Source
 _STAMPS = "evaluate it with lsst.images and give it as stamps with --kernel"
 
 
-@register("lsst-images", description="the kernel in a difference image of lsst.images (DATAMODL)")
+@register(
+    "lsst-images",
+    description="the kernel in a difference image of lsst.images (DATAMODL)",
+    notes="Basis images with coefficients that vary as Chebyshev polynomials, Akima splines, or "
+    "sums and products of these. The template is the convolved image. Such files do not record "
+    "whether the difference has been decorrelated; there is a warning where rebuilding it does not "
+    "tell.",
+)
 class LsstImagesReader:
     """Reads kernels of the type IMAGE_BASIS."""
 

@@ -31,7 +31,11 @@ HIGHEST_ORDER = 1000
 Knots = dict[int, tuple[int, NDArray[np.float64], NDArray[np.float64]]]
 
 
-@register("native", description="diffdecor's own format (DDKERN in the primary header)")
+@register(
+    "native",
+    description="diffdecor's own format (DDKERN in the primary header)",
+    notes="Written by diffdecor kernel convert; lossless for every format.",
+)
 class NativeReader:
     """Reads the DDKERN format."""
 

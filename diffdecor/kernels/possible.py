@@ -17,7 +17,7 @@ SCALES = "a scale is zero, not finite, or absurdly small or large; make the kern
 #: Pixels along the axes of an image whose size is not known.
 LONGEST_AXIS = 100_000
 #: Pixels, the side of the largest kernel.
-_FARTHEST_ORIGIN = 1001
+FARTHEST_ORIGIN = 1001
 _ABSURD = (
     "a kernel pixel or coefficient is larger than any flux ratio, like that of a damaged file; "
     "fetch or make the kernel again"
@@ -39,8 +39,8 @@ def check_numbers(values: NDArray[np.float64], name: str) -> None:
 
 def check_origin(origin: Origin, name: str) -> None:
     """Refuse an origin that is farther away than any kernel is large: stamps are shifted by it."""
-    problem = f"its origin is 0-based pixel {origin}, farther away than {_FARTHEST_ORIGIN}"
-    require(max(map(abs, origin)) <= _FARTHEST_ORIGIN, name, f"{problem}; correct CTRX and CTRY")
+    problem = f"its origin is 0-based pixel {origin}, farther away than {FARTHEST_ORIGIN}"
+    require(max(map(abs, origin)) <= FARTHEST_ORIGIN, name, f"{problem}; correct CTRX and CTRY")
 
 
 def check_region(

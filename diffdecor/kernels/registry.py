@@ -126,8 +126,19 @@ def kernel_formats() -> dict[str, str]:
     dict of str to str
         Description of every format by its name.
     """
+    return {name: known.description for name, known in described_formats().items()}
+
+
+def described_formats() -> dict[str, Format[KernelReader]]:
+    """Return what is registered of every kernel format.
+
+    Returns
+    -------
+    dict of str to Format
+        Name, description, reader and notes, by the name.
+    """
     _load_plugins()
-    return {name: known.description for name, known in _registry.formats().items()}
+    return _registry.formats()
 
 
 @cache

@@ -27,7 +27,12 @@ HIGHEST_ORDER = 30  # of polynomials and splines; SFFT is used with up to 4
 _MOST_TERMS = 10_000
 
 
-@register("sfft", description="SFFT solution (1-row image, cards FIJAB, DK, L0; KSPTYPE: B-spline)")
+@register(
+    "sfft",
+    description="SFFT solution (1-row image, cards FIJAB, DK, L0; KSPTYPE: B-spline)",
+    notes="Polynomials and B-splines. The convolved side is that of the card CONVD of the "
+    "difference, or --convolved.",
+)
 class SfftReader:
     """Reads the solution of SFFT."""
 

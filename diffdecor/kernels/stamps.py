@@ -45,6 +45,11 @@ Placed = tuple[NDArray[np.float64], NDArray[np.float64]]
     "stamp",
     description="a 2-D image (cards CTRX, CTRY, CONVSIDE, SSCALE, TSCALE, KERSENSE)",
     fallback=True,
+    notes="A constant kernel, which is not normalised: its sum is the flux ratio. The origin is "
+    "(NX//2, NY//2) unless CTRX, CTRY (1-based) or --kernel-center (0-based) say otherwise. It is "
+    "applied as a true convolution unless KERSENSE or --kernel-sense says correlation. The "
+    "convolved side is that of CONVSIDE or --convolved; the scales are those of SSCALE, TSCALE or "
+    "--science-scale, --template-scale.",
 )
 class StampReader:
     """Reads a bare kernel image."""
@@ -63,7 +68,11 @@ class StampReader:
 
 
 @register(
-    "stamps", description="stamps at positions: table X, Y, STAMP; cube + table X, Y; 4-D grid"
+    "stamps",
+    description="stamps at positions: table X, Y, STAMP; cube + table X, Y; 4-D grid",
+    notes="Positions are 1-based FITS pixels. The cards of a 4-D image are GRIDX0, GRIDDX, GRIDY0, "
+    "GRIDDY. Between the nodes of a full grid the kernel is interpolated linearly, otherwise the "
+    "nearest stamp is taken. The cards of a plain stamp count, too.",
 )
 class StampsReader:
     """Reads kernels sampled at positions."""

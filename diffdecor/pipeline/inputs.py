@@ -52,9 +52,9 @@ _OF_IMAGES = ("layout", "preconvolution_kernel", "kernel_sense", "kernel_center"
 #: Share of the memory for unpacked planes; the others are unpacked each time they are read.
 _KEPT = 0.5
 #: Bytes of a table of positions and of a line of it, and its rows.
-_LARGEST_TABLE = 1 << 24
-_LONGEST_LINE = 10_000
-_MOST_CELLS = 100_000
+LARGEST_TABLE = 1 << 24
+LONGEST_LINE = 10_000
+MOST_CELLS = 100_000
 #: Rows that show whether a plane is zero, roughly.
 _LOOKED_AT = 16
 
@@ -267,8 +267,8 @@ def _with_centroids(config: DecorrelationConfig, files: OpenFiles) -> Decorrelat
     with damage_named(file, what, "give x and y of the centre of every cell"), quiet_astropy(file):
         table = _position_table(file, path, files)
         positions = np.array([np.asarray(table[axis], np.float64) for axis in "xy"]).T
-    if len(positions) > _MOST_CELLS:
-        msg = f"{file}: {len(positions)} positions, and at most {_MOST_CELLS} cells can be"
+    if len(positions) > MOST_CELLS:
+        msg = f"{file}: {len(positions)} positions, and at most {MOST_CELLS} cells can be"
         raise InputError(msg)
     if not len(positions) or not np.isfinite(positions).all():
         what = "a position is not finite" if len(positions) else "the table has no rows"
@@ -280,11 +280,11 @@ def _with_centroids(config: DecorrelationConfig, files: OpenFiles) -> Decorrelat
 def _check_text(file: str, path: Path) -> None:
     """Refuse a text that is no table of positions: the readers of tables take their time for it."""
     with path.open("rb") as opened:
-        text = opened.read(_LARGEST_TABLE + 1)
+        text = opened.read(LARGEST_TABLE + 1)
     lines = text.splitlines()
-    if len(text) > _LARGEST_TABLE or max(map(len, lines), default=0) > _LONGEST_LINE:
+    if len(text) > LARGEST_TABLE or max(map(len, lines), default=0) > LONGEST_LINE:
         msg = (
-            f"{file}: more than {_LARGEST_TABLE} bytes, or {_LONGEST_LINE} in a line, are not a "
+            f"{file}: more than {LARGEST_TABLE} bytes, or {LONGEST_LINE} in a line, are not a "
             "table of positions; name the right file"
         )
         raise InputError(msg)

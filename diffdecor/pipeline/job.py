@@ -1,4 +1,4 @@
-"""A job: what one run reads and writes, and what came of it."""
+"""A job: what one run reads and writes, and its outcome."""
 
 from __future__ import annotations
 

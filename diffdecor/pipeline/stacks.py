@@ -21,7 +21,7 @@ from diffdecor.kernels.model import MatchingKernel
 from diffdecor.kernels.registry import KernelOptions, read_opened_kernel
 
 #: Images of a stack; each is open until the job is done.
-_MOST_MEMBERS = 1000
+MOST_MEMBERS = 1000
 #: Parsers of what a stack may give for each of its images.
 _FILES = ("noise", "mask", "kernel")
 _PARSERS = {
@@ -77,8 +77,8 @@ def _entries(file: str) -> list[dict[str, Any]]:
     if not (isinstance(tables, list) and tables and all(isinstance(t, dict) for t in tables)):
         msg = f"{file}: no [[member]] tables; write one for every image of the stack"
         raise InputError(msg)
-    if len(tables) > _MOST_MEMBERS:
-        msg = f"{file}: {len(tables)} members, and at most {_MOST_MEMBERS} can be; is it the list?"
+    if len(tables) > MOST_MEMBERS:
+        msg = f"{file}: {len(tables)} members, and at most {MOST_MEMBERS} can be; is it the list?"
         raise InputError(msg)
     folder = Path(file).parent
     entries = [

@@ -34,7 +34,12 @@ _ADVICE = (
 )
 
 
-@register("lsst", description="the PSF of an LSST exposure (EXTTYPE = ARCHIVE_INDEX)")
+@register(
+    "lsst",
+    description="the PSF of an LSST exposure (EXTTYPE = ARCHIVE_INDEX)",
+    notes="KernelPsf, PcaPsf and GaussianPsf. CoaddPsf and others, which only the LSST stack can "
+    "evaluate, are refused.",
+)
 class LsstPsf:
     """Reads KernelPsf, PcaPsf and GaussianPsf."""
 

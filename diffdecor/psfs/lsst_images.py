@@ -27,7 +27,11 @@ _ADVICE = (
 _HIGHEST = 20
 
 
-@register("lsst-images", description="the PSF of an image of lsst.images: Gaussian, Piff PixelGrid")
+@register(
+    "lsst-images",
+    description="the PSF of an image of lsst.images: Gaussian, Piff PixelGrid",
+    notes="The Piff PSF must be a PixelGrid with polynomials.",
+)
 class LsstImagesPsf:
     """Reads gaussian_psf, and piff_psf where it is a pixel grid with polynomials."""
 

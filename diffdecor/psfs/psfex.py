@@ -28,7 +28,11 @@ _MOST_AXES = 9
 _ADVICE = "run PSFEx with PSFVAR_KEYS X_IMAGE,Y_IMAGE and PSFVAR_GROUPS 1,1, or give stamps"
 
 
-@register("psfex", description="a PSFEx model (a table with the column PSF_MASK)")
+@register(
+    "psfex",
+    description="a PSFEx model (a table with the column PSF_MASK)",
+    notes="Rendered at the pixel scale of the image (card PSF_SAMP), its flux kept.",
+)
 class PsfexModel:
     """Reads the ``.psf`` files of PSFEx."""
 

@@ -43,7 +43,12 @@ register = _registry.register
 
 def psf_formats() -> dict[str, str]:
     """Return name and description of every PSF format that can be read."""
-    return {name: known.description for name, known in _registry.formats().items()}
+    return {name: known.description for name, known in described_formats().items()}
+
+
+def described_formats() -> dict[str, Format[PsfReader]]:
+    """Return what is registered of every format, by its name."""
+    return _registry.formats()
 
 
 def read_psf(path: str | Path, *, ignore_checksums: bool = False) -> PointSpreadFunction:

@@ -33,7 +33,12 @@ _EDGES = ("XMIN", "XMAX", "YMIN", "YMAX")
 _LEAST_SUM = 0.02  # of the sum of absolute values: noise cancels, wings and rings never do so much
 
 
-@register("psf-hdu", description="an image HDU named PSF, with a table PSFPOS if it is a cube")
+@register(
+    "psf-hdu",
+    description="an image HDU named PSF, with a table PSFPOS if it is a cube",
+    notes="PSFPOS has the columns X, Y: the 1-based position of every plane. It is what diffdecor "
+    "writes.",
+)
 class NamedStamps:
     """The HDU PSF of an exposure."""
 
@@ -49,7 +54,13 @@ class NamedStamps:
         return _stamps(hdu, hdus, f"{name}: PSF")
 
 
-@register("psf-stamp", description="a plain image of the PSF", fallback=True)
+@register(
+    "psf-stamp",
+    description="a plain image of the PSF",
+    fallback=True,
+    notes="As ZTF's diffimgpsf.fits; an oversampled one has the card OVERSAMP or PSF_SAMP, and is "
+    "rendered at the pixel scale of the image, its flux kept.",
+)
 class PlainStamp:
     """The first image of a file that is nothing but a PSF."""
 

@@ -21,7 +21,17 @@ from diffdecor.cli import EXIT_CODES
 
 SOURCES = sorted(Path(diffdecor.__file__).parent.rglob("*.py"))
 # Options of other programs, and the beginnings of names that are put together.
-FOREIGN = {"--output-kernel-list", "--science", "--no-science"}
+SLURM = {
+    "--job-name",
+    "--array",
+    "--cpus-per-task",
+    "--mem",
+    "--time",
+    "--output",
+    "--state",
+    "--format",
+}
+FOREIGN = {"--output-kernel-list", "--science", "--no-science", *SLURM}
 ROLES = ("science", "template", "difference")
 
 

@@ -1,13 +1,13 @@
-"""Masks of the surveys: every bit of every table, options on bits, and the table of the README."""
+"""Masks of the surveys: every bit of every table, options on bits, and the table of the help."""
 
 from importlib import import_module
-from pathlib import Path
 from pkgutil import iter_modules
 
 import numpy as np
 import pytest
 from astropy.io import fits
 
+from diffdecor.cli.topics import topic_named
 from diffdecor.config import FILLED_PLANES, IGNORED_PLANES, MASK_PRESETS, ImageOptions
 from diffdecor.core.planes import LazyPlane, in_memory
 from diffdecor.errors import ConfigError, InputError
@@ -227,32 +227,19 @@ def effect(flag):
     return LIGHT if planes & set(IGNORED_PLANES) else HARMLESS
 
 
-def shown(preset, what):
-    table = PRESETS[preset]
-    found = {}
-    for flag in table.flags:
-        if effect(flag) == what:
-            found.setdefault(flag.plane, []).append(str(flag.bit))
-    return ", ".join(f"{name} {'+'.join(bits)}" for name, bits in found.items()) or "-"
-
-
-def readme_table():
-    """The table of the README: what becomes of every bit, by default."""
-    lines = [
-        "| preset | not in statistics, and filled | not in statistics, not filled | only named |",
-        "| --- | --- | --- | --- |",
-    ]
-    for preset, table in PRESETS.items():
-        if table.flags:
-            title = f"`{preset}`: {table.title}" + (" (codes)" if table.codes else "")
-            cells = [title, *(shown(preset, what) for what in (DEFECT, LIGHT, HARMLESS))]
-            lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def test_the_readme_has_every_bit():
-    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    assert readme_table() in text, readme_table()
+@pytest.mark.parametrize("preset", [name for name, table in PRESETS.items() if table.flags])
+def test_the_help_has_every_bit(preset):
+    """`diffdecor help masks` says what becomes of every bit, by default."""
+    words = {DEFECT: "unusable", LIGHT: "not in statistics", HARMLESS: "harmless"}
+    rows = topic_named("masks").tables["masks"]
+    listed = {bit: row for row in rows if row["preset"] == preset for bit in row["bits"]}
+    refined = {bit for *_, bit in PRESETS[preset].refined}
+    assert set(listed) == {flag.bit for flag in PRESETS[preset].flags} | refined
+    for flag in PRESETS[preset].flags:
+        row = listed[flag.bit]
+        assert (row["plane"], row["effect"]) == (flag.plane, words[effect(flag)])
+        assert row["counts_as"] == list(flag.means or (flag.plane,))
+        assert row["codes"] == PRESETS[preset].codes
 
 
 @pytest.mark.parametrize("preset", [*EXPECTED, None])

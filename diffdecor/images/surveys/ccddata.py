@@ -18,4 +18,5 @@ LAYOUT = Layout(
     mask=("MASK",),
     noise={"UNCERT": ""},
     preset="nonzero",
+    note="The card UTYPE of UNCERT says whether it is a sigma, a variance or an inverse variance.",
 )

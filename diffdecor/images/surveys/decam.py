@@ -18,7 +18,7 @@ LAYOUT = Layout(
     name="decam",
     title="DECam Community Pipeline",
     signs=(
-        Sign(file=r".*_o[a-z]i_.*\.fits"),
+        Sign(file=r".*_o[a-z]i_.*\.fits", globs=("*_ooi_*.fits",)),
         Sign(cards={"INSTRUME": "(?i:decam)", "PLVER": ".*"}),
     ),
     preset="decam",
@@ -28,10 +28,15 @@ LAYOUT = Layout(
         names=(r"\1w\2",),
         looks=r".*_o[a-z]w_.*\.fits",
         kind="ivar",
+        glob="*_oow_*.fits",
     ),
     mask_file=Companion(
-        image=r"(.*_o[a-z])i(_.*\.fits)", names=(r"\1d\2",), looks=r".*_o[a-z]d_.*\.fits"
+        image=r"(.*_o[a-z])i(_.*\.fits)",
+        names=(r"\1d\2",),
+        looks=r".*_o[a-z]d_.*\.fits",
+        glob="*_ood_*.fits",
     ),
+    note="Which preset the mask has follows from the version of the pipeline (card PLVER).",
 )
 
 PRESETS = {

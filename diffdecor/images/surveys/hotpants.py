@@ -26,6 +26,7 @@ LAYOUT = Layout(
     ),
     mask=("MASK",),
     noise={"SIGMA": "sigma"},
+    note="Layers of the difference are known by their card OBJECT, or by EXTNAME.",
 )
 
 PRESETS = {

@@ -15,6 +15,8 @@ LAYOUT = Layout(
     mask=("DQ",),
     noise=NOISE,
     preset="hst",
+    note="Of several SCI in a file, ERR and DQ of the same EXTVER are taken. The bits are those of "
+    "ACS and WFC3/UVIS; other instruments need --bad-bits.",
 )
 
 PRESETS = {

@@ -11,6 +11,7 @@ LAYOUT = Layout(
     image=("IMAGE",),
     mask=("MASK",),
     noise={"VARIANCE": "variance"},
+    note="HDUs are known by EXTNAME or EXTTYPE; the mask names its bits in MP_* cards.",
 )
 
 PRESETS = {"lsst": Preset("LSST, HSC: `MP_*` cards are needed")}

@@ -11,4 +11,6 @@ LAYOUT = Layout(
     image=("IMAGE",),
     mask=("MASK",),
     noise={"VARIANCE": "variance"},
+    note="For visit_image and difference_image. The tree of JSON in the file names the bits of the "
+    "mask, which may have several HDUs.",
 )

@@ -25,6 +25,8 @@ class Sign(NamedTuple):
     cards: Mapping[str, str] = _NONE
     #: Names of HDUs; ``A|B`` is one of several.
     hdus: tuple[str, ...] = ()
+    #: The pattern of the name, for people.
+    globs: tuple[str, ...] = ()
 
 
 class Companion(NamedTuple):
@@ -38,6 +40,8 @@ class Companion(NamedTuple):
     looks: str
     #: What a noise plane holds.
     kind: str = ""
+    #: The same pattern, for people.
+    glob: str = ""
 
 
 class Layout(NamedTuple):
@@ -73,6 +77,8 @@ class Layout(NamedTuple):
     mask_file: Companion | None = None
     #: Pattern of names of differences whose noise is white already.
     white: str = ""
+    #: What else people should know, in sentences.
+    note: str = ""
 
 
 class Flag(NamedTuple):

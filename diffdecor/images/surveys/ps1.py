@@ -25,16 +25,28 @@ LAYOUT = Layout(
     name="ps1",
     title="Pan-STARRS1",
     signs=(
-        Sign(file=r".*skycell\..*\.fits"),
+        Sign(file=r".*skycell\..*\.fits", globs=("*.skycell.*.fits",)),
         Sign(cards={"BSOFTEN": ".*"}),
         Sign(cards={"BOFFSET": ".*"}),
     ),
     preset="ps1",
     asinh=True,
     noise_file=Companion(
-        image=r"(.*)\.fits", names=(r"\1.wt.fits",), looks=r".*\.wt\.fits", kind="variance"
+        image=r"(.*)\.fits",
+        names=(r"\1.wt.fits",),
+        looks=r".*\.wt\.fits",
+        kind="variance",
+        glob="*.wt.fits",
     ),
-    mask_file=Companion(image=r"(.*)\.fits", names=(r"\1.mask.fits",), looks=r".*\.mask\.fits"),
+    mask_file=Companion(
+        image=r"(.*)\.fits",
+        names=(r"\1.mask.fits",),
+        looks=r".*\.mask\.fits",
+        glob="*.mask.fits",
+    ),
+    note="Incomplete cards of the scaling, or pixels that are linear already in spite of them, are "
+    "an error; an image without these cards gets a warning. A difference that has them needs "
+    "--difference-layout ps1 or plain. The output is linear and has no such cards.",
 )
 
 PRESETS = {

@@ -8,7 +8,10 @@ LAYOUT = Layout(
     name="ztf",
     title="ZTF",
     signs=(
-        Sign(file=r"(.*_)?(sciimg|refimg|scimrefdiffimg)\.fits"),
+        Sign(
+            file=r"(.*_)?(sciimg|refimg|scimrefdiffimg)\.fits",
+            globs=("*_sciimg.fits", "*_refimg.fits", "*_scimrefdiffimg.fits"),
+        ),
         Sign(cards={"INSTRUME": "ZTF/MOSAIC"}),
     ),
     preset="ztf",
@@ -20,11 +23,16 @@ LAYOUT = Layout(
         names=(r"\1refunc.fits",),
         looks=r".*refunc\.fits",
         kind="sigma",
+        glob="*_refunc.fits",
     ),
     mask_file=Companion(
-        image=r"(.*)sciimg\.fits", names=(r"\1mskimg.fits",), looks=r".*mskimg\.fits"
+        image=r"(.*)sciimg\.fits",
+        names=(r"\1mskimg.fits",),
+        looks=r".*mskimg\.fits",
+        glob="*_mskimg.fits",
     ),
     white=r"(.*_)?scimrefdiffimg\.fits",
+    note="Differences of ZTF itself are made by ZOGY: their noise is white by construction.",
 )
 
 PRESETS = {

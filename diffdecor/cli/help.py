@@ -1,0 +1,88 @@
+"""``diffdecor help``: reference tables and how-tos by topic, made from the tables in the code."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from difflib import get_close_matches
+from typing import NoReturn
+
+import click
+
+from diffdecor.cli.options import json_option, print_json
+from diffdecor.cli.topics import TOPICS, topic_named
+from diffdecor.cli.topics.text import as_text, facts_of, term_list
+
+#: Columns of the widest text.
+_WIDEST = 100
+
+
+@click.command()
+@click.argument("words", nargs=-1, metavar="[TOPIC]")
+@json_option("Print the tables of the topic as one JSON object; the list of topics without one.")
+@click.pass_context
+def help(  # noqa: A001  the command is called so
+    context: click.Context, /, *, words: tuple[str, ...], as_json: bool
+) -> None:
+    """Show the reference on TOPIC, or the list of topics.
+
+    The name of a command shows what its --help does.
+    """
+    width, height = shutil.get_terminal_size()
+    width = min(width, _WIDEST)
+    if not words:
+        _show_list(width, as_json=as_json)
+        return
+    name = " ".join(words)
+    if name in TOPICS:
+        topic = topic_named(name)
+        if as_json:
+            if not topic.tables:
+                msg = f"the topic {name} has no tables; leave out --json"
+                raise click.UsageError(msg)
+            print_json(facts_of(topic))
+            return
+        text = as_text(topic, width)
+    elif (command := _command(context, words)) is not None:
+        text = command
+    else:
+        _refuse(context, name)
+    if sys.stdout.isatty() and text.count("\n") >= height:
+        click.echo_via_pager(text)
+    else:
+        click.echo(text, nl=False)
+
+
+def _show_list(width: int, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"topics": [{"topic": name, "about": about} for name, about in TOPICS.items()]})
+        return
+    click.echo("Topics of diffdecor help TOPIC:\n")
+    click.echo(
+        "\n".join("  " + line for line in term_list([*TOPICS.items()], width - 2).split("\n"))
+    )
+    click.echo("\nOf a command, diffdecor COMMAND --help shows the options.")
+
+
+def _command(context: click.Context, words: tuple[str, ...]) -> str | None:
+    """Return the help of a command, which may be one of a group; None if there is none."""
+    of_program = context.find_root()
+    command: click.Command | None = of_program.command
+    own = of_program
+    for word in words:
+        command = command.get_command(own, word) if isinstance(command, click.Group) else None
+        if command is None:
+            return None
+        own = click.Context(command, own, word, **command.context_settings)
+    assert command is not None  # noqa: S101  for the checker of types
+    return command.get_help(own) + "\n"
+
+
+def _refuse(context: click.Context, name: str) -> NoReturn:
+    """Refuse what is neither a topic nor a command, and name those that are like it."""
+    root = context.find_root()
+    commands = root.command.list_commands(root) if isinstance(root.command, click.Group) else []
+    like = get_close_matches(name.lower(), [*TOPICS, *commands], n=3, cutoff=0.5)
+    hint = f"Did you mean {' or '.join(like)}?" if like else "`diffdecor help` lists them."
+    msg = f"No such topic '{name}'. {hint}"
+    raise click.UsageError(msg)
