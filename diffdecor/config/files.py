@@ -31,7 +31,7 @@ class ImageOptions(Checked):
     """How the files of one image are read: science image, template or difference.
 
     In the help, ``{image}`` is what the image is called, and ``{use}`` says what it is for. The
-    last five are options of all images together, declared in `FilesConfig`.
+    last ones are options of several images together, declared in `FilesConfig`.
     """
 
     role: str = "science"
@@ -39,16 +39,19 @@ class ImageOptions(Checked):
     # A table: keyword of the card without DD and the image, default, kind; help.
     layout: str | None = option("LAYOU", None, _LAYOUT,
         "How the files of {image} are laid out.  [default: as recognised]")
-    noise: str | None = option("NFILE", None, kinds.FILE, "Noise plane of {image}{use}.")
+    noise: str | None = option("NFILE", None, kinds.FILE,
+        "Noise plane of {image}{use}.  [default: in its file, or found by --diffcmd]")
     noise_kind: str | None = option("NKIND", None, kinds.one_of(*NOISE_KINDS),
-        "What the {role} noise plane holds.  [default: what its name says]")
-    mask: str | None = option("MFILE", None, kinds.FILE, "Mask of {image}.")
+        "What the {role} noise plane holds.  [default: --noise-kind, or what its name says]")
+    mask: str | None = option("MFILE", None, kinds.FILE,
+        "Mask of {image}.  [default: in its file, or found by --diffcmd]")
     mask_preset: str | None = option("MPRES", None, _PRESET,
         "Meaning of the bits of the {role} mask, unless it names them.  [default: --mask-preset]")
     gain: float | None = option("GAIN", None, kinds.GAIN,
-        "Gain of {image}, to make its variance from its pixels.")
+        "Gain of {image}, to make its variance from its pixels.  [default: --gain, or found by "
+        "--diffcmd]")
     read_noise: float | None = option("READN", None, kinds.READ_NOISE,
-        "Read noise of {image}, with its gain.")
+        "Read noise of {image}, with its gain.  [default: --read-noise, or found by --diffcmd]")
     sky: float | None = option("SKY", None, kinds.LEVEL,
         "Sky level that was subtracted from {image}, with its gain.")
     psf: str | None = option("PSF", None, kinds.FILE, "PSF of {image}, as it is.")
@@ -62,6 +65,10 @@ class ImageOptions(Checked):
         "TOML list of the images that {image} is the weighted sum of.",
         before="preconvolution_kernel")
     # fmt: on
+    shared_noise_kind: str | None = None
+    shared_gain: float | None = None
+    shared_read_noise: float | None = None
+    diffcmd: bool = True
     bad_bits: tuple[int, ...] | None = None
     ignore_bits: tuple[int, ...] | None = None
     mask_codes: bool = False
@@ -88,6 +95,17 @@ class FilesConfig(Checked):
     layout: str | None = option("DDLAYOUT", None, _LAYOUT,
         "How the files of the science image and the template are laid out: "
         f"{', '.join(LAYOUTS)}.  [default: as recognised]")
+    noise_kind: str | None = option("DDNKIND", None, kinds.one_of(*NOISE_KINDS),
+        "What noise planes hold that an option names (--science-noise, --template-noise, "
+        "--difference-noise), or that do not say it.")
+    gain: float | None = option("DDGAIN", None, kinds.GAIN,
+        "Gain of the science image and the template, unless they have a noise plane.")
+    read_noise: float | None = option("DDREADN", None, kinds.READ_NOISE,
+        "Read noise of the science image and the template, with their gains.")
+    diffcmd: bool = option("DDDIFCMD", True, kinds.SWITCH,
+        "Noise and masks of a HOTPANTS triple that nothing else gives are what its command line "
+        "says (card DIFFCMD), else files beside the images (sci_sig.fits, sci_mask.fits of "
+        "sci.fits).")
     mask_preset: str | None = option("DDMASKPR", None, _PRESET,
         f"What the bits mean in masks that do not name theirs: {', '.join(MASK_PRESETS)}.  "
         "[default: that of the layout]")
@@ -149,9 +167,15 @@ class FilesConfig(Checked):
     def of_image(self, role: str) -> ImageOptions:
         """Return the options of an image, with those that several images have in common."""
         own: ImageOptions = getattr(self, role)
+        of_both = self if role != "difference" else FilesConfig()
         return replace(
             own,
-            layout=own.layout or (self.layout if role != "difference" else None),
+            layout=own.layout or of_both.layout,
+            noise_kind=own.noise_kind or (self.noise_kind if own.noise else None),
+            shared_noise_kind=self.noise_kind,
+            shared_gain=of_both.gain,
+            shared_read_noise=of_both.read_noise,
+            diffcmd=self.diffcmd,
             mask_preset=own.mask_preset or self.mask_preset,
             bad_bits=self.bad_bits,
             ignore_bits=self.ignore_bits,

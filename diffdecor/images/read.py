@@ -6,6 +6,7 @@ import logging
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from diffdecor.config import ImageOptions
 from diffdecor.core.planes import in_memory
@@ -141,8 +142,9 @@ class OpenedExposure:
     """An exposure whose planes are in their files."""
 
     exposure: Exposure
-    #: Files of "noise" and "mask" that were found beside the image, and are used.
-    found: dict[str, str]
+    #: What was found beside the image, or through HOTPANTS, and is used: by the own name of the
+    #: option that would give it, files of "noise" and "mask" mostly.
+    found: dict[str, Any]
     #: Files of its planes, where they are not in that of the image.
     files: tuple[str, ...] = ()
     #: 0-based numbers of the HDUs of its file that a decorrelated difference does not depend on:
@@ -151,6 +153,8 @@ class OpenedExposure:
     unneeded: tuple[int, ...] = ()
     #: The pixels are whole numbers, or have steps: 0 is a usual value.
     stepped: bool = False
+    #: Its variance is made from its pixels, with a gain.
+    of_gain: bool = False
 
 
 def open_exposure(
@@ -215,11 +219,22 @@ def _exposure(opened: OpenedImage, psf: PointSpreadFunction | None) -> OpenedExp
     else:
         of_image = missing is not None or (noise is not None and noise.of_image)
         unneeded = () if of_image else (opened.hdus.index(opened.hdu),)
-    used = {"noise": None if noise is None else noise.file, "mask": opened.mask_file}
-    found = {what: file for what, file in opened.companions.items() if file == used[what]}
+    taken = opened.inferred_mask
+    mask_file = opened.mask_file if taken is None else taken.file
+    used = {"noise": None if noise is None else noise.file, "mask": mask_file}
+    found: dict[str, Any] = {
+        what: file for what, file in opened.companions.items() if file == used[what]
+    }
+    found.update({} if noise is None else noise.taken)
+    found.update({} if taken is None else {"mask": mask_file})
     files = tuple(file for file in used.values() if file is not None)
     return OpenedExposure(
-        exposure=exposure, found=found, files=files, unneeded=unneeded, stepped=stepped
+        exposure=exposure,
+        found=found,
+        files=files,
+        unneeded=unneeded,
+        stepped=stepped,
+        of_gain=noise is not None and noise.of_gain,
     )
 
 
