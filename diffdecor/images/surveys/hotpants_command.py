@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from diffdecor.fits.open import Header
+from diffdecor.fits.open import Header, quiet_astropy
 
 
 class Words(NamedTuple):
@@ -45,6 +45,8 @@ _OTHERS = (
 )  # fmt: skip
 _KNOWN = sorted({*_NUMBERS, *_FILES, *_OTHERS}, key=len, reverse=True)
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?", re.IGNORECASE)
+#: The last card says that the text goes on, and astropy drops that.
+_GOES_ON = re.compile(r"&'\s*(?:/.*)?$", re.DOTALL)
 #: Characters of a text that fills a card, less a blank at its end: what goes on was cut off.
 _FULL_CARD = (67, 68)
 
@@ -79,19 +81,27 @@ def command_of(header: Header) -> Command | None:
     """Return the command line that a header holds, None if there is none, or several disagree."""
     if header is None or "DIFFCMD" not in header:
         return None
-    found = [parsed(str(header["DIFFCMD", n])) for n in range(header.count("DIFFCMD"))]
+    found = []
+    for number in range(header.count("DIFFCMD")):
+        card = header.cards["DIFFCMD", number]
+        with quiet_astropy("DIFFCMD"):
+            goes_on = _GOES_ON.search(card.image[-80:]) is not None
+        found.append(parsed(f"{card.value}{'&' if goes_on else ''}"))
     return found[0] if all(one == found[0] for one in found) else None
 
 
 def parsed(text: str) -> Command | None:
-    """Return the options of a command line, None of a text that is not a whole one."""
+    """Return the options of a command line, None of a text that is none.
+
+    One that ends with ``&`` went on in cards that are lost, as may one that just fills a card.
+    """
     text = text.strip()
     words = text.lower().split()
     cut = text.endswith("&") or len(text) + text.count("'") in _FULL_CARD
     if "-inim" in words:
-        values = _of_words(text.removesuffix("&"))
+        values = _of_words(text.rstrip("&"))
     elif "-inim" in text.lower():
-        values = _of_one_word(text.removesuffix("&"))
+        values = _of_one_word(text.rstrip("&"))
     else:
         return None
     if cut and values:
