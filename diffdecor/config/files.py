@@ -53,7 +53,8 @@ class ImageOptions(Checked):
     read_noise: float | None = option("READN", None, kinds.READ_NOISE,
         "Read noise of {image}, with its gain.  [default: --read-noise, or found by --diffcmd]")
     sky: float | None = option("SKY", None, kinds.LEVEL,
-        "Sky level that was subtracted from {image}, with its gain.")
+        "Sky level that was subtracted from {image}, with its gain.  [default: 0, less a pedestal "
+        "found by --diffcmd]")
     psf: str | None = option("PSF", None, kinds.FILE, "PSF of {image}, as it is.")
     noise_power: str | None = option("NPOWR", None, kinds.FILE,
         "Noise of {image} as it is known otherwise: a lag image of its covariance, or realisations "
