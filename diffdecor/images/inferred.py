@@ -130,10 +130,12 @@ def _named(
     """
     option = getattr(WORDS[role], what)
     name = None if command is None else command.file(option)
-    if name is None:
+    if command is None or name is None:
         return None, ()
     folder, title = place
     why = f"-{option} in {title}"
+    if option == "oni" and "convvar" in command.values:
+        return None, (f"{name}, named by {why}, is no sigma: it was made with -convvar",)
     path, extension = split_extension(name)
     brackets = "" if extension is None else name[name.rindex("[") :]
     for named in (folder / path, folder / path.name):

@@ -217,6 +217,15 @@ class NoiseSources:
         logger.info("%s: noise (sigma) from %s: %s", self.image.path, source.file, source.why)
         with blaming(source, role, "noise"):
             noise = self._from_file(source.file, "sigma")
+            apart = None
+            if source is self.inferred.beside and self.options.noise_kind is None:  # but a name
+                apart = apart_from_sky(noise.variance, self.pixels.image, self.pixels.usable)
+            if apart is not None:
+                msg = (
+                    f"{source.file}: as sigma it cannot be right: the sky of {self.image.path} has "
+                    f"{apart:.3g} times its variance"
+                )
+                raise InputError(msg)
         taken = {"noise": source.file}
         if self.options.noise_kind is None:
             taken["noise_kind"] = "sigma"

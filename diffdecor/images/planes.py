@@ -41,6 +41,9 @@ from diffdecor.images.surveys.recognise import companions_of, is_companion, layo
 
 logger = logging.getLogger(__name__)
 
+#: Share of pixels that no mask flags that nobody has given.
+_MOST_FLAGGED = 0.9
+
 
 def opened_image(
     hdus: Hdus,
@@ -151,6 +154,9 @@ class OpenedImage:
         logger.info("%s: mask from %s: %s", self.path, source.file, source.why)
         with blaming(source, self.options.role, "mask"):
             mask, planes = self._mask_in(source.file, source.preset)
+            if mask is not None and np.mean(sampled(mask) != 0) > _MOST_FLAGGED:
+                msg = f"{source.file}: it flags nearly all pixels; is it 0 where they are bad?"
+                raise InputError(msg)
         return None if mask is None else blamed(mask, source, self.options.role, "mask"), planes
 
     def _mask_in(self, file: str, preset: str) -> tuple[LazyPlane | None, MaskPlanes]:

@@ -25,9 +25,8 @@ COMMANDS = {
 
 def examples(command):
     """Return the examples in the epilog of a help, and what is said of each."""
-    found = re.findall(
-        r"^  (diffdecor (?:.*\\\n)*.*)\n?((?:      .*\n?)*)", command.epilog, re.MULTILINE
-    )
+    pattern = r"^  (diffdecor (?:.*\\\n)*.*)\n?((?:      .*\n?)*)"
+    found = re.findall(pattern, command.epilog, re.MULTILINE)
     return [(text.replace("\\\n", " "), said.strip()) for text, said in found]
 
 

@@ -478,3 +478,62 @@ def test_the_kind_of_noise_of_all_three(triple):
         got = in_memory(getattr(images, role).variance)
         good = np.isfinite(got)
         np.testing.assert_allclose(got[good], variance[good], rtol=1e-6)
+
+
+def test_a_mask_or_noise_that_its_name_cannot_explain(triple):
+    """Masks of 1 for good; variances called sigma: neither the command nor a person named them."""
+    triple.command(lambda _: None)
+    triple.remove("A_sci_msk", "A_sci_sig")
+    sigma = fits.getdata(A1 / "science_sigma.fits").astype(float)
+    for name, pixels, says in (
+        (
+            "A_sci_err",
+            sigma**2,
+            r"A_sci_err.fits: as sigma it cannot be right.*--science-noise FILE",
+        ),
+        ("A_sci_mask", (sigma > 0).astype("u1"), r"flags nearly all pixels.*--science-mask FILE"),
+    ):
+        fits.PrimaryHDU(pixels).writeto(triple.file(name))
+        with pytest.raises(InputError, match=says):
+            triple.found()
+        triple.file(name).unlink()
+
+
+def test_a_noise_image_of_convolved_variance_is_no_sigma(triple, caplog):
+    caplog.set_level("INFO")
+    shutil.copy(triple.file("A_sci_sig"), triple.folder / "A1_noise.fits")
+    files, _ = triple.found()
+    assert named(files.difference.noise) == "A1_noise.fits"
+    triple.command(lambda text: f"{text} -convvar")
+    files, _ = triple.found()
+    assert files.difference.noise is None
+    assert "it was made with -convvar" in caplog.text
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("case", ["A1", "A2", "A3", "B1", "B2", "B3", "C1", "C2", "M1", "S1"])
+def test_every_real_case_is_as_with_explicit_options(reference, tmp_path, case):
+    """Its noise is right without a word, and the result that of every word."""
+    folder, pair = reference / "hotpants", case[0]
+    images = {"science": f"{pair}_sci", "template": f"{pair}_tmpl", "difference": f"{case}_diff"}
+    job = Job(
+        **{role: str(folder / f"{name}.fits") for role, name in images.items()},
+        output=str(tmp_path / "out.fits"),
+    )
+    explicit = {f"{role}_mask": folder / f"{images[role]}_msk.fits" for role in list(images)[:2]}
+    if case == "A2":
+        sigmas = {f"{role}_noise": folder / f"{images[role]}_sig.fits" for role in list(images)[:2]}
+        explicit |= sigmas | {"science_noise_kind": "sigma", "template_noise_kind": "sigma"}
+    else:
+        explicit |= EXPLICIT
+    for role in ("difference_noise", "difference_mask"):
+        file = folder / f"{case}_{role.removeprefix('difference_')}.fits"
+        explicit |= {role: file} if file.exists() else {}
+    if "difference_noise" in explicit:
+        explicit["difference_noise_kind"] = "sigma"
+    first = run_job(job)
+    given = {name: str(v) if isinstance(v, Path) else v for name, v in explicit.items()}
+    assert run_job(replace(job, files=FilesConfig.of(**given))).status == "already done"
+    assert first.metrics["chi_before"] == pytest.approx(1, abs=0.05)
+    assert first.metrics["chi_after"] == pytest.approx(1, abs=0.05)
+    assert verify_job(job).fit.residual < 1e-5

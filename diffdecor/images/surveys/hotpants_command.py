@@ -40,10 +40,12 @@ _OTHERS = (
     "tu", "tuk", "tl", "iu", "iuk", "il", "ki", "r", "kcs", "ft", "sft", "nft", "mins", "mous",
     "gd", "nrx", "nry", "rf", "rkw", "nsx", "nsy", "ssf", "cmp", "afssc", "nss", "rss", "ko", "bgo",
     "ssig", "ks", "kfm", "okn", "c", "n", "fom", "sconv", "fi", "ef", "sum", "ond", "nim", "ndm",
-    "oci", "cim", "nc", "hki", "oki", "sht", "obs", "obz", "nsht", "nbs", "nbz", "fin", "convvar",
-    "allm", "v", "savexy", "ng", "pca",
+    "oci", "cim", "nc", "hki", "oki", "sht", "obs", "obz", "nsht", "nbs", "nbz", "fin", "allm",
+    "v", "savexy", "ng", "pca",
 )  # fmt: skip
-_KNOWN = sorted({*_NUMBERS, *_FILES, *_OTHERS}, key=len, reverse=True)
+#: It makes a noise image that is no sigma.
+_FLAG = "convvar"
+_KNOWN = sorted({*_NUMBERS, *_FILES, *_OTHERS, _FLAG}, key=len, reverse=True)
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?", re.IGNORECASE)
 #: The last card says that the text goes on, and astropy drops that.
 _GOES_ON = re.compile(r"&'\s*(?:/.*)?$", re.DOTALL)
