@@ -184,7 +184,9 @@ class NoiseSources:
         for text in inferred.no_noise:
             logger.info("%s: %s", self.image.path, text)
         of_gain = inferred.numbers.get("gain")
-        if inferred.noise is None and of_gain is not None and self.options.noise_kind is None:
+        kind = self.options.noise_kind or self.options.shared_noise_kind
+        of_plane = inferred.noise is not None or (kind is not None and inferred.beside is not None)
+        if of_gain is not None and not of_plane:
             noise = self._from_gain(of_gain)
             apart = apart_from_sky(noise.variance, self.pixels.image, self.pixels.usable)
             if apart is None:
@@ -201,7 +203,7 @@ class NoiseSources:
         role = self.options.role
         says = (
             f"its sky has {apart:.3g} times the variance that the gain {gain:g} of "
-            f"{self.inferred.command} makes (was the sky subtracted?)"
+            f"{self.inferred.command} makes ({'was the sky subtracted' if apart > 1 else 'a coadd'}?)"
         )
         if self.inferred.beside is None:
             msg = (

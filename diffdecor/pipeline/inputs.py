@@ -103,7 +103,7 @@ def _read_inputs(job: Job, reading: Reading) -> Inputs:
     images = {role: _found(job, role, reading) for role in job.images}
     _check_shapes(list(images.values()))
     opened = {role: _open(job, role, image) for role, image in with_inferred(job, images).items()}
-    _check_read_noise(job, opened)
+    _check_used(job, opened)
     job = _naming_what_was_found(job, opened)
     science, template = (_exposure(opened, role) for role in SIDES)
     difference = opened["difference"].exposure
@@ -196,10 +196,14 @@ def _open(job: Job, role: str, image: OpenedImage) -> OpenedExposure:
     return opened
 
 
-def _check_read_noise(job: Job, opened: Mapping[str, OpenedExposure]) -> None:
-    """Refuse a read noise of both images that is used for neither, as there is no gain."""
-    if job.files.read_noise is not None and not any(one.of_gain for one in opened.values()):
+def _check_used(job: Job, opened: Mapping[str, OpenedExposure]) -> None:
+    """Refuse a read noise, or a kind of noise, of several images that is used for none."""
+    of_gain = {one.of_gain for one in opened.values() if one.exposure.variance is not None}
+    if job.files.read_noise is not None and True not in of_gain:
         msg = "--read-noise needs --gain: no image has a gain, or has one and no noise plane"
+        raise ConfigError(msg)
+    if job.files.noise_kind not in (None, "background") and False not in of_gain:
+        msg = "--noise-kind is for noise planes, and no image has one; give --science-noise or so"
         raise ConfigError(msg)
 
 

@@ -287,6 +287,16 @@ def test_a_gain_of_subtracted_sky_is_found_out(triple):
     assert files.science.read_noise == 5
 
 
+def test_a_gain_of_one_of_many_images_is_found_out(triple):
+    """A coadd of many has far less noise than the gain of one makes."""
+    triple.remove("A_tmpl_sig")
+    triple.command(lambda text: text.replace("-tg 6.6000", "-tg 0.5"))
+    with pytest.raises(
+        InputError, match=r"A_tmpl.fits: .* its sky has 0.0\d* times .* \(a coadd\?\)"
+    ):
+        triple.found()
+
+
 def test_no_pixel_has_noise(triple):
     """Without a read noise there is hardly any."""
     triple.remove("A_sci_sig")
@@ -449,6 +459,15 @@ def test_a_read_noise_needs_a_gain(triple):
     noise |= {"template_noise": str(triple.file("A_tmpl_sig")), "noise_kind": "sigma"}
     with pytest.raises(ConfigError, match="--read-noise needs --gain"):
         triple.found(**noise, read_noise=3)
+
+
+def test_a_kind_of_noise_needs_a_noise_plane(triple):
+    """It also says that the sigma images beside the images are meant, not the gains."""
+    files, _ = triple.found(noise_kind="sigma")
+    assert (named(files.science.noise), files.science.gain) == ("A_sci_sig.fits", None)
+    triple.remove(*SIGMAS)
+    with pytest.raises(ConfigError, match="--noise-kind is for noise planes"):
+        triple.found(noise_kind="sigma")
 
 
 def test_options_of_both_images_leave_planes_alone(triple, rewritten, caplog):
