@@ -201,9 +201,10 @@ class NoiseSources:
     def _doubt_gain(self, gain: float, apart: float) -> None:
         """Say that the gain of the command is not used, an error if there is nothing else."""
         role = self.options.role
+        cause = "was the sky subtracted" if apart > 1 else "a coadd"
         says = (
             f"its sky has {apart:.3g} times the variance that the gain {gain:g} of "
-            f"{self.inferred.command} makes ({'was the sky subtracted' if apart > 1 else 'a coadd'}?)"
+            f"{self.inferred.command} makes ({cause}?)"
         )
         if self.inferred.beside is None:
             msg = (
