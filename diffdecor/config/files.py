@@ -40,11 +40,11 @@ class ImageOptions(Checked):
     layout: str | None = option("LAYOU", None, _LAYOUT,
         "How the files of {image} are laid out.  [default: as recognised]")
     noise: str | None = option("NFILE", None, kinds.FILE,
-        "Noise plane of {image}{use}.  [default: in its file, or found by --diffcmd]")
+        "Noise plane of {image}{use}.  [default: where its layout has it, or found by --diffcmd]")
     noise_kind: str | None = option("NKIND", None, kinds.one_of(*NOISE_KINDS),
         "What the {role} noise plane holds.  [default: --noise-kind, or what its name says]")
     mask: str | None = option("MFILE", None, kinds.FILE,
-        "Mask of {image}.  [default: in its file, or found by --diffcmd]")
+        "Mask of {image}.  [default: where its layout has it, or found by --diffcmd]")
     mask_preset: str | None = option("MPRES", None, _PRESET,
         "Meaning of the bits of the {role} mask, unless it names them.  [default: --mask-preset]")
     gain: float | None = option("GAIN", None, kinds.GAIN,

@@ -64,11 +64,11 @@ def read_exposure(  # noqa: PLR0913  all but the path are optional and named
     layout : str, optional
         Name of the layout; by default it is recognised.
     noise : str or Path, optional
-        File of the noise plane; by default the one of the layout.
+        File of the noise plane; by default the one of the layout, or of HOTPANTS's command line.
     noise_kind : {"variance", "sigma", "ivar", "weight", "background"}, optional
         What the noise plane holds; needed if neither its name nor the layout says it.
     mask : str or Path, optional
-        File of the mask; by default the one of the layout.
+        File of the mask; by default the one of the layout, or of HOTPANTS's command line.
     mask_preset : str, optional
         Meaning of the mask's bits, unless it names its planes itself.
     bad_bits : tuple of int, optional
