@@ -36,6 +36,8 @@ class Source(NamedTuple):
     why: str
     #: The meaning of the bits of a mask, if that is known.
     preset: str = ""
+    #: The command names it, not only its own name.
+    named: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,11 +57,15 @@ class Inferred:
     no_mask: tuple[str, ...] = ()
     #: Why there is no noise, for the error.
     why: str = ""
+    #: Files that would be taken, but are to be written.
+    written: tuple[Source, ...] = ()
 
     @property
     def without_noise(self) -> Inferred:
         """The same without anything on the noise, where that is given."""
-        return Inferred(mask=self.mask, command=self.command, no_mask=self.no_mask)
+        return Inferred(
+            mask=self.mask, command=self.command, no_mask=self.no_mask, written=self.written
+        )
 
 
 class Roles(NamedTuple):
@@ -69,12 +75,15 @@ class Roles(NamedTuple):
     #: Files that are written.
     outputs: Collection[str] = ()
 
+    def writes(self, file: str) -> bool:
+        """Say whether a file is one that is written."""
+        place = os.path.realpath(split_extension(file)[0])
+        return any(os.path.realpath(one) == place for one in self.outputs)
+
     def forbid(self, file: str, what: str) -> bool:
         """Say whether a file must not be taken as "noise" or "mask"."""
         path, extension = split_extension(file)
         place = os.path.realpath(path)
-        if any(os.path.realpath(split_extension(one)[0]) == place for one in self.outputs):
-            return True
         for role, other in self.files.items():
             there, of_other = split_extension(other)
             same = os.path.realpath(there) == place
@@ -109,6 +118,8 @@ def infer(
         no_mask += (f"{mask.file} ({mask.why}) is the noise",)
         mask = None
     numbers, why = _numbers(role, command, title)
+    written = tuple(one for one in (noise, beside, mask) if one and taken.writes(one.file))
+    noise, beside, mask = (None if one in written else one for one in (noise, beside, mask))
     return Inferred(
         noise=noise,
         beside=beside,
@@ -118,6 +129,7 @@ def infer(
         no_noise=no_noise,
         no_mask=no_mask,
         why="; ".join((*no_noise, *filter(None, [why]))),
+        written=written,
     )
 
 
@@ -145,7 +157,7 @@ def _named(
                 if taken.forbid(file + brackets, what):
                     return None, (f"{file}, named by {why}, has another role here",)
                 preset = "hotpants" if role == "difference" and what == "mask" else ""
-                return Source(file + brackets, why, preset), ()
+                return Source(file + brackets, why, preset, named=True), ()
     return None, (f"{name}, named by {why}, is not there",)
 
 

@@ -12,7 +12,7 @@ from astropy.io import fits
 
 from diffdecor.config import DecorrelationConfig, FilesConfig
 from diffdecor.core.planes import in_memory
-from diffdecor.errors import ConfigError, InputError
+from diffdecor.errors import ConfigError, InputError, OutputExistsError
 from diffdecor.pipeline.inputs import read_inputs
 from diffdecor.pipeline.job import Job
 from diffdecor.pipeline.run import run_job, verify_job
@@ -139,18 +139,36 @@ def test_it_is_the_job_with_explicit_options(triple, sigma):
 
 
 def test_files_that_are_found_count_like_others(triple):
-    """Another mask is another job; no output takes the place of one that is used."""
+    """Another mask is another job."""
     job = triple.job()
     assert [run_job(job).status, run_job(job).status] == ["done", "already done"]
     with fits.open(triple.file("A_sci_msk"), mode="update") as hdus:
         hdus[0].data[50, 50] ^= 1
     with pytest.raises(Exception, match="exists already"):
         run_job(job)
-    # A file that is written is not one that is read.
+
+
+@pytest.mark.parametrize("name", ["A_sci_msk", "A1_mask", "A_tmpl_rms"])
+def test_what_others_wrote_is_never_overwritten(triple, name):
+    """Not even where that is asked for: the command names it, or its name says what it is."""
+    if name == "A_tmpl_rms":
+        triple.file("A_tmpl_sig").rename(triple.file(name))
+    before = triple.file(name).read_bytes()
+    job = replace(triple.job(), output=str(triple.file(name)), overwrite=True)
+    with pytest.raises(OutputExistsError, match="which is never overwritten"):
+        run_job(job)
+    assert triple.file(name).read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["A1_noise", "A_sci_mask", "A1_diff_sigma"])
+def test_outputs_with_such_names_are_no_inputs(triple, name):
+    """Of this job or another one."""
+    triple.remove("A_sci_msk")
+    job = replace(triple.job(), output=str(triple.file(name)))
+    assert [run_job(job).status, run_job(job).status] == ["done", "already done"]
+    run_job(replace(job, overwrite=True))
     files, _ = triple.found()
-    onto = replace(job, output=str(triple.file("A_sci_msk")))
-    assert files.science.mask is not None
-    assert read_inputs(onto).job.files.science.mask is None
+    assert (files.science.mask, files.difference.noise) == (None, None)
 
 
 @pytest.mark.parametrize(
