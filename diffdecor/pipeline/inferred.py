@@ -47,7 +47,7 @@ def _with(job: Job, role: str, image: OpenedImage, header: object, taken: Roles)
     for source in found.written:
         # The name of a part of the result may be like that of a mask.
         is_output = Roles(outputs=[job.output]).writes(source.file)
-        if (source.named or is_output) and not _is_ours(source.file):
+        if (source.named or is_output) and not _is_ours(source.file, image):
             msg = (
                 f"{source.file}: is the noise or mask of the {role} image ({source.why}), which is "
                 "never overwritten; choose another name"
@@ -56,16 +56,16 @@ def _with(job: Job, role: str, image: OpenedImage, header: object, taken: Roles)
     if role != "difference" and getattr(job.decorrelation, f"{role}_variance") is not None:
         found = found.without_noise
     noise, beside, mask = (
-        None if one is None or _is_ours(one.file) else one
+        None if one is None or _is_ours(one.file, image) else one
         for one in (found.noise, found.beside, found.mask)
     )
     return replace(image, inferred=replace(found, noise=noise, beside=beside, mask=mask))
 
 
-def _is_ours(file: str) -> bool:
-    """Say whether diffdecor has written a file."""
+def _is_ours(file: str, image: OpenedImage) -> bool:
+    """Say whether diffdecor has written a file; it stays open with those of the image."""
     try:
-        with open_fits(file) as (hdus, _):
+        with open_fits(file, image.reading.files) as (hdus, _):
             return VERSION_CARD.keyword in hdus[0].header
     except InputError:
         return False
