@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 #: Options of one image, of several, of the numerics: those of `run` that a check has, too.
 _OF_IMAGE = ("layout", "noise", "noise_kind", "mask", "mask_preset", "psf")
-_OF_FILES = ("bad_bits", "ignore_bits", "mask_codes", "zero_borders", "ignore_checksums")
+_OF_FILES = ("diffcmd", "bad_bits", "ignore_bits", "mask_codes", "zero_borders", "ignore_checksums")
 _OF_NUMERICS = ("ignore_planes", "threads", "max_memory")
 _LIMITS = ("max_rho", "max_factor")
 _EXAMPLES = """\
@@ -52,7 +52,11 @@ def _declared() -> list[Option]:
 
     words = {"image": "the image", "role": "image's", "use": ""}
     of_image = [
-        item._replace(help=item.help.format(**words).replace("--mask-preset", "of the layout"))
+        item._replace(
+            help=item.help.format(**words)
+            .replace("--mask-preset", "of the layout")
+            .replace("--noise-kind, or ", "")
+        )
         for item in of(ImageOptions, _OF_IMAGE)
     ]
     fwhm = Option("", None, kinds.FWHM, "Assume a Gaussian PSF of this FWHM if there is none.")
@@ -137,7 +141,8 @@ def check(
 
         keep_home_clean()
         png = plot_judgement(judgement, files[0])
-        with atomic_output(plot, overwrite=overwrite, inputs=inputs) as file:
+        used = [*inputs, *found[0].files]
+        with atomic_output(plot, overwrite=overwrite, inputs=used) as file:
             file.write(png)
     context.exit(_exit_code(found))
 

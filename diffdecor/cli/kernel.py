@@ -26,6 +26,26 @@ of_difference = click.option(
 )
 
 
+_OF_INFO = """
+\b
+Examples:
+  diffdecor kernel info diff.fits
+      HOTPANTS -hki: the difference carries its kernel
+  diffdecor kernel info kernel.fits --difference diff.fits
+      kernel in a file of its own
+"""
+_OF_CONVERT = """
+\b
+Example:
+  diffdecor kernel convert diff.fits kernel.fits
+"""
+_OF_PLOT = """
+\b
+Example:
+  diffdecor kernel plot diff.fits -o kernel.png
+"""
+
+
 class _Kernel(click.Command):
     """A command that reads kernels: with an option that is declared elsewhere."""
 
@@ -49,7 +69,7 @@ def kernel() -> None:
     """Show or draw what is in a kernel file, or convert it to the native format."""
 
 
-@kernel.command(cls=_Kernel)
+@kernel.command(cls=_Kernel, epilog=_OF_INFO)
 @click.argument("kernel", type=file_name)
 @json_option()
 @of_difference
@@ -88,7 +108,7 @@ def _shown(value: object) -> str:
     return "unknown" if value is None else str(value)
 
 
-@kernel.command(cls=_Kernel)
+@kernel.command(cls=_Kernel, epilog=_OF_CONVERT)
 @click.argument("kernel", type=file_name)
 @click.argument("out", type=file_name)
 @click.option("--overwrite", is_flag=True, help="Replace OUT if it is there already.")
@@ -117,7 +137,7 @@ def convert(
     )
 
 
-@kernel.command(cls=_Kernel)
+@kernel.command(cls=_Kernel, epilog=_OF_PLOT)
 @click.argument("kernel", type=file_name)
 @click.option("-o", "--output", type=file_name, required=True, metavar="FILE", help="PNG file.")
 @overwrite_option

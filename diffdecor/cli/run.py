@@ -26,12 +26,11 @@ _EXAMPLES = """
 \b
 Examples:
   diffdecor run sci.fits tmpl.fits diff.fits -o out.fits
-      HOTPANTS -hki: the difference carries its kernel
+      HOTPANTS -hki: the difference carries its kernel, and says where noise and masks are
   diffdecor run sci.fits tmpl.fits diff.fits --kernel kernel.fits -o out.fits
       kernel in a file of its own
   diffdecor run sci.fits tmpl.fits diff.fits -o out.fits \\
-      --science-noise sci_sigma.fits --science-noise-kind sigma \\
-      --template-noise tmpl_sigma.fits --template-noise-kind sigma
+      --science-noise sci_sigma.fits --template-noise tmpl_sigma.fits --noise-kind sigma
       noise planes in files of their own
   diffdecor run diff.fits -o out.fits
       nothing but the difference: its noise is measured

@@ -19,8 +19,17 @@ from diffdecor.cli.options import (
 from diffdecor.cli.process import begin_work
 from diffdecor.cli.text import say
 
+_EXAMPLES = """
+\b
+Examples:
+  diffdecor verify sci.fits tmpl.fits diff.fits
+      HOTPANTS -hki: the difference carries its kernel, and says where noise and masks are
+  diffdecor verify sci.fits tmpl.fits diff.fits --kernel kernel.fits
+      kernel in a file of its own
+"""
 
-@click.command(cls=ConfiguredCommand)
+
+@click.command(cls=ConfiguredCommand, epilog=_EXAMPLES)
 @triple
 @config_file
 @json_option()

@@ -31,7 +31,7 @@ class ImageOptions(Checked):
     """How the files of one image are read: science image, template or difference.
 
     In the help, ``{image}`` is what the image is called, and ``{use}`` says what it is for. The
-    last five are options of all images together, declared in `FilesConfig`.
+    last ones are options of several images together, declared in `FilesConfig`.
     """
 
     role: str = "science"
@@ -39,19 +39,24 @@ class ImageOptions(Checked):
     # A table: keyword of the card without DD and the image, default, kind; help.
     layout: str | None = option("LAYOU", None, _LAYOUT,
         "How the files of {image} are laid out.  [default: as recognised]")
-    noise: str | None = option("NFILE", None, kinds.FILE, "Noise plane of {image}{use}.")
+    noise: str | None = option("NFILE", None, kinds.FILE,
+        "Noise plane of {image}{use}.  [default: where its layout has it, or found by --diffcmd]")
     noise_kind: str | None = option("NKIND", None, kinds.one_of(*NOISE_KINDS),
-        "What the {role} noise plane contains.  [default: as its name says]")
-    mask: str | None = option("MFILE", None, kinds.FILE, "Mask of {image}.")
+        "What the {role} noise plane contains.  [default: --noise-kind, or as its name says]")
+    mask: str | None = option("MFILE", None, kinds.FILE,
+        "Mask of {image}.  [default: where its layout has it, or found by --diffcmd]")
     mask_preset: str | None = option("MPRES", None, _PRESET,
         "Meaning of the bits of the {role} mask if it does not name them.  "
         "[default: --mask-preset]")
     gain: float | None = option("GAIN", None, kinds.GAIN,
-        "Gain of {image}, to compute its variance from its pixels.")
+        "Gain of {image}, to compute its variance from its pixels.  [default: --gain, or found by "
+        "--diffcmd]")
     read_noise: float | None = option("READN", None, kinds.READ_NOISE,
-        "Read noise of {image}; used with its gain.")
+        "Read noise of {image}; used with its gain.  [default: --read-noise, or found by "
+        "--diffcmd]")
     sky: float | None = option("SKY", None, kinds.LEVEL,
-        "Sky level that was subtracted from {image}; used with its gain.")
+        "Sky level that was subtracted from {image}; used with its gain.  [default: 0, less a "
+        "pedestal found by --diffcmd]")
     psf: str | None = option("PSF", None, kinds.FILE, "PSF of {image} itself.")
     noise_power: str | None = option("NPOWR", None, kinds.FILE,
         "Noise of {image} as known from elsewhere: a lag image of its covariance, or realisations "
@@ -63,6 +68,10 @@ class ImageOptions(Checked):
         "TOML list of the images of which {image} is the weighted sum.",
         before="preconvolution_kernel")
     # fmt: on
+    shared_noise_kind: str | None = None
+    shared_gain: float | None = None
+    shared_read_noise: float | None = None
+    diffcmd: bool = True
     bad_bits: tuple[int, ...] | None = None
     ignore_bits: tuple[int, ...] | None = None
     mask_codes: bool = False
@@ -89,6 +98,17 @@ class FilesConfig(Checked):
     layout: str | None = option("DDLAYOUT", None, _LAYOUT,
         "How the files of the science image and the template are laid out: "
         f"{', '.join(LAYOUTS)}.  [default: as recognised]")
+    noise_kind: str | None = option("DDNKIND", None, kinds.one_of(*NOISE_KINDS),
+        "What noise planes contain that an option names (--science-noise, --template-noise, "
+        "--difference-noise), or that do not say it.")
+    gain: float | None = option("DDGAIN", None, kinds.GAIN,
+        "Gain of the science image and the template, if they have no noise plane.")
+    read_noise: float | None = option("DDREADN", None, kinds.READ_NOISE,
+        "Read noise of the science image and the template; used with their gains.")
+    diffcmd: bool = option("DDDIFCMD", True, kinds.SWITCH,
+        "Take noise and masks of a HOTPANTS triple that nothing else gives from HOTPANTS' command "
+        "line (card DIFFCMD), or else from files beside the images (sci_sig.fits, sci_mask.fits "
+        "for sci.fits).")
     mask_preset: str | None = option("DDMASKPR", None, _PRESET,
         f"Meaning of the bits of masks that do not name them: {', '.join(MASK_PRESETS)}.  "
         "[default: that of the layout]")
@@ -151,9 +171,15 @@ class FilesConfig(Checked):
     def of_image(self, role: str) -> ImageOptions:
         """Return the options of an image, with those that several images have in common."""
         own: ImageOptions = getattr(self, role)
+        of_both = self if role != "difference" else FilesConfig()
         return replace(
             own,
-            layout=own.layout or (self.layout if role != "difference" else None),
+            layout=own.layout or of_both.layout,
+            noise_kind=own.noise_kind or (self.noise_kind if own.noise else None),
+            shared_noise_kind=self.noise_kind,
+            shared_gain=of_both.gain,
+            shared_read_noise=of_both.read_noise,
+            diffcmd=self.diffcmd,
             mask_preset=own.mask_preset or self.mask_preset,
             bad_bits=self.bad_bits,
             ignore_bits=self.ignore_bits,

@@ -8,8 +8,8 @@ resolution or not, to which the noise of the sources' light is added).
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -87,10 +87,14 @@ class Noise:
     variance: Plane
     #: The pixels of the image have a part in it.
     of_image: bool = False
+    #: A gain has a part in it.
+    of_gain: bool = False
     #: 0-based numbers of the HDUs of the image's own file that it is made of.
     numbers: tuple[int, ...] = ()
     #: The file of its own that it was read from.
     file: str | None = None
+    #: Options that nobody gave, by their own name, and what was taken for them.
+    taken: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_variance(
@@ -142,7 +146,7 @@ def _with_sources(values: LazyPlane, file: object, options: ImageOptions, pixels
         light = variance_from_gain(pixels.image, gain, sky=pixels.sky())
         return np.asarray(sky[rows] + light[rows])
 
-    return Noise(LazyPlane(pixels.shape, rows_of), of_image=True)
+    return Noise(LazyPlane(pixels.shape, rows_of), of_image=True, of_gain=True)
 
 
 def _replaced(
@@ -157,7 +161,14 @@ def _kind(hdu: Hdu, file: object, options: ImageOptions, of_layout: str) -> str:
     name = hdu_name(hdu)
     utype = str(hdu.header.get("UTYPE", "")).strip().upper()
     of_hdu = (UTYPES.get(utype) if name == "UNCERT" else None) or NOISE_NAMES.get(name)
-    kind = options.noise_kind or of_layout or of_hdu
+    kind = options.noise_kind or of_layout or of_hdu or options.shared_noise_kind
+    shared = options.shared_noise_kind
+    if shared not in (None, kind) and options.noise_kind is None:
+        logger.warning(
+            "%s: noise plane%s says that it is %s, and --noise-kind %s is not used "
+            "(--%s-noise-kind would be)",
+            *(file, name and f" {name}", kind, shared, options.role),
+        )
     if kind is None:
         what = f"HDU {name}" if name else "an HDU without a name"
         msg = (

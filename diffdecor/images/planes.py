@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from diffdecor.fits.open import Hdu, Hdus, Header, image_shape, open_fits
 from diffdecor.fits.paths import Extension
 from diffdecor.fits.read_rows import stored_integers, stored_pixels
 from diffdecor.fits.reading import Reading
+from diffdecor.images.inferred import Inferred, Roles, Source, blamed, blaming, infer
 from diffdecor.images.locate import (
     companion,
     find_image,
@@ -30,15 +31,18 @@ from diffdecor.images.locate import (
 )
 from diffdecor.images.lsst_images import check_tree, read_tree_mask
 from diffdecor.images.masks import doubt_covered_stars, names_itself, read_mask
-from diffdecor.images.model import MaskPlanes, mapped, union_of_masks
-from diffdecor.images.noise import Noise, Pixels, check_gain, check_noise, read_variance
+from diffdecor.images.model import MaskPlanes, union_of_masks
+from diffdecor.images.noise import Noise, Pixels, check_noise
+from diffdecor.images.noise_sources import NoiseSources
 from diffdecor.images.surveys.model import Layout
 from diffdecor.images.surveys.plain import MASK_NAMES, NO_MASKS, NOISE_NAMES
 from diffdecor.images.surveys.ps1 import CARDS, linear, refuse_inherited
-from diffdecor.images.surveys.recognise import bare_name, companions_of, is_companion, layout_of
-from diffdecor.images.variance import to_variance, variance_from_gain
+from diffdecor.images.surveys.recognise import companions_of, is_companion, layout_of
 
 logger = logging.getLogger(__name__)
+
+#: Share of pixels that no mask flags that nobody has given.
+_MOST_FLAGGED = 0.9
 
 
 def opened_image(
@@ -56,16 +60,21 @@ def opened_image(
     tree = check_tree(hdus, hdu, str(path), with_psf=options.psf is None) if with_tree else None
     name = hdu_name(hdu) or hdus.index(hdu)
     logger.info("%s: %s image in HDU %s", path, options.role, name)
+    header = merged_header(hdus[0].header, hdu.header)
+    inferred = Inferred()
+    if options.role == "difference" and layout.name == "hotpants" and options.diffcmd:
+        inferred = infer(options.role, path, path, header, Roles({options.role: str(path)}))
     return OpenedImage(
         path=path,
         hdus=hdus,
         hdu=hdu,
-        header=merged_header(hdus[0].header, hdu.header),
+        header=header,
         layout=layout,
         options=options,
         companions=companions_of(path, layout),
         reading=reading,
         tree=tree,
+        inferred=inferred,
     )
 
 
@@ -85,6 +94,8 @@ class OpenedImage:
     reading: Reading
     #: What lsst.images says of the file.
     tree: Node | None = None
+    #: What HOTPANTS says of it, for what nothing else does.
+    inferred: Inferred = field(default_factory=Inferred)
 
     def pixels(self) -> LazyPlane:
         """Return the pixels in a linear scale."""
@@ -108,10 +119,10 @@ class OpenedImage:
         if file is None and self.tree is not None:
             return self._tree_mask(self.tree, self.path)
         if file is None:
-            found = companion(self.hdus, self.hdu, layout.mask)
+            found = self._own_mask
             self._doubt_unread(found)
             if found is None:
-                return None, MaskPlanes()
+                return self._inferred_mask()
             more = {"preset": layout.preset, "about": (), "image_header": self.header}
             masks = [
                 self._read_mask(hdu, self.path, **more)
@@ -120,6 +131,36 @@ class OpenedImage:
             ny, nx = image_shape(self.hdu)
             return masks[0] if len(masks) == 1 else union_of_masks(masks, (ny, nx))
         known = self.options.layout or is_companion(file, layout.mask_file)
+        return self._mask_in(file, layout.preset if known else "")
+
+    @cached_property
+    def _own_mask(self) -> Hdu:
+        """The HDU of the mask in the file of the image, None if there is none."""
+        return companion(self.hdus, self.hdu, self.layout.mask)
+
+    @property
+    def inferred_mask(self) -> Source | None:
+        """The file that is taken for the mask, as nothing else says that there is one."""
+        has_own = self.mask_file is not None or self.tree is not None or self._own_mask is not None
+        return None if has_own else self.inferred.mask
+
+    def _inferred_mask(self) -> tuple[Plane | None, MaskPlanes]:
+        """Read the mask that HOTPANTS names, or that lies beside the image."""
+        for text in self.inferred.no_mask:
+            logger.info("%s: %s", self.path, text)
+        source = self.inferred.mask
+        if source is None:
+            return None, MaskPlanes()
+        logger.info("%s: mask from %s: %s", self.path, source.file, source.why)
+        with blaming(source, self.options.role, "mask"):
+            mask, planes = self._mask_in(source.file, source.preset)
+            if mask is not None and np.mean(sampled(mask) != 0) > _MOST_FLAGGED:
+                msg = f"{source.file}: it flags nearly all pixels; is it 0 where they are bad?"
+                raise InputError(msg)
+        return None if mask is None else blamed(mask, source, self.options.role, "mask"), planes
+
+    def _mask_in(self, file: str, preset: str) -> tuple[LazyPlane | None, MaskPlanes]:
+        """Read the mask in a file of its own."""
         with open_fits(file, self.reading.files) as (others, extension):
             if extension is None and has_tree(others):
                 return self._tree_mask(open_tree(others, file), file)
@@ -127,7 +168,6 @@ class OpenedImage:
                 others, extension, MASK_NAMES, file=file, like=self.hdu, among=self.hdus
             )
             about = merged_header(others[0].header, hdu.header)
-            preset = layout.preset if known else ""
             return self._read_mask(hdu, file, preset=preset, about=(about,))
 
     def _doubt_unread(self, mask: Hdu) -> None:
@@ -171,7 +211,7 @@ class OpenedImage:
         about: tuple[Header, ...],
         **more: Any,  # noqa: ANN401
     ) -> tuple[LazyPlane, MaskPlanes]:
-        self._check_shape(hdu, file)
+        self.check_shape(hdu, file)
         numbers = stored_integers(hdu, file, self.reading)
         mask, planes = read_mask(
             numbers,
@@ -187,77 +227,14 @@ class OpenedImage:
         return mask, planes
 
     def noise(self, pixels: Pixels) -> Noise | None:
-        """Make the variance: from the gain, a noise file, or a noise plane in the image's file."""
-        options = self.options
-        if not self.layout.gain:
-            check_gain(options, options.gain)
-        if options.gain is not None and options.noise_kind != "background":
-            return self._from_gain(options.gain, options.read_noise, pixels)
-        file = options.noise or self.companions.get("noise")
-        if file is not None:
-            return self._from_file(file, pixels)
-        parts = [] if options.noise_kind else self._parts()
-        for name, kind in self.layout.noise.items():
-            found = companion(self.hdus, self.hdu, (name,))
-            if found is not None and not (kind == "weight" and parts):
-                stored = self._stored(found)
-                noise = read_variance(stored, found, self.path, options, pixels, kind=kind)
-                return replace(noise, numbers=self._numbers([found]))
-        if options.noise_kind is not None:
-            flag = f"--{options.role}-noise"
-            msg = f"{self.path}: there is no noise plane in it for {flag}-kind; give {flag}"
-            raise InputError(msg)
-        return self._sum(parts, pixels) if parts else self._from_cards(pixels)
-
-    def _sum(self, parts: list[Hdu], pixels: Pixels) -> Noise:
-        """Return the variance of several parts."""
-        names = ", ".join(hdu_name(hdu) for hdu in parts)
-        logger.info("%s: variance is the sum of %s", self.path, names)
-        total = mapped(lambda *rows: np.sum(rows, axis=0), *map(self._stored, parts))
-        variance = to_variance(total, "variance", mask=pixels.mask, file=self.path)
-        return Noise(variance, numbers=self._numbers(parts))
-
-    def _from_file(self, file: str, pixels: Pixels) -> Noise:
-        """Read the noise from a file of its own."""
-        options, described = self.options, self.layout.noise_file
-        known = described is not None and (options.layout or is_companion(file, described))
-        kind = options.noise_kind or (described.kind if described is not None and known else "")
-        with open_fits(file, self.reading.files) as (others, extension):
-            hdu = find_image(
-                others, extension, NOISE_NAMES, file=file, like=self.hdu, among=self.hdus
-            )
-            if kind != "background":
-                self._check_shape(hdu, file)
-            stored = stored_pixels(hdu, file, self.reading)
-            asinh = self.layout.asinh and bool(known)
-            noise = read_variance(stored, hdu, file, options, pixels, kind=kind, asinh=asinh)
-        return replace(noise, file=file)
-
-    def _from_cards(self, pixels: Pixels) -> Noise | None:
-        """Make the variance from the pixels, with gain and read noise of the layout's cards."""
-        layout, read_noise = self.layout, self.options.read_noise
-        gain = self.header.get(layout.gain) if layout.gain else None
-        named = re.fullmatch(layout.gain_files, bare_name(self.path)) is not None
-        if (
-            not isinstance(gain, int | float)
-            or not (gain > 0 and named)
-            or self.options.role == "difference"
-        ):
-            check_gain(self.options, None)
-            return None
-        if read_noise is None and isinstance(self.header.get(layout.read_noise), int | float):
-            read_noise = float(self.header[layout.read_noise])
-        return self._from_gain(float(gain), read_noise, pixels)
-
-    def _from_gain(self, gain: float, read_noise: float | None, pixels: Pixels) -> Noise:
-        numbers = gain, read_noise or 0.0, self.options.sky or 0.0
-        logger.info("%s: variance from gain %g, read noise %g, sky %g", self.path, *numbers)
-        return Noise(variance_from_gain(pixels.image, *numbers), of_image=True)
+        """Make the variance, None if nothing is known of it."""
+        return NoiseSources(self, pixels).noise()
 
     def light(self, image: Plane) -> tuple[float | None, Callable[[], float]]:
         """Return the gain of the light of sources, and what gives the level to be added to it."""
         layout, options = self.layout, self.options
-        gain = 1.0 if options.gain is None and layout.electrons else options.gain
+        given = options.shared_gain if options.gain is None else options.gain
+        gain = 1.0 if given is None and layout.electrons else given
         subtracted = not layout.electrons or self.header.get("BKG-SUB") is not False
         if gain is None or options.role == "difference":
             return None, float
@@ -271,21 +248,8 @@ class OpenedImage:
 
         return gain, once(sky)
 
-    def _stored(self, hdu: Hdu) -> LazyPlane:
-        """Return a plane of the image's file, which must have the shape of the image."""
-        self._check_shape(hdu, self.path)
-        return stored_pixels(hdu, self.path, self.reading)
-
-    def _parts(self) -> list[Hdu]:
-        """Return the HDUs whose sum is the variance."""
-        found = (companion(self.hdus, self.hdu, (name,)) for name in self.layout.parts)
-        return [hdu for hdu in found if hdu is not None]
-
-    def _numbers(self, hdus: list[Hdu]) -> tuple[int, ...]:
-        """Return the 0-based numbers of HDUs of the image's file."""
-        return tuple(self.hdus.index(hdu) for hdu in hdus)
-
-    def _check_shape(self, hdu: Hdu, file: object) -> None:
+    def check_shape(self, hdu: Hdu, file: object) -> None:
+        """Refuse a plane of another shape than the image."""
         if image_shape(hdu) != image_shape(self.hdu):
             msg = (
                 f"{file}: HDU {hdu.name} has shape {image_shape(hdu)} (ny, nx), but the image "

@@ -6,6 +6,7 @@ import logging
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from diffdecor.config import ImageOptions
 from diffdecor.core.planes import in_memory
@@ -63,11 +64,11 @@ def read_exposure(  # noqa: PLR0913  all but the path are optional and named
     layout : str, optional
         Name of the layout; by default it is recognised.
     noise : str or Path, optional
-        File of the noise plane; by default the one of the layout.
+        File of the noise plane; by default the one of the layout, or of HOTPANTS's command line.
     noise_kind : {"variance", "sigma", "ivar", "weight", "background"}, optional
         What the noise plane holds; needed if neither its name nor the layout says it.
     mask : str or Path, optional
-        File of the mask; by default the one of the layout.
+        File of the mask; by default the one of the layout, or of HOTPANTS's command line.
     mask_preset : str, optional
         Meaning of the mask's bits, unless it names its planes itself.
     bad_bits : tuple of int, optional
@@ -141,8 +142,9 @@ class OpenedExposure:
     """An exposure whose planes are in their files."""
 
     exposure: Exposure
-    #: Files of "noise" and "mask" that were found beside the image, and are used.
-    found: dict[str, str]
+    #: What was found beside the image, or through HOTPANTS, and is used: by the own name of the
+    #: option that would give it, files of "noise" and "mask" mostly.
+    found: dict[str, Any]
     #: Files of its planes, where they are not in that of the image.
     files: tuple[str, ...] = ()
     #: 0-based numbers of the HDUs of its file that a decorrelated difference does not depend on:
@@ -151,6 +153,8 @@ class OpenedExposure:
     unneeded: tuple[int, ...] = ()
     #: The pixels are whole numbers, or have steps: 0 is a usual value.
     stepped: bool = False
+    #: Its variance is made from its pixels, with a gain.
+    of_gain: bool = False
 
 
 def open_exposure(
@@ -215,11 +219,22 @@ def _exposure(opened: OpenedImage, psf: PointSpreadFunction | None) -> OpenedExp
     else:
         of_image = missing is not None or (noise is not None and noise.of_image)
         unneeded = () if of_image else (opened.hdus.index(opened.hdu),)
-    used = {"noise": None if noise is None else noise.file, "mask": opened.mask_file}
-    found = {what: file for what, file in opened.companions.items() if file == used[what]}
+    taken = opened.inferred_mask
+    mask_file = opened.mask_file if taken is None else taken.file
+    used = {"noise": None if noise is None else noise.file, "mask": mask_file}
+    found: dict[str, Any] = {
+        what: file for what, file in opened.companions.items() if file == used[what]
+    }
+    found.update({} if noise is None else noise.taken)
+    found.update({} if taken is None else {"mask": mask_file})
     files = tuple(file for file in used.values() if file is not None)
     return OpenedExposure(
-        exposure=exposure, found=found, files=files, unneeded=unneeded, stepped=stepped
+        exposure=exposure,
+        found=found,
+        files=files,
+        unneeded=unneeded,
+        stepped=stepped,
+        of_gain=noise is not None and noise.of_gain,
     )
 
 

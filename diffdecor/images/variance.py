@@ -36,6 +36,8 @@ _RESIDUAL = 1e-3
 _FEWEST = 30
 #: Rows and columns of the middle of an image in which it is measured.
 _MEASURED = 2048
+#: The same to see whether a gain can be right, and the factor that is too much.
+_LOOKED_AT, _FAR = 512, 5.0
 
 
 def to_variance(
@@ -131,10 +133,29 @@ def scaled_to_image(
     return mapped(lambda part: narrowed(part.astype(np.float64) * factor(), part.dtype), variance)
 
 
-def _middle(length: int) -> slice:
+def apart_from_sky(
+    variance: Plane, image: Plane, usable: Callable[[slice], NDArray[np.bool_]]
+) -> float | None:
+    """Return the ratio of measured and claimed variance of the sky if it is far from 1, else None.
+
+    It is measured as by `scaled_to_image`, in 512 x 512 pixels. Resampled images scatter less than
+    their variance, and faint sources add some.
+    """
+    rows, columns = (_middle(length, _LOOKED_AT) for length in image.shape)
+    claimed = variance[rows][:, columns]
+    good = usable(rows)[:, columns]
+    values, sky = sky_pixels(image[rows][:, columns], good, claimed)
+    if np.count_nonzero(sky) < _FEWEST:
+        nothing = np.count_nonzero(good & (claimed <= 0))
+        return np.inf if nothing > good.sum() / 2 else None
+    ratio = float(robust_sigma(values[sky]) ** 2)
+    return None if 1 / _FAR <= ratio <= _FAR else ratio
+
+
+def _middle(length: int, measured: int = _MEASURED) -> slice:
     """Return the middle of an axis, as much as is measured."""
-    start = max(0, (length - _MEASURED) // 2)
-    return slice(start, min(start + _MEASURED, length))
+    start = max(0, (length - measured) // 2)
+    return slice(start, min(start + measured, length))
 
 
 def _relative_scale(sky: NDArray[np.float64], file: object) -> float:

@@ -54,6 +54,8 @@ class Checked:
     #: Why it does not pass the limits; empty if it does, or if there are none.
     failures: list[str]
     has_limits: bool
+    #: Files of its planes, where they are not in that of the image.
+    files: tuple[str, ...] = ()
 
     @property
     def words(self) -> str:
@@ -98,6 +100,7 @@ def check_file(file: str, options: CheckOptions) -> Checked:
             found.largest, found.error, judgement.factor, options.max_rho, options.max_factor
         ),
         has_limits=has_limits,
+        files=opened.files,
     )
 
 

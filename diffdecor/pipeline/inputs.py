@@ -38,6 +38,7 @@ from diffdecor.images.read import OpenedExposure, exposure_of, found_image
 from diffdecor.kernels.model import MatchingKernel
 from diffdecor.kernels.registry import KernelOptions, read_opened_kernel
 from diffdecor.pipeline.decorrelated import refuse_decorrelated
+from diffdecor.pipeline.inferred import with_inferred
 from diffdecor.pipeline.job import Job
 from diffdecor.pipeline.noise_powers import read_noise_powers
 from diffdecor.pipeline.provenance import input_sums, source_values
@@ -48,7 +49,9 @@ from diffdecor.psfs.registry import read_opened_psf
 log = logging.getLogger(__name__)
 
 #: Options of files that only the images that were subtracted have, or their kernel.
-_OF_IMAGES = ("layout", "preconvolution_kernel", "kernel_sense", "kernel_center")
+_OF_IMAGES = (
+    "layout", "gain", "read_noise", "preconvolution_kernel", "kernel_sense", "kernel_center",
+)  # fmt: skip
 #: Share of the memory for unpacked planes; the others are unpacked each time they are read.
 _KEPT = 0.5
 #: Bytes of a table of positions and of a line of it, and its rows.
@@ -99,7 +102,8 @@ def _read_inputs(job: Job, reading: Reading) -> Inputs:
     config = _with_centroids(job.decorrelation, files)
     images = {role: _found(job, role, reading) for role in job.images}
     _check_shapes(list(images.values()))
-    opened = {role: _open(job, role, image) for role, image in images.items()}
+    opened = {role: _open(job, role, image) for role, image in with_inferred(job, images).items()}
+    _check_used(job, opened)
     job = _naming_what_was_found(job, opened)
     science, template = (_exposure(opened, role) for role in SIDES)
     difference = opened["difference"].exposure
@@ -184,11 +188,23 @@ def _open(job: Job, role: str, image: OpenedImage) -> OpenedExposure:
             f"{exposure.name}: there is no noise plane in it; give --{role}-noise FILE, "
             f"--{role}-gain G, or --{role}-variance V"
         )
+        msg += f" ({image.inferred.why})" if image.inferred.why else ""
         raise InputError(msg)
     if level is not None and _is_zero(exposure.variance):
         # The level that is given stands for it.
         opened = replace(opened, exposure=replace(exposure, variance=None))
     return opened
+
+
+def _check_used(job: Job, opened: Mapping[str, OpenedExposure]) -> None:
+    """Refuse a read noise, or a kind of noise, of several images that is used for none."""
+    of_gain = {one.of_gain for one in opened.values() if one.exposure.variance is not None}
+    if job.files.read_noise is not None and True not in of_gain:
+        msg = "--read-noise needs --gain: no image has a gain, or has one and no noise plane"
+        raise ConfigError(msg)
+    if job.files.noise_kind not in (None, "background") and False not in of_gain:
+        msg = "--noise-kind is for noise planes, and no image has one; give --science-noise or so"
+        raise ConfigError(msg)
 
 
 def _is_zero(variance: Plane | None) -> bool:
@@ -201,7 +217,7 @@ def _is_zero(variance: Plane | None) -> bool:
 
 
 def _naming_what_was_found(job: Job, opened: Mapping[str, OpenedExposure]) -> Job:
-    """Return a job that names the files of noise and masks that were found beside its images."""
+    """Return a job that gives what was found for its images: files of noise and masks, gains."""
     images: dict[str, Any] = {
         role: replace(getattr(job.files, role), **one.found)
         for role, one in opened.items()

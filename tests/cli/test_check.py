@@ -1,13 +1,14 @@
 """`diffdecor check`: verdicts, numbers, limits, figures."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from astropy.io import fits
 from helpers.noise import gaussian_psf, smooth_noise
-from helpers.workplace import RUNNER
+from helpers.workplace import RUNNER, call
 
 from diffdecor.cli import main
 
@@ -372,3 +373,27 @@ def test_nircam(reference, name):
     assert found["verdict"] == "correlated"
     assert found["rho_max"] == pytest.approx(0.46, abs=0.02)
     assert found["factor"] > 1.6
+
+
+def test_noise_and_mask_of_a_hotpants_difference_are_those_that_it_names(tmp_path):
+    """Its command names both; a figure takes the place of none."""
+    sample = Path(__file__).parents[1] / "data" / "hotpants-a1"
+    for name, original in (
+        ("A1_diff", "difference"), ("A1_noise", "science_sigma"), ("A1_mask", "difference_mask")
+    ):  # fmt: skip
+        shutil.copy(sample / f"{original}.fits", tmp_path / f"{name}.fits")
+    file, noise = str(tmp_path / "A1_diff.fits"), tmp_path / "A1_noise.fits"
+    explicit = ["--noise", noise, "--noise-kind", "sigma", "--mask", tmp_path / "A1_mask.fits"]
+    found = [
+        json.loads(call("check", file, "--json", *options).stdout)[0]
+        for options in ([], explicit, ["--no-diffcmd"])
+    ]
+    assert found[0] == found[1] != found[2]
+    assert found[0]["variance_claimed"] is not None
+    assert found[2]["variance_claimed"] is None
+    pytest.importorskip("matplotlib")
+    before = noise.read_bytes()
+    done = call("check", file, "--plot", noise, "--overwrite")
+    assert done.exit_code == 2
+    assert "A1_noise.fits" in done.stderr
+    assert noise.read_bytes() == before

@@ -20,6 +20,8 @@ NUMBERS = [
     "--template-gain",
     "--science-read-noise",
     "--template-read-noise",
+    "--gain",
+    "--read-noise",
     "--flag-share",
 ]
 PAIRS = ["--kernel-position", "--cell-size", "--grid-step", "--cell-border", "--kernel-center"]
@@ -107,6 +109,8 @@ def test_usage(work, arguments):
         (("--cell-size", "3"), "--no-scale-by-fwhm"),
         (("--science-read-noise", "5"), "--science-gain"),
         (("--template-read-noise", "5"), "--template-gain"),
+        (("--read-noise", "5"), "--gain"),
+        (("--science-gain", "2", "--science-noise", "{psf}", "--noise-kind", "sigma"), "not both"),
         (("--science-gain", "2", "--science-noise", "{psf}"), "--science-noise"),
         (("--template-gain", "2", "--template-noise-kind", "sigma"), "--template-gain"),
         (("--ignore-planes", "BAD,NOSUCH"), "NOSUCH"),

@@ -28,7 +28,7 @@ STEPS = (
     ("hotpants", "plain"),
     ("decam", "ztf", "ps1", "meerlicht"),
 )
-_PACKED = ("", ".fz", ".gz")
+PACKED = ("", ".fz", ".gz")
 
 
 def layout_of(
@@ -79,7 +79,7 @@ def _beside(path: Path, companion: Companion) -> Path | None:
     """Return the companion of an image that is there, packed or not."""
     match = re.fullmatch(companion.image, bare_name(path))
     for name in companion.names if match else ():
-        for packed in _PACKED:
+        for packed in PACKED:
             file = path.with_name(match.expand(name) + packed)  # type: ignore[union-attr]
             if file != path and file.is_file():
                 return file
@@ -89,7 +89,7 @@ def _beside(path: Path, companion: Companion) -> Path | None:
 def bare_name(path: str | Path) -> str:
     """Return the name of a file without folder, extension in brackets, .fz and .gz."""
     name = split_extension(path)[0].name
-    return name[:-3] if name.endswith(_PACKED[1:]) else name
+    return name[:-3] if name.endswith(PACKED[1:]) else name
 
 
 def _headers(hdus: Hdus, extension: Extension | None, path: str | Path) -> list[Header]:
