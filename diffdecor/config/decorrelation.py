@@ -34,13 +34,15 @@ class DecorrelationConfig(Checked):
     mode: str = option("DDMODE", "grid", kinds.one_of("whole", "grid"),
         "One filter for the whole image, or filters that follow kernel and noise on a grid.")
     convolved: str = option("DDSIDE", "auto", kinds.one_of("template", "science", "auto"),
-        "The image that was convolved with the kernel; auto: what the kernel file says.")
+        "The image that was convolved with the kernel; auto: what the kernel file says.",
+        daily=True)
     score: bool = option("DDSCORE", False, kinds.SWITCH,
         "The difference is a score image: the science image was correlated with its PSF, or with "
         "the preconvolution kernel, before the subtraction.")
     noise_model: str = option("DDNOISEM", "auto", kinds.one_of("white", "measured", "auto"),
         "Noise of the input images: white, as in LSST's code; measured, with the correlation that "
-        "the difference itself shows; auto: measured where that makes the result whiter.")
+        "the difference itself shows; auto: measured where that makes the result whiter.",
+        daily=True)
     variance: str = option("DDVARIAN", "weighted", kinds.one_of("weighted", "full"),
         "Variance of the result: weighted sum of both variance planes, or each convolved with its "
         "squared filter.")
@@ -91,12 +93,13 @@ class DecorrelationConfig(Checked):
         "(NEAR_FILLED), or so near the border that fluxes may be off by more than it (EDGE).")
     significance: bool = option("DDSIGNIF", False, kinds.SWITCH,
         "Also give the significance of a point source at every pixel (SIGNIF), and the error of "
-        "its flux (FLUXERR); needs a PSF.")
+        "its flux (FLUXERR); needs a PSF.", daily=True)
     precision: str = option("DDPRECIS", "single", kinds.one_of("single", "double"),
         "Precision of the filtered pixels; filters are always made in double precision.")
     threads: int | None = option("", None, kinds.COUNT,
-        "Threads that work at a time; the result does not depend on it.  [default: all cores]")
+        "Threads that work at a time; the result does not depend on it.  [default: all cores]",
+        daily=True)
     max_memory: int = option("", 1 << 30, kinds.MEMORY,
         "Memory that the pixels being worked on may take, roughly, like 500M or 2G.  "
-        "[default: 1G]")
+        "[default: 1G]", daily=True)
     # fmt: on

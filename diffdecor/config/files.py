@@ -39,19 +39,20 @@ class ImageOptions(Checked):
     # A table: keyword of the card without DD and the image, default, kind; help.
     layout: str | None = option("LAYOU", None, _LAYOUT,
         "How the files of {image} are laid out.  [default: as recognised]")
-    noise: str | None = option("NFILE", None, kinds.FILE, "Noise plane of {image}{use}.")
+    noise: str | None = option("NFILE", None, kinds.FILE, "Noise plane of {image}{use}.",
+        daily=True)
     noise_kind: str | None = option("NKIND", None, kinds.one_of(*NOISE_KINDS),
-        "What the {role} noise plane holds.  [default: what its name says]")
-    mask: str | None = option("MFILE", None, kinds.FILE, "Mask of {image}.")
+        "What the {role} noise plane holds.  [default: what its name says]", daily=True)
+    mask: str | None = option("MFILE", None, kinds.FILE, "Mask of {image}.", daily=True)
     mask_preset: str | None = option("MPRES", None, _PRESET,
         "Meaning of the bits of the {role} mask, unless it names them.  [default: --mask-preset]")
     gain: float | None = option("GAIN", None, kinds.GAIN,
-        "Gain of {image}, to make its variance from its pixels.")
+        "Gain of {image}, to make its variance from its pixels.", daily=True)
     read_noise: float | None = option("READN", None, kinds.READ_NOISE,
-        "Read noise of {image}, with its gain.")
+        "Read noise of {image}, with its gain.", daily=True)
     sky: float | None = option("SKY", None, kinds.LEVEL,
         "Sky level that was subtracted from {image}, with its gain.")
-    psf: str | None = option("PSF", None, kinds.FILE, "PSF of {image}, as it is.")
+    psf: str | None = option("PSF", None, kinds.FILE, "PSF of {image}, as it is.", daily=True)
     noise_power: str | None = option("NPOWR", None, kinds.FILE,
         "Noise of {image} as it is known otherwise: a lag image of its covariance, or realisations "
         "of it.")
@@ -87,10 +88,10 @@ class FilesConfig(Checked):
         image="the difference", use=" (if it is not alone, for metrics only)")
     layout: str | None = option("DDLAYOUT", None, _LAYOUT,
         "How the files of the science image and the template are laid out: "
-        f"{', '.join(LAYOUTS)}.  [default: as recognised]")
+        f"{', '.join(LAYOUTS)}.  [default: as recognised]", daily=True)
     mask_preset: str | None = option("DDMASKPR", None, _PRESET,
         f"What the bits mean in masks that do not name theirs: {', '.join(MASK_PRESETS)}.  "
-        "[default: that of the layout]")
+        "[default: that of the layout]", daily=True)
     bad_bits: tuple[int, ...] | None = option("DDBADBIT", None, kinds.BITS,
         "Bits that are BAD in masks that do not name theirs; without --mask-preset all others are "
         "harmless.")
@@ -114,12 +115,12 @@ class FilesConfig(Checked):
         "Write the decorrelation kernels too (PSI).")
     max_rho: float | None = option("", None, kinds.LIMIT,
         "Largest correlation of two pixels within 5 pixels that the result may have; beyond it, "
-        "and beyond chance, the output is kept and the exit code is 4.")
+        "and beyond chance, the output is kept and the exit code is 4.", daily=True)
     max_factor: float | None = option("", None, kinds.LIMIT,
         "Largest distance of the matched-filter noise factor I of the result from 1; needs a PSF.")
     write: tuple[str, ...] | None = option("", None, kinds.WRITES,
         "Write a part of the result to a file of its own, too: noisecov, the lag image of its "
-        "noise.")
+        "noise.", daily=True)
     noise_realisation: int | None = option("DDNREAL", None, kinds.SEED,
         "Also give noise like that of the result, made with this seed (NOISEREAL).")
     force: bool = option("DDFORCE", False, kinds.SWITCH,
@@ -128,7 +129,7 @@ class FilesConfig(Checked):
         "Use inputs whose data do not add up to their DATASUM, and say nothing of a stale "
         "CHECKSUM.")
     strict: bool = option("", False, kinds.SWITCH,
-        "Warnings are errors: nothing is written, and the exit code is 4.")
+        "Warnings are errors: nothing is written, and the exit code is 4.", daily=True)
     # fmt: on
 
     @classmethod

@@ -108,7 +108,7 @@ def _parsed(name: str, value: object, where: str) -> Any:  # noqa: ANN401
             problem = "expected a finite number"
         else:
             return _PARSERS[name](value)
-    except (ValueError, OverflowError) as error:
+    except ValueError as error:
         problem = str(error)
     msg = f"{where}: {name} is {value!r}: {problem}"
     raise InputError(msg)
