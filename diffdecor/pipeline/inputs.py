@@ -40,6 +40,7 @@ from diffdecor.kernels.registry import KernelOptions, read_opened_kernel
 from diffdecor.pipeline.decorrelated import refuse_decorrelated
 from diffdecor.pipeline.job import Job
 from diffdecor.pipeline.noise_powers import read_noise_powers
+from diffdecor.pipeline.order import check_order
 from diffdecor.pipeline.provenance import input_sums, source_values
 from diffdecor.pipeline.stacks import found_file, read_members
 from diffdecor.psfs.model import PointSpreadFunction
@@ -98,6 +99,7 @@ def _read_inputs(job: Job, reading: Reading) -> Inputs:
         files.note(split_extension(file)[0])
     config = _with_centroids(job.decorrelation, files)
     images = {role: _found(job, role, reading) for role in job.images}
+    check_order(images, force=job.files.force)
     _check_shapes(list(images.values()))
     opened = {role: _open(job, role, image) for role, image in images.items()}
     job = _naming_what_was_found(job, opened)
