@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import click
 
 from diffdecor._version import __version__
-from diffdecor.cli.parameters import type_of
+from diffdecor.cli.parameters import KindType
 from diffdecor.config import DecorrelationConfig, FilesConfig, ImageOptions, kinds
 from diffdecor.config.options import Option, options, read_toml
 from diffdecor.errors import ConfigError
@@ -68,8 +68,8 @@ def click_option(item: Option) -> ConfigOption:
     return ConfigOption(
         item,
         [name, item.name],
-        type=type_of(kind),
-        metavar=kind.metavar or None,
+        type=KindType(kind),
+        metavar=kind.metavar or f"[{'|'.join(kind.choices)}]",
         multiple=kind.several,
         help=text,
     )
@@ -183,7 +183,7 @@ def _parsed(item: Option, value: object, file: str) -> str:
     try:
         return str(item.kind.parse(value))
     except ValueError as error:
-        msg = f"{file}: {item.name} is {value!r}: {error}"
+        msg = f"{file}: {item.name} is {kinds.shown(value)}: {error}"
         raise ConfigError(msg) from None
 
 

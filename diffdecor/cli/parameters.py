@@ -17,11 +17,12 @@ else:
 
 
 class KindType(_Type):
-    """The values of a kind of option: what its parser takes. Files are completed."""
+    """The values of a kind of option: what its parser takes. Files and choices are completed."""
 
-    def __init__(self, kind: kinds.Kind, name: str = "value") -> None:
+    name = "value"
+
+    def __init__(self, kind: kinds.Kind) -> None:
         self.kind = kind
-        self.name = name
 
     def convert(
         self,
@@ -33,15 +34,19 @@ class KindType(_Type):
         try:
             parsed = self.kind.parse(value)
         except ValueError as error:
-            self.fail(f"{value!r}: {error}" if value != "" else str(error), param, ctx)
+            text = str(error) if value == "" else f"{kinds.shown(value)}: {error}"
+            self.fail(text, param, ctx)
         return value if self.kind.several else parsed
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        """Complete the name of a file, by itself or in ``NAME=FILE``."""
+        """Complete one of a few values, or the name of a file, by itself or in ``NAME=FILE``."""
         from click.shell_completion import CompletionItem
 
+        if self.kind.choices:
+            names = [choice for choice in self.kind.choices if choice.startswith(incomplete)]
+            return [CompletionItem(name) for name in names]
         if self.kind is kinds.WRITES and "=" not in incomplete:
             names = [f"{name}=" for name in kinds.WRITTEN if name.startswith(incomplete)]
             return [CompletionItem(name) for name in names]
@@ -51,11 +56,6 @@ class KindType(_Type):
 
 
 #: A file that is read: not the empty name that an unset variable of a shell script leaves.
-INPUT_FILE = KindType(kinds.FILE, "file")
+INPUT_FILE = KindType(kinds.FILE)
 #: A file that is written.
-OUTPUT_FILE = KindType(kinds.OUTPUT, "file")
-
-
-def type_of(kind: kinds.Kind) -> click.ParamType[Any]:
-    """Return the type of an option of this kind."""
-    return click.Choice(kind.choices) if kind.choices else KindType(kind)
+OUTPUT_FILE = KindType(kinds.OUTPUT)

@@ -15,6 +15,8 @@ from diffdecor.core.magnitudes import LARGEST, SMALLEST
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 _LEAST_MEMORY = 64 << 20
+#: Characters of a value that a message shows.
+_LONGEST = 150
 _BITS = "bit numbers from 0 to 31, or values like 0x40"
 #: A scale of one over the kernel sum at the image centre.
 INVERSE_SUM = "1/k"
@@ -52,6 +54,15 @@ def _integer(text: str, base: int, expected: str) -> int:
         return int(text, base)
     except ValueError:
         _expect(expected)
+
+
+def shown(value: object) -> str:
+    """Return a wrong value as a message shows it: no longer than a line or two."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python does not write numbers of more than 4300 digits
+        return "a number of thousands of digits"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def number(value: object) -> float:
@@ -103,10 +114,12 @@ def _seed(value: object) -> int:
 
 def _memory(value: object) -> int:
     """Parse an amount of memory in bytes, or with one of the units k, M, G (powers of 1024)."""
-    text = str(value).strip().upper().removesuffix("B").removesuffix("I")
+    text = (
+        value.strip().upper().removesuffix("B").removesuffix("I") if isinstance(value, str) else ""
+    )
     unit = text[-1:] if text[-1:] in _UNITS else ""
     try:
-        parsed = _finite(text.removesuffix(unit)) * _UNITS[unit]
+        parsed = _finite(text.removesuffix(unit) or value) * _UNITS[unit]
     except ValueError:
         parsed = math.nan
     _require(_LEAST_MEMORY <= parsed < math.inf, "a size like 500M or 2G, at least 64M")

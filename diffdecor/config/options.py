@@ -103,8 +103,8 @@ class Checked:
                 parsed = item.kind.parse(value)
             except ValueError as error:
                 name = f"{role}_{item.name}" if role else item.name
-                (shown,) = value if isinstance(value, tuple) and len(value) == 1 else (value,)
-                msg = f"{item._replace(name=name).flag_name} is {shown!r}: {error}"
+                (one,) = value if isinstance(value, tuple) and len(value) == 1 else (value,)
+                msg = f"{item._replace(name=name).flag_name} is {kinds.shown(one)}: {error}"
                 raise ConfigError(msg) from None
             object.__setattr__(self, item.name, parsed)
 
