@@ -47,6 +47,8 @@ class _Bar:
                 self._bar = self._shown(total, now - self._begun)
                 _Bar.current = self
             self._bar.update(done - self._bar.pos)
+            if done >= total:
+                self.close()
 
     def _shown(self, total: int, elapsed: float) -> Any:  # noqa: ANN401  generic in new versions only
         bar: Any = click.progressbar(
