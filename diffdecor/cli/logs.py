@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import logging
 import os
 import sys
@@ -53,12 +54,18 @@ class _File(logging.FileHandler):
         super().__init__(file, encoding="utf-8", errors="backslashreplace")
         self.setFormatter(_Timed("%(asctime)s %(levelname)s %(message)s"))
         self._name = file
+        self._has_ended = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Append a record."""
+        if not self._has_ended:
+            super().emit(record)
 
     def handleError(self, _record: logging.LogRecord) -> None:  # noqa: N802  as in logging
         """Say that the log ends here."""
         error = sys.exception()
         reason = getattr(error, "strerror", None) or error
-        _LOGGER.removeHandler(self)
+        self._has_ended = True
         with paused():
             complain(f"WARNING: {self._name}: cannot be written: {reason}; the log ends here")
 
@@ -133,9 +140,18 @@ def _check(file: str, inputs: Iterable[str], outputs: Iterable[str]) -> None:
         raise OutputError(msg)
     with path.open("rb") as opened:
         text = opened.read(_LOOKED_AT)
-    if b"\0" in text or text.startswith((b"SIMPLE  =", b"XTENSION=")):
+    if not _is_text(text):
         msg = f"{file}: is not a text, so no log is appended to it; name another file"
         raise OutputError(msg)
+
+
+def _is_text(beginning: bytes) -> bool:
+    """Say whether a file that begins so is a text, and not one of FITS cards."""
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(beginning)
+    except UnicodeDecodeError:
+        return False
+    return "\0" not in text and not text.startswith("SIMPLE  =")
 
 
 def _are_same(file: str, other: Path) -> bool:

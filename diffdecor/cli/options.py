@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from diffdecor.cli.parameters import INPUT_FILE, OUTPUT_FILE
+from diffdecor.cli.text import discard
 
 if TYPE_CHECKING:
     from diffdecor.cli.configs import ConfigOption
@@ -203,8 +204,10 @@ def print_json_error(ctx: click.Context | None, message: str, code: int) -> None
     if ctx is None or shape is None:
         return
     values = {"version": 1, "status": "error"} | json_facts(ctx)
-    with suppress(OSError):  # there is an error already
+    try:
         print_json(shape(values | {"error": message, "exit_code": code}))
+    except OSError:  # there is an error already
+        discard(sys.stdout)
 
 
 def print_json(values: Mapping[str, Any] | Sequence[Any]) -> None:

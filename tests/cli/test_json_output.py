@@ -1,6 +1,7 @@
 """`--json`: what was done, or what went wrong, in one object."""
 
 import datetime as dt
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -143,6 +144,16 @@ main()
     found = json_object(stdout)
     assert child.returncode == found["exit_code"] == 143
     assert found["status"] == "error"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_what_cannot_be_told_changes_no_exit_code(work, process):
+    with Path("/dev/full").open("w") as full:
+        child = process(*work.arguments(science=work / "no.fits"), "--json", stdout=full)
+        _, stderr = child.communicate(timeout=60)
+    assert child.returncode == 3
+    (line,) = stderr.splitlines()
+    assert "no.fits" in line
 
 
 def test_what_verify_tells(work):

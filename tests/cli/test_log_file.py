@@ -1,6 +1,7 @@
 """`--log-file`: what was done, with UTC times, whatever is said on stderr."""
 
 import datetime as dt
+import gzip
 import io
 import logging
 import os
@@ -98,6 +99,7 @@ UNFIT = {
     "no folder": "nowhere/my.log",
     "below a file": "science.fits/my.log",
     "something binary": "binary",
+    "something packed": "packed",
 }
 
 
@@ -107,6 +109,7 @@ def test_no_log_is_appended_to_what_is_no_log(work, name):
     (work / "folder").mkdir()
     (work / "binary").write_bytes(b"some\0thing")
     (work / "my.toml").write_text("mode = 'whole'\n")
+    (work / "packed").write_bytes(gzip.compress(b"text"))
     os.mkfifo(work / "pipe")
     before = {k: v for k, v in described(work.folder).items() if k != "pipe"}
     files = {"science": f"{work / 'science.fits'}[IMAGE]"} if name == "an input by its HDU" else {}
