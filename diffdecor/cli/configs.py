@@ -216,8 +216,9 @@ def _toml_value(value: object, name: str) -> str:
         return "[" + ", ".join(_toml_value(part, name) for part in value) + "]"
     text = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
+        # Of names that the locale has no characters for, the bytes are printed as they are.
+        text.encode("utf-8", "surrogateescape").decode("utf-8")
+    except UnicodeError:
         msg = f"{name} is {value!r}: a TOML file holds no text that is not UTF-8; rename the file"
         raise ConfigError(msg) from None
     return text
