@@ -17,7 +17,6 @@ import click
 from diffdecor import signals
 from diffdecor._version import __version__
 from diffdecor.cli.groups import Group
-from diffdecor.cli.options import print_json_error
 from diffdecor.cli.process import do_without_home
 from diffdecor.cli.text import complain, discard
 from diffdecor.errors import DiffdecorError
@@ -136,6 +135,7 @@ def _fail(ctx: click.Context | None, message: str, code: int) -> NoReturn:
 def _tell(ctx: click.Context | None, message: str, code: int) -> None:
     """Say what went wrong in the log file and in JSON, where these are wanted."""
     from diffdecor.cli.logs import to_file
+    from diffdecor.cli.options import print_json_error
 
     to_file(message, "ERROR")
     print_json_error(ctx, message, code)
