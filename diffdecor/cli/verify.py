@@ -65,6 +65,7 @@ def verify(
     from dataclasses import asdict
 
     from diffdecor.cli.logs import to_file
+    from diffdecor.cli.progress import progress
     from diffdecor.pipeline.job import Job
     from diffdecor.pipeline.run import verify_job
 
@@ -80,7 +81,8 @@ def verify(
     start_logging(verbose, quiet=quiet, log_file=log_file, inputs=job.inputs.values())
     begin_work()
     about = json_facts(context, version=JSON_VERSION)
-    verdict = verify_job(job)
+    with progress("rebuilding", "parts", quiet=quiet) as told:
+        verdict = verify_job(job, progress=told)
     lines = _lines(verdict)
     to_file(f"{job.difference}: {'; '.join(lines)}")
     if as_json:

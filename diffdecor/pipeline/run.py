@@ -98,8 +98,11 @@ def _run(job: Job, warnings: list[str], progress: Progress | None) -> Outcome:
     return Outcome("done", found, _failures(job.files, found), tuple(warnings), inputs.files)
 
 
-def verify_job(job: Job) -> Verdict:
-    """Say whether the files of a job belong together, by rebuilding the difference."""
+def verify_job(job: Job, *, progress: Progress | None = None) -> Verdict:
+    """Say whether the files of a job belong together, by rebuilding the difference.
+
+    `progress` is told how many parts of a large image are done, and of how many.
+    """
     inputs = read_inputs(job)
     subtraction = inputs.subtraction
     if not subtraction.can_be_rebuilt:
@@ -108,7 +111,7 @@ def verify_job(job: Job) -> Verdict:
             "difference alone cannot be verified"
         )
         raise ConfigError(msg)
-    verdict = verify(subtraction)
+    verdict = verify(subtraction, progress)
     _ = inputs.sources  # compares what was read with the sums that headers state
     return verdict
 

@@ -205,3 +205,20 @@ def test_rows_are_told_of_in_order_and_in_one_thread(threads):
     copy_planes([(plane, target)], bands, threads, lambda *rows: told.append((*rows, get_ident())))
     assert told == [(done, 7, get_ident()) for done in (3, 6, 7)]
     assert np.array_equal(plane, target)
+
+
+def test_verifying_a_large_image_counts_its_parts(tmp_path):
+    """Two kernels of one pixel: the difference is the science image less the template."""
+    random = np.random.default_rng(5)
+    science, template = random.normal(100, 3, (2, 1030, 1030)).astype(np.float32)
+    images = {"science": science, "template": template, "difference": science - template}
+    for name, pixels in (images | {"kernel": np.ones((1, 1))}).items():
+        fits.PrimaryHDU(pixels).writeto(tmp_path / f"{name}.fits")
+    files = [tmp_path / f"{name}.fits" for name in images]
+    options = ["--kernel", tmp_path / "kernel.fits", "--convolved", "template"]
+    levels = ["--science-variance", "9", "--template-variance", "9"]
+    code, stdout, shown = on_a_terminal("verify", *files, *options, *levels)
+    assert code == 0, shown
+    assert stdout.startswith("yes")
+    assert re.search(r"rebuilding  \[#+-*\] +11%.*  [\d.e+-]+ parts/s", shown)
+    assert re.search(r"rebuilding  \[#+\]  100%  [\d.e+-]+ parts/s", shown)
