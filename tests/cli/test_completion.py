@@ -30,7 +30,7 @@ def completions(process):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ([""], ["run", "check", "verify", "kernel"]),
+        ([""], ["run", "check"]),
         (["ver"], ["verify"]),
         (["kernel", ""], ["info", "convert", "plot"]),
         (["run", "--template-g"], ["--template-gain"]),
