@@ -16,12 +16,19 @@ import click
 
 from diffdecor import signals
 from diffdecor._version import __version__
+from diffdecor.cli.groups import Group
 from diffdecor.cli.process import do_without_home
 from diffdecor.cli.text import complain, discard
 from diffdecor.errors import DiffdecorError
 
-#: Every command is in the module of its name.
-COMMANDS = ("check", "help", "kernel", "run", "verify")
+#: What every command does, in the order of use; each is in the module of its name.
+COMMANDS = {
+    "run": "Give a difference image white noise, its true variance and PSF.",
+    "check": "Say whether an image's noise is white, and its variance right.",
+    "verify": "Say whether a difference, its images and its kernel belong together.",
+    "kernel": "Show, draw or convert what is in a file of a matching kernel.",
+    "help": "Show the reference by topic: options, cards, masks, kernels and more.",
+}
 EXIT_CODES = {
     0: "done, or done already",
     1: "internal error",
@@ -35,30 +42,34 @@ EXIT_CODES = {
 
 
 @contextmanager
-def _answered() -> Iterator[None]:
+def _answered(ctx: click.Context | None = None) -> Iterator[None]:
     """Turn every error into one line and the right exit code: nothing else gets out."""
     try:
-        with _signals_answered():
+        with _signals_answered(ctx):
             yield
     except DiffdecorError as error:
-        _fail(str(error), error.exit_code)
-    except (click.exceptions.Exit, click.ClickException, click.Abort):
+        _fail(ctx, str(error), error.exit_code)
+    except click.ClickException as error:
+        _tell(ctx, error.format_message(), error.exit_code)
+        raise
+    except (click.exceptions.Exit, click.Abort):
         raise
     except KeyboardInterrupt:
-        _fail("interrupted", 128 + signals.INTERRUPT)
+        _fail(ctx, "interrupted", 128 + signals.INTERRUPT)
     except BrokenPipeError:
         # The reader of our output has gone.
         discard(sys.stdout)
         raise click.exceptions.Exit(1) from None
     except MemoryError:
-        _fail("not enough memory for these images; --max-memory does with less", 3)
+        _fail(ctx, "not enough memory for these images; --max-memory does with less", 3)
     except Exception as error:
         if isinstance(error, OSError) and _is_of_stdout(error):
             discard(sys.stdout)
-            _fail(f"standard output: cannot be written: {error.strerror}", 3)
+            _fail(ctx, f"standard output: cannot be written: {error.strerror}", 3)
         if os.environ.get("DIFFDECOR_TRACEBACK"):
             raise
         _fail(
+            ctx,
             f"internal error: {type(error).__name__}: {error}; set DIFFDECOR_TRACEBACK=1 to "
             "see where, and please report it",
             1,
@@ -66,7 +77,7 @@ def _answered() -> Iterator[None]:
 
 
 @contextmanager
-def _signals_answered() -> Iterator[None]:
+def _signals_answered(ctx: click.Context | None) -> Iterator[None]:
     """Turn what a signal interrupted, whatever that made of it, into its exit code."""
     try:
         yield
@@ -76,15 +87,16 @@ def _signals_answered() -> Iterator[None]:
             raise
         if signals.is_to_be_reported():
             complain("interrupted")
+        _tell(ctx, f"stopped by signal {number}", 128 + number)
         raise click.exceptions.Exit(128 + number) from None
 
 
-class _Group(click.Group):
+class _Group(Group):
     """Imports the command that is called; turns errors into one line and the right exit code."""
 
-    def list_commands(self, _ctx: click.Context) -> list[str]:
-        """Return the names of all commands."""
-        return list(COMMANDS)
+    def descriptions(self, _ctx: click.Context) -> dict[str, str]:
+        """Return what every command does: to know it, none is imported."""
+        return COMMANDS
 
     def get_command(self, _ctx: click.Context, name: str) -> click.Command | None:
         """Return a command; None if there is none of this name."""
@@ -100,7 +112,7 @@ class _Group(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  as in click
         """Run the command."""
-        with _answered():
+        with _answered(ctx):
             return super().invoke(ctx)
 
 
@@ -115,9 +127,19 @@ def _is_of_stdout(error: OSError) -> bool:
     return any(frame.f_code is click.echo.__code__ for frame, _ in frames)
 
 
-def _fail(message: str, code: int) -> NoReturn:
+def _fail(ctx: click.Context | None, message: str, code: int) -> NoReturn:
     complain(message)
+    _tell(ctx, message, code)
     raise click.exceptions.Exit(code)
+
+
+def _tell(ctx: click.Context | None, message: str, code: int) -> None:
+    """Say what went wrong in the log file and in JSON, where these are wanted."""
+    from diffdecor.cli.logs import to_file
+    from diffdecor.cli.options import print_json_error
+
+    to_file(message, "ERROR")
+    print_json_error(ctx, message, code)
 
 
 @click.group(
@@ -125,7 +147,7 @@ def _fail(message: str, code: int) -> NoReturn:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: " + "; ".join(f"{code} {text}" for code, text in EXIT_CODES.items()) + ".",
 )
-@click.version_option(__version__, prog_name="diffdecor")
+@click.version_option(__version__, "-V", "--version", prog_name="diffdecor")
 def main() -> None:
     """Whiten the noise of difference images, and state their true variance and PSF."""
     signals.heed("SIGTERM", "SIGHUP")

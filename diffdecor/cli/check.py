@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -10,19 +10,22 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from diffdecor.cli.options import (
+    JsonCommand,
     file_name,
     json_option,
+    log_file_option,
     overwrite_option,
     print_json,
     start_logging,
     verbosity_options,
 )
+from diffdecor.cli.parameters import OUTPUT_FILE
 from diffdecor.cli.process import begin_work, keep_home_clean
 from diffdecor.cli.text import complain, say
 
 if TYPE_CHECKING:
     from diffdecor.config.options import Option
-    from diffdecor.pipeline.check import Checked
+    from diffdecor.pipeline.check import Checked, CheckOptions
 
 #: Options of one image, of several, of the numerics: those of `run` that a check has, too.
 _OF_IMAGE = ("layout", "noise", "noise_kind", "mask", "mask_preset", "psf")
@@ -73,8 +76,12 @@ def _declared() -> list[Option]:
     ]
 
 
-class _Check(click.Command):
+class _Check(JsonCommand):
     """A command with options that are declared elsewhere, made when it is called."""
+
+    def json_error(self, values: Mapping[str, Any]) -> Sequence[Any]:
+        """Return a list, as of files."""
+        return [values]
 
     @cached_property
     def _of_configs(self) -> Sequence[click.Option]:
@@ -92,11 +99,12 @@ class _Check(click.Command):
 @click.command(cls=_Check, epilog=_EXAMPLES)
 @click.argument("files", type=file_name, nargs=-1, required=True, metavar="FILE...")
 @json_option("Print a list with one JSON object for every file.")
-@click.option("--plot", type=file_name, metavar="FILE", help="Draw the measurements (PNG file).")
+@click.option("--plot", type=OUTPUT_FILE, metavar="FILE", help="Draw the measurements (PNG file).")
 @overwrite_option
+@log_file_option
 @verbosity_options
 @click.pass_context
-def check(
+def check(  # noqa: PLR0913  what it has options for
     context: click.Context,
     /,
     *,
@@ -104,6 +112,7 @@ def check(
     as_json: bool,
     plot: str | None,
     overwrite: bool,
+    log_file: str | None,
     verbose: int,
     quiet: bool,
     **given: Any,  # noqa: ANN401
@@ -114,19 +123,19 @@ def check(
     out. The probability p says whether there is correlation; max |rho| and the point-source noise I
     say how much. I is 1 for white noise of the claimed variance.
     """
-    start_logging(verbose, quiet=quiet)
     options = _check_options(given)
     if plot is not None and len(files) != 1:
         msg = "--plot draws one FILE."
         raise click.UsageError(msg)
-    from diffdecor.fits.atomic import atomic_output, check_output
-    from diffdecor.pipeline.check import check_file
-
     inputs = [*files, *filter(None, (options.image.noise, options.image.mask, options.image.psf))]
+    outputs = [] if plot is None else [plot]
+    start_logging(verbose, quiet=quiet, log_file=log_file, inputs=inputs, outputs=outputs)
+    from diffdecor.fits.atomic import atomic_output, check_output
+
     if plot is not None:
         check_output(plot, overwrite=overwrite, inputs=inputs)
     begin_work()
-    found = [check_file(file, options) for file in files]
+    found = _judged(files, options, quiet=quiet)
     if as_json:
         print_json([one.values for one in found])
     else:
@@ -147,44 +156,44 @@ def check(
     context.exit(_exit_code(found))
 
 
-def _check_options(given: dict[str, Any]) -> Any:  # noqa: ANN401  imported late
+def _check_options(given: dict[str, Any]) -> CheckOptions:
     """Return the checked options."""
     from diffdecor.config import DecorrelationConfig, FilesConfig, ImageOptions
-    from diffdecor.errors import ConfigError
     from diffdecor.pipeline.check import CheckOptions
 
     values = {name: value for name, value in given.items() if value is not None}
-    try:
-        image = ImageOptions(
-            role="difference", **{name: values[name] for name in _OF_IMAGE if name in values}
-        )
-    except ConfigError as error:
-        raise ConfigError(str(error).replace("--difference-", "--")) from None
+    image = ImageOptions(
+        role="difference", **{name: values[name] for name in _OF_IMAGE if name in values}
+    )
     several = FilesConfig.of(
         **{name: values[name] for name in (*_OF_FILES, *_LIMITS) if name in values}
     )
     numerics = DecorrelationConfig(
         **{name: values[name] for name in _OF_NUMERICS if name in values}
     )
-    fwhm = given["fwhm"]
     return CheckOptions(
         image=replace(image, **{name: getattr(several, name) for name in _OF_FILES}),
-        fwhm=None if fwhm is None else _parsed_fwhm(fwhm),
+        fwhm=given["fwhm"],
         max_rho=several.max_rho,
         max_factor=several.max_factor,
         **{name: getattr(numerics, name) for name in _OF_NUMERICS},
     )
 
 
-def _parsed_fwhm(text: str) -> float:
-    from diffdecor.config.kinds import FWHM
-    from diffdecor.errors import ConfigError
+def _judged(files: Sequence[str], options: CheckOptions, *, quiet: bool) -> list[Checked]:
+    """Judge one file after the other, with a bar where somebody watches."""
+    from diffdecor.cli.logs import to_file
+    from diffdecor.cli.progress import progress
+    from diffdecor.pipeline.check import check_file
 
-    try:
-        return float(FWHM.parse(text))
-    except (TypeError, ValueError, OverflowError) as error:
-        msg = f"--fwhm is {text!r}: {error}"
-        raise ConfigError(msg) from None
+    found: list[Checked] = []
+    with progress("checking", "files", quiet=quiet or len(files) == 1) as told:
+        for file in files:
+            found.append(check_file(file, options))
+            to_file(f"{file}: {found[-1].words}", "INFO" if found[-1].error is None else "ERROR")
+            if told is not None:
+                told(len(found), len(files))
+    return found
 
 
 def _lines(found: Sequence[Checked]) -> list[str]:

@@ -3,19 +3,55 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import click
 
-from diffdecor.config import DecorrelationConfig, FilesConfig
+from diffdecor._version import __version__
+from diffdecor.cli.parameters import KindType
+from diffdecor.config import DecorrelationConfig, FilesConfig, ImageOptions, kinds
 from diffdecor.config.options import Option, options, read_toml
 from diffdecor.errors import ConfigError
 
 SECTIONS = {"Decorrelation": DecorrelationConfig, "Files": FilesConfig}
+#: The files of a job: the command line names them, and so may a TOML file.
+JOB_FILES = tuple(
+    Option("", None, kind, text, name=name)
+    for name, kind, text in (
+        ("science", kinds.FILE, "Science image."),
+        ("template", kinds.FILE, "Template."),
+        ("difference", kinds.FILE, "Difference; without the other two images, a difference alone."),
+        (
+            "kernel",
+            kinds.FILE,
+            "File of the matching kernel.  [default: the difference carries it]",
+        ),
+        ("output", kinds.OUTPUT, "File to write."),
+    )
+)
+#: Characters of a line of a comment.
+_WIDTH = 96
 
 
-def config_options() -> dict[str, list[click.Option]]:
+class Settings(NamedTuple):
+    """What a command is to do: both configs, and the files of the job by their role."""
+
+    decorrelation: DecorrelationConfig
+    files: FilesConfig
+    named: Mapping[str, str]
+
+
+class ConfigOption(click.Option):
+    """An option of the command line that is declared in `diffdecor.config`."""
+
+    def __init__(self, item: Option, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        super().__init__(*args, **kwargs)
+        self.declared = item
+
+
+def config_options() -> dict[str, list[ConfigOption]]:
     """Return every option of both configs, for the command line, by section of the help."""
     return {
         section: [click_option(item) for item in options(config_type)]
@@ -23,16 +59,17 @@ def config_options() -> dict[str, list[click.Option]]:
     }
 
 
-def click_option(item: Option) -> click.Option:
+def click_option(item: Option) -> ConfigOption:
     """Return an option of the command line."""
     name, kind, text = item.flag_name, item.kind, help_text(item)
     if item.is_switch:
         names = [f"{name}/--no-{name[2:]}", item.name]
-        return click.Option(names, is_flag=True, default=None, help=text)
-    return click.Option(
+        return ConfigOption(item, names, is_flag=True, default=None, help=text)
+    return ConfigOption(
+        item,
         [name, item.name],
-        type=click.Choice(kind.choices) if kind.choices else click.STRING,
-        metavar=kind.metavar or None,
+        type=KindType(kind),
+        metavar=kind.metavar or f"[{'|'.join(kind.choices)}]",
         multiple=kind.several,
         help=text,
     )
@@ -48,6 +85,34 @@ def help_text(item: Option) -> str:
     return f"{text}  [default: {_shown(item)}]"
 
 
+def daily_records(
+    params: Sequence[ConfigOption], ctx: click.Context, left_out: frozenset[str] = frozenset()
+) -> list[tuple[str, str]]:
+    """Return names and help of the options of daily use, the same one of all images together."""
+    rows: dict[str, list[ConfigOption]] = {}
+    for param in params:
+        item = param.declared
+        if item.daily and item.name not in left_out:
+            rows.setdefault(item.own_name if item.role else item.name, []).append(param)
+    return [
+        _of_images([param.declared for param in row])
+        if row[0].declared.role
+        else row[0].get_help_record(ctx) or ("", "")
+        for row in rows.values()
+    ]
+
+
+def _of_images(items: Sequence[Option]) -> tuple[str, str]:
+    """Return names and help of an option that several images have."""
+    about = next(item for item in options(ImageOptions) if item.name == items[0].own_name)
+    text = help_text(about).format(image="that image", role="image's", use="")
+    kind, metavar = about.kind, about.kind.metavar
+    if kind.choices and not metavar:
+        metavar = about.name.rpartition("_")[2].upper()
+        text = text.replace(".", f": {', '.join(kind.choices)}.", 1)
+    return f"{', '.join(item.flag_name for item in items)} {metavar}", text
+
+
 def _shown(item: Option) -> str:
     if item.is_switch:
         return item.flag_name[2:] if item.default else f"no-{item.flag_name[2:]}"
@@ -56,16 +121,31 @@ def _shown(item: Option) -> str:
     return str(item.default)
 
 
-def configs(given: Mapping[str, Any]) -> tuple[DecorrelationConfig, FilesConfig]:
-    """Return both configs: what the command line gives, then its TOML file, then the defaults."""
+def settings(given: Mapping[str, Any], named: Mapping[str, str]) -> Settings:
+    """Return what the command line gives, then its TOML file, then the defaults.
+
+    `named` are the files that the command line names, by their role.
+    """
     toml = given["toml"]
-    values = {} if toml is None else _toml_options(toml)
+    values = {} if toml is None else _toml_values(toml)
+    files = {item.name: values.pop(item.name) for item in JOB_FILES if item.name in values}
     try:
         _both(values)
     except ConfigError as error:
         msg = f"{toml}: {error}"
         raise ConfigError(msg) from None
-    return _both(values | {name: value for name, value in given.items() if value not in {None, ()}})
+    return Settings(*_both(values | _given(given)), files | dict(named))
+
+
+def _given(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that the command line sets, by name."""
+    values = {}
+    for config_type in SECTIONS.values():
+        for item in options(config_type):
+            value = given.get(item.name)
+            if value is not None and not (item.kind.several and not value):
+                values[item.name] = value
+    return values
 
 
 def _both(values: Mapping[str, Any]) -> tuple[DecorrelationConfig, FilesConfig]:
@@ -76,9 +156,10 @@ def _both(values: Mapping[str, Any]) -> tuple[DecorrelationConfig, FilesConfig]:
     return DecorrelationConfig(**numerics), FilesConfig.of(**files)
 
 
-def _toml_options(file: str) -> dict[str, Any]:
-    """Return the options set in a TOML file, by Python name; ``_`` may stand for ``-`` in it."""
-    known = {item.name for config_type in SECTIONS.values() for item in options(config_type)}
+def _toml_values(file: str) -> dict[str, Any]:
+    """Return what is set in a TOML file, by Python name; ``_`` may stand for ``-`` in it."""
+    of_configs = (options(config_type) for config_type in SECTIONS.values())
+    known = {item.name for items in (JOB_FILES, *of_configs) for item in items}
     values: dict[str, Any] = {}
     for option, value in read_toml(file, "the configuration", ConfigError).items():
         name, dashed = option.replace("-", "_"), option.replace("_", "-")
@@ -92,20 +173,52 @@ def _toml_options(file: str) -> dict[str, Any]:
             )
             raise ConfigError(msg)
         values[name] = value
+    for item in JOB_FILES:
+        if item.name in values:
+            values[item.name] = _parsed(item, values[item.name], file)
     return values
 
 
-def as_toml(*configs: DecorrelationConfig | FilesConfig) -> str:
-    """Return configs as a TOML file that ``--config`` reads; options not set are comments."""
-    lines = []
-    for config in configs:
-        for item in options(type(config)):
-            name, value = item.flag_name[2:], item.value_in(config)
-            lines.append(f"# {name} =" if value is None else f"{name} = {_toml_value(value)}")
+def _parsed(item: Option, value: object, file: str) -> str:
+    try:
+        return str(item.kind.parse(value))
+    except ValueError as error:
+        msg = f"{file}: {item.name} is {kinds.shown(value)}: {error}"
+        raise ConfigError(msg) from None
+
+
+def as_toml(what: Settings) -> str:
+    """Return settings as a TOML file that repeats the job; what is not set is a comment."""
+    lines = [
+        f"# diffdecor {__version__}. To do the same again: diffdecor run --config THIS_FILE",
+        "# What the command line gives goes before what is set here.",
+        "",
+        "# Files, relative to the folder that the command is called in",
+        *_items(JOB_FILES, [what.named.get(item.name) for item in JOB_FILES]),
+    ]
+    for title, config in zip(SECTIONS, (what.decorrelation, what.files), strict=True):
+        items = options(type(config))
+        lines += ["", f"# {title}", *_items(items, [item.value_in(config) for item in items])]
     return "\n".join(lines) + "\n"
 
 
-def _toml_value(value: object) -> str:
+def _items(items: Sequence[Option], values: Sequence[object]) -> Iterator[str]:
+    for item, value in zip(items, values, strict=True):
+        yield ""
+        text = textwrap.wrap(help_text(item), _WIDTH, break_on_hyphens=False)
+        yield from (f"# {line}" for line in text)
+        name = item.flag_name[2:]
+        yield f"#{name} =" if value is None else f"{name} = {_toml_value(value, name)}"
+
+
+def _toml_value(value: object, name: str) -> str:
     if isinstance(value, tuple):
-        return "[" + ", ".join(_toml_value(part) for part in value) + "]"
-    return json.dumps(value, ensure_ascii=False)
+        return "[" + ", ".join(_toml_value(part, name) for part in value) + "]"
+    text = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    try:
+        # Of names that the locale has no characters for, the bytes are printed as they are.
+        text.encode("utf-8", "surrogateescape").decode("utf-8")
+    except UnicodeError:
+        msg = f"{name} is {value!r}: a TOML file holds no text that is not UTF-8; rename the file"
+        raise ConfigError(msg) from None
+    return text

@@ -7,7 +7,9 @@ from functools import cached_property
 
 import click
 
+from diffdecor.cli.groups import Group
 from diffdecor.cli.options import (
+    JsonCommand,
     file_name,
     json_option,
     overwrite_option,
@@ -15,6 +17,7 @@ from diffdecor.cli.options import (
     start_logging,
     verbosity_options,
 )
+from diffdecor.cli.parameters import OUTPUT_FILE
 from diffdecor.cli.process import keep_home_clean
 from diffdecor.cli.text import say
 
@@ -46,7 +49,7 @@ Example:
 """
 
 
-class _Kernel(click.Command):
+class _Kernel(JsonCommand):
     """A command that reads kernels: with an option that is declared elsewhere."""
 
     @cached_property
@@ -64,12 +67,16 @@ class _Kernel(click.Command):
         return [*own, *self._of_configs, help_option]
 
 
-@click.group()
+@click.group(cls=Group)
 def kernel() -> None:
     """Show or draw what is in a kernel file, or convert it to the native format."""
 
 
-@kernel.command(cls=_Kernel, epilog=_OF_INFO)
+@kernel.command(
+    cls=_Kernel,
+    epilog=_OF_INFO,
+    short_help="Show format, size, side, sum and width of a kernel.",
+)
 @click.argument("kernel", type=file_name)
 @json_option()
 @of_difference
@@ -108,9 +115,13 @@ def _shown(value: object) -> str:
     return "unknown" if value is None else str(value)
 
 
-@kernel.command(cls=_Kernel, epilog=_OF_CONVERT)
+@kernel.command(
+    cls=_Kernel,
+    epilog=_OF_CONVERT,
+    short_help="Write a kernel to a file in the native format, losslessly.",
+)
 @click.argument("kernel", type=file_name)
-@click.argument("out", type=file_name)
+@click.argument("out", type=OUTPUT_FILE)
 @click.option("--overwrite", is_flag=True, help="Replace OUT if it is there already.")
 @of_difference
 @verbosity_options
@@ -137,9 +148,13 @@ def convert(
     )
 
 
-@kernel.command(cls=_Kernel, epilog=_OF_PLOT)
+@kernel.command(
+    cls=_Kernel,
+    epilog=_OF_PLOT,
+    short_help="Draw a kernel, and its sum over the image, as a PNG file.",
+)
 @click.argument("kernel", type=file_name)
-@click.option("-o", "--output", type=file_name, required=True, metavar="FILE", help="PNG file.")
+@click.option("-o", "--output", type=OUTPUT_FILE, required=True, metavar="FILE", help="PNG file.")
 @overwrite_option
 @of_difference
 @verbosity_options

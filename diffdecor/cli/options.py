@@ -3,31 +3,60 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import chain
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from diffdecor.cli.parameters import INPUT_FILE, OUTPUT_FILE
+from diffdecor.cli.text import discard
+
+if TYPE_CHECKING:
+    from diffdecor.cli.configs import ConfigOption
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _TRIPLE = ("science", "template", "difference")
+_NEEDED = "SCIENCE, TEMPLATE and DIFFERENCE are needed"
+#: Where a context keeps what to print in JSON if the command fails, and what is known of it then.
+_JSON_ERROR, _JSON_FACTS = "diffdecor.cli.json_error", "diffdecor.cli.json_facts"
+
+#: The type of a file that is read.
+file_name = INPUT_FILE
 
 
-def file_name(text: str) -> str:
-    """Take a file name that is not empty, as an unset variable of a shell script is."""
-    if not text:
-        msg = "expected a file name"
-        raise click.BadParameter(msg)
-    return text
+class JsonCommand(click.Command):
+    """A command that may have ``--json``, which then says what went wrong, too."""
+
+    def json_error(self, values: Mapping[str, Any]) -> Mapping[str, Any] | Sequence[Any]:
+        """Return what stdout shows of an error: in the shape of what it shows of success."""
+        return values
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,  # noqa: ANN401  as in click
+    ) -> click.Context:
+        """Read the options; a wrong one is an error to be said in JSON already."""
+        words = args[: args.index("--")] if "--" in args else args
+        has_json = any("--json" in param.opts for param in self.params)
+        if parent is not None and has_json and "--json" in words:
+            parent.meta[_JSON_ERROR] = self.json_error
+        return super().make_context(info_name, args, parent, **extra)
 
 
-class ConfiguredCommand(click.Command):
+class ConfiguredCommand(JsonCommand):
     """A command with the options of both configs, made when it is called or asked for help."""
 
+    #: Names of options that its help leaves out, though they are of daily use elsewhere.
+    not_in_help: frozenset[str] = frozenset()
+
     @cached_property
-    def _sections(self) -> Mapping[str, Sequence[click.Parameter]]:
+    def _sections(self) -> Mapping[str, Sequence[ConfigOption]]:
         from diffdecor.cli.configs import config_options
 
         return config_options()
@@ -37,12 +66,23 @@ class ConfiguredCommand(click.Command):
         return [*super().get_params(ctx), *chain(*self._sections.values())]
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options, those of every config under a heading of their own."""
-        for title, params in {"Options": super().get_params(ctx), **self._sections}.items():
-            # Some versions of click list arguments too.
-            records = [p.get_help_record(ctx) for p in params if isinstance(p, click.Option)]
+        """Write its own options, and those of daily use of every config under their heading."""
+        from diffdecor.cli.configs import daily_records
+
+        # Some versions of click list arguments too.
+        own = [p for p in super().get_params(ctx) if isinstance(p, click.Option)]
+        records = [record for p in own if (record := p.get_help_record(ctx)) is not None]
+        sections = {"Options": records} | {
+            title: daily_records(params, ctx, self.not_in_help)
+            for title, params in self._sections.items()
+        }
+        for title, rows in sections.items():
             with formatter.section(title):
-                formatter.write_dl([record for record in records if record is not None])
+                formatter.write_dl(rows)
+        formatter.write_paragraph()
+        formatter.write_text(
+            "These are the options of daily use; `diffdecor help options` has all."
+        )
 
 
 def _kernel_option(command: Command) -> Command:
@@ -58,7 +98,7 @@ def triple(command: Command) -> Command:
     """Give a command the files of a subtraction: three images, and the kernel."""
     command = _kernel_option(command)
     for name in reversed(_TRIPLE):
-        # `--print-config` does without them.
+        # A TOML file may name them.
         image = click.argument(name, type=file_name, required=False, metavar=name.upper())
         command = image(command)
     return command
@@ -67,37 +107,41 @@ def triple(command: Command) -> Command:
 def triple_or_difference(command: Command) -> Command:
     """Give a command the files of a subtraction, or the difference alone: `images`."""
     names = " ".join(name.upper() for name in _TRIPLE[:-1])
-    # Not required: `--print-config` does without them.
+    # Not required: a TOML file may name them.
     images = click.argument(
         "images", type=file_name, nargs=-1, metavar=f"[{names}] {_TRIPLE[-1].upper()}"
     )
     return images(_kernel_option(command))
 
 
-def images_by_role(images: Sequence[str]) -> dict[str, str | None]:
-    """Return the image files of `triple_or_difference` by their role, None for those left out."""
-    if len(images) > len(_TRIPLE):
+def files_given(given: Mapping[str, Any]) -> dict[str, str]:
+    """Return the files that the command line names, by their role: images, kernel, output."""
+    images = given.get("images")
+    if images is None:
+        found = {name: given[name] for name in _TRIPLE}
+    elif len(images) > len(_TRIPLE):
         surplus = " ".join(images[len(_TRIPLE) :])
         msg = f"Got unexpected extra arguments ({surplus})"
         raise click.UsageError(msg)
-    if len(images) not in {1, len(_TRIPLE)}:
-        msg = (
-            f"Missing argument: SCIENCE, TEMPLATE and DIFFERENCE are needed, or DIFFERENCE alone; "
-            f"got {len(images)} of them."
-        )
+    elif len(images) == 2:
+        msg = f"Missing argument: {_NEEDED}, or DIFFERENCE alone; got 2 of them."
         raise click.UsageError(msg)
-    left_out = [None] * (len(_TRIPLE) - len(images))
-    return dict(zip(_TRIPLE, [*left_out, *images], strict=True))
+    else:
+        found = dict(zip(reversed(_TRIPLE), reversed(images), strict=False))
+    found |= {name: given.get(name) for name in ("kernel", "output")}
+    return {role: file for role, file in found.items() if file is not None}
 
 
-def named_files(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the files that `triple` (or the other) and `config_file` name, as a job calls them."""
-    if "images" in given:
-        given = {**given, **images_by_role(given["images"])}
-    elif any(given[name] is None for name in _TRIPLE):
-        msg = "Missing argument: SCIENCE, TEMPLATE and DIFFERENCE are needed."
+def check_named(named: Mapping[str, str], *, output: bool, alone: bool = False) -> None:
+    """Refuse to work without the files that a job needs; a difference may be `alone`."""
+    missing = [name for name in _TRIPLE if name not in named]
+    if missing and not (alone and missing == list(_TRIPLE[:-1])):
+        others = f", or DIFFERENCE alone; got {3 - len(missing)} of them" if alone else ""
+        msg = f"Missing argument: {_NEEDED}{others}."
         raise click.UsageError(msg)
-    return {name: given[name] for name in (*_TRIPLE, "kernel")} | {"configuration": given["toml"]}
+    if output and "output" not in named:
+        msg = "Missing option '-o' / '--output'."
+        raise click.UsageError(msg)
 
 
 config_file = click.option(
@@ -105,10 +149,16 @@ config_file = click.option(
     "toml",
     type=file_name,
     metavar="FILE",
-    help="TOML file with options; the command line takes precedence.",
+    help="TOML file with options and files; the command line takes precedence.",
 )
 overwrite_option = click.option(
     "--overwrite", is_flag=True, help="Replace the output if it is there already."
+)
+log_file_option = click.option(
+    "--log-file",
+    type=OUTPUT_FILE,
+    metavar="FILE",
+    help="Append what is done, with UTC times, to FILE, whatever -q says.",
 )
 
 
@@ -126,31 +176,49 @@ def verbosity_options(command: Command) -> Command:
     return verbose(quiet(command))
 
 
-def start_logging(verbose: int, *, quiet: bool) -> None:
-    """Send the log to stderr: warnings only, unless a person is watching or asks for more."""
-    import logging
+def start_logging(
+    verbose: int,
+    *,
+    quiet: bool,
+    log_file: str | None = None,
+    inputs: Iterable[str] = (),
+    outputs: Iterable[str] = (),
+) -> None:
+    """Send the log to stderr: warnings only, unless a person is watching or asks for more.
 
-    from diffdecor.cli.logs import OneLine
+    It also goes to `log_file`, which must be none of the other files of the command.
+    """
+    from diffdecor.cli.logs import start
 
-    # There is no stderr at all where it has been closed.
-    level = logging.INFO if sys.stderr and sys.stderr.isatty() else logging.WARNING
-    if verbose:
-        level = logging.DEBUG if verbose > 1 else logging.INFO
-    handler = logging.StreamHandler()
-    if quiet:  # warnings still go into the header
-        level = logging.WARNING
-        handler.setLevel(logging.ERROR)
-    handler.setFormatter(OneLine("diffdecor: %(levelname)s: %(message)s"))
-    logger = logging.getLogger("diffdecor")
-    logger.handlers[:] = [handler]
-    logger.setLevel(level)
-    logger.propagate = False
+    start(verbose, quiet=quiet, file=log_file, inputs=inputs, outputs=outputs)
+
+
+def json_facts(ctx: click.Context, **facts: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Remember what the JSON of this command says, also if it fails; return all of it so far."""
+    known: dict[str, Any] = ctx.meta.setdefault(_JSON_FACTS, {})
+    known.update(facts)
+    return known
+
+
+def print_json_error(ctx: click.Context | None, message: str, code: int) -> None:
+    """Print the error of a command in JSON, if that is wanted, and nothing has been printed yet."""
+    shape = None if ctx is None else ctx.meta.get(_JSON_ERROR)
+    if ctx is None or shape is None:
+        return
+    values = {"version": 1, "status": "error"} | json_facts(ctx)
+    try:
+        print_json(shape(values | {"error": message, "exit_code": code}))
+    except OSError:  # there is an error already
+        discard(sys.stdout)
 
 
 def print_json(values: Mapping[str, Any] | Sequence[Any]) -> None:
     """Print one JSON object or list on stdout; what is not finite becomes null."""
     import json
 
+    ctx = click.get_current_context(silent=True)
+    if ctx is not None:
+        ctx.meta.pop(_JSON_ERROR, None)  # no second one
     click.echo(json.dumps(_json_value(values)))
 
 

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from diffdecor._version import __version__
 from diffdecor.cli.options import (
     ConfiguredCommand,
+    check_named,
     config_file,
-    file_name,
+    files_given,
+    json_facts,
     json_option,
-    named_files,
+    log_file_option,
     overwrite_option,
     print_json,
     start_logging,
     triple_or_difference,
     verbosity_options,
 )
+from diffdecor.cli.parameters import OUTPUT_FILE
 from diffdecor.cli.process import begin_work
+
+if TYPE_CHECKING:
+    from diffdecor.cli.configs import Settings
+    from diffdecor.pipeline.job import Job, Outcome
 
 #: Of the layout of the JSON object; a field that is added does not change it.
 JSON_VERSION = 1
@@ -39,18 +50,26 @@ Examples:
 
 @click.command(cls=ConfiguredCommand, epilog=_EXAMPLES)
 @triple_or_difference
-@click.option("-o", "--output", type=file_name, metavar="OUTPUT", help="File to write.")
+@click.option("-o", "--output", type=OUTPUT_FILE, metavar="OUTPUT", help="File to write.")
 @overwrite_option
 @config_file
-@click.option("--print-config", is_flag=True, help="Print the options in effect as TOML, and stop.")
-@json_option("Print the metrics of the result as a JSON object.")
+@click.option(
+    "--print-config",
+    is_flag=True,
+    help="Print a TOML file that repeats this run with --config, and stop.",
+)
+@json_option("Print what was done as JSON: inputs, options, times, warnings, metrics.")
+@log_file_option
 @verbosity_options
+@click.pass_context
 def run(
+    context: click.Context,
+    /,
     *,
-    output: str | None,
     overwrite: bool,
     print_config: bool,
     as_json: bool,
+    log_file: str | None,
     verbose: int,
     quiet: bool,
     **given: Any,  # noqa: ANN401
@@ -62,33 +81,101 @@ def run(
     Files may be plain, gzipped or tile-compressed FITS; FILE[EXT], FILE[EXT,VER] and FILE[N] name
     an HDU. Positions are 0-based pixels.
     """
-    from diffdecor.cli.configs import as_toml, configs
+    clock = Clock()
+    from diffdecor.cli.configs import as_toml, settings
 
-    decorrelation, files = configs(given)
+    chosen = settings(given, files_given(given))
     if print_config:
-        click.echo(as_toml(decorrelation, files), nl=False)
+        click.echo(as_toml(chosen), nl=False)
         return
-    named = named_files(given)
-    if output is None:
-        msg = "Missing option '-o' / '--output'."
-        raise click.UsageError(msg)
-    start_logging(verbose, quiet=quiet)
+    check_named(chosen.named, output=True, alone=True)
+    job = _job(chosen, given["toml"], overwrite=overwrite)
+    about = json_facts(context, **_facts(job))
+    outputs = [job.output, *job.files.written.values()]
+    start_logging(
+        verbose, quiet=quiet, log_file=log_file, inputs=job.inputs.values(), outputs=outputs
+    )
     from diffdecor.errors import DoubtfulError, WhitenessError
+
+    try:
+        outcome = _outcome(job, quiet=quiet)
+    except DoubtfulError as error:
+        json_facts(context, status="doubtful", warning_texts=error.warnings)
+        raise
+    finally:
+        json_facts(context, **clock.read())
+    _report(job, outcome, about, as_json=as_json)
+    if outcome.failures:
+        msg = f"{job.output}: its noise is not white enough: {'; '.join(outcome.failures)}"
+        raise WhitenessError(msg)
+
+
+def _job(chosen: Settings, toml: str | None, *, overwrite: bool) -> Job:
     from diffdecor.pipeline.job import Job
+
+    return Job(
+        **chosen.named,
+        configuration=toml,
+        decorrelation=chosen.decorrelation,
+        files=chosen.files,
+        overwrite=overwrite,
+    )
+
+
+def _outcome(job: Job, *, quiet: bool) -> Outcome:
+    """Run the job, with a bar where somebody watches."""
+    from diffdecor.cli.progress import progress
     from diffdecor.pipeline.run import run_job
 
     begin_work()
-    job = Job(**named, output=output, decorrelation=decorrelation, files=files, overwrite=overwrite)
-    about = {"version": JSON_VERSION, "output": output}
-    try:
-        outcome = run_job(job)
-    except DoubtfulError as error:
-        if as_json:
-            print_json({**about, "status": "doubtful", "warning_texts": error.warnings})
-        raise
+    with progress("filtering", "megapixels", scale=1e6, quiet=quiet) as told:
+        return run_job(job, progress=told)
+
+
+def _report(job: Job, outcome: Outcome, about: Mapping[str, Any], *, as_json: bool) -> None:
+    """Say in the log file, and in JSON if that is wanted, what was done."""
+    from diffdecor.cli.logs import to_file
+    from diffdecor.errors import WhitenessError
+
+    cpu = f"{about['cpu_seconds']:.3g} s of processors"
+    to_file(f"{job.output}: {outcome.status} in {about['wall_seconds']:.3g} s ({cpu})")
     if as_json:
-        texts = {"warning_texts": outcome.warnings}
-        print_json({**about, "status": outcome.status, **outcome.metrics, **texts})
-    if outcome.failures:
-        msg = f"{output}: its noise is not white enough: {'; '.join(outcome.failures)}"
-        raise WhitenessError(msg)
+        found = {
+            "status": outcome.status,
+            "inputs": outcome.inputs,
+            "warning_texts": outcome.warnings,
+            "exit_code": WhitenessError.exit_code if outcome.failures else 0,
+        }
+        print_json({**about, **outcome.metrics, **found})
+
+
+def _facts(job: Job) -> dict[str, Any]:
+    """Return what the JSON says of a job whatever comes of it."""
+    from diffdecor.config.options import options
+
+    both = (job.decorrelation, job.files)
+    return {
+        "version": JSON_VERSION,
+        "diffdecor_version": __version__,
+        "output": job.output,
+        "inputs": job.inputs,
+        "options": {
+            item.name: item.value_in(config) for config in both for item in options(type(config))
+        },
+    }
+
+
+class Clock:
+    """Measures the time that a command takes."""
+
+    def __init__(self) -> None:
+        self._started = datetime.now(UTC)
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+
+    def read(self) -> dict[str, Any]:
+        """Return when it started, UTC, and the seconds since then: passed, and of processors."""
+        return {
+            "started": self._started.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "wall_seconds": round(time.perf_counter() - self._wall, 3),
+            "cpu_seconds": round(time.process_time() - self._cpu, 3),
+        }

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from diffdecor.cli.options import (
     ConfiguredCommand,
+    check_named,
     config_file,
+    files_given,
+    json_facts,
     json_option,
-    named_files,
+    log_file_option,
     print_json,
     start_logging,
     triple,
@@ -19,6 +22,11 @@ from diffdecor.cli.options import (
 from diffdecor.cli.process import begin_work
 from diffdecor.cli.text import say
 
+if TYPE_CHECKING:
+    from diffdecor.decorrelation.verification import Verdict
+
+#: Of the layout of the JSON object; a field that is added does not change it.
+JSON_VERSION = 1
 _EXAMPLES = """
 \b
 Examples:
@@ -29,10 +37,17 @@ Examples:
 """
 
 
-@click.command(cls=ConfiguredCommand, epilog=_EXAMPLES)
+class _Verify(ConfiguredCommand):
+    """A command that makes no result."""
+
+    not_in_help = frozenset({"noise_model", "significance", "max_rho", "write", "strict"})
+
+
+@click.command(cls=_Verify, epilog=_EXAMPLES)
 @triple
 @config_file
 @json_option()
+@log_file_option
 @verbosity_options
 @click.pass_context
 def verify(
@@ -40,6 +55,7 @@ def verify(
     /,
     *,
     as_json: bool,
+    log_file: str | None,
     verbose: int,
     quiet: bool,
     **given: Any,  # noqa: ANN401
@@ -50,28 +66,49 @@ def verify(
     bright pixels. If the files do not belong together the usual misreadings are tried, and the one
     that fits is named; the exit code is 3 then.
     """
-    start_logging(verbose, quiet=quiet)
-    from diffdecor.cli.configs import configs
+    from diffdecor.cli.configs import settings
 
-    decorrelation, files = configs(given)
-    named = named_files(given)
+    decorrelation, files, named = settings(given, files_given(given))
+    check_named(named, output=False)
     from dataclasses import asdict
 
+    from diffdecor.cli.logs import to_file
+    from diffdecor.cli.progress import progress
     from diffdecor.pipeline.job import Job
     from diffdecor.pipeline.run import verify_job
 
+    job = Job(
+        science=named["science"],
+        template=named["template"],
+        difference=named["difference"],
+        kernel=named.get("kernel"),
+        configuration=given["toml"],
+        decorrelation=decorrelation,
+        files=files,
+    )
+    start_logging(verbose, quiet=quiet, log_file=log_file, inputs=job.inputs.values())
     begin_work()
-    verdict = verify_job(Job(**named, decorrelation=decorrelation, files=files))
+    about = json_facts(context, version=JSON_VERSION)
+    with progress("rebuilding", "parts", quiet=quiet) as told:
+        verdict = verify_job(job, progress=told)
+    lines = _lines(verdict)
+    to_file(f"{job.difference}: {'; '.join(lines)}")
     if as_json:
-        print_json(asdict(verdict))
+        print_json({**about, **asdict(verdict)})
     else:
-        fit, other = verdict.fit, verdict.alternative
-        say(
-            f"{'yes' if verdict.belongs else 'no'}: rebuilt, it is off by {fit.residual:.3g} sigma "
-            f"({fit.pixels} pixels), {fit.bright:.3g} sigma on {fit.bright_pixels} bright pixels"
-        )
-        if other is not None:
-            say(f"it would be {other.residual:.3g} and {other.bright:.3g} sigma if")
-        if verdict.cause:
-            say(verdict.cause)
+        for line in lines:
+            say(line)
     context.exit(0 if verdict.belongs else 3)
+
+
+def _lines(verdict: Verdict) -> list[str]:
+    """Return the verdict in words."""
+    fit, other = verdict.fit, verdict.alternative
+    answer = "yes" if verdict.belongs else "no"
+    bright = f"{fit.bright:.3g} sigma on {fit.bright_pixels} bright pixels"
+    lines = [
+        f"{answer}: rebuilt, it is off by {fit.residual:.3g} sigma ({fit.pixels} pixels), {bright}"
+    ]
+    if other is not None:
+        lines.append(f"it would be {other.residual:.3g} and {other.bright:.3g} sigma if")
+    return [*lines, verdict.cause] if verdict.cause else lines

@@ -35,13 +35,14 @@ class DecorrelationConfig(Checked):
         "One filter for the whole image, or a grid of filters that follow the local kernel and "
         "noise.")
     convolved: str = option("DDSIDE", "auto", kinds.one_of("template", "science", "auto"),
-        "The image that was convolved with the kernel; auto: as the kernel file says.")
+        "The image that was convolved with the kernel; auto: as the kernel file says.", daily=True)
     score: bool = option("DDSCORE", False, kinds.SWITCH,
         "The difference is a score image: the science image was correlated with its PSF, or with "
         "the preconvolution kernel, before the subtraction.")
     noise_model: str = option("DDNOISEM", "auto", kinds.one_of("white", "measured", "auto"),
         "Noise of the input images: white, as in LSST's code; measured, with the correlation that "
-        "the difference itself shows; auto: measured where that makes the result whiter.")
+        "the difference itself shows; auto: measured where that makes the result whiter.",
+        daily=True)
     variance: str = option("DDVARIAN", "weighted", kinds.one_of("weighted", "full"),
         "Variance of the result: the weighted sum of both variance planes, or the sum of both "
         "convolved with their squared filters.")
@@ -96,12 +97,12 @@ class DecorrelationConfig(Checked):
         "than it (EDGE).")
     significance: bool = option("DDSIGNIF", False, kinds.SWITCH,
         "Also write the significance of a point source at every pixel (SIGNIF), and the error of "
-        "its flux (FLUXERR); needs a PSF.")
+        "its flux (FLUXERR); needs a PSF.", daily=True)
     precision: str = option("DDPRECIS", "single", kinds.one_of("single", "double"),
         "Precision of the filtered pixels; filters are always computed in double precision.")
     threads: int | None = option("", None, kinds.COUNT,
-        "Number of threads; the result does not depend on it.  [default: all cores]")
+        "Number of threads; the result does not depend on it.  [default: all cores]", daily=True)
     max_memory: int = option("", 1 << 30, kinds.MEMORY,
         "Rough limit of the memory for the pixels being worked on, like 500M or 2G.  "
-        "[default: 1G]")
+        "[default: 1G]", daily=True)
     # fmt: on

@@ -40,11 +40,12 @@ class ImageOptions(Checked):
     layout: str | None = option("LAYOU", None, _LAYOUT,
         "How the files of {image} are laid out.  [default: as recognised]")
     noise: str | None = option("NFILE", None, kinds.FILE,
-        "Noise plane of {image}{use}.  [default: where its layout has it, or found by --diffcmd]")
+        "Noise plane of {image}{use}.  [default: where its layout has it, or found by --diffcmd]",
+        daily=True)
     noise_kind: str | None = option("NKIND", None, kinds.one_of(*NOISE_KINDS),
         "What the {role} noise plane contains.  [default: --noise-kind, or as its name says]")
     mask: str | None = option("MFILE", None, kinds.FILE,
-        "Mask of {image}.  [default: where its layout has it, or found by --diffcmd]")
+        "Mask of {image}.  [default: where its layout has it, or found by --diffcmd]", daily=True)
     mask_preset: str | None = option("MPRES", None, _PRESET,
         "Meaning of the bits of the {role} mask if it does not name them.  "
         "[default: --mask-preset]")
@@ -57,7 +58,7 @@ class ImageOptions(Checked):
     sky: float | None = option("SKY", None, kinds.LEVEL,
         "Sky level that was subtracted from {image}; used with its gain.  [default: 0, less a "
         "pedestal found by --diffcmd]")
-    psf: str | None = option("PSF", None, kinds.FILE, "PSF of {image} itself.")
+    psf: str | None = option("PSF", None, kinds.FILE, "PSF of {image} itself.", daily=True)
     noise_power: str | None = option("NPOWR", None, kinds.FILE,
         "Noise of {image} as known from elsewhere: a lag image of its covariance, or realisations "
         "of it.")
@@ -97,21 +98,21 @@ class FilesConfig(Checked):
         image="the difference", use=" (only for metrics, unless it is alone)")
     layout: str | None = option("DDLAYOUT", None, _LAYOUT,
         "How the files of the science image and the template are laid out: "
-        f"{', '.join(LAYOUTS)}.  [default: as recognised]")
+        f"{', '.join(LAYOUTS)}.  [default: as recognised]", daily=True)
     noise_kind: str | None = option("DDNKIND", None, kinds.one_of(*NOISE_KINDS),
         "What noise planes contain that an option names (--science-noise, --template-noise, "
-        "--difference-noise), or that do not say it.")
+        "--difference-noise), or that do not say it.", daily=True)
     gain: float | None = option("DDGAIN", None, kinds.GAIN,
-        "Gain of the science image and the template, if they have no noise plane.")
+        "Gain of the science image and the template, if they have no noise plane.", daily=True)
     read_noise: float | None = option("DDREADN", None, kinds.READ_NOISE,
-        "Read noise of the science image and the template; used with their gains.")
+        "Read noise of the science image and the template; used with their gains.", daily=True)
     diffcmd: bool = option("DDDIFCMD", True, kinds.SWITCH,
         "Take noise and masks of a HOTPANTS triple that nothing else gives from HOTPANTS' command "
         "line (card DIFFCMD), or else from files beside the images (sci_sig.fits, sci_mask.fits "
         "for sci.fits).")
     mask_preset: str | None = option("DDMASKPR", None, _PRESET,
         f"Meaning of the bits of masks that do not name them: {', '.join(MASK_PRESETS)}.  "
-        "[default: that of the layout]")
+        "[default: that of the layout]", daily=True)
     bad_bits: tuple[int, ...] | None = option("DDBADBIT", None, kinds.BITS,
         "Bits that are BAD in masks that do not name their bits; without --mask-preset all others "
         "are harmless.")
@@ -135,13 +136,13 @@ class FilesConfig(Checked):
         "Also write the decorrelation filters (PSI).")
     max_rho: float | None = option("", None, kinds.LIMIT,
         "Largest correlation of two pixels within 5 pixels that the result may have. If it is "
-        "exceeded, and not by chance, the output is kept and the exit code is 4.")
+        "exceeded, and not by chance, the output is kept and the exit code is 4.", daily=True)
     max_factor: float | None = option("", None, kinds.LIMIT,
         "Largest deviation from 1 of the matched-filter noise factor I of the result; needs a "
         "PSF.")
     write: tuple[str, ...] | None = option("", None, kinds.WRITES,
         "Write a part of the result to a file of its own, too: noisecov, the lag image of its "
-        "noise.")
+        "noise.", daily=True)
     noise_realisation: int | None = option("DDNREAL", None, kinds.SEED,
         "Also write a realisation of the noise of the result, made with this seed (NOISEREAL).")
     force: bool = option("DDFORCE", False, kinds.SWITCH,
@@ -150,7 +151,7 @@ class FilesConfig(Checked):
         "Use inputs whose data do not agree with their DATASUM, and do not warn of a wrong "
         "CHECKSUM.")
     strict: bool = option("", False, kinds.SWITCH,
-        "Treat warnings as errors: nothing is written, and the exit code is 4.")
+        "Treat warnings as errors: nothing is written, and the exit code is 4.", daily=True)
     # fmt: on
 
     @classmethod

@@ -1,7 +1,7 @@
 """The kinds of values that options take, and their parsers.
 
-Parsers take a text, or a value given in Python or TOML, and raise a ValueError, TypeError or
-OverflowError that says what is expected.
+Parsers take a text, or a value given in Python or TOML, and raise a ValueError that says, in words
+of ours, what is expected.
 """
 
 from __future__ import annotations
@@ -9,12 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from os import PathLike
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from diffdecor.core.magnitudes import LARGEST, SMALLEST
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 _LEAST_MEMORY = 64 << 20
+#: Characters of a value that a message shows.
+_LONGEST = 150
+_BITS = "bit numbers from 0 to 31, or values like 0x40"
 #: A scale of one over the kernel sum at the image centre.
 INVERSE_SUM = "1/k"
 #: Parts of the result that can be written to files of their own.
@@ -23,16 +26,43 @@ WRITTEN = ("noisecov",)
 
 def _require(holds: object, expected: str) -> None:
     if not holds:
-        msg = f"expected {expected}"
-        raise ValueError(msg)
+        _expect(expected)
+
+
+def _expect(expected: str) -> NoReturn:
+    msg = f"expected {expected}"
+    raise ValueError(msg) from None
 
 
 def _finite(value: object) -> float:
     """Parse a finite number: a size may be beyond all images."""
-    _require(not isinstance(value, bool), "a number")
-    parsed = float(value)  # type: ignore[arg-type]
+    if isinstance(value, bool):
+        _expect("a number")
+    try:
+        parsed = float(value)  # type: ignore[arg-type]
+    except OverflowError:
+        parsed = math.inf
+    except (TypeError, ValueError):
+        _expect("a number")
     _require(math.isfinite(parsed), "a finite number")
     return parsed
+
+
+def _integer(text: str, base: int, expected: str) -> int:
+    """Parse a whole number, of as many digits as Python takes."""
+    try:
+        return int(text, base)
+    except ValueError:
+        _expect(expected)
+
+
+def shown(value: object) -> str:
+    """Return a wrong value as a message shows it: no longer than a line or two."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python does not write numbers of more than 4300 digits
+        return "a number of thousands of digits"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def number(value: object) -> float:
@@ -75,18 +105,25 @@ def _count(value: object) -> int:
 
 def _seed(value: object) -> int:
     """Parse a whole number from zero on; in a text it may have any number of digits."""
-    parsed = int(value) if isinstance(value, str) and value.isdecimal() else _finite(value)
-    _require(parsed >= 0 and parsed == int(parsed), "a whole number, zero or more")
+    expected = "a whole number, zero or more"
+    is_whole = isinstance(value, str) and value.isdecimal()
+    parsed = _integer(str(value), 10, expected) if is_whole else _finite(value)
+    _require(parsed >= 0 and parsed == int(parsed), expected)
     return int(parsed)
 
 
 def _memory(value: object) -> int:
     """Parse an amount of memory in bytes, or with one of the units k, M, G (powers of 1024)."""
-    text = str(value).strip().upper().removesuffix("B").removesuffix("I")
+    text = (
+        value.strip().upper().removesuffix("B").removesuffix("I") if isinstance(value, str) else ""
+    )
     unit = text[-1:] if text[-1:] in _UNITS else ""
-    parsed = int(_finite(text.removesuffix(unit)) * _UNITS[unit])
-    _require(parsed >= _LEAST_MEMORY, "a size like 500M or 2G, at least 64M")
-    return parsed
+    try:
+        parsed = _finite(text.removesuffix(unit) or value) * _UNITS[unit]
+    except ValueError:
+        parsed = math.nan
+    _require(_LEAST_MEMORY <= parsed < math.inf, "a size like 500M or 2G, at least 64M")
+    return int(parsed)
 
 
 def _scale(value: object) -> float | str:
@@ -119,13 +156,13 @@ def _bits(value: object) -> tuple[int, ...]:
     numbers: set[int] = set()
     for part in _items(value):
         if isinstance(part, str) and part.lower().startswith("0x"):
-            whole = int(part, 16)
+            whole = _integer(part, 16, _BITS)
             numbers |= {bit for bit in range(whole.bit_length()) if whole >> bit & 1}
         elif isinstance(part, str | int) and not isinstance(part, bool):
-            numbers.add(int(part))
+            numbers.add(_integer(part, 10, _BITS) if isinstance(part, str) else part)
         else:
             numbers.add(-1)
-    _require(numbers <= set(range(32)), "bit numbers from 0 to 31, or values like 0x40")
+    _require(numbers <= set(range(32)), _BITS)
     return tuple(sorted(numbers))
 
 
@@ -153,6 +190,17 @@ def path(value: object) -> str:
     return str(value)
 
 
+def output_path(value: object) -> str:
+    """Parse the name of a file that is to be written."""
+    file = path(value)
+    _require(
+        file != "-",
+        "the name of a file, for standard output is not written to; write a file, then pass it on: "
+        "-o FILE && cat FILE",
+    )
+    return file
+
+
 def _centroids(value: object) -> str | tuple[tuple[float, float], ...]:
     """Parse the name of a file with columns x and y, or take the positions themselves."""
     if isinstance(value, str | PathLike):
@@ -169,7 +217,7 @@ def _written(value: object) -> tuple[str, ...]:
     for text in texts:
         name, mark, file = text.partition("=") if isinstance(text, str) else ("", "", "")
         _require(mark and file and name in WRITTEN, f"NAME=FILE, NAME one of {', '.join(WRITTEN)}")
-        path(file)
+        output_path(file)
         names.append(name)
     _require(texts, "NAME=FILE")
     _require(len(set(names)) == len(names), "every NAME once")
@@ -203,6 +251,7 @@ def one_of(*choices: str, metavar: str = "") -> Kind:
 #: No value on the command line.
 SWITCH = Kind(_switch)
 FILE = Kind(path, "FILE")
+OUTPUT = Kind(output_path, "FILE")
 POSITION = Kind(_position, "X,Y", "0-based pixels")
 CENTROIDS = Kind(_centroids, "FILE", "0-based pixels")
 PLANES = Kind(_names, "A,B")

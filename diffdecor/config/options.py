@@ -35,6 +35,8 @@ class Option(NamedTuple):
     name: str = ""
     #: The image that it belongs to, if any.
     role: str = ""
+    #: Whether ``--help`` shows it; ``diffdecor help options`` shows all.
+    daily: bool = False
 
     @property
     def flag_name(self) -> str:
@@ -62,9 +64,17 @@ class Option(NamedTuple):
         return getattr(holder, self.own_name)
 
 
-def option(keyword: str, default: object, kind: kinds.Kind, text: str, before: str = "") -> Any:  # noqa: ANN401
+def option(
+    keyword: str,
+    default: object,
+    kind: kinds.Kind,
+    text: str,
+    before: str = "",
+    *,
+    daily: bool = False,
+) -> Any:  # noqa: ANN401
     """Declare an option as a dataclass field."""
-    about = Option(keyword, default, kind, text, before)
+    about = Option(keyword, default, kind, text, before, daily=daily)
     return field(default=default, metadata={"option": about})
 
 
@@ -91,10 +101,10 @@ class Checked:
                 continue  # those with a role are checked by their own dataclass
             try:
                 parsed = item.kind.parse(value)
-            except (TypeError, ValueError, OverflowError) as error:
+            except ValueError as error:
                 name = f"{role}_{item.name}" if role else item.name
-                (shown,) = value if isinstance(value, tuple) and len(value) == 1 else (value,)
-                msg = f"{item._replace(name=name).flag_name} is {shown!r}: {error}"
+                (one,) = value if isinstance(value, tuple) and len(value) == 1 else (value,)
+                msg = f"{item._replace(name=name).flag_name} is {kinds.shown(one)}: {error}"
                 raise ConfigError(msg) from None
             object.__setattr__(self, item.name, parsed)
 

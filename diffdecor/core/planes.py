@@ -18,6 +18,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from diffdecor.core.parallel import ordered_map
 
+#: What is told how much is done, and of how much.
+Progress = Callable[[int, int], None]
 #: Pixels of a chunk.
 _CHUNK = 1 << 17
 #: Pixels of a streamed band, and of a sample.
@@ -142,19 +144,26 @@ class Count:
 
 
 def copy_planes(
-    pairs: Sequence[tuple[Plane, Target]], bands: Sequence[slice], threads: int
+    pairs: Sequence[tuple[Plane, Target]],
+    bands: Sequence[slice],
+    threads: int,
+    progress: Progress | None = None,
 ) -> None:
     """Copy planes into targets band by band: all planes of a band, in order, before the next one.
 
     As many bands as there are threads are worked on at a time; the result does not depend on it.
+    `progress` is told of the rows that are done, in this thread.
     """
 
     def copy(rows: slice) -> None:
         for plane, target in pairs:
             target[rows] = plane[rows]
 
-    for _ in ordered_map(copy, bands, threads):
-        pass
+    total, done = sum(rows.stop - rows.start for rows in bands), 0
+    for rows, _ in zip(bands, ordered_map(copy, bands, threads), strict=True):
+        done += rows.stop - rows.start
+        if progress is not None:
+            progress(done, total)
 
 
 def in_chunks(plane: Plane) -> LazyPlane:

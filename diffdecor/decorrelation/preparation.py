@@ -11,7 +11,16 @@ from numpy.typing import NDArray
 
 from diffdecor.config import DecorrelationConfig
 from diffdecor.core.parallel import cores
-from diffdecor.core.planes import Count, LazyPlane, Plane, Target, Window, bands, copy_planes
+from diffdecor.core.planes import (
+    Count,
+    LazyPlane,
+    Plane,
+    Progress,
+    Target,
+    Window,
+    bands,
+    copy_planes,
+)
 from diffdecor.decorrelation.cells import CellResult
 from diffdecor.decorrelation.filtering import FilterGrid
 from diffdecor.decorrelation.mask import inherited_mask
@@ -63,10 +72,16 @@ class Prepared:
         affordable: int = self.config.max_memory // (_BYTES * tallest * nx)
         return max(1, min(self.config.threads or cores(), affordable))
 
-    def into(self, image: Target, mask: Target | None, variance: Target | None) -> int:
+    def into(
+        self,
+        image: Target,
+        mask: Target | None,
+        variance: Target | None,
+        progress: Progress | None = None,
+    ) -> int:
         """Compute all pixels into targets ``(ny, nx)``; return the number that were filled.
 
-        None stands for a plane that the result does not have.
+        None stands for a plane that the result does not have. `progress` is told of rows done.
         """
         filled, exposure = Count(), self.exposure
         planes = exposure.image, exposure.mask, exposure.variance, self.filled
@@ -75,7 +90,7 @@ class Prepared:
             for plane, target in zip(planes, (image, mask, variance, filled), strict=True)
             if plane is not None and target is not None
         ]
-        copy_planes(pairs, self.bands, self.threads)
+        copy_planes(pairs, self.bands, self.threads, progress)
         return filled.number
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from diffdecor.core.planes import Plane, Window, part_of
+from diffdecor.core.planes import Plane, Progress, Window, part_of
 from diffdecor.core.statistics import robust_sigma
 from diffdecor.core.whiteness import local_level
 from diffdecor.decorrelation.comparison import Comparison, Fit, somewhere
@@ -61,19 +61,23 @@ class Verdict:
     decorrelated: bool = False
 
 
-def verify(subtraction: Subtraction) -> Verdict:
+def verify(subtraction: Subtraction, progress: Progress | None = None) -> Verdict:
     """Rebuild a difference from its images and kernel, and say whether they belong together.
 
-    Large images are rebuilt part by part. Where the kernel as it was read does not rebuild the
-    difference exactly, the usual misreadings are tried, in large images on the part that fits
-    worst, and the one that fits is named.
+    Large images are rebuilt part by part; `progress` is told of the parts that are done. Where the
+    kernel as it was read does not rebuild the difference exactly, the usual misreadings are tried,
+    in large images on the part that fits worst, and the one that fits is named.
     """
     ny, nx = subtraction.shape
     if ny * nx <= _AT_ONCE:
         return _verify_at_once(subtraction)
     subtraction = replace(subtraction, preconvolution=_at_centre(subtraction))
     cores = _cores(subtraction.shape)
-    fits = [_fit_of_core(*_around(subtraction, core)) for core in cores]
+    fits = []
+    for core in cores:
+        fits.append(_fit_of_core(*_around(subtraction, core)))
+        if progress is not None:
+            progress(len(fits), len(cores))
     total = _together(fits)
     if not total.pixels:
         return Verdict(belongs=False, fit=total, cause=_NOTHING)

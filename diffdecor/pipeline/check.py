@@ -70,7 +70,8 @@ class Checked:
         """Everything by name, as it goes into the JSON."""
         about: dict[str, Any] = {"version": VERSION, "file": self.file}
         if self.judgement is None:
-            return about | {"error": str(self.error)}
+            code = 0 if self.error is None else self.error.exit_code
+            return about | {"status": "error", "error": str(self.error), "exit_code": code}
         gate = ("failed" if self.failures else "passed") if self.has_limits else None
         return about | values_of(self.judgement) | {"gate": gate}
 

@@ -41,6 +41,7 @@ from diffdecor.pipeline.decorrelated import refuse_decorrelated
 from diffdecor.pipeline.inferred import with_inferred
 from diffdecor.pipeline.job import Job
 from diffdecor.pipeline.noise_powers import read_noise_powers
+from diffdecor.pipeline.order import check_order
 from diffdecor.pipeline.provenance import input_sums, source_values
 from diffdecor.pipeline.stacks import found_file, read_members
 from diffdecor.psfs.model import PointSpreadFunction
@@ -101,6 +102,7 @@ def _read_inputs(job: Job, reading: Reading) -> Inputs:
         files.note(split_extension(file)[0])
     config = _with_centroids(job.decorrelation, files)
     images = {role: _found(job, role, reading) for role in job.images}
+    check_order(images, force=job.files.force)
     _check_shapes(list(images.values()))
     opened = {role: _open(job, role, image) for role, image in with_inferred(job, images).items()}
     _check_used(job, opened)

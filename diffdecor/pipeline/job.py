@@ -64,3 +64,5 @@ class Outcome:
     failures: Sequence[str] = ()
     #: Texts of the warnings of this run.
     warnings: Sequence[str] = ()
+    #: Every file that was read, by its role: those that were named, and those found beside them.
+    inputs: Mapping[str, str] = field(default_factory=dict)

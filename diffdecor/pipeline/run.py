@@ -7,7 +7,7 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from astropy.io import fits
 
 from diffdecor.config import FilesConfig
 from diffdecor.core.interpolate import Stamps
-from diffdecor.core.planes import Window, copy_planes, in_memory
+from diffdecor.core.planes import Progress, Window, copy_planes, in_memory
 from diffdecor.core.variance import single_holds
 from diffdecor.decorrelation.cells import CellResult
 from diffdecor.decorrelation.decorrelate import Result, prepare, result_of
@@ -55,18 +55,19 @@ from diffdecor.pipeline.verified import verified
 log = logging.getLogger(__name__)
 
 
-def run_job(job: Job) -> Outcome:
+def run_job(job: Job, *, progress: Progress | None = None) -> Outcome:
     """Decorrelate one triple of files.
 
     Planes pass through in bands of rows. Nothing is written unless all goes well. An output that
-    the same version made of the same inputs with the same options is left as it is. Raises a
-    DiffdecorError if the job is contradictory, an input cannot be used or the output not written.
+    the same version made of the same inputs with the same options is left as it is. `progress` is
+    told how many pixels of the result are done, and of how many. Raises a DiffdecorError if the job
+    is contradictory, an input cannot be used or the output not written.
     """
     with collected() as warnings:
-        return _run(job, warnings)
+        return _run(job, warnings, progress)
 
 
-def _run(job: Job, warnings: list[str]) -> Outcome:
+def _run(job: Job, warnings: list[str], progress: Progress | None) -> Outcome:
     inputs = read_inputs(job)
     strict = job.files.strict
     try:
@@ -77,7 +78,7 @@ def _run(job: Job, warnings: list[str]) -> Outcome:
         inputs = replace(inputs, subtraction=subtraction)
         prepared = prepare(subtraction)
         refuse_doubtful(job.output, warnings, strict=strict)
-        metrics |= _write(inputs, prepared, metrics, warnings)
+        metrics |= _write(inputs, prepared, metrics, warnings, progress)
     except OutputExistsError:  # now, or since another process has finished it
         if job.overwrite or not is_done(inputs.job, lambda: inputs.sources):
             raise
@@ -89,15 +90,19 @@ def _run(job: Job, warnings: list[str]) -> Outcome:
         refuse_doubtful(job.output, texts, strict=strict)
         # Limits may be others than those that its card was judged by.
         found = recorded | _verdict(job.files, recorded)
-        return Outcome("already done", found, _failures(job.files, recorded), tuple(warnings))
+        too_much = _failures(job.files, recorded)
+        return Outcome("already done", found, too_much, tuple(warnings), inputs.files)
     write_parts(inputs)
     _report(job, metrics)
     found = {card.name: metrics.get(card.name) for card in METRIC_CARDS}
-    return Outcome("done", found, _failures(job.files, found), tuple(warnings))
+    return Outcome("done", found, _failures(job.files, found), tuple(warnings), inputs.files)
 
 
-def verify_job(job: Job) -> Verdict:
-    """Say whether the files of a job belong together, by rebuilding the difference."""
+def verify_job(job: Job, *, progress: Progress | None = None) -> Verdict:
+    """Say whether the files of a job belong together, by rebuilding the difference.
+
+    `progress` is told how many parts of a large image are done, and of how many.
+    """
     inputs = read_inputs(job)
     subtraction = inputs.subtraction
     if not subtraction.can_be_rebuilt:
@@ -106,7 +111,7 @@ def verify_job(job: Job) -> Verdict:
             "difference alone cannot be verified"
         )
         raise ConfigError(msg)
-    verdict = verify(subtraction)
+    verdict = verify(subtraction, progress)
     _ = inputs.sources  # compares what was read with the sums that headers state
     return verdict
 
@@ -145,7 +150,11 @@ def _verdict(config: FilesConfig, metrics: Mapping[str, Any]) -> dict[str, objec
 
 
 def _write(
-    inputs: Inputs, prepared: Prepared, metrics: Mapping[str, object], warnings: Sequence[str]
+    inputs: Inputs,
+    prepared: Prepared,
+    metrics: Mapping[str, object],
+    warnings: Sequence[str],
+    progress: Progress | None,
 ) -> dict[str, object]:
     """Compute the result, band by band into the output file; return its metrics."""
     job, exposure = inputs.job, prepared.exposure
@@ -167,7 +176,8 @@ def _write(
         overwrite=job.overwrite,
         inputs=inputs.files.values(),
     ) as file:
-        filled = prepared.into(file.image, file.mask, file.variance)
+        steps = _Steps(exposure.shape, 1 if file.significance is None else 2, progress)
+        filled = prepared.into(file.image, file.mask, file.variance, steps.of_pass(0))
         planes = replace(exposure, image=file.image, mask=file.mask, variance=file.variance)
         result = result_of(prepared, planes, filled)
         of_sources = [
@@ -178,7 +188,8 @@ def _write(
             )
             if plane is not None and target is not None
         ]
-        copy_planes(of_sources, prepared.bands, prepared.threads)
+        if of_sources:
+            copy_planes(of_sources, prepared.bands, prepared.threads, steps.of_pass(1))
         _write_noise(job, prepared, result, file)
         file.append(_cell_hdus(result.cells, exposure, dtype))
         sources = inputs.sources  # which may refuse an input, or warn of it
@@ -188,6 +199,24 @@ def _write(
         file.set_cards(with_history(record(job, sources, found), warnings))
         refuse_doubtful(job.output, warnings, strict=job.files.strict)
     return found
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """Tells of the pixels that are done, where the rows of an image are passed over repeatedly."""
+
+    shape: tuple[int, int]
+    passes: int
+    progress: Progress | None
+
+    def of_pass(self, number: int) -> Progress | None:
+        """Return what is to be told of the rows of one pass, the first of which is 0."""
+        told, (ny, nx) = self.progress, self.shape
+        if told is None:
+            return None
+        if number == 0:
+            told(0, ny * nx)
+        return lambda rows, _: told((number * ny + rows) * nx // self.passes, ny * nx)
 
 
 def _write_noise(job: Job, prepared: Prepared, result: Result, file: ResultFile) -> None:

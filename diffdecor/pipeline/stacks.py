@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from diffdecor.config import NOISE_KINDS, ImageOptions
-from diffdecor.config.kinds import not_negative, number, one_of, path
+from diffdecor.config.kinds import not_negative, number, one_of, path, shown
 from diffdecor.config.options import read_toml
 from diffdecor.core.planes import constant_plane
 from diffdecor.decorrelation.subtraction import Member
@@ -108,9 +108,9 @@ def _parsed(name: str, value: object, where: str) -> Any:  # noqa: ANN401
             problem = "expected a finite number"
         else:
             return _PARSERS[name](value)
-    except (ValueError, OverflowError) as error:
+    except ValueError as error:
         problem = str(error)
-    msg = f"{where}: {name} is {value!r}: {problem}"
+    msg = f"{where}: {name} is {shown(value)}: {problem}"
     raise InputError(msg)
 
 

@@ -66,6 +66,13 @@ def rewrite():
 
 
 @pytest.fixture
+def doubted(work, rewrite):
+    """Give a run on the triple something to warn of."""
+    for role in ("science", "difference"):
+        rewrite(work / f"{role}.fits", lambda hdus: hdus[0].header.update(CONVD="REF"))
+
+
+@pytest.fixture
 def process():
     """Run `diffdecor` as a process of its own, with a clean environment."""
     environment = {

@@ -17,7 +17,10 @@ from helpers.workplace import (
 )
 
 import diffdecor
-from diffdecor.cli import EXIT_CODES
+from diffdecor.cli import EXIT_CODES, main
+from diffdecor.cli.configs import ConfigOption
+from diffdecor.cli.options import ConfiguredCommand
+from diffdecor.cli.run import run
 
 SOURCES = sorted(Path(diffdecor.__file__).parent.rglob("*.py"))
 # Options of other programs, and the beginnings of names that are put together.
@@ -35,6 +38,17 @@ FOREIGN = {"--output-kernel-list", "--science", "--no-science", *SLURM}
 ROLES = ("science", "template", "difference")
 
 
+def is_mentioned(name, text):
+    return re.search(rf"(?<![\w-]){name}(?![\w-])", text)
+
+
+def is_shown(command, param):
+    """Say whether the help of a command shows an option: if it is its own, or of daily use."""
+    if not isinstance(command, ConfiguredCommand) or not isinstance(param, ConfigOption):
+        return True
+    return param.declared.daily and param.declared.name not in command.not_in_help
+
+
 @pytest.mark.parametrize(
     ("path", "command"),
     list(all_commands()),
@@ -46,14 +60,37 @@ def test_help_mentions_everything(path, command, flag):
     assert result.exit_code == 0
     assert result.stderr == ""
     for param in parameters(command):
-        for name in (*param.opts, *param.secondary_opts):
-            if name.startswith("-"):
-                assert re.search(rf"(?<![\w-]){name}(?![\w-])", result.stdout), name
-            else:
-                assert param.human_readable_name.upper() in result.stdout
+        names = [*param.opts, *param.secondary_opts]
+        if not names[0].startswith("-"):
+            assert param.human_readable_name.upper() in result.stdout
+        elif is_shown(command, param):
+            assert is_mentioned(names[0], result.stdout), names
+        else:
+            assert not any(is_mentioned(f"{name} ", result.stdout) for name in names), names
     for name in subcommands(command):
         assert name in result.stdout
     assert max(map(len, result.stdout.splitlines())) <= 100
+
+
+def test_commands_are_in_the_order_of_use_each_on_a_line():
+    for path, command in all_commands():
+        names = list(subcommands(command))
+        _, mark, text = call(*path, "--help", terminal_width=80).stdout.partition("Commands:\n")
+        lines = re.findall(r"^  (\w+) +(\S.*)$", text.partition("\n\n")[0], re.MULTILINE)
+        assert [name for name, _ in lines] == names
+        assert all(len(what) < 72 and what.endswith(".") and "..." not in what for _, what in lines)
+        assert bool(mark) == bool(names)
+    known = ["run", "check", "verify", "kernel"]
+    assert [name for name in subcommands(main) if name in known] == known
+
+
+def test_the_help_of_run_has_some_twenty_options_and_says_where_the_others_are():
+    text = call("run", "--help").stdout
+    assert 20 <= len(re.findall(r"^  -", text, re.MULTILINE)) <= 30
+    assert "`diffdecor help options` has all" in text
+    ours = {param.opts[0] for param in parameters(run)}
+    assert "--adjust-grid" in ours
+    assert "--adjust-grid" not in text
 
 
 def test_every_option_has_a_help_text():
@@ -78,8 +115,9 @@ def test_the_help_lists_the_exit_codes():
         assert f"{code} {meaning}" in text
 
 
-def test_the_version():
-    result = call("--version")
+@pytest.mark.parametrize("flag", ["-V", "--version"])
+def test_the_version(flag):
+    result = call(flag)
     assert (result.exit_code, result.stderr) == (0, "")
     assert diffdecor.__version__ in result.stdout
 
@@ -110,6 +148,22 @@ def test_usage(arguments, says):
 
 def test_a_mistyped_option_is_met_with_the_right_one():
     assert "--kernel" in call("run", "--kernal", "x").stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (["chek"], "No such command 'chek'. Did you mean 'check'?"),
+        (["Run"], "Did you mean 'run'?"),
+        (["verfy", "a.fits"], "Did you mean 'verify'?"),
+        (["kernel", "inof"], "No such command 'inof'. Did you mean 'info'?"),
+        (["kernel", "polt"], "Did you mean 'plot'?"),
+        (["xyzzy"], "There are run, check, "),
+        (["kernel", "xyzzy"], "There are info, convert, plot."),
+    ],
+)
+def test_a_mistyped_command_is_met_with_the_right_one(given, says):
+    check_failure(call(*given), 2, says)
 
 
 def mentioned(tree):

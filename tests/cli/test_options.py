@@ -1,16 +1,19 @@
 """Options that are wrong, contradict each other, come from a file, or are shown."""
 
+import re
 import tomllib
 
 import numpy as np
 import pytest
 from astropy.io import fits
-from helpers.workplace import call, opened, real_options
+from helpers.workplace import call, check_failure, json_object, opened, real_options
 
+from diffdecor.cli.configs import help_text
 from diffdecor.config import DecorrelationConfig, FilesConfig
 from diffdecor.config.options import options
 
 DECLARED = [*options(DecorrelationConfig), *options(FilesConfig)]
+ROLES = ["science", "template", "difference", "kernel", "output"]
 NUMBERS = [
     "--science-variance",
     "--template-variance",
@@ -260,11 +263,10 @@ def test_what_is_printed_is_a_configuration_that_prints_itself(work):
     values = tomllib.loads(first.stdout)
     assert values["cell-centroids"] == EVERY["--cell-centroids"]
     assert values["science-variance"] == float(EVERY["--science-variance"])
-    assert (
-        {"--" + line.removeprefix("# ").split(" =")[0] for line in first.stdout.splitlines()}
-        == {item.flag_name for item in DECLARED}
-        <= real_options()
-    )
+    names = re.findall(r"^#?([a-z-]+) =", first.stdout, re.MULTILINE)
+    assert names[:5] == ["science", "template", "difference", "kernel", "output"]
+    assert {f"--{name}" for name in names[5:]} == {i.flag_name for i in DECLARED} <= real_options()
+    assert values["output"] == str(work.output)
     assert not work.output.exists()
 
 
@@ -272,6 +274,97 @@ def test_the_configuration_is_printed_without_files():
     result = call("run", "--print-config")
     assert result.exit_code == 0
     assert tomllib.loads(result.stdout)["mode"] == "grid"
+
+
+def test_every_option_is_printed_with_what_it_does():
+    lines = call("run", "--print-config").stdout.splitlines()
+    for item in DECLARED:
+        place = next(
+            n
+            for n, line in enumerate(lines)
+            if line.lstrip("#").startswith(f"{item.name.replace('_', '-')} =")
+        )
+        assert lines[place].startswith("#") == (item.default is None)
+        start = max(n for n in range(place) if not lines[n])
+        text = " ".join(line.removeprefix("# ") for line in lines[start + 1 : place]).split()
+        assert text == help_text(item).split()
+
+
+def test_a_printed_configuration_repeats_the_run_by_itself(work):
+    """The names of the files are in it, relative to the folder that the command is called in."""
+    given = ("--mode", "whole", "--threads", "1", "--no-verify")
+    (work / "my.toml").write_text(work.run(*given, "--print-config").stdout)
+    first = json_object(work.run(*given, "--json").stdout)
+    before = opened(work.output)
+    again = json_object(call("run", "--config", work / "my.toml", "--json").stdout)
+    assert again["status"] == "already done"
+    assert again["options"] == first["options"]
+    work.output.unlink()
+    result = call("run", "--config", work / "my.toml")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "")
+    after = opened(work.output)
+    assert list(after) == list(before)
+    assert all(
+        np.array_equal(after[name][1], before[name][1], equal_nan=True)
+        for name in after
+        if after[name][1] is not None and after[name][1].dtype.kind in "fi"
+    )
+    assert call("verify", "--config", work / "my.toml").exit_code == 0
+
+
+def test_a_difference_alone_is_repeated(work):
+    printed = call("run", work / "difference.fits", "-o", work.output, "--print-config").stdout
+    assert "\n#science =\n" in printed
+    assert "\n#template =\n" in printed
+    (work / "my.toml").write_text(printed)
+    assert call("run", "--config", work / "my.toml").exit_code in {0, 3}  # it has few pixels
+
+
+def test_files_of_the_command_line_go_before_those_of_the_configuration(work):
+    (work / "my.toml").write_text(
+        "science = 'a.fits'\ntemplate = 'b.fits'\ndifference = 'c.fits'\noutput = 'd.fits'"
+    )
+    config = ("run", "--print-config", "--config", work / "my.toml")
+
+    def files(*given):
+        values = tomllib.loads(call(*config, *given).stdout)
+        return "".join(values.get(role, "-.")[0] for role in ROLES)
+
+    assert files() == "abc-d"
+    assert files("x.fits") == "abx-d"
+    assert files("x.fits", "y.fits", "z.fits", "-o", "o.fits", "--kernel", "k.fits") == "xyzko"
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("science = 3", "science is 3: expected a file name"),
+        ("output = ''", "output is ''"),
+        ("output = '-'", "standard output is not written to"),
+        ("kernel = ['a']", "kernel is ['a']"),
+        ("template = true", "template is True"),
+    ],
+)
+def test_a_configuration_with_files_that_cannot_be(work, content, says):
+    (work / "my.toml").write_text(content)
+    work.fails(2, "my.toml", says, options=("--config", work / "my.toml"))
+
+
+def test_a_configuration_without_all_files(work):
+    (work / "my.toml").write_text("science = 'a.fits'\ndifference = 'c.fits'\noutput = 'd.fits'")
+    check_failure(call("run", "--config", work / "my.toml"), 2, "TEMPLATE", "got 2 of them")
+    (work / "my.toml").write_text("difference = 'c.fits'")
+    check_failure(call("run", "--config", work / "my.toml"), 2, "--output")
+    check_failure(call("verify", "--config", work / "my.toml"), 2, "SCIENCE, TEMPLATE")
+
+
+def test_a_name_that_no_toml_file_can_hold():
+    check_failure(
+        call("run", b"x\xff.fits".decode(errors="surrogateescape"), "--print-config"), 2, "UTF-8"
+    )
+    strange = 'tab\t"quote" \\ \x7f\x01ü.fits'
+    printed = call("run", strange, "--print-config").stdout
+    assert tomllib.loads(printed)["difference"] == strange
 
 
 def test_a_wrong_configuration_is_not_printed(work):

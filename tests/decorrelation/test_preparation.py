@@ -54,9 +54,9 @@ def test_so_many_threads_work_out_the_pixels(monkeypatch):
     used = []
     copy = preparation.copy_planes
 
-    def watched(pairs, parts, threads):
+    def watched(pairs, parts, threads, progress):
         used.append(threads)
-        copy(pairs, parts, threads)
+        copy(pairs, parts, threads, progress)
 
     monkeypatch.setattr(preparation, "copy_planes", watched)
     pixels = np.zeros(SHAPE, np.float32)

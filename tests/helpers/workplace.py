@@ -131,7 +131,10 @@ def call(*arguments, **about):
 
 def check_failure(result, code, *mentions):
     assert result.exit_code == code, (result.exit_code, result.stdout, result.stderr)
-    assert result.stdout == ""
+    if result.stdout:  # with --json
+        told = json_object(result.stdout)
+        (told,) = told if isinstance(told, list) else (told,)
+        assert (told["status"], told["exit_code"]) == ("error", code)
     complaints = [
         line
         for line in result.stderr.splitlines()

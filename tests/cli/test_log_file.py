@@ -1,0 +1,144 @@
+"""`--log-file`: what was done, with UTC times, whatever is said on stderr."""
+
+import datetime as dt
+import gzip
+import io
+import logging
+import os
+import re
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from helpers.workplace import call, described
+
+LINE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) (DEBUG|INFO|WARNING|ERROR) \S.*")
+
+
+def records(path):
+    """Return level and text of every record; every line is one."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert all(LINE.fullmatch(line) for line in lines), lines
+    return [tuple(line.split(" ", 2)[1:]) for line in lines]
+
+
+def test_a_run_is_logged(work):
+    log = work / "my.log"
+    before = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=0.01)
+    _, result = work.succeeds("--log-file", log)
+    first, *_, last = log.read_text().splitlines()
+    assert "diffdecor" not in result.stderr.replace(str(work), "").replace("diffdecor: WARNING", "")
+    for line in (first, last):
+        moment = dt.datetime.fromisoformat(line.split()[0])
+        assert before <= moment <= dt.datetime.now(dt.UTC)
+    texts = [text for _, text in records(log)]
+    assert any("out.fits: neighbour correlation x" in text for text in texts)
+    assert re.search(r"out.fits: done in [\d.e-]+ s \([\d.e-]+ s of processors\)$", texts[-1])
+    length = len(texts)
+    work.succeeds("--log-file", log)
+    texts = [text for _, text in records(log)]
+    assert "out.fits: already done in" in texts[-1]
+    assert len(texts) > length + 1  # it is appended to
+
+
+@pytest.mark.usefixtures("doubted")
+@pytest.mark.parametrize("flags", [(), ("-q",), ("-v",), ("-q", "-v")])
+def test_warnings_and_the_result_are_logged_whatever_q_says(work, flags):
+    log = work / "my.log"
+    _, result = work.succeeds("--log-file", log, *flags)
+    levels = [level for level, _ in records(log)]
+    assert "WARNING" in levels
+    assert any("neighbour correlation" in text for _, text in records(log))
+    assert ("WARNING" in result.stderr) == ("-q" not in flags)
+    assert "DEBUG" not in levels
+
+
+def test_an_error_is_logged(work):
+    log = work / "my.log"
+    result = work.run("--log-file", log, "-q", difference=work / "no.fits")
+    assert result.exit_code == 3
+    level, text = records(log)[-1]
+    assert level == "ERROR"
+    assert result.stderr == f"diffdecor: {text}\n"
+
+
+def test_verdicts_are_logged(work):
+    log = work / "my.log"
+    result = call("verify", *work.arguments()[1:4], *work.arguments()[4:6], "--log-file", log, "-q")
+    assert result.exit_code == 0, result.stderr
+    level, text = records(log)[-1]
+    assert level == "INFO"
+    assert text == f"{work / 'difference.fits'}: {result.stdout.strip()}"
+
+
+def test_every_file_that_is_checked_is_logged(tmp_path):
+    noise = np.random.default_rng(8).normal(size=(300, 300)).astype(np.float32)
+    fits.PrimaryHDU(noise).writeto(tmp_path / "a.fits")
+    (tmp_path / "b.fits").write_text("no image")
+    log = tmp_path / "my.log"
+    result = call("check", tmp_path / "a.fits", tmp_path / "b.fits", "--log-file", log)
+    assert result.exit_code == 3
+    verdicts = [one for one in records(log) if re.search("fits: (white|cannot be judged)", one[1])]
+    (first, words), (second, problem) = verdicts
+    assert (first, second) == ("INFO", "ERROR")
+    assert "a.fits: white: max |rho|" in words
+    assert "b.fits: cannot be judged: " in problem
+
+
+UNFIT = {
+    "an input": "science.fits",
+    "an input by its HDU": "science.fits",
+    "the kernel": "kernel.fits",
+    "an input by a link": "link",
+    "another FITS file": "psf.fits",
+    "the output": "out.fits",
+    "a part of the result": "part.fits",
+    "the configuration": "my.toml",
+    "a folder": "folder",
+    "a pipe": "pipe",
+    "no folder": "nowhere/my.log",
+    "below a file": "science.fits/my.log",
+    "something binary": "binary",
+    "something packed": "packed",
+}
+
+
+@pytest.mark.parametrize("name", UNFIT)
+def test_no_log_is_appended_to_what_is_no_log(work, name):
+    (work / "link").symlink_to("template.fits")
+    (work / "folder").mkdir()
+    (work / "binary").write_bytes(b"some\0thing")
+    (work / "my.toml").write_text("mode = 'whole'\n")
+    (work / "packed").write_bytes(gzip.compress(b"text"))
+    os.mkfifo(work / "pipe")
+    before = {k: v for k, v in described(work.folder).items() if k != "pipe"}
+    files = {"science": f"{work / 'science.fits'}[IMAGE]"} if name == "an input by its HDU" else {}
+    options = ("--config", work / "my.toml", "--write", f"noisecov={work / 'part.fits'}")
+    result = work.run(*options, "--log-file", work / UNFIT[name], **files)
+    own = {"an input", "an input by its HDU", "the kernel", "an input by a link"}
+    expected = 2 if name in own | {"the output", "a part of the result", "the configuration"} else 3
+    assert result.exit_code == expected, result.stderr
+    (line,) = result.stderr.splitlines()
+    assert UNFIT[name].split("/")[0] in line
+    assert "name" in line
+    assert {k: v for k, v in described(work.folder).items() if k != "pipe"} == before
+
+
+def test_a_log_that_cannot_be_written_on_ends_with_a_warning(work, monkeypatch):
+    """The work goes on: it is what counts."""
+
+    class Full(io.StringIO):
+        def write(self, _):
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(logging.FileHandler, "_open", lambda _: Full())
+    _, result = work.succeeds("--log-file", work / "my.log")
+    assert result.stderr.count("my.log: cannot be written: No space left on device") == 1
+    assert "Traceback" not in result.stderr
+
+
+def test_names_that_are_not_utf_8_are_logged(work):
+    odd = work / b"odd \xff.fits".decode(errors="surrogateescape")
+    odd.write_bytes((work / "difference.fits").read_bytes())
+    work.succeeds("--log-file", work / "my.log", difference=odd)
+    assert any("odd" in text for _, text in records(work / "my.log"))
