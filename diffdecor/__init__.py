@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from diffdecor.config import DecorrelationConfig
     from diffdecor.decorrelation.decorrelate import Result, decorrelate
+    from diffdecor.decorrelation.metrics import Metrics
     from diffdecor.decorrelation.subtraction import Member
     from diffdecor.images.model import Exposure, MaskPlanes
     from diffdecor.images.read import read_exposure
@@ -25,6 +26,7 @@ __all__ = [
     "Exposure",
     "MaskPlanes",
     "Member",
+    "Metrics",
     "Result",
     "decorrelate",
     "read_exposure",
@@ -38,6 +40,7 @@ _HOMES = {
     "Exposure": "diffdecor.images.model",
     "MaskPlanes": "diffdecor.images.model",
     "Member": "diffdecor.decorrelation.subtraction",
+    "Metrics": "diffdecor.decorrelation.metrics",
     "Result": "diffdecor.decorrelation.decorrelate",
     "decorrelate": "diffdecor.decorrelation.decorrelate",
     "read_exposure": "diffdecor.images.read",

@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from diffdecor.config import kinds
 from diffdecor.config.options import Checked, documented, option
+
+# The values of the options that have a few. Declared once: the choices are made of them.
+Mode = Literal["whole", "grid"]
+Convolved = Literal["template", "science", "auto"]
+NoiseModel = Literal["white", "measured", "auto"]
+VarianceModel = Literal["weighted", "full"]
+Scale = float | Literal["1/k"] | None
+AdjustGrid = Literal["spacing", "size", "none"]
+Blend = Literal["interpolate", "average", "copy", "sum", "none"]
+Edges = Literal["extend", "zero"]
+Fill = Literal["local", "mean"]
+Precision = Literal["single", "double"]
 
 #: Mask planes whose pixels do not count for noise levels.
 IGNORED_PLANES = (
@@ -31,17 +44,17 @@ class DecorrelationConfig(Checked):
 
     # fmt: off
     # A table: keyword of the card, default, kind; help.
-    mode: str = option("DDMODE", "grid", kinds.one_of("whole", "grid"),
+    mode: Mode = option("DDMODE", "grid", kinds.one_of(*get_args(Mode)),
         "One filter for the whole image, or filters that follow kernel and noise on a grid.")
-    convolved: str = option("DDSIDE", "auto", kinds.one_of("template", "science", "auto"),
+    convolved: Convolved = option("DDSIDE", "auto", kinds.one_of(*get_args(Convolved)),
         "The image that was convolved with the kernel; auto: what the kernel file says.")
     score: bool = option("DDSCORE", False, kinds.SWITCH,
         "The difference is a score image: the science image was correlated with its PSF, or with "
         "the preconvolution kernel, before the subtraction.")
-    noise_model: str = option("DDNOISEM", "auto", kinds.one_of("white", "measured", "auto"),
+    noise_model: NoiseModel = option("DDNOISEM", "auto", kinds.one_of(*get_args(NoiseModel)),
         "Noise of the input images: white, as in LSST's code; measured, with the correlation that "
         "the difference itself shows; auto: measured where that makes the result whiter.")
-    variance: str = option("DDVARIAN", "weighted", kinds.one_of("weighted", "full"),
+    variance: VarianceModel = option("DDVARIAN", "weighted", kinds.one_of(*get_args(VarianceModel)),
         "Variance of the result: weighted sum of both variance planes, or each convolved with its "
         "squared filter.")
     ignore_planes: tuple[str, ...] = option("DDIGNORE", IGNORED_PLANES, kinds.PLANES,
@@ -54,10 +67,10 @@ class DecorrelationConfig(Checked):
         "Noise variance of the science image, instead of measuring its variance plane.")
     template_variance: float | None = option("DDTMPVAR", None, kinds.VARIANCE,
         "Noise variance of the template, instead of measuring its variance plane.")
-    science_scale: float | str | None = option("DDSCISCA", None, kinds.SCALE,
+    science_scale: Scale = option("DDSCISCA", None, kinds.SCALE,
         "Factor a_S of the science side in the difference; 1/k: one over the kernel sum at the "
         "image centre.  [default: of the kernel file]")
-    template_scale: float | str | None = option("DDTMPSCA", None, kinds.SCALE,
+    template_scale: Scale = option("DDTMPSCA", None, kinds.SCALE,
         "Factor a_T of the template side in the difference; 1/k likewise.  "
         "[default: of the kernel file]")
     cell_size: tuple[float, float] | None = option("DDCELL", None, kinds.SIZE,
@@ -69,7 +82,7 @@ class DecorrelationConfig(Checked):
         "to a 25th]")
     cell_border: tuple[float, float] = option("DDBORDER", (8.0, 8.0), kinds.BORDER,
         "Margin around a cell that counts for its noise levels. Not used by interpolate.")
-    adjust_grid: str = option("DDADJUST", "spacing", kinds.one_of("spacing", "size", "none"),
+    adjust_grid: AdjustGrid = option("DDADJUST", "spacing", kinds.one_of(*get_args(AdjustGrid)),
         "How cells are made to fit the image. Not used by interpolate.")
     scale_by_fwhm: bool = option("DDBYFWHM", True, kinds.SWITCH,
         "Cell size, step and border are in units of the FWHM of the difference's PSF, else in "
@@ -77,13 +90,13 @@ class DecorrelationConfig(Checked):
     cell_centroids: str | tuple[tuple[float, float], ...] | None = option(
         "DDCENTRS", None, kinds.CENTROIDS,
         "Centres of the cells: a text or FITS table with columns x, y. Sizes are in pixels.")
-    blend: str = option(
-        "DDBLEND", "interpolate", kinds.one_of("interpolate", "average", "copy", "sum", "none"),
+    blend: Blend = option(
+        "DDBLEND", "interpolate", kinds.one_of(*get_args(Blend)),
         "How cells become one image: a filter that varies smoothly between nodes, or LSST's "
         "reducers of separate cells; none writes the cells separately.")
-    edges: str = option("DDEDGES", "extend", kinds.one_of("extend", "zero"),
+    edges: Edges = option("DDEDGES", "extend", kinds.one_of(*get_args(Edges)),
         "What lies beyond the border: the image reflected, or zeros as in LSST's code.")
-    fill: str = option("DDFILL", "local", kinds.one_of("local", "mean"),
+    fill: Fill = option("DDFILL", "local", kinds.one_of(*get_args(Fill)),
         "What unusable pixels are filled with: the local level, or (non-finite pixels only) the "
         "mean of all finite pixels as in LSST's code.")
     flag_share: float = option("DDSHARE", 0.02, kinds.SHARE,
@@ -92,7 +105,7 @@ class DecorrelationConfig(Checked):
     significance: bool = option("DDSIGNIF", False, kinds.SWITCH,
         "Also give the significance of a point source at every pixel (SIGNIF), and the error of "
         "its flux (FLUXERR); needs a PSF.")
-    precision: str = option("DDPRECIS", "single", kinds.one_of("single", "double"),
+    precision: Precision = option("DDPRECIS", "single", kinds.one_of(*get_args(Precision)),
         "Precision of the filtered pixels; filters are always made in double precision.")
     threads: int | None = option("", None, kinds.COUNT,
         "Threads that work at a time; the result does not depend on it.  [default: all cores]")

@@ -24,7 +24,7 @@ from diffdecor.core.spectrum_field import SpectrumField
 from diffdecor.errors import ConfigError, KernelError
 from diffdecor.images.arrays import plain_array
 from diffdecor.images.model import Exposure
-from diffdecor.kernels.model import MatchingKernel, StampKernel
+from diffdecor.kernels.model import MatchingKernel, Side, StampKernel
 from diffdecor.psfs.model import PointSpreadFunction, StampPsf
 
 Role = Literal["science", "template"]
@@ -186,7 +186,7 @@ class Subtraction:
             template_members=of_members(self.template_members),
         )
 
-    def side(self, x: float, y: float) -> str:
+    def side(self, x: float, y: float) -> Side:
         """Return the convolved side at a covered position."""
         if self.config.convolved != "auto":
             return self.config.convolved

@@ -18,7 +18,7 @@ from diffdecor.core.interpolate import Stamps
 from diffdecor.core.planes import Window, copy_planes, in_memory
 from diffdecor.core.variance import single_holds
 from diffdecor.decorrelation.cells import CellResult
-from diffdecor.decorrelation.decorrelate import Result, prepare, result_of
+from diffdecor.decorrelation.decorrelate import PlanesResult, prepare, result_of
 from diffdecor.decorrelation.judgement import failures
 from diffdecor.decorrelation.mask import EDGE, NEAR_FILLED, NO_DATA
 from diffdecor.decorrelation.preparation import Prepared
@@ -182,7 +182,7 @@ def _write(
         _write_noise(job, prepared, result, file)
         file.append(_cell_hdus(result.cells, exposure, dtype))
         sources = inputs.sources  # which may refuse an input, or warn of it
-        found = {**metrics, **result.metrics}
+        found = {**metrics, **result.metrics.as_dict()}
         found |= _verdict(job.files, found)
         found["warnings"] = len(warnings)
         file.set_cards(with_history(record(job, sources, found), warnings))
@@ -190,7 +190,7 @@ def _write(
     return found
 
 
-def _write_noise(job: Job, prepared: Prepared, result: Result, file: ResultFile) -> None:
+def _write_noise(job: Job, prepared: Prepared, result: PlanesResult, file: ResultFile) -> None:
     """Add what is known of the noise of the result, whose pixels have been written."""
     lags, exposure = result.covariances, result.exposure
     if lags is None:
