@@ -25,6 +25,7 @@ FLOORS = (
     ("fits", "config"),
     ("core",),
     ("errors", "signals", "_version"),
+    ("words",),
 )
 # The method knows what images, kernels and PSFs are, not how their files are read.
 KNOWN_TO_THE_METHOD = {

@@ -19,6 +19,7 @@ from diffdecor._version import __version__
 from diffdecor.cli.process import do_without_home
 from diffdecor.cli.text import complain, discard
 from diffdecor.errors import DiffdecorError
+from diffdecor.words import of_commands
 
 #: Every command is in the module of its name.
 COMMANDS = ("check", "kernel", "run", "verify")
@@ -95,12 +96,12 @@ class _Group(click.Group):
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:  # noqa: ANN401  as in click
         """Read the options, of which some print: the help, the version."""
-        with _answered():
+        with of_commands(), _answered():
             return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  as in click
         """Run the command."""
-        with _answered():
+        with of_commands(), _answered():
             return super().invoke(ctx)
 
 

@@ -7,7 +7,6 @@ band by band, so files may be of any size.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import compress
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from diffdecor import words
 from diffdecor.config import DecorrelationConfig
 from diffdecor.core.planes import CachedPlane, Plane, Window, bands, copy_planes
 from diffdecor.decorrelation.before_after import Covariances, measure_before_and_after
@@ -50,7 +50,7 @@ from diffdecor.images.model import ArrayExposure, Exposure
 from diffdecor.kernels.model import MatchingKernel
 from diffdecor.psfs.model import PointSpreadFunction
 
-log = logging.getLogger(__name__)
+log = words.logger(__name__)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from diffdecor import words
 from diffdecor.config import ImageOptions
 from diffdecor.core.parallel import once
 from diffdecor.core.planes import LazyPlane, Plane, sampled
@@ -38,7 +38,7 @@ from diffdecor.images.surveys.ps1 import CARDS, linear, refuse_inherited
 from diffdecor.images.surveys.recognise import bare_name, companions_of, is_companion, layout_of
 from diffdecor.images.variance import to_variance, variance_from_gain
 
-logger = logging.getLogger(__name__)
+logger = words.logger(__name__)
 
 
 def opened_image(

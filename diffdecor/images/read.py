@@ -88,7 +88,7 @@ def read_exposure(  # noqa: PLR0913  all but the path are optional and named
     psf : str or Path, optional
         File of the PSF; by default the one in the file of the image.
     role : {"science", "template", "difference"}
-        Whose options the messages name.
+        Which image it is: that decides what some layouts mean.
     pixels : bool
         Read the image itself. Otherwise its rows are read from the file when they are wanted.
     ignore_checksums : bool
@@ -97,8 +97,9 @@ def read_exposure(  # noqa: PLR0913  all but the path are optional and named
     Returns
     -------
     ArrayExposure
-        An `Exposure` whose planes are arrays (but the image, if not `pixels`): float32 or float64 pixels in native byte order and a linear scale, variance in the image's
-        unit squared, an int32 mask, and a header of the image's cards and those of its file.
+        An `Exposure` whose planes are arrays (all but the image, if not `pixels`): float32 or
+        float64 pixels in native byte order and a linear scale, variance in the image's unit
+        squared, an int32 mask, and a header of the image's cards and those of its file.
 
     Raises
     ------

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from contextlib import suppress
 from typing import Any
 
+from diffdecor import words
 from diffdecor.errors import InputError
 from diffdecor.fits.open import Header, quiet_astropy
 
-logger = logging.getLogger(__name__)
+logger = words.logger(__name__)
 
 #: Other words for the same unit.
 _SAME = {

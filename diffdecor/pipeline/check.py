@@ -17,6 +17,7 @@ from diffdecor.fits.sums import check_sums
 from diffdecor.images.model import Exposure
 from diffdecor.images.read import open_exposure
 from diffdecor.psfs.model import StampPsf
+from diffdecor.words import of_commands
 
 #: Windows of 256 x 256 pixels that are measured at most: 64 megapixels.
 _MOST = 1024
@@ -73,6 +74,7 @@ class Checked:
         return about | values_of(self.judgement) | {"gate": gate}
 
 
+@of_commands()
 def check_file(file: str, options: CheckOptions) -> Checked:
     """Judge the noise of an image of any tool; what is wrong with the file is in the result."""
     has_limits = options.max_rho is not None or options.max_factor is not None

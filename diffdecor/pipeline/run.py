@@ -51,10 +51,12 @@ from diffdecor.pipeline.provenance import (
     source_values,
 )
 from diffdecor.pipeline.verified import verified
+from diffdecor.words import of_commands
 
 log = logging.getLogger(__name__)
 
 
+@of_commands()
 def run_job(job: Job) -> Outcome:
     """Decorrelate one triple of files.
 
@@ -96,6 +98,7 @@ def _run(job: Job, warnings: list[str]) -> Outcome:
     return Outcome("done", found, _failures(job.files, found), tuple(warnings))
 
 
+@of_commands()
 def verify_job(job: Job) -> Verdict:
     """Say whether the files of a job belong together, by rebuilding the difference."""
     inputs = read_inputs(job)
