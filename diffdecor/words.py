@@ -32,7 +32,11 @@ _OF_IMAGE = re.compile(r"(science|template|difference)-(.+)")
 #: Options of an image that are fields of the config in Python, too.
 _OF_CONFIG = ("variance", "scale")
 #: Arguments that have another name.
-_OTHERS = {"preconvolution-kernel": "preconvolution", "science-noise-power": "science noise power"}
+_OTHERS = {
+    "preconvolution-kernel": "preconvolution",
+    "kernel-center": "center",  # of read_kernel
+    "kernel-sense": "sense",
+}
 
 _commands = 0
 

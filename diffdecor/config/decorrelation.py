@@ -39,7 +39,7 @@ class DecorrelationConfig(Checked):
     Raises
     ------
     ConfigError
-        If a value is not allowed; the message names the option.
+        If a value is not allowed; the message names the field.
     """
 
     # fmt: off

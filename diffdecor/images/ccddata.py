@@ -19,11 +19,12 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from diffdecor.config import FILLED_PLANES
+from diffdecor.core.given import refuse
 from diffdecor.core.planes import in_memory
 from diffdecor.errors import InputError
 from diffdecor.fits.headers import is_structural, is_wcs
 from diffdecor.fits.open import quiet_astropy
-from diffdecor.images.arrays import image_plane, mask_plane, refuse
+from diffdecor.images.arrays import image_plane, mask_plane
 from diffdecor.images.model import ArrayExposure, Exposure, MaskPlanes
 from diffdecor.images.units import parsed_unit
 from diffdecor.images.variance import inverse, to_variance

@@ -15,14 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from diffdecor.core.planes import LazyPlane, Plane, in_memory
 from diffdecor.errors import InputError
-from diffdecor.images.arrays import (
-    image_plane,
-    mask_plane,
-    plain_array,
-    refuse,
-    split_masked,
-    variance_plane,
-)
+from diffdecor.images.arrays import image_plane, mask_plane, split_masked, variance_plane
 
 if TYPE_CHECKING:
     from diffdecor.psfs.model import PointSpreadFunction
@@ -240,11 +233,7 @@ class Exposure:
             return self.psf
         from diffdecor.psfs.model import StampPsf
 
-        what = "point-spread function"
-        array = plain_array(self.psf, self.name, what)
-        if not isinstance(array, np.ndarray) or array.dtype.kind not in "iuf":
-            refuse(self.name, what, "is neither an array of numbers nor what read_psf returns")
-        return StampPsf(array, name=f"PSF of {self.name}")
+        return StampPsf(self.psf, name=f"PSF of {self.name}")  # type: ignore[arg-type]
 
     @property
     def shape(self) -> tuple[int, int]:

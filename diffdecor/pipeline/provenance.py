@@ -64,9 +64,18 @@ _CONFIGURATION = "configuration"
 
 def record(job: Job, sources: Mapping[str, object], metrics: Mapping[str, object]) -> Header:
     """Return the cards that record version, inputs (of `source_values`), options and metrics."""
+    return cards_of((job.decorrelation, job.files), sources, metrics)
+
+
+def cards_of(
+    configs: Sequence[DecorrelationConfig | FilesConfig],
+    sources: Mapping[str, object],
+    metrics: Mapping[str, object],
+) -> Header:
+    """Return the cards of version, inputs, the options of configs, and metrics."""
     table = list(output_cards())
     values: dict[str, object] = {VERSION_CARD.keyword: __version__, **sources}
-    for config in (job.decorrelation, job.files):
+    for config in configs:
         for item in recorded_options(type(config)):
             values[item.keyword] = _recorded(item.value_in(config), item)
     by_name = {card.name: card.keyword for card in METRIC_CARDS}

@@ -17,6 +17,9 @@ from diffdecor.decorrelation.verification import verify
 from diffdecor.errors import ConfigError, InputError
 from diffdecor.psfs.model import StampPsf
 
+# What is tested is said as a command says it.
+pytestmark = pytest.mark.usefixtures("as_a_command")
+
 SHAPE = 180, 220
 CONFIGS = {
     "whole": DecorrelationConfig(mode="whole"),

@@ -17,6 +17,9 @@ from diffdecor.decorrelation import decorrelate as module
 from diffdecor.errors import ConfigError, InputError, KernelError
 from diffdecor.kernels.model import StampKernel
 
+# What is tested is said as a command says it.
+pytestmark = pytest.mark.usefixtures("as_a_command")
+
 WHOLE = DecorrelationConfig(noise_model="white", precision="double", mode="whole")
 GRID = DecorrelationConfig(noise_model="white", precision="double")
 CELLS = DecorrelationConfig(
