@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from diffdecor.core.fourier import Origin
 from diffdecor.core.given import position_array, stamp_array
@@ -36,12 +36,12 @@ class StampKernel(Stamps):
         0-based ``(x, y)`` of every stamp. Not needed for one stamp.
     origin : tuple of int, optional
         0-based ``(cx, cy)`` in the stamps; may lie outside them. ``(kx // 2, ky // 2)`` by default.
+    interpolation : {"LINEAR", "NEAREST"}
+        How to go from position to position.
     convolved : {"template", "science"}, optional
         The convolved side; None where that is not known.
     science_scale, template_scale : float
         The factors a_S and a_T.
-    interpolation : {"LINEAR", "NEAREST"}
-        How to go from position to position.
     image_shape : tuple of int, optional
         ``(ny, nx)`` of the image.
     name, format : str
@@ -65,6 +65,7 @@ class StampKernel(Stamps):
     [0.0, 0.0, 1.0, 0.25, 0.0]
     """
 
+    positions: NDArray[np.float64] = None  # type: ignore[assignment]
     origin: Origin = (_MIDDLE, _MIDDLE)
     convolved: Side | None = None
     science_scale: float = 1.0

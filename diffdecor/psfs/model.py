@@ -48,12 +48,12 @@ class StampPsf(Stamps):
         0-based ``(x, y)`` of every stamp. Not needed for one stamp.
     origin : tuple of int, optional
         0-based ``(cx, cy)`` in the stamp; ``(nx // 2, ny // 2)`` by default.
-    interpolation : {"LINEAR", "NEAREST"}
-        How to go from position to position.
     name : str
         What error messages call it.
     cut : float
         Largest share of the flux of a stamp that was cut off around it.
+    interpolation : {"LINEAR", "NEAREST"}
+        How to go from position to position.
 
     Raises
     ------
