@@ -38,18 +38,18 @@ _OTHERS = {
     "kernel-sense": "sense",
 }
 
-_commands = 0
+#: One item for every command that is at work: lists change at once, whatever other threads do.
+_commands: list[None] = []
 
 
 @contextmanager
 def of_commands() -> Iterator[None]:
     """Have messages name options as the command line does, until the block ends."""
-    global _commands  # noqa: PLW0603  what speaks is the process
-    _commands += 1
+    _commands.append(None)
     try:
         yield
     finally:
-        _commands -= 1
+        _commands.pop()
 
 
 def spoken(text: str) -> str:

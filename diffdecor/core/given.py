@@ -30,7 +30,8 @@ def plain_array(value: Any, name: str, what: str) -> Any:  # noqa: ANN401  whate
             name,
             what,
             f"is a {kind} ({unit}); give plain numbers (its value or data), image and variance in "
-            "one unit and its square, mask and noise as planes of their own",
+            "one unit and its square, mask and noise as planes of their own; of a CCDData or "
+            "NDData Exposure.from_ccddata makes an exposure",
         )
     if isinstance(value, np.ndarray):
         return np.asarray(value)

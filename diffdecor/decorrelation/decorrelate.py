@@ -148,8 +148,10 @@ def decorrelate(  # noqa: PLR0913  all but four are optional and named
         Their difference. Its variance plane is used for metrics only, unless it is alone: then it
         is what is known of its noise, and is measured in the pixels where there is none.
     kernel : MatchingKernel, array (ky, kx) or None
-        The matching kernel; an array is a true-convolution stamp with its origin at
-        ``(kx // 2, ky // 2)``. None if neither image was convolved but with the members' kernels,
+        The matching kernel: what `read_kernel` returns, or a `StampKernel`, which knows the side,
+        scales, origin, and positions of several stamps. An array is a true-convolution stamp with
+        its origin at ``(kx // 2, ky // 2)``, of the template unless `config` says otherwise. None
+        if neither image was convolved but with the members' kernels,
         and for a difference alone.
     config : DecorrelationConfig, optional
         Everything else.

@@ -202,7 +202,7 @@ def _header_of(data: Any, name: str) -> fits.Header:  # noqa: ANN401
     if data.unit is not None:
         there = header.get("BUNIT")
         if there is None or parsed_unit(str(there)) != data.unit:
-            header["BUNIT"] = data.unit.to_string()
+            header["BUNIT"] = _unit_text(data.unit)
     if data.wcs is None:
         return header
     wcs = getattr(data.wcs, "low_level_wcs", data.wcs)
@@ -217,6 +217,14 @@ def _header_of(data: Any, name: str) -> fits.Header:  # noqa: ANN401
     if wcs.cpdis1 is not None or wcs.cpdis2 is not None or wcs.det2im1 is not None:
         logger.warning("%s: the look-up tables of its WCS are left out: no header holds them", name)
     return _with_wcs(header, wcs)
+
+
+def _unit_text(unit: Any) -> str:  # noqa: ANN401
+    """Return a unit as FITS writes it, if it knows it."""
+    try:
+        return str(unit.to_string("fits"))
+    except ValueError:
+        return str(unit.to_string())
 
 
 def _with_wcs(header: fits.Header, wcs: Any) -> fits.Header:  # noqa: ANN401

@@ -141,7 +141,8 @@ class Exposure:
     mask_planes : MaskPlanes or mapping of str to int
         Names of the bits of `mask`.
     psf : PointSpreadFunction or array (ny, nx), optional
-        Point-spread function of the image.
+        Point-spread function of the image: what `read_psf` returns, a `StampPsf`, or a stamp with
+        the source on pixel ``(nx // 2, ny // 2)``.
     header : astropy.io.fits.Header, optional
         Cards of the image: WCS, unit, observation.
     name : str

@@ -288,6 +288,16 @@ def test_a_ccddata_needs_a_unit(unit):
     assert exposure.to_ccddata(unit="adu").uncertainty is None
 
 
+@pytest.mark.parametrize("unit", ["adu", "electron / s", "Jy", "DN", "electron", "mJy / arcsec2"])
+def test_units_there_and_back(unit):
+    data = CCDData(IMAGE, unit=unit, uncertainty=VarianceUncertainty(VARIANCE))
+    exposure = Exposure.from_ccddata(data)
+    assert "**" not in exposure.header["BUNIT"]
+    again = exposure.to_ccddata()
+    assert again.unit == data.unit
+    assert again.uncertainty.unit == data.unit**2
+
+
 @pytest.mark.parametrize("origin", [(4, 4), (2, 4), (6, 5), (0, 8), (8, 0)])
 @pytest.mark.parametrize("shape", [(9, 9), (10, 9), (9, 10)])
 def test_psfs_off_their_centre(origin, shape):
