@@ -12,15 +12,16 @@ from typing import Any, Literal
 
 from numpy.typing import ArrayLike
 
-from diffdecor.config import IGNORED_PLANES, DecorrelationConfig
+from diffdecor.config import IGNORED_PLANES, DecorrelationConfig, FilesConfig, kinds
 from diffdecor.core.noise_power import power_of_sums
 from diffdecor.core.planes import bands, copy_planes
 from diffdecor.decorrelation import verification
 from diffdecor.decorrelation.decorrelate import Result
 from diffdecor.decorrelation.judgement import Judgement
 from diffdecor.decorrelation.subtraction import Subtraction, as_kernel
-from diffdecor.decorrelation.validation import validate
+from diffdecor.decorrelation.validation import check_exposures, validate
 from diffdecor.decorrelation.verification import Verdict
+from diffdecor.errors import ConfigError
 from diffdecor.images.model import Exposure
 from diffdecor.images.write import fitting_dtype, result_file
 from diffdecor.kernels.model import MatchingKernel
@@ -66,6 +67,8 @@ def check(
     ------
     InputError
         If there are too few pixels of sky with noise.
+    ConfigError
+        If an argument has an impossible value.
 
     Examples
     --------
@@ -76,10 +79,23 @@ def check(
     correlated: max |rho| 0.50... at lag (1, 0), p < 1e-99, no variance plane
     """
     exposure = image if isinstance(image, Exposure) else Exposure(image=image, name="image")
+    planes = ignore_planes if isinstance(ignore_planes, str) else list(ignore_planes)
     options = CheckOptions(
-        ignore_planes=ignore_planes, fwhm=fwhm, threads=threads, max_memory=max_memory
+        ignore_planes=_parsed("ignore_planes", kinds.PLANES, planes),
+        fwhm=None if fwhm is None else _parsed("fwhm", kinds.FWHM, fwhm),
+        threads=None if threads is None else _parsed("threads", kinds.COUNT, threads),
+        max_memory=_parsed("max_memory", kinds.MEMORY, max_memory),
     )
     return judged(with_psf(exposure, options), options)
+
+
+def _parsed(name: str, kind: kinds.Kind, value: object) -> Any:  # noqa: ANN401
+    """Return an argument as an option of its kind has it, or raise a `ConfigError`."""
+    try:
+        return kind.parse(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        msg = f"{name} is {value!r}: {error}"
+        raise ConfigError(msg) from None
 
 
 def verify(
@@ -134,6 +150,7 @@ def verify(
     >>> verdict.belongs, verdict.cause
     (False, 'the kernel is flipped in both axes (correlation, not convolution: `sense`)')
     """
+    check_exposures(science=science, template=template, difference=difference)
     subtraction = Subtraction(
         science,
         template,
@@ -171,6 +188,8 @@ def write_result(
 
     Raises
     ------
+    ConfigError
+        If the type is another one.
     OutputError
         If the file cannot be written: `OutputExistsError` if it is there already.
 
@@ -187,6 +206,7 @@ def write_result(
     >>> bool((again.image == result.exposure.image).all())
     True
     """
+    dtype = FilesConfig(dtype=dtype).dtype  # type: ignore[assignment]
     exposure, config = result.exposure, result.config
     variance = exposure.variance
     variance_dtype = dtype if variance is None else fitting_dtype(variance, dtype)

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.nddata import CCDData
 from helpers.workplace import convolved, exposure, gaussian
 
 import diffdecor
@@ -143,6 +144,8 @@ def test_what_is_written_is_never_replaced_unasked(files, tmp_path):
     assert fits.getheader(path)["DDMODE"] == "whole"
     with pytest.raises(DiffdecorError, match="nowhere"):
         write_result(result, tmp_path / "nowhere" / "out.fits")
+    with pytest.raises(ConfigError, match="`dtype` is 'f8': expected one of float32, float64"):
+        write_result(result, path, overwrite=True, dtype="f8")
     write_result(result, path, overwrite=True, dtype="float64")
     assert fits.getdata(path, "IMAGE").dtype == np.dtype(">f8")
 
@@ -194,6 +197,35 @@ def test_check_of_arrays():
         check(noise[:10, :10])
     with pytest.raises(InputError, match="image: the image holds complex128"):
         check(noise + 0j)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"fwhm": 0}, "fwhm is 0: expected a number above zero"),
+        ({"threads": 1.5}, "threads is 1.5: expected a whole number"),
+        ({"ignore_planes": [3]}, r"ignore_planes is \[3\]: expected names"),
+        ({"max_memory": 10}, "max_memory is 10: expected a size"),
+    ],
+)
+def test_arguments_that_cannot_be(given, says):
+    with pytest.raises(ConfigError, match=says):
+        check(np.random.default_rng(1).normal(size=(200, 200)), **given)
+
+
+@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("function", [decorrelate, verify])
+def test_what_is_no_exposure(number, function):
+    one = Exposure(image=np.zeros((9, 9)), variance=1.0)
+    role = ("science", "template", "difference")[number]
+    for other in (CCDData(one.image, unit="adu"), one.image):
+        images = [one, one, one]
+        images[number] = other
+        says = f"{role} is of the class {type(other).__name__}, not an Exposure; make one"
+        with pytest.raises(InputError, match=says):
+            function(*images, np.ones((1, 1)))
+    with pytest.raises(InputError, match=r"is a CCDData .* Exposure.from_ccddata"):
+        check(CCDData(one.image, unit="adu"))
 
 
 def test_verify_says_what_the_command_says(files):

@@ -44,7 +44,7 @@ from diffdecor.decorrelation.noise_levels import measure_noise_levels
 from diffdecor.decorrelation.preparation import Prepared, leave_unchanged
 from diffdecor.decorrelation.psf import correct_psf, point_source_significance, prepare_detection
 from diffdecor.decorrelation.subtraction import Member, Subtraction, as_kernel, as_psf
-from diffdecor.decorrelation.validation import empty_input, validate
+from diffdecor.decorrelation.validation import check_exposures, empty_input, validate
 from diffdecor.decorrelation.variance_map import with_own_variance
 from diffdecor.images.model import ArrayExposure, Exposure
 from diffdecor.kernels.model import MatchingKernel
@@ -199,6 +199,9 @@ def decorrelate(  # noqa: PLR0913  all but four are optional and named
     >>> print(f"{result.exposure.image.var():.2f} {result.exposure.variance.mean():.2f}")
     9.95 10.00
     """
+    images = {"science": science, "template": template}
+    given = {name: image for name, image in images.items() if image is not None}
+    check_exposures(difference=difference, **given)
     subtraction = Subtraction(
         science,
         template,

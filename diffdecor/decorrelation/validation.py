@@ -25,6 +25,18 @@ _OF_IMAGES = (
 )
 
 
+def check_exposures(**given: object) -> None:
+    """Raise an `InputError` if what a program gives as an image is something else."""
+    for name, value in given.items():
+        if not isinstance(value, Exposure):
+            kind = type(value).__name__
+            msg = (
+                f"{name} is of the class {kind}, not an Exposure; make one of an array with "
+                "Exposure(image=..., variance=...), of a CCDData with Exposure.from_ccddata"
+            )
+            raise InputError(msg)
+
+
 def validate(subtraction: Subtraction) -> Subtraction:
     """Refuse what cannot go together, and drop variance planes without data.
 
