@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 # Not that of `typing`, as in the package itself.
 TYPE_CHECKING = False
@@ -21,14 +22,7 @@ _VALUES = (
     "science", "plain", "ps1", "lsst", "ztf", "meerlicht", "decam", "decam-bits", "decam-codes",
     "hst", "jwst", "hotpants", "ccddata", "interpolate",
 )  # fmt: skip
-_WORD = "(?:" + "|".join(sorted(_VALUES, key=len, reverse=True)) + ")"
-#: An option, and its value: a word or several, numbers, 1/k, or what stands for any.
-_OPTION = re.compile(
-    r"(?<![\w./-])--(?P<no>no-)?(?P<name>[a-z]+(?:-[a-z]+)*)"
-    rf"(?: (?P<value>{_WORD}(?:\|{_WORD})*(?![\w-])|1/k|-?\d[\d.e+-]*(?:,-?\d[\d.e+-]*)*"
-    r"|(?P<any>(?:FILE|NAME,\.\.\.|[A-Z])(?!\w))))?"
-)
-_OF_IMAGE = re.compile(r"(science|template|difference)-(.+)")
+_IMAGES = ("science", "template", "difference")
 #: Options of an image that are fields of the config in Python, too.
 _OF_CONFIG = ("variance", "scale")
 #: Arguments that have another name.
@@ -59,17 +53,30 @@ def spoken(text: str) -> str:
 
 def in_python(text: str) -> str:
     """Return a message with the arguments of Python instead of the options in it."""
-    return _OPTION.sub(_argument, text)
+    return _option().sub(_argument, text)
+
+
+@cache
+def _option() -> re.Pattern[str]:
+    """Match an option, and its value: a word or several, numbers, 1/k, or what stands for any.
+
+    It is compiled when it is needed, which takes a millisecond: commands do without.
+    """
+    word = "(?:" + "|".join(sorted(_VALUES, key=len, reverse=True)) + ")"
+    return re.compile(
+        r"(?<![\w./-])--(?P<no>no-)?(?P<name>[a-z]+(?:-[a-z]+)*)"
+        rf"(?: (?P<value>{word}(?:\|{word})*(?![\w-])|1/k|-?\d[\d.e+-]*(?:,-?\d[\d.e+-]*)*"
+        r"|(?P<any>(?:FILE|NAME,\.\.\.|[A-Z])(?!\w))))?"
+    )
 
 
 def _argument(found: re.Match[str]) -> str:
     """Return what an option is called in Python, and its value."""
     name, value = found["name"], found["value"]
-    of_image = _OF_IMAGE.fullmatch(name)
+    role, _, own = name.partition("-")
     if name in _OTHERS:
         name = _OTHERS[name]
-    elif of_image:
-        role, own = of_image.groups()
+    elif role in _IMAGES and own:
         if own == "psf" or (own == "noise" and found["any"]):
             name = f"{role}.{'psf' if own == 'psf' else 'variance'}"
         elif own in {"kernel", "stack"}:

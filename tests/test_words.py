@@ -272,7 +272,7 @@ def test_verdicts_speak_of_arguments():
 
 def test_configs_are_documented_in_python():
     assert "--" not in DecorrelationConfig.__doc__.replace("----------", "").replace("------", "")
-    assert '`blend="interpolate"`' in DecorrelationConfig.__doc__
+    assert "with blend interpolate" in DecorrelationConfig.__doc__
 
 
 def test_the_command_line_says_its_own(tmp_path):

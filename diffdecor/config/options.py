@@ -13,7 +13,6 @@ from typing import Any, NamedTuple, TypeVar
 
 from diffdecor.config import kinds
 from diffdecor.errors import ConfigError, DiffdecorError
-from diffdecor.words import in_python
 
 Config = TypeVar("Config")
 
@@ -134,7 +133,7 @@ def documented(config_type: type[Config]) -> type[Config]:
     """Add the declared options to the docstring of a config, as its parameters."""
     lines = ["", "    Parameters", "    ----------"]
     for item in options(config_type):
-        lines += [f"    {item.name} : {_type_name(item)}", f"        {in_python(item.help)}"]
+        lines += [f"    {item.name} : {_type_name(item)}", f"        {item.help.replace('--', '')}"]
     head, mark, errors = (config_type.__doc__ or "").partition("\n    Raises")
     config_type.__doc__ = head + "\n".join(lines) + "\n" + mark + errors
     return config_type
