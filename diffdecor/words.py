@@ -1,7 +1,7 @@
 """Options in messages: as the command line writes them, or as arguments of Python.
 
-Errors, warnings and verdicts name an option as the command line does, ``--name``. Unless a command
-is at work they are shown with the arguments and fields that Python programs know.
+Errors, warnings and verdicts name an option as the command line does, with two dashes. Unless a
+command is at work they are shown with the arguments and fields that Python programs know.
 """
 
 from __future__ import annotations

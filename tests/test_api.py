@@ -311,7 +311,7 @@ def test_members_take_arrays():
     ("given", "says"),
     [
         ({"stamps": np.ones(3)}, r"kernel: is one stamp \(ny, nx\), or several"),
-        ({"stamps": np.ones((2, 3, 3))}, "2 stamps without positions; give the 0-based x, y"),
+        ({"stamps": np.ones((2, 3, 3))}, "2 stamps without positions; give the position"),
         ({"stamps": np.ones((2, 3, 3)), "positions": [(1, 2)]}, r"positions of shape \(1, 2\)"),
         ({"stamps": np.full((3, 3), np.inf)}, "NaN or infinite"),
         ({"stamps": np.ones((3, 3)), "convolved": "Science"}, "convolved is 'Science', not one of"),

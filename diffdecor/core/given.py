@@ -66,9 +66,7 @@ def position_array(
 ) -> NDArray[np.float64]:
     """Return positions ``(n, 2)`` of stamps; one stamp needs none."""
     if value is None and count > 1:
-        msg = (
-            f"{name}: {count} stamps without positions; give the 0-based x, y of each, ({count}, 2)"
-        )
+        msg = f"{name}: {count} stamps without positions; give the position (x, y) of each"
         raise error(msg)
     positions = np.zeros((1, 2)) if value is None else np.array(value, dtype=np.float64)
     if positions.shape != (count, 2):

@@ -74,7 +74,7 @@ def test_correlated_inputs_leave_a_correlated_result_which_is_said(caplog):
     images = triple(smooth=smooth, sigma=(1.0, 8.0))
     run(images, (1.0, 64.0 * float((smooth**2).sum())))
     (text,) = [one for one in warnings(caplog) if "max |rho|" in one]
-    assert "--noise-model measured" in text
+    assert 'noise_model="measured"' in text
     caplog.clear()
     measured = DecorrelationConfig(noise_model="measured")
     run(images, (1.0, 64.0 * float((smooth**2).sum())), config=measured)
