@@ -12,37 +12,59 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from diffdecor.api import check, verify, write_result
     from diffdecor.config import DecorrelationConfig
     from diffdecor.decorrelation.decorrelate import Result, decorrelate
+    from diffdecor.decorrelation.judgement import Judgement
+    from diffdecor.decorrelation.metrics import Metrics
     from diffdecor.decorrelation.subtraction import Member
+    from diffdecor.decorrelation.verification import Verdict
     from diffdecor.images.model import Exposure, MaskPlanes
     from diffdecor.images.read import read_exposure
+    from diffdecor.kernels.model import StampKernel
     from diffdecor.kernels.registry import read_kernel
+    from diffdecor.psfs.model import StampPsf
     from diffdecor.psfs.registry import read_psf
 
 __all__ = [
     "DecorrelationConfig",
     "Exposure",
+    "Judgement",
     "MaskPlanes",
     "Member",
+    "Metrics",
     "Result",
+    "StampKernel",
+    "StampPsf",
+    "Verdict",
+    "check",
     "decorrelate",
     "read_exposure",
     "read_kernel",
     "read_psf",
+    "verify",
+    "write_result",
 ]
 
 # Public names are imported when they are first asked for: `diffdecor --help` needs none of them.
 _HOMES = {
     "DecorrelationConfig": "diffdecor.config",
     "Exposure": "diffdecor.images.model",
+    "Judgement": "diffdecor.decorrelation.judgement",
     "MaskPlanes": "diffdecor.images.model",
     "Member": "diffdecor.decorrelation.subtraction",
+    "Metrics": "diffdecor.decorrelation.metrics",
     "Result": "diffdecor.decorrelation.decorrelate",
+    "StampKernel": "diffdecor.kernels.model",
+    "StampPsf": "diffdecor.psfs.model",
+    "Verdict": "diffdecor.decorrelation.verification",
+    "check": "diffdecor.api",
     "decorrelate": "diffdecor.decorrelation.decorrelate",
     "read_exposure": "diffdecor.images.read",
     "read_kernel": "diffdecor.kernels.registry",
     "read_psf": "diffdecor.psfs.registry",
+    "verify": "diffdecor.api",
+    "write_result": "diffdecor.api",
 }
 
 

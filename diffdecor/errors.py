@@ -14,11 +14,17 @@ the command line; `exit_code` is what a process ending on this error should retu
 
 from __future__ import annotations
 
+from diffdecor.words import spoken
+
 
 class DiffdecorError(Exception):
     """Base of all errors that diffdecor raises on purpose."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        """Return the message; outside of the command line its options are arguments."""
+        return spoken(super().__str__())
 
 
 class ConfigError(DiffdecorError, ValueError):

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from diffdecor.words import of_commands
+
 # How long an example takes says more about the machine than about the code. The examples are the
 # same in every run: a test that passes here passes elsewhere. `make fuzz` looks for new ones.
 settings.register_profile(
@@ -42,3 +44,10 @@ def reference():
     if not folder:
         pytest.skip("DIFFDECOR_REFERENCE is not set")
     return Path(folder)
+
+
+@pytest.fixture
+def as_a_command():
+    """Messages name options as the command line writes them."""
+    with of_commands():
+        yield

@@ -18,6 +18,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = (
     ("__main__",),
     ("cli",),
+    ("api",),
     ("pipeline",),
     ("decorrelation",),
     ("images",),
@@ -25,6 +26,7 @@ FLOORS = (
     ("fits", "config"),
     ("core",),
     ("errors", "signals", "_version"),
+    ("words",),
 )
 # The method knows what images, kernels and PSFs are, not how their files are read.
 KNOWN_TO_THE_METHOD = {

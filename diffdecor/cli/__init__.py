@@ -20,6 +20,7 @@ from diffdecor.cli.groups import Group
 from diffdecor.cli.process import do_without_home
 from diffdecor.cli.text import complain, discard
 from diffdecor.errors import DiffdecorError
+from diffdecor.words import of_commands
 
 #: What every command does, in the order of use; each is in the module of its name.
 COMMANDS = {
@@ -107,12 +108,12 @@ class _Group(Group):
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:  # noqa: ANN401  as in click
         """Read the options, of which some print: the help, the version."""
-        with _answered():
+        with of_commands(), _answered():
             return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  as in click
         """Run the command."""
-        with _answered(ctx):
+        with of_commands(), _answered(ctx):
             return super().invoke(ctx)
 
 

@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from diffdecor.config import kinds
 from diffdecor.config.options import Checked, documented, option
+
+# The values of the options that have a few. Declared once: the choices are made of them.
+Mode = Literal["whole", "grid"]
+Convolved = Literal["template", "science", "auto"]
+NoiseModel = Literal["white", "measured", "auto"]
+VarianceModel = Literal["weighted", "full"]
+Scale = float | Literal["1/k"] | None
+AdjustGrid = Literal["spacing", "size", "none"]
+Blend = Literal["interpolate", "average", "copy", "sum", "none"]
+Edges = Literal["extend", "zero"]
+Fill = Literal["local", "mean"]
+Precision = Literal["single", "double"]
 
 #: Mask planes whose pixels do not count for noise levels.
 IGNORED_PLANES = (
@@ -26,24 +39,24 @@ class DecorrelationConfig(Checked):
     Raises
     ------
     ConfigError
-        If a value is not allowed; the message names the option.
+        If a value is not allowed; the message names the field.
     """
 
     # fmt: off
     # A table: keyword of the card, default, kind; help.
-    mode: str = option("DDMODE", "grid", kinds.one_of("whole", "grid"),
+    mode: Mode = option("DDMODE", "grid", kinds.one_of(*get_args(Mode)),
         "One filter for the whole image, or a grid of filters that follow the local kernel and "
         "noise.")
-    convolved: str = option("DDSIDE", "auto", kinds.one_of("template", "science", "auto"),
+    convolved: Convolved = option("DDSIDE", "auto", kinds.one_of(*get_args(Convolved)),
         "The image that was convolved with the kernel; auto: as the kernel file says.", daily=True)
     score: bool = option("DDSCORE", False, kinds.SWITCH,
         "The difference is a score image: the science image was correlated with its PSF, or with "
         "the preconvolution kernel, before the subtraction.")
-    noise_model: str = option("DDNOISEM", "auto", kinds.one_of("white", "measured", "auto"),
+    noise_model: NoiseModel = option("DDNOISEM", "auto", kinds.one_of(*get_args(NoiseModel)),
         "Noise of the input images: white, as in LSST's code; measured, with the correlation that "
         "the difference itself shows; auto: measured where that makes the result whiter.",
         daily=True)
-    variance: str = option("DDVARIAN", "weighted", kinds.one_of("weighted", "full"),
+    variance: VarianceModel = option("DDVARIAN", "weighted", kinds.one_of(*get_args(VarianceModel)),
         "Variance of the result: the weighted sum of both variance planes, or the sum of both "
         "convolved with their squared filters.")
     ignore_planes: tuple[str, ...] = option("DDIGNORE", IGNORED_PLANES, kinds.PLANES,
@@ -56,10 +69,10 @@ class DecorrelationConfig(Checked):
         "Noise variance of the science image, instead of the level of its variance plane.")
     template_variance: float | None = option("DDTMPVAR", None, kinds.VARIANCE,
         "Noise variance of the template, instead of the level of its variance plane.")
-    science_scale: float | str | None = option("DDSCISCA", None, kinds.SCALE,
+    science_scale: Scale = option("DDSCISCA", None, kinds.SCALE,
         "Factor a_S of the science image in the difference; 1/k: one over the kernel sum at the "
         "image centre.  [default: from the kernel file]")
-    template_scale: float | str | None = option("DDTMPSCA", None, kinds.SCALE,
+    template_scale: Scale = option("DDTMPSCA", None, kinds.SCALE,
         "Factor a_T of the template in the difference; 1/k likewise.  "
         "[default: from the kernel file]")
     cell_size: tuple[float, float] | None = option("DDCELL", None, kinds.SIZE,
@@ -72,7 +85,7 @@ class DecorrelationConfig(Checked):
     cell_border: tuple[float, float] = option("DDBORDER", (8.0, 8.0), kinds.BORDER,
         "Margin around a cell in which its noise levels are measured, too. Not used by "
         "--blend interpolate.")
-    adjust_grid: str = option("DDADJUST", "spacing", kinds.one_of("spacing", "size", "none"),
+    adjust_grid: AdjustGrid = option("DDADJUST", "spacing", kinds.one_of(*get_args(AdjustGrid)),
         "What is adjusted so that the cells fit the image. Not used by --blend interpolate.")
     scale_by_fwhm: bool = option("DDBYFWHM", True, kinds.SWITCH,
         "Cell size, step and border are in units of the FWHM of the difference's PSF, otherwise "
@@ -81,14 +94,14 @@ class DecorrelationConfig(Checked):
         "DDCENTRS", None, kinds.CENTROIDS,
         "Centres of the cells: a text or FITS table with the columns x and y. Cell sizes are in "
         "pixels then.")
-    blend: str = option(
-        "DDBLEND", "interpolate", kinds.one_of("interpolate", "average", "copy", "sum", "none"),
+    blend: Blend = option(
+        "DDBLEND", "interpolate", kinds.one_of(*get_args(Blend)),
         "How the filtered cells are combined into one image: with a filter that varies smoothly "
         "between nodes, or by LSST's reducers of separate cells; none also writes each cell.")
-    edges: str = option("DDEDGES", "extend", kinds.one_of("extend", "zero"),
+    edges: Edges = option("DDEDGES", "extend", kinds.one_of(*get_args(Edges)),
         "How the image is continued beyond its border: by reflection, or with zeros as in LSST's "
         "code.")
-    fill: str = option("DDFILL", "local", kinds.one_of("local", "mean"),
+    fill: Fill = option("DDFILL", "local", kinds.one_of(*get_args(Fill)),
         "What unusable pixels are filled with: the local level; or, as in LSST's code, the mean "
         "of all finite pixels, for non-finite pixels only.")
     flag_share: float = option("DDSHARE", 0.02, kinds.SHARE,
@@ -98,7 +111,7 @@ class DecorrelationConfig(Checked):
     significance: bool = option("DDSIGNIF", False, kinds.SWITCH,
         "Also write the significance of a point source at every pixel (SIGNIF), and the error of "
         "its flux (FLUXERR); needs a PSF.", daily=True)
-    precision: str = option("DDPRECIS", "single", kinds.one_of("single", "double"),
+    precision: Precision = option("DDPRECIS", "single", kinds.one_of(*get_args(Precision)),
         "Precision of the filtered pixels; filters are always computed in double precision.")
     threads: int | None = option("", None, kinds.COUNT,
         "Number of threads; the result does not depend on it.  [default: all cores]", daily=True)

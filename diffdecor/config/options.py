@@ -143,7 +143,7 @@ def documented(config_type: type[Config]) -> type[Config]:
     """Add the declared options to the docstring of a config, as its parameters."""
     lines = ["", "    Parameters", "    ----------"]
     for item in options(config_type):
-        lines += [f"    {item.name} : {_type_name(item)}", f"        {item.help}"]
+        lines += [f"    {item.name} : {_type_name(item)}", f"        {item.help.replace('--', '')}"]
     head, mark, errors = (config_type.__doc__ or "").partition("\n    Raises")
     config_type.__doc__ = head + "\n".join(lines) + "\n" + mark + errors
     return config_type

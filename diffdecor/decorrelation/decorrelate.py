@@ -7,17 +7,17 @@ band by band, so files may be of any size.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from itertools import compress
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from diffdecor import words
 from diffdecor.config import DecorrelationConfig
-from diffdecor.core.planes import CachedPlane, Plane, bands, copy_planes
+from diffdecor.core.planes import CachedPlane, Plane, Window, bands, copy_planes
 from diffdecor.decorrelation.before_after import Covariances, measure_before_and_after
 from diffdecor.decorrelation.cells import (
     CellResult,
@@ -38,60 +38,87 @@ from diffdecor.decorrelation.filtering import (
 from diffdecor.decorrelation.known_noise import with_known_noise
 from diffdecor.decorrelation.mask import make_mask, unusable_pixels
 from diffdecor.decorrelation.measured_noise import with_measured_noise
-from diffdecor.decorrelation.metrics import measure_metrics
+from diffdecor.decorrelation.metrics import Metrics, measure_metrics
 from diffdecor.decorrelation.nodes import place_nodes
 from diffdecor.decorrelation.noise_levels import measure_noise_levels
 from diffdecor.decorrelation.preparation import Prepared, leave_unchanged
 from diffdecor.decorrelation.psf import correct_psf, point_source_significance, prepare_detection
 from diffdecor.decorrelation.subtraction import Member, Subtraction, as_kernel, as_psf
-from diffdecor.decorrelation.validation import empty_input, validate
+from diffdecor.decorrelation.validation import check_exposures, empty_input, validate
 from diffdecor.decorrelation.variance_map import with_own_variance
-from diffdecor.images.model import Exposure
+from diffdecor.images.model import ArrayExposure, Exposure
 from diffdecor.kernels.model import MatchingKernel
 from diffdecor.psfs.model import PointSpreadFunction
 
-log = logging.getLogger(__name__)
+log = words.logger(__name__)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Result:
-    """A decorrelated difference.
-
-    Parameters
-    ----------
-    exposure : Exposure
-        Image and variance (float32, or float64 in double precision), mask with the planes
-        NEAR_FILLED, EDGE, NO_DATA and NOISE_FALLBACK added, PSF of the result (None if no PSF is
-        known).
-    filters : array (n, 2m + 1, 2m + 1)
-        Decorrelation kernels psi, origin in the middle, unit sum.
-    positions : array (n, 2)
-        0-based ``(x, y)`` of every filter.
-    science_level, template_level : array (n,)
-        Noise variance of both images at these positions; of a difference alone, its own and 0.
-    metrics : mapping of str to value
-        What goes into the header; `diffdecor.pipeline.cards.METRIC_CARDS` says what each is.
-    significance : plane (ny, nx), optional
-        Significance of a point source at every pixel, if requested.
-    flux_error : plane (ny, nx), optional
-        Error of the flux of a point source at every pixel, with the significance; not of score
-        images.
-    cells : tuple of CellResult
-        The separate cells, where ``blend`` is ``none``.
-    covariances : Covariances, optional
-        Sums of products of sky pixels at every lag, before and after; None without sky.
-    """
+class PlanesResult:
+    """A decorrelated difference whose planes may be in a file; see `Result`."""
 
     exposure: Exposure
     filters: NDArray[np.float64]
     positions: NDArray[np.float64]
     science_level: NDArray[np.float64]
     template_level: NDArray[np.float64]
-    metrics: Mapping[str, object]
+    metrics: Metrics
+    config: DecorrelationConfig
     significance: Plane | None = None
     flux_error: Plane | None = None
     cells: tuple[CellResult, ...] = ()
+    windows: tuple[Window, ...] = ()
     covariances: Covariances | None = None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Result(PlanesResult):
+    """A decorrelated difference, in memory.
+
+    Parameters
+    ----------
+    exposure : Exposure
+        Image and variance (float32, or float64 in double precision), mask with the planes
+        NEAR_FILLED, EDGE, NO_DATA and NOISE_FALLBACK added, PSF of the result (None if no PSF is
+        known). The planes are arrays.
+    filters : array (n, 2m + 1, 2m + 1)
+        Decorrelation kernels psi, origin in the middle, unit sum.
+    positions : array (n, 2)
+        0-based ``(x, y)`` of every filter.
+    science_level, template_level : array (n,)
+        Noise variance of both images at these positions; of a difference alone, its own and 0.
+    metrics : Metrics
+        What was done, and what noise and PSF were and are.
+    config : DecorrelationConfig
+        The options it was made with.
+    significance : array (ny, nx), optional
+        Significance of a point source at every pixel, if requested.
+    flux_error : array (ny, nx), optional
+        Error of the flux of a point source at every pixel, with the significance; not of score
+        images.
+    cells : tuple of CellResult
+        The separate cells, where ``blend`` is ``none``.
+    windows : tuple of Window
+        The pixels that each filter serves, where filters are not interpolated.
+    covariances : Covariances, optional
+        Sums of products of sky pixels at every lag, before and after; None without sky.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from diffdecor import Exposure, decorrelate
+    >>> noise = np.random.default_rng(1).normal(size=(128, 128)).astype("f4")
+    >>> science = Exposure(image=noise, variance=1.0)
+    >>> result = decorrelate(science, science, science, np.ones((1, 1)))
+    >>> result.exposure.image.dtype, result.exposure.image.shape
+    (dtype('float32'), (128, 128))
+    >>> result.metrics.side, result.metrics.fwhm_after
+    ('template', None)
+    """
+
+    exposure: ArrayExposure
+    significance: NDArray[np.float32] | None = None
+    flux_error: NDArray[np.floating[Any]] | None = None
 
 
 def decorrelate(  # noqa: PLR0913  all but four are optional and named
@@ -121,8 +148,10 @@ def decorrelate(  # noqa: PLR0913  all but four are optional and named
         Their difference. Its variance plane is used for metrics only, unless it is alone: then it
         is what is known of its noise, and is measured in the pixels where there is none.
     kernel : MatchingKernel, array (ky, kx) or None
-        The matching kernel; an array is a true-convolution stamp with its origin at
-        ``(kx // 2, ky // 2)``. None if neither image was convolved but with the members' kernels,
+        The matching kernel: what `read_kernel` returns, or a `StampKernel`, which knows the side,
+        scales, origin, and positions of several stamps. An array is a true-convolution stamp with
+        its origin at ``(kx // 2, ky // 2)``, of the template unless `config` says otherwise. None
+        if neither image was convolved but with the members' kernels,
         and for a difference alone.
     config : DecorrelationConfig, optional
         Everything else.
@@ -164,14 +193,15 @@ def decorrelate(  # noqa: PLR0913  all but four are optional and named
     ...     Exposure(image=difference),
     ...     kernel,
     ... )
-    >>> for name in "correlation_x_before", "correlation_x_after", "correlation_error":
-    ...     print(name, f"{result.metrics[name]:.3f}")
-    correlation_x_before 0.318
-    correlation_x_after 0.001
-    correlation_error 0.005
+    >>> metrics = result.metrics
+    >>> print(f"{metrics.correlation_x_before:.3f} -> {metrics.correlation_x_after:.3f}")
+    0.318 -> 0.001
     >>> print(f"{result.exposure.image.var():.2f} {result.exposure.variance.mean():.2f}")
     9.95 10.00
     """
+    images = {"science": science, "template": template}
+    given = {name: image for name, image in images.items() if image is not None}
+    check_exposures(difference=difference, **given)
     subtraction = Subtraction(
         science,
         template,
@@ -252,7 +282,7 @@ def prepare(subtraction: Subtraction) -> Prepared:
     )
 
 
-def result_of(prepared: Prepared, exposure: Exposure, filled: int) -> Result:
+def result_of(prepared: Prepared, exposure: Exposure, filled: int) -> PlanesResult:
     """Return the result once its pixels have been computed, with all metrics.
 
     `exposure` has planes that hold the pixels, of which `filled` were filled. The significance is
@@ -260,13 +290,14 @@ def result_of(prepared: Prepared, exposure: Exposure, filled: int) -> Result:
     """
     filters, subtraction = prepared.filters, prepared.subtraction
     if filters is None:
-        return Result(
+        return PlanesResult(
             exposure=exposure,
             filters=np.zeros((0, 1, 1)),
             positions=np.zeros((0, 2)),
             science_level=np.zeros(0),
             template_level=np.zeros(0),
-            metrics={"skipped": True},
+            metrics=Metrics(skipped=True),
+            config=prepared.config,
         )
     if filled == exposure.shape[0] * exposure.shape[1]:
         log.warning(
@@ -274,7 +305,7 @@ def result_of(prepared: Prepared, exposure: Exposure, filled: int) -> Result:
             "which planes count",
             exposure.name,
         )
-    metrics = measure_metrics(subtraction, exposure, prepared.filled, filters)
+    metrics: dict[str, Any] = measure_metrics(subtraction, exposure, prepared.filled, filters)
     claimed = None
     if not subtraction.is_alone:
         by_nodes = len(filters.x) * len(filters.y) == len(filters.stamps)
@@ -293,16 +324,18 @@ def result_of(prepared: Prepared, exposure: Exposure, filled: int) -> Result:
         significance, flux_error = point_source_significance(
             exposure, prepared.filled, prepared.detection
         )
-    return Result(
+    return PlanesResult(
         exposure=exposure,
         filters=filters.stamps,
         positions=filters.positions,
         science_level=filters.science.level,
         template_level=filters.template.level,
-        metrics=metrics,
+        metrics=Metrics(**metrics),
+        config=prepared.config,
         significance=significance,
         flux_error=flux_error,
         cells=prepared.cells,
+        windows=tuple(prepared.windows),
         covariances=covariances,
     )
 
@@ -315,17 +348,18 @@ def _in_memory(prepared: Prepared) -> Result:
     mask = np.empty(shape, exposure.mask_planes.dtype)
     variance = None if exposure.variance is None else np.empty(shape, exposure.variance[0:1].dtype)
     filled = prepared.into(image, mask, variance)
-    planes = replace(exposure, image=image, mask=mask, variance=variance)
-    result = result_of(prepared, planes, filled)
-    result = replace(result, cells=tuple(cell.in_memory() for cell in result.cells))
-    found: dict[str, Any] = {}
-    if result.significance is not None:
-        found["significance"] = np.empty(shape, np.float32)
-    if result.flux_error is not None:
-        found["flux_error"] = np.empty(shape, image.dtype)
-    copy_planes(
-        [(getattr(result, name), target) for name, target in found.items()],
-        prepared.bands,
-        prepared.threads,
-    )
-    return replace(result, **found)
+    planes = ArrayExposure.of(replace(exposure, image=image, mask=mask, variance=variance))
+    found = result_of(prepared, planes, filled)
+    of_sources = {
+        "significance": (found.significance, np.dtype(np.float32)),
+        "flux_error": (found.flux_error, image.dtype),
+    }
+    arrays: dict[str, Any] = {
+        name: np.empty(shape, dtype)
+        for name, (plane, dtype) in of_sources.items()
+        if plane is not None
+    }
+    pairs = [(getattr(found, name), target) for name, target in arrays.items()]
+    copy_planes(pairs, prepared.bands, prepared.threads)
+    arrays |= {"exposure": planes, "cells": tuple(cell.in_memory() for cell in found.cells)}
+    return Result(**{item.name: getattr(found, item.name) for item in fields(found)} | arrays)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
+from diffdecor import words
 from diffdecor.decorrelation.filtering import FilterGrid
 from diffdecor.decorrelation.subtraction import ROLES, Subtraction
 from diffdecor.images.model import Exposure
 
-log = logging.getLogger(__name__)
+log = words.logger(__name__)
 
 #: Claimed and measured variance disagree if they differ by this factor and by this many errors.
 _APART, _SIGMAS = 1.2, 5.0

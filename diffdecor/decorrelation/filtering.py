@@ -147,8 +147,8 @@ def filter_image(
         finite = locally_filled(image, unusable, once(lambda: _background(image, unusable)))
     convolution = Convolution(
         (finite, filters.psi),
-        edges=config.edges,  # type: ignore[arg-type]
-        precision=config.precision,  # type: ignore[arg-type]
+        edges=config.edges,
+        precision=config.precision,
         bright_limit=_BRIGHT_LIMIT * float(np.sqrt(filters.power.min())),
     )
 
@@ -244,7 +244,7 @@ def summed_variance(
     squares = summed_squares(filters.psi, weights, [source.side for source in sources])
     return full_variance(
         *zip(map(known, sources), squares, strict=True),
-        edges=config.edges,  # type: ignore[arg-type]
+        edges=config.edges,
         **_precision(filters, sources, config),
     )
 
@@ -303,7 +303,7 @@ def _convolved(
     squares = (SquaredField(filters.kernels(*kernels)) for kernels in combined)
     part = full_variance(
         *zip((_filled_variance(source, config) for source in sources), squares, strict=True),
-        edges=config.edges,  # type: ignore[arg-type]
+        edges=config.edges,
         **_precision(filters, sources, config),
     )
     return _with_missing(part, sources)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,11 +43,81 @@ _LAGS = 44
 
 @dataclass(frozen=True, eq=False)
 class Judgement:
-    """What the statistics of an image's noise say."""
+    """What the noise of an image is like: what `check` returns.
+
+    As a text it is one line of plain words.
+
+    Parameters
+    ----------
+    statistics : NoiseStatistics
+        What was measured.
+    psf : array (ny, nx), optional
+        PSF at the middle of the image, if it is known.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from diffdecor import check
+    >>> noise = np.random.default_rng(2).normal(size=(256, 256))
+    >>> judgement = check(noise, fwhm=3.0)
+    >>> judgement.verdict
+    'white'
+    >>> judgement.exceeds(max_rho=0.05, max_factor=0.1)
+    []
+    >>> correlated = check((noise + np.roll(noise, 1, axis=1)) / 2)
+    >>> f"{correlated.verdict}: {correlated.as_dict()['rho_max']:.2f}"
+    'correlated: 0.50'
+    """
 
     statistics: NoiseStatistics
-    #: PSF at the middle of the image ``(ny, nx)``, if it is known.
     psf: NDArray[np.float64] | None = None
+
+    def __str__(self) -> str:
+        """Return it in one line of plain words."""
+        return describe(self)
+
+    def exceeds(
+        self, *, max_rho: float | None = None, max_factor: float | None = None
+    ) -> list[str]:
+        """Return why the noise is beyond limits, and beyond chance; empty if it is not.
+
+        The limits are those of the largest correlation within 5 pixels, and of ``|I - 1|``.
+        """
+        found = self.whiteness
+        return failures(found.largest, found.error, self.factor, max_rho, max_factor)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything that was measured, by name; NaN where it is not known."""
+        found, statistics, line = self.whiteness, self.statistics, self.line
+        block, rms, of_block = self.worst_block
+        across, nan = statistics.grid[1], math.nan
+        return {
+            "verdict": self.verdict,
+            "sky_pixels": found.pixels,
+            "rho_max": found.largest,
+            "rho_max_lag": [found.largest_lag[1], found.largest_lag[0]],
+            "rho_error": found.error,
+            "rho_max_p": found.largest_probability,
+            "rho_rms": found.rms,
+            "q": found.chi_square,
+            "q_lags": found.lags,
+            "q_p": found.probability,
+            "worst_block": [block % across, block // across] if block >= 0 else None,
+            "worst_block_rms": rms,
+            "worst_block_p": of_block,
+            "factor": self.factor[0],
+            "factor_error": self.factor[1],
+            "covariance_factor": found.covariance_factor,
+            "variance_measured": statistics.variance * statistics.ratio,
+            "variance_claimed": statistics.variance if statistics.claimed else nan,
+            "variance_ratio": self.variance_ratio,
+            "variance_ratio_low": self.variance_range[0],
+            "variance_ratio_high": self.variance_range[1],
+            "line_period": nan if line is None else line.period,
+            "line_amplitude": nan if line is None else line.amplitude,
+            "line_significance": nan if line is None else line.significance,
+            "line_p": nan if line is None else line.probability,
+        }
 
     @cached_property
     def whiteness(self) -> Whiteness:

@@ -71,7 +71,7 @@ class NoiseReport:
 
     @property
     def metrics(self) -> dict[str, object]:
-        """Metrics by the names of `pipeline.provenance.METRIC_CARDS`, those that are known."""
+        """Fields of `Metrics` that are known."""
         values = {
             "noise_model": self.model,
             "noise_reason": self.reason,

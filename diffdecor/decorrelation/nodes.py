@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from diffdecor import words
 from diffdecor.config import DecorrelationConfig
 from diffdecor.core.parallel import cores, ordered_map
 from diffdecor.core.planes import Window, bands
@@ -20,7 +20,7 @@ from diffdecor.decorrelation.subtraction import Subtraction
 from diffdecor.errors import ConfigError
 from diffdecor.images.model import Exposure
 
-log = logging.getLogger(__name__)
+log = words.logger(__name__)
 
 #: Smallest spacing of nodes, pixels: about the half width of a filter, which blurs steps anyway.
 MIN_SPACING = 16

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from diffdecor import words
 from diffdecor.config import DecorrelationConfig
 from diffdecor.core.parallel import cores, once, ordered_map
 from diffdecor.core.planes import Plane, Window, cut
@@ -19,7 +19,7 @@ from diffdecor.decorrelation.subtraction import ROLES, Subtraction
 from diffdecor.errors import InputError
 from diffdecor.images.model import Exposure
 
-log = logging.getLogger(__name__)
+log = words.logger(__name__)
 
 #: Largest distance of neighbours, in units of the distance of the nearest one.
 _NEAR = 1.6
@@ -87,7 +87,7 @@ def _without_noise(subtraction: Subtraction) -> InputError:
     if subtraction.is_alone:
         return InputError(
             f"{subtraction.difference.name}: its variance plane is zero: there is no noise to "
-            "whiten; give its noise with --difference-noise"
+            "whiten; give its noise with --difference-noise FILE"
         )
     names = ", ".join(subtraction.members(role)[0].exposure.name for role in ROLES)
     return InputError(
@@ -123,7 +123,7 @@ def images_to_measure(subtraction: Subtraction) -> list[Exposure | None]:
             if not given and member.exposure.variance is None:
                 msg = (
                     f"{member.exposure.name}: no variance plane for the {role} image; give "
-                    f"--{role}-noise FILE, --{role}-gain, or its level with --{role}-variance"
+                    f"--{role}-noise FILE (or --{role}-gain), or its level with --{role}-variance"
                 )
                 raise InputError(msg)
             images.append(None if given else member.exposure)

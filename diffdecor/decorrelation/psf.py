@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from diffdecor import words
 from diffdecor.core.fourier import Origin
 from diffdecor.core.interpolate import KernelField, Stamps, at_nodes
 from diffdecor.core.linear_lines import linear_lines
@@ -25,7 +25,7 @@ from diffdecor.errors import ConfigError
 from diffdecor.images.model import Exposure
 from diffdecor.psfs.model import PointSpreadFunction, StampPsf
 
-log = logging.getLogger(__name__)
+log = words.logger(__name__)
 
 #: Share of a PSF's energy that significance need not have: it is lower by half of that.
 _LOST_ENERGY = 1e-6

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,9 +22,8 @@ from diffdecor.core.noise_power import NoisePower
 from diffdecor.core.planes import Plane
 from diffdecor.core.spectrum_field import SpectrumField
 from diffdecor.errors import ConfigError, KernelError
-from diffdecor.images.arrays import plain_array
 from diffdecor.images.model import Exposure
-from diffdecor.kernels.model import MatchingKernel, StampKernel
+from diffdecor.kernels.model import MatchingKernel, Side, StampKernel
 from diffdecor.psfs.model import PointSpreadFunction, StampPsf
 
 Role = Literal["science", "template"]
@@ -41,15 +40,42 @@ class Member:
     ----------
     exposure : Exposure
         Its variance plane and mask, on the pixels of the difference.
-    kernel : MatchingKernel, optional
+    kernel : MatchingKernel or array (ky, kx), optional
         What it was convolved with before it was added.
     weight : float
         Its factor in the sum.
+
+    Raises
+    ------
+    KernelError
+        If the array is not a kernel.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from diffdecor import Exposure, Member
+    >>> member = Member(Exposure(image=np.zeros((9, 9)), variance=2.0), np.ones((3, 3)) / 9, 0.5)
+    >>> member.kernel.origin
+    (1, 1)
     """
 
     exposure: Exposure
     kernel: MatchingKernel | None = None
     weight: float = 1.0
+
+    if TYPE_CHECKING:
+        # More may be given than what is kept.
+        def __init__(
+            self,
+            exposure: Exposure,
+            kernel: MatchingKernel | ArrayLike | None = None,
+            weight: float = 1.0,
+        ) -> None: ...
+
+    def __post_init__(self) -> None:
+        """Make a kernel of an array."""
+        if self.kernel is not None:
+            object.__setattr__(self, "kernel", as_kernel(self.kernel))
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,7 +212,7 @@ class Subtraction:
             template_members=of_members(self.template_members),
         )
 
-    def side(self, x: float, y: float) -> str:
+    def side(self, x: float, y: float) -> Side:
         """Return the convolved side at a covered position."""
         if self.config.convolved != "auto":
             return self.config.convolved
@@ -287,24 +313,14 @@ def as_kernel(kernel: MatchingKernel | ArrayLike | None) -> MatchingKernel:
         kernel = np.ones((1, 1))
     if hasattr(kernel, "stamp"):
         return kernel  # type: ignore[return-value]
-    array = plain_array(kernel, "kernel array", "stamp")
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "iuf":
-        msg = "a kernel must be an array of numbers, or what read_kernel returns"
-        raise KernelError(msg)
-    stamp = np.array(array, dtype=np.float64)
-    if stamp.ndim != 2:
-        msg = f"a kernel array must be one stamp (ky, kx), not {stamp.shape}"
-        raise KernelError(msg)
-    origin = (stamp.shape[1] // 2, stamp.shape[0] // 2)
-    return StampKernel(stamps=stamp[np.newaxis], origin=origin, name="kernel array")
+    return StampKernel(stamps=kernel, name="kernel array")
 
 
 def as_psf(psf: PointSpreadFunction | ArrayLike | None) -> PointSpreadFunction | None:
     """Return a PSF as it is, or that of one stamp ``(ny, nx)``."""
     if psf is None or hasattr(psf, "stamp"):
         return psf  # type: ignore[return-value]
-    name = "preconvolution kernel"
-    return StampPsf(plain_array(psf, name, "stamp"), name=name)
+    return StampPsf(psf, name="preconvolution kernel")
 
 
 def _with_known_scales(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NoReturn
 
 import numpy as np
 
+from diffdecor import words
 from diffdecor.config import IGNORED_PLANES, DecorrelationConfig
 from diffdecor.config.options import options
 from diffdecor.core.planes import Plane, bands
@@ -16,13 +16,25 @@ from diffdecor.decorrelation.subtraction import ROLES, SCALES, Subtraction
 from diffdecor.errors import ConfigError, InputError, KernelError
 from diffdecor.images.model import Exposure
 
-log = logging.getLogger(__name__)
+log = words.logger(__name__)
 
 #: Options that say something of the images that were subtracted, or of their kernel.
 _OF_IMAGES = (
     *("convolved", "score", "kernel_position", "science_variance", "template_variance"),
     *SCALES,
 )
+
+
+def check_exposures(**given: object) -> None:
+    """Raise an `InputError` if what a program gives as an image is something else."""
+    for name, value in given.items():
+        if not isinstance(value, Exposure):
+            kind = type(value).__name__
+            msg = (
+                f"{name} is of the class {kind}, not an Exposure; make one of an array with "
+                "Exposure(image=..., variance=...), of a CCDData with Exposure.from_ccddata"
+            )
+            raise InputError(msg)
 
 
 def validate(subtraction: Subtraction) -> Subtraction:
@@ -42,7 +54,7 @@ def validate(subtraction: Subtraction) -> Subtraction:
         msg = f"cell centroids must be positions here, not the file {config.cell_centroids}"
         raise ConfigError(msg)
     if config.cell_centroids is not None and config.blend == "interpolate":
-        msg = "--cell-centroids needs --blend average, copy, sum or none: nodes lie on a grid"
+        msg = "--cell-centroids needs another --blend than interpolate: nodes lie on a grid"
         raise ConfigError(msg)
     return _without_empty_variances(subtraction)
 

@@ -18,6 +18,7 @@ from diffdecor.decorrelation.mask import unusable_pixels
 from diffdecor.decorrelation.readings import is_whitened, other_models
 from diffdecor.decorrelation.rebuild import rebuild
 from diffdecor.decorrelation.subtraction import ROLES, SCALES, Subtraction
+from diffdecor.errors import ConfigError
 from diffdecor.kernels.misreadings import misreadings, on_side, other_side
 from diffdecor.kernels.model import MatchingKernel, Side
 from diffdecor.psfs.model import PointSpreadFunction, StampPsf
@@ -46,19 +47,51 @@ _LOOKED_AT = 1 << 20
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether files belong together."""
+    """Whether a difference belongs to its images and kernel: what `verify` returns.
+
+    Parameters
+    ----------
+    belongs : bool
+        Whether it does.
+    fit : Fit
+        How well the kernel as it was given rebuilds the difference: `residual` of all pixels and
+        `bright` of bright ones are in units of the expected noise.
+    cause : str
+        What is wrong, or doubtful, where that is known; empty if nothing is.
+    alternative : Fit, optional
+        The fit with that put right.
+    side : {"template", "science"}, optional
+        The side that was convolved, where the kernel does not say it and only this one fits
+        exactly.
+    decorrelated : bool
+        Whether the difference is one whose noise has been whitened already.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from diffdecor import Exposure, verify
+    >>> science, template = np.random.default_rng(4).normal(size=(2, 64, 64))
+    >>> images = [Exposure(image=image, variance=1.0) for image in (science, template)]
+    >>> verify(*images, Exposure(image=science - template), np.ones((1, 1))).belongs
+    True
+    """
 
     belongs: bool
-    #: How well the kernel as it was read rebuilds the difference.
     fit: Fit
-    #: What is wrong, or doubtful, where that is known; empty if nothing is.
     cause: str = ""
-    #: The fit with that put right.
     alternative: Fit | None = None
-    #: The side that was convolved, where the file does not say it and only this one fits exactly.
     side: Side | None = None
-    #: Whether the difference is one whose noise has been whitened already.
     decorrelated: bool = False
+
+
+def check_verifiable(subtraction: Subtraction) -> None:
+    """Raise a `ConfigError` if a difference cannot be rebuilt from its images and kernel."""
+    if not subtraction.can_be_rebuilt:
+        msg = (
+            f"{subtraction.difference.name}: score images, images that were convolved themselves, "
+            "and a difference alone cannot be verified"
+        )
+        raise ConfigError(msg)
 
 
 def verify(subtraction: Subtraction, progress: Progress | None = None) -> Verdict:

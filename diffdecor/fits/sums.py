@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -12,6 +11,7 @@ from weakref import finalize
 
 import numpy as np
 
+from diffdecor import words
 from diffdecor.errors import InputError
 from diffdecor.fits.checksum import BLOCK, datasum
 from diffdecor.fits.damage import reason_of
@@ -30,7 +30,7 @@ from diffdecor.fits.reading import Reading
 from diffdecor.fits.stated_sums import StatedSums, stated_sums
 from diffdecor.fits.unpacking import changed_meanwhile, was_changed
 
-logger = logging.getLogger(__name__)
+logger = words.logger(__name__)
 
 _CARD = 80
 #: Bytes that are added up while they are in the processor's cache.

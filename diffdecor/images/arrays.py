@@ -2,48 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from diffdecor.core.given import plain_array, refuse
 from diffdecor.core.planes import Plane, constant_plane
-from diffdecor.errors import InputError
 
 _LARGEST = 1 << 31
-
-
-def refuse(name: str, what: str, problem: str) -> NoReturn:
-    """Raise an `InputError` on a part of an exposure."""
-    msg = f"{name}: the {what} {problem}"
-    raise InputError(msg)
-
-
-def plain_array(value: Any, name: str, what: str) -> Any:  # noqa: ANN401  whatever a user gives
-    """Return what holds numbers as an array; a plane that is no array is returned as it is.
-
-    What carries a unit, a mask or an uncertainty of its own is refused: they would be lost.
-    """
-    if isinstance(value, np.ma.MaskedArray):
-        refuse(name, what, "is a masked array; give its data, and its mask as a mask")
-    unit = getattr(value, "unit", None)
-    if unit is not None or hasattr(value, "uncertainty"):
-        kind = type(value).__name__
-        refuse(
-            name,
-            what,
-            f"is a {kind} ({unit}); give plain numbers (its value or data), image and variance in "
-            "one unit and its square, mask and noise as planes of their own",
-        )
-    if isinstance(value, np.ndarray):
-        return np.asarray(value)
-    own = type(value).__module__.startswith("diffdecor.")
-    if own or (hasattr(value, "shape") and not hasattr(value, "__array__")):
-        return value
-    try:
-        return np.asarray(value)
-    except ValueError as error:  # rows of several lengths
-        refuse(name, what, f"is no array of numbers ({error})")
 
 
 def image_plane(value: Any, name: str, what: str = "image") -> Plane:  # noqa: ANN401

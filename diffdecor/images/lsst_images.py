@@ -6,11 +6,10 @@ with EXTVER ``k // 31 + 1``. Their order differs from file to file: they are kno
 
 from __future__ import annotations
 
-import logging
-
 import numpy as np
 from numpy.typing import NDArray
 
+from diffdecor import words
 from diffdecor.core.planes import LazyPlane
 from diffdecor.errors import InputError
 from diffdecor.fits.lsst_images import Node, first_pixel, open_tree
@@ -19,7 +18,7 @@ from diffdecor.fits.read_rows import stored_integers
 from diffdecor.fits.reading import Reading
 from diffdecor.images.model import MOST_PLANES, PLANES_PER_HDU, MaskPlanes, mapped
 
-logger = logging.getLogger(__name__)
+logger = words.logger(__name__)
 
 #: Planes that have another name in afw, and in diffdecor.
 NAMES = {

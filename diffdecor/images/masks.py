@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from diffdecor import words
 from diffdecor.config import ImageOptions
 from diffdecor.core.parallel import once
 from diffdecor.core.planes import LazyPlane, Plane, streamed
@@ -28,7 +28,7 @@ from diffdecor.images.surveys import preset_named
 from diffdecor.images.surveys.hotpants import is_output_mask
 from diffdecor.images.surveys.model import Flag, Preset
 
-logger = logging.getLogger(__name__)
+logger = words.logger(__name__)
 
 _TABLE = 1 << 16
 #: Most planes before unnamed bits share one; the result needs some for itself.

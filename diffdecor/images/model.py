@@ -6,23 +6,16 @@ so is a part of a FITS file, or a plane made row by row from others. Shapes are 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from diffdecor.core.planes import LazyPlane, Plane
+from diffdecor.core.planes import LazyPlane, Plane, in_memory
 from diffdecor.errors import InputError
-from diffdecor.images.arrays import (
-    image_plane,
-    mask_plane,
-    plain_array,
-    refuse,
-    split_masked,
-    variance_plane,
-)
+from diffdecor.images.arrays import image_plane, mask_plane, split_masked, variance_plane
 
 if TYPE_CHECKING:
     from diffdecor.psfs.model import PointSpreadFunction
@@ -148,7 +141,8 @@ class Exposure:
     mask_planes : MaskPlanes or mapping of str to int
         Names of the bits of `mask`.
     psf : PointSpreadFunction or array (ny, nx), optional
-        Point-spread function of the image.
+        Point-spread function of the image: what `read_psf` returns, a `StampPsf`, or a stamp with
+        the source on pixel ``(nx // 2, ny // 2)``.
     header : astropy.io.fits.Header, optional
         Cards of the image: WCS, unit, observation.
     name : str
@@ -158,6 +152,15 @@ class Exposure:
     ------
     InputError
         If a plane is not two-dimensional, is empty, or has another shape than the image.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from diffdecor import Exposure
+    >>> image = np.ones((50, 60), dtype="f4")
+    >>> exposure = Exposure(image=image, variance=4.0, mask=image > 5)
+    >>> exposure.shape, exposure.mask_planes
+    ((50, 60), MaskPlanes(bits={'BAD': 0}))
     """
 
     image: Plane
@@ -167,6 +170,20 @@ class Exposure:
     psf: PointSpreadFunction | None = None
     header: Any = None
     name: str = "exposure"
+
+    if TYPE_CHECKING:
+        # More may be given than what is kept.
+        def __init__(
+            self,
+            *,
+            image: Plane | ArrayLike,
+            variance: Plane | ArrayLike | None = None,
+            mask: Plane | ArrayLike | None = None,
+            mask_planes: MaskPlanes | Mapping[str, int] = ...,
+            psf: PointSpreadFunction | ArrayLike | None = None,
+            header: Any = None,  # noqa: ANN401  astropy has no types
+            name: str = "exposure",
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         """Make planes of what is given, and check the shapes."""
@@ -217,14 +234,115 @@ class Exposure:
             return self.psf
         from diffdecor.psfs.model import StampPsf
 
-        what = "point-spread function"
-        array = plain_array(self.psf, self.name, what)
-        if not isinstance(array, np.ndarray) or array.dtype.kind not in "iuf":
-            refuse(self.name, what, "is neither an array of numbers nor what read_psf returns")
-        return StampPsf(array, name=f"PSF of {self.name}")
+        return StampPsf(self.psf, name=f"PSF of {self.name}")  # type: ignore[arg-type]
 
     @property
     def shape(self) -> tuple[int, int]:
         """Shape ``(ny, nx)`` of every plane."""
         ny, nx = self.image.shape
         return ny, nx
+
+    @staticmethod
+    def from_ccddata(
+        data: Any,  # noqa: ANN401  astropy has no types
+        *,
+        psf: PointSpreadFunction | ArrayLike | None = None,
+        mask_planes: MaskPlanes | Mapping[str, int] | None = None,
+        name: str = "exposure",
+    ) -> ArrayExposure:
+        """Return a CCDData, or another NDData, as an exposure.
+
+        Parameters
+        ----------
+        data : astropy.nddata.NDData
+            Image with an uncertainty that is a sigma, a variance or an inverse variance; unit,
+            mask, flags, WCS, meta and PSF are used, too. Nothing of it is changed; arrays are
+            shared where they are what is needed.
+        psf : PointSpreadFunction or array (ny, nx), optional
+            Point-spread function, instead of that of the data.
+        mask_planes : MaskPlanes or mapping of str to int, optional
+            Names of the bits of its flags, or of its mask if that has bits. Without it cards
+            ``MP_<NAME>`` of its header name the flags, and what is masked is BAD.
+        name : str
+            What error messages call it.
+
+        Returns
+        -------
+        ArrayExposure
+            An `Exposure` whose planes are arrays. The WCS is in its header, and so is the unit.
+
+        Raises
+        ------
+        InputError
+            If the uncertainty is of another class, or its unit does not go with that of the image;
+            if flags have no names; or for what `Exposure` refuses.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from astropy.nddata import CCDData, StdDevUncertainty
+        >>> from diffdecor import Exposure
+        >>> sigma = StdDevUncertainty(np.full((4, 5), 3.0))
+        >>> exposure = Exposure.from_ccddata(CCDData(np.ones((4, 5)), sigma, unit="adu"))
+        >>> float(exposure.variance[0, 0]), exposure.header["BUNIT"]
+        (9.0, 'adu')
+        """
+        from diffdecor.images.ccddata import exposure_of
+
+        return exposure_of(data, psf, mask_planes, name)
+
+    def to_ccddata(
+        self,
+        *,
+        unit: Any = None,  # noqa: ANN401
+        mask_planes: Collection[str] | None = None,
+    ) -> Any:  # noqa: ANN401
+        """Return the exposure as a CCDData, from which `from_ccddata` makes the same one.
+
+        Parameters
+        ----------
+        unit : str or astropy.units.Unit, optional
+            Unit of the image; by default that of its header (BUNIT).
+        mask_planes : collection of str, optional
+            Planes of the mask whose pixels are masked; by default SAT, CR, BAD, NO_DATA, EDGE and
+            NEAR_FILLED. All planes are in the `flags`, named by cards ``MP_<NAME>``.
+
+        Returns
+        -------
+        astropy.nddata.CCDData
+            Its uncertainty is a VarianceUncertainty, its PSF that of the middle of the image.
+
+        Raises
+        ------
+        InputError
+            If there is no unit.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from diffdecor import Exposure
+        >>> exposure = Exposure(image=np.ones((4, 5)), variance=np.full((4, 5), 9.0))
+        >>> data = exposure.to_ccddata(unit="electron")
+        >>> data.uncertainty.unit
+        Unit("electron2")
+        """
+        from diffdecor.images.ccddata import ccddata_of
+
+        return ccddata_of(self, unit, mask_planes)
+
+
+class ArrayExposure(Exposure):
+    """An exposure whose planes are arrays in memory."""
+
+    image: NDArray[np.floating[Any]]
+    variance: NDArray[np.floating[Any]] | None
+    mask: NDArray[np.integer[Any]] | None
+
+    @classmethod
+    def of(cls, exposure: Exposure) -> ArrayExposure:
+        """Return an exposure with all its planes read into memory."""
+        values = {item.name: getattr(exposure, item.name) for item in fields(exposure)}
+        for name in ("image", "variance", "mask"):
+            if values[name] is not None:
+                values[name] = np.asarray(in_memory(values[name]))
+        return cls(**values)

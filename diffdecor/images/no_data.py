@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from diffdecor import words
 from diffdecor.core.parallel import once
 from diffdecor.core.planes import LazyPlane, Plane, sampled, streamed
 from diffdecor.fits.open import Header
 from diffdecor.images.model import MaskPlanes, mapped
 from diffdecor.images.quantum import Quantum
 
-logger = logging.getLogger(__name__)
+logger = words.logger(__name__)
 
 #: Share of pixels of a value in the sky below which single ones are that value by intent.
 _RARE = 1e-3

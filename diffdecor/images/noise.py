@@ -7,7 +7,6 @@ resolution or not, to which the noise of the sources' light is added).
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from diffdecor import words
 from diffdecor.config import IGNORED_PLANES, NOISE_KINDS, ImageOptions
 from diffdecor.core.interpolate import bracket
 from diffdecor.core.planes import LazyPlane, Plane
@@ -29,7 +29,7 @@ from diffdecor.images.surveys.ps1 import linear
 from diffdecor.images.units import unit_factor
 from diffdecor.images.variance import scaled_to_image, to_variance, variance_from_gain
 
-logger = logging.getLogger(__name__)
+logger = words.logger(__name__)
 
 
 def check_noise(options: ImageOptions) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from diffdecor import words
 from diffdecor.config import ImageOptions
 from diffdecor.core.parallel import once
 from diffdecor.core.planes import LazyPlane, Plane, sampled
@@ -39,7 +39,7 @@ from diffdecor.images.surveys.plain import MASK_NAMES, NO_MASKS, NOISE_NAMES
 from diffdecor.images.surveys.ps1 import CARDS, linear, refuse_inherited
 from diffdecor.images.surveys.recognise import companions_of, is_companion, layout_of
 
-logger = logging.getLogger(__name__)
+logger = words.logger(__name__)
 
 #: Share of pixels that no mask flags that nobody has given.
 _MOST_FLAGGED = 0.9

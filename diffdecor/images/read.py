@@ -6,7 +6,7 @@ import logging
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from diffdecor.config import ImageOptions
 from diffdecor.core.planes import in_memory
@@ -14,7 +14,7 @@ from diffdecor.errors import InputError
 from diffdecor.fits.open import open_fits
 from diffdecor.fits.reading import Reading
 from diffdecor.fits.sums import check_sums
-from diffdecor.images.model import Exposure
+from diffdecor.images.model import ArrayExposure, Exposure
 from diffdecor.images.no_data import (
     filled_pixels,
     flag_no_data,
@@ -51,7 +51,7 @@ def read_exposure(  # noqa: PLR0913  all but the path are optional and named
     role: str = "science",
     pixels: bool = True,
     ignore_checksums: bool = False,
-) -> Exposure:
+) -> ArrayExposure:
     """Read an image with its noise, mask and PSF into memory.
 
     The planes are found where the layout of the image's survey puts them: in HDUs of certain names
@@ -88,7 +88,7 @@ def read_exposure(  # noqa: PLR0913  all but the path are optional and named
     psf : str or Path, optional
         File of the PSF; by default the one in the file of the image.
     role : {"science", "template", "difference"}
-        Whose options the messages name.
+        Which image it is: that decides what some layouts mean.
     pixels : bool
         Read the image itself. Otherwise its rows are read from the file when they are wanted.
     ignore_checksums : bool
@@ -96,9 +96,10 @@ def read_exposure(  # noqa: PLR0913  all but the path are optional and named
 
     Returns
     -------
-    Exposure
-        float32 or float64 pixels in native byte order and a linear scale, variance in the image's
-        unit squared, an int32 mask, and a header of the image's cards and those of its file.
+    ArrayExposure
+        An `Exposure` whose planes are arrays (all but the image, if not `pixels`): float32 or
+        float64 pixels in native byte order and a linear scale, variance in the image's unit
+        squared, an int32 mask, and a header of the image's cards and those of its file.
 
     Raises
     ------
@@ -127,14 +128,19 @@ def read_exposure(  # noqa: PLR0913  all but the path are optional and named
     with Reading(ignore_checksums=ignore_checksums) as reading:
         opened = open_exposure(path, options, reading)
         exposure = opened.exposure
-        read = replace(
-            exposure,
-            image=in_memory(exposure.image) if pixels else exposure.image,
-            variance=None if exposure.variance is None else in_memory(exposure.variance),
-            mask=None if exposure.mask is None else in_memory(exposure.mask),
-        )
+        read = ArrayExposure.of(exposure) if pixels else _with_noise(exposure)
         check_sums((path, psf, *opened.files), reading.files, reading)
     return read
+
+
+def _with_noise(exposure: Exposure) -> ArrayExposure:
+    """Read all planes but the image itself; to who asks for that it is typed as an array, too."""
+    read = replace(
+        exposure,
+        variance=None if exposure.variance is None else in_memory(exposure.variance),
+        mask=None if exposure.mask is None else in_memory(exposure.mask),
+    )
+    return cast("ArrayExposure", read)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import re
+from contextlib import suppress
+from typing import Any
 
+from diffdecor import words
 from diffdecor.errors import InputError
 from diffdecor.fits.open import Header, quiet_astropy
 
-logger = logging.getLogger(__name__)
+logger = words.logger(__name__)
 
 #: Other words for the same unit.
 _SAME = {
@@ -75,6 +77,16 @@ def _ratio(noise: str, image: str, power: int) -> float | None:
             "a noise plane is in %r, its image in %r (BUNIT); taken as if they agreed", noise, image
         )
         return 1.0
+
+
+def parsed_unit(text: str) -> Any:  # noqa: ANN401  astropy has no types
+    """Return the unit of a BUNIT, in whatever usual words; None if it is none that is known."""
+    from astropy import units
+
+    for one in (text, _parsed(_plain(text))):
+        with suppress(ValueError, TypeError), quiet_astropy(text):
+            return units.Unit(one)
+    return None
 
 
 def _parsed(unit: str) -> str:

@@ -51,7 +51,7 @@ def to_variance(
     """
     if kind in {"ivar", "weight"}:
         least = once(lambda: _least_weight(values, file))
-        return mapped(lambda part: _inverse(part, least()), values)
+        return mapped(lambda part: inverse(part, least()), values)
     ny, nx = values.shape
     is_sigma = kind in {"sigma", "background"}
     some_noise = once(lambda: any((part > 0).any() for _, part in streamed(values)))
@@ -178,7 +178,7 @@ def _relative_scale(sky: NDArray[np.float64], file: object) -> float:
     return factor
 
 
-def _inverse(weights: NDArray[Any], least: float) -> NDArray[Any]:
+def inverse(weights: NDArray[Any], least: float) -> NDArray[Any]:
     """Return the variance of weights, infinite where they are less than the least."""
     nothing = (weights <= 0) | np.isinf(weights) | (weights < least)
     one, infinity = weights.dtype.type(1), weights.dtype.type(np.inf)

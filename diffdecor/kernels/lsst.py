@@ -7,12 +7,12 @@ known to the difference alone; which image was convolved is not known to the fil
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from diffdecor import words
 from diffdecor.core.fourier import reflect
 from diffdecor.errors import KernelError
 from diffdecor.fits.lsst_archive import (
@@ -28,7 +28,7 @@ from diffdecor.kernels.model import BasisKernel, Box, MatchingKernel, Region, Si
 from diffdecor.kernels.registry import KernelOptions, register
 from diffdecor.kernels.source import Source
 
-logger = logging.getLogger(__name__)
+logger = words.logger(__name__)
 
 _EVERYWHERE = (2**16, 2**16)
 _ADVICE = (

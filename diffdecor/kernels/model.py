@@ -15,20 +15,16 @@ from typing import Literal, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from diffdecor.core.fourier import Origin
-from diffdecor.core.interpolate import Stamps
-from diffdecor.core.magnitudes import FARTHEST, are_factors, are_possible
 from diffdecor.errors import KernelError
 from diffdecor.kernels.possible import (
     LONGEST_AXIS,
-    NOT_FINITE,
-    SCALES,
     check_numbers,
     check_origin,
     check_region,
     require,
 )
-from diffdecor.kernels.regions import Blocks, Box, Region, Side, Term, Usage
+from diffdecor.kernels.regions import Blocks, Box, Region, Side, Term, Turn, Usage
+from diffdecor.kernels.stamp_kernel import StampKernel
 
 __all__ = [
     "BasisKernel",
@@ -42,9 +38,6 @@ __all__ = [
     "Turn",
     "Usage",
 ]
-
-#: Turns stamps ``(..., ky, kx)`` and their origin ``(cx, cy)``: a flip, a transposition.
-Turn = Callable[[NDArray[np.float64], Origin], tuple[NDArray[np.float64], Origin]]
 
 
 class MatchingKernel(Protocol):
@@ -265,109 +258,3 @@ class BasisKernel:
             )
 
         return replace(self, regions=tuple(changed(region) for region in self.regions))
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class StampKernel(Stamps):
-    """A kernel known as stamps: one that holds everywhere, or several at given positions.
-
-    Several positions on a full regular grid are interpolated linearly, and beyond its outermost
-    nodes held constant; other positions, and ``interpolation="NEAREST"``, take the nearest stamp.
-
-    Parameters
-    ----------
-    stamps : array (n, ky, kx)
-        True-convolution stamps. Not normalised: the sum is the flux ratio.
-    positions : array (n, 2)
-        0-based ``(x, y)`` of every stamp.
-    origin : tuple of int
-        0-based ``(cx, cy)`` in the stamps; may lie outside them.
-    convolved : {"template", "science"}, optional
-        The convolved side; None where the file does not say.
-    science_scale, template_scale : float
-        The factors a_S and a_T.
-    interpolation : {"LINEAR", "NEAREST"}
-        How to go from position to position.
-    image_shape : tuple of int, optional
-        ``(ny, nx)`` of the image.
-    name, format : str
-        File and format it came from.
-
-    Raises
-    ------
-    KernelError
-        If a pixel is not finite, or stamps and positions disagree.
-    """
-
-    convolved: Side | None = None
-    science_scale: float = 1.0
-    template_scale: float = 1.0
-    image_shape: tuple[int, int] | None = None
-    name: str = "kernel"
-    format: str = "stamps"
-
-    def __post_init__(self) -> None:
-        """Check what every file format must deliver."""
-        whole = self.stamps.ndim == 3 and 0 not in self.stamps.shape
-        problem = f"kernel stamps of shape {self.stamps.shape}; expected (n, ky, kx)"
-        require(whole, self.name, problem)
-        problem = f"{len(self.stamps)} stamps but positions {self.positions.shape}"
-        require(self.positions.shape == (len(self.stamps), 2), self.name, problem)
-        check_numbers(self.stamps, self.name)
-        check_origin(self.origin, self.name)
-        require(np.isfinite(self.positions).all(), self.name, NOT_FINITE)
-        problem = "a position of its stamps is far from any image; make the kernel again"
-        require(are_possible(self.positions, FARTHEST), self.name, problem)
-        scales = (self.science_scale, self.template_scale)
-        require(are_factors(scales), self.name, SCALES)
-
-    @property
-    def boxes(self) -> tuple[Box, ...]:
-        """Empty: stamps hold everywhere."""
-        return ()
-
-    @property
-    def has_background(self) -> bool:
-        """False: stamps carry no background."""
-        return False
-
-    @property
-    def contents(self) -> dict[str, int]:
-        """Number of stamps."""
-        return {"stamps": len(self.stamps)}
-
-    def side(self, x: float, y: float) -> Side | None:  # noqa: ARG002  the same everywhere
-        """Return the convolved side, None where the file does not say."""
-        return self.convolved
-
-    def scales(self, x: float, y: float) -> tuple[float, float]:  # noqa: ARG002
-        """Return ``(a_S, a_T)``."""
-        return self.science_scale, self.template_scale
-
-    def sum(self, x: float, y: float) -> float:
-        """Return the sum of the kernel at ``(x, y)``."""
-        return float(self.weights(x, y) @ self.stamps.sum(axis=(1, 2)))
-
-    def background(self, x: float, y: float) -> float:  # noqa: ARG002
-        """Return 0: stamps carry no background."""
-        return 0.0
-
-    def turned(self, turn: Turn) -> Self:
-        """Return the kernel with its stamps flipped or transposed."""
-        stamps, origin = turn(self.stamps, self.origin)
-        return replace(self, stamps=stamps, origin=origin)
-
-    def moved(self, x: int, y: int) -> Self:
-        """Return the kernel of a cut-out of the image whose first pixel is ``(x, y)``."""
-        return replace(self, positions=self.positions - (x, y), image_shape=None)
-
-    def with_usage(self, change: Callable[[Usage], Usage]) -> Self:
-        """Return the kernel with another side and other scales."""
-        mean = float(self.stamps.sum(axis=(1, 2)).mean())
-        usage = change(Usage(self.convolved, self.science_scale, self.template_scale, mean))
-        return replace(
-            self,
-            convolved=usage.side,
-            science_scale=usage.science_scale,
-            template_scale=usage.template_scale,
-        )

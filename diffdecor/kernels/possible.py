@@ -39,6 +39,8 @@ def check_numbers(values: NDArray[np.float64], name: str) -> None:
 
 def check_origin(origin: Origin, name: str) -> None:
     """Refuse an origin that is farther away than any kernel is large: stamps are shifted by it."""
+    whole = all(isinstance(c, int | np.integer) for c in origin)
+    require(whole and len(origin) == 2, name, f"its origin {origin} is not a pixel (cx, cy)")
     problem = f"its origin is 0-based pixel {origin}, farther away than {FARTHEST_ORIGIN}"
     require(max(map(abs, origin)) <= FARTHEST_ORIGIN, name, f"{problem}; correct CTRX and CTRY")
 

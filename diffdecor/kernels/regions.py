@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from diffdecor.core.fourier import Origin
 from diffdecor.core.spatial import Term
 
-__all__ = ["Blocks", "Box", "Region", "Side", "Term", "Usage"]
+__all__ = ["Blocks", "Box", "Region", "Side", "Term", "Turn", "Usage"]
 
 Side = Literal["template", "science"]
+#: Turns stamps ``(..., ky, kx)`` and their origin ``(cx, cy)``: a flip, a transposition.
+Turn = Callable[[NDArray[np.float64], Origin], tuple[NDArray[np.float64], Origin]]
 
 
 class Usage(NamedTuple):

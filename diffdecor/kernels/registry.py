@@ -6,7 +6,6 @@ format; modules of other packages, entry points of the group `PLUGINS`, with the
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from diffdecor import words
 from diffdecor.errors import ConfigError, KernelError
 from diffdecor.fits.damage import damage_named, one_line
 from diffdecor.fits.formats import Format, Identifies, Registry
@@ -27,7 +27,7 @@ from diffdecor.kernels.model import MatchingKernel, Side
 from diffdecor.kernels.refused import refuse_exposure, refuse_known
 from diffdecor.kernels.source import Source, open_source
 
-logger = logging.getLogger(__name__)
+logger = words.logger(__name__)
 
 #: Group of entry points under which other packages name their modules with readers.
 PLUGINS = "diffdecor.kernels"

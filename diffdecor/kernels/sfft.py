@@ -6,7 +6,6 @@ belongs to the source pixel, and the borders of the image wrap around.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,13 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from diffdecor import words
 from diffdecor.fits.formats import LARGEST_SIDE
 from diffdecor.fits.open import Hdu, Header, image_shape, read_pixels
 from diffdecor.kernels.model import BasisKernel, Box, Region, Side, Term
 from diffdecor.kernels.registry import KernelOptions, register
 from diffdecor.kernels.source import Source
 
-logger = logging.getLogger(__name__)
+logger = words.logger(__name__)
 
 _SIDES: dict[str, Side] = {"REF": "template", "SCI": "science"}
 HIGHEST_ORDER = 30  # of polynomials and splines; SFFT is used with up to 4

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from diffdecor.config import ImageOptions
+from diffdecor.config import IGNORED_PLANES, ImageOptions
 from diffdecor.core.parallel import cores
 from diffdecor.core.psf import gaussian_stamp
-from diffdecor.decorrelation.judgement import Judgement, describe, failures, judge, probability
+from diffdecor.decorrelation.judgement import Judgement, describe, judge, probability
 from diffdecor.errors import DiffdecorError, InputError
 from diffdecor.fits.reading import Reading
 from diffdecor.fits.sums import check_sums
 from diffdecor.images.model import Exposure
 from diffdecor.images.read import open_exposure
 from diffdecor.psfs.model import StampPsf
+from diffdecor.words import of_commands
 
 #: Windows of 256 x 256 pixels that are measured at most: 64 megapixels.
 _MOST = 1024
@@ -31,9 +31,9 @@ class CheckOptions:
     """How files are judged."""
 
     #: How the files are read; the role is that of a difference.
-    image: ImageOptions
+    image: ImageOptions = field(default_factory=lambda: ImageOptions(role="difference"))
     #: Mask planes whose pixels do not count.
-    ignore_planes: Collection[str]
+    ignore_planes: Collection[str] = IGNORED_PLANES
     #: FWHM of a Gaussian PSF for files that have none, pixels.
     fwhm: float | None = None
     #: Limits of the largest correlation, and of ``|I - 1|``.
@@ -76,6 +76,7 @@ class Checked:
         return about | values_of(self.judgement) | {"gate": gate}
 
 
+@of_commands()
 def check_file(file: str, options: CheckOptions) -> Checked:
     """Judge the noise of an image of any tool; what is wrong with the file is in the result."""
     has_limits = options.max_rho is not None or options.max_factor is not None
@@ -83,29 +84,29 @@ def check_file(file: str, options: CheckOptions) -> Checked:
         ignored = options.image.ignore_checksums
         with Reading(options.max_memory // 2, ignore_checksums=ignored) as reading:
             opened = open_exposure(file, options.image, reading)
-            exposure = opened.exposure
-            exposure = _with_psf(exposure, options)
-            affordable = options.max_memory // (_BYTES * _ROWS * exposure.shape[1])
-            threads = max(1, min(options.threads or cores(), affordable))
-            judgement = judge(exposure, options.ignore_planes, _MOST, threads)
+            judgement = judged(with_psf(opened.exposure, options), options)
             check_sums((file, options.image.psf, *opened.files), reading.files, reading)
     except DiffdecorError as error:
         return Checked(
             file=file, error=_in_words_of_check(error), failures=[], has_limits=has_limits
         )
-    found = judgement.whiteness
     return Checked(
         file=file,
         judgement=judgement,
-        failures=failures(
-            found.largest, found.error, judgement.factor, options.max_rho, options.max_factor
-        ),
+        failures=judgement.exceeds(max_rho=options.max_rho, max_factor=options.max_factor),
         has_limits=has_limits,
         files=opened.files,
     )
 
 
-def _with_psf(exposure: Exposure, options: CheckOptions) -> Exposure:
+def judged(exposure: Exposure, options: CheckOptions) -> Judgement:
+    """Judge the noise of an image, with the threads that its width affords."""
+    affordable = options.max_memory // (_BYTES * _ROWS * exposure.shape[1])
+    threads = max(1, min(options.threads or cores(), affordable))
+    return judge(exposure, options.ignore_planes, _MOST, threads)
+
+
+def with_psf(exposure: Exposure, options: CheckOptions) -> Exposure:
     """Give an image without a PSF the Gaussian that the options name."""
     if exposure.psf is None and options.fwhm is not None:
         psf = StampPsf(gaussian_stamp(options.fwhm), name=f"Gaussian PSF of FWHM {options.fwhm:g}")
@@ -123,36 +124,7 @@ def _in_words_of_check(error: DiffdecorError) -> DiffdecorError:
 
 def values_of(judgement: Judgement) -> dict[str, Any]:
     """Return everything that a judgement has measured, by name; NaN where it is not known."""
-    found, statistics, line = judgement.whiteness, judgement.statistics, judgement.line
-    block, rms, of_block = judgement.worst_block
-    across, nan = statistics.grid[1], math.nan
-    return {
-        "verdict": judgement.verdict,
-        "sky_pixels": found.pixels,
-        "rho_max": found.largest,
-        "rho_max_lag": [found.largest_lag[1], found.largest_lag[0]],
-        "rho_error": found.error,
-        "rho_max_p": found.largest_probability,
-        "rho_rms": found.rms,
-        "q": found.chi_square,
-        "q_lags": found.lags,
-        "q_p": found.probability,
-        "worst_block": [block % across, block // across] if block >= 0 else None,
-        "worst_block_rms": rms,
-        "worst_block_p": of_block,
-        "factor": judgement.factor[0],
-        "factor_error": judgement.factor[1],
-        "covariance_factor": found.covariance_factor,
-        "variance_measured": statistics.variance * statistics.ratio,
-        "variance_claimed": statistics.variance if statistics.claimed else nan,
-        "variance_ratio": judgement.variance_ratio,
-        "variance_ratio_low": judgement.variance_range[0],
-        "variance_ratio_high": judgement.variance_range[1],
-        "line_period": nan if line is None else line.period,
-        "line_amplitude": nan if line is None else line.amplitude,
-        "line_significance": nan if line is None else line.significance,
-        "line_p": nan if line is None else line.probability,
-    }
+    return judgement.as_dict()
 
 
 HEAD = ("file", "verdict", "max |rho|", "+-", "p", "I", "+-", "claimed/measured", "limits")

@@ -15,6 +15,7 @@ from astropy.io import fits
 from diffdecor._version import __version__
 from diffdecor.config import DecorrelationConfig, FilesConfig
 from diffdecor.config.options import Option, recorded_options
+from diffdecor.decorrelation.metrics import metric_table
 from diffdecor.errors import InputError
 from diffdecor.fits.headers import Card, cards_to_header
 from diffdecor.fits.open import Header, open_fits
@@ -36,62 +37,24 @@ SOURCE_CARDS = (
     Card("kernel_sum", "DDKERSUM", "", "sum of its data and of its cards"),
     Card("others_sum", "DDOTHSUM", "", "sums of noise, masks, PSFs, stacks, in order"),
 )
-METRIC_CARDS = (
-    Card("skipped", "DDSKIP", "", "True: no data; the difference is unchanged"),
-    Card("side", "DDCONVOL", "", "image that was convolved (at the position)"),
-    Card("side_source", "DDSIDEBY", "", "source of that: file, option, rebuilt, assumed"),
-    Card("position_x", "DDXPOS", "pixel", "1-based position of the metrics below"),
-    Card("position_y", "DDYPOS", "pixel", "1-based position of the metrics below"),
-    Card("kernel_sum", "DDKSUM", "", "sum of the matching kernel"),
-    Card("science_scale", "DDASCI", "", "a_S, scale of the science side"),
-    Card("template_scale", "DDATMP", "", "a_T, scale of the template side"),
-    Card("science_level", "DDSNOISE", "image unit2", "s, noise variance, science image"),
-    Card("template_level", "DDTNOISE", "image unit2", "t, noise variance, template"),
-    Card("science_weight", "DDSWGHT", "", "weight of the science variance"),
-    Card("template_weight", "DDTWGHT", "", "weight of the template variance"),
-    Card("residual", "DDRESID", "sigma", "rms of rebuilt minus real difference"),
-    Card("residual_bright", "DDRESIDB", "sigma", "the same on bright pixels"),
-    Card("noise_model", "DDNMODEL", "", "noise model used: white, measured or known"),
-    Card("noise_reason", "DDNWHY", "", "why this model was used"),
-    Card("noise_pixels", "DDNPIX", "pixel", "sky pixels whose noise was measured"),
-    Card("held_out_white", "DDRHOW", "", "max |rho| on windows not fitted, white noise"),
-    Card("held_out_measured", "DDRHOM", "", "max |rho| on windows not fitted, measured"),
-    Card("filter_error", "DDPSIERR", "", "1 sigma error of log psi at zero frequency"),
-    Card("filters", "DDNFILT", "", "number of filters (nodes or cells)"),
-    Card("nodes_bounded", "DDNBOUND", "", "True: noise varies faster than these follow"),
-    Card("filter_half_width", "DDHWIDTH", "pixel", "half width of the filters"),
-    Card("filter_tail", "DDTAIL", "", "fraction of the filters' L2 norm cut off"),
-    Card("fallbacks", "DDNFALL", "", "nodes or cells without their own noise level"),
-    Card("filled_pixels", "DDNFILL", "pixel", "pixels filled before filtering"),
-    Card("variance_before", "DDVARIN", "image unit2", "mean variance of the difference"),
-    Card("variance_after", "DDVAROUT", "image unit2", "mean variance of the result"),
-    Card("correlation_x_before", "DDCORX0", "", "x neighbour correlation of the difference"),
-    Card("correlation_y_before", "DDCORY0", "", "y neighbour correlation of the difference"),
-    Card("correlation_x_after", "DDCORX1", "", "x neighbour correlation of the result"),
-    Card("correlation_y_after", "DDCORY1", "", "y neighbour correlation of the result"),
-    Card("correlation_rms_before", "DDCORR0", "", "rms correlation to lag 3 of the difference"),
-    Card("correlation_rms_after", "DDCORR1", "", "rms correlation to lag 3 of the result"),
-    Card("correlation_error", "DDCORERR", "", "1 sigma error of these if noise is white"),
-    Card("rho_before", "DDRHO0", "", "max |rho| within 5 pixels, difference"),
-    Card("rho_after", "DDRHO1", "", "max |rho| within 5 pixels, result"),
-    Card("rho_error", "DDRHOERR", "", "1 sigma error of one rho if noise is white"),
-    Card("factor_before", "DDFACT0", "", "matched-filter noise factor I, difference"),
-    Card("factor_after", "DDFACT1", "", "matched-filter noise factor I, result"),
-    Card("factor_error", "DDFACTER", "", "1 sigma error of that of the result"),
-    Card("covariance_factor", "DDCOVFAC", "", "sum of covariance over variance, result"),
-    Card("chi_before", "DDCHI0", "", "measured/claimed variance of the difference"),
-    Card("chi_after", "DDCHI1", "", "measured/claimed variance of the result"),
-    Card("chi_error", "DDCHIERR", "", "1 sigma error of these"),
-    Card("chi_worst", "DDCHIMAX", "", "that of the window farthest from 1"),
-    Card("warnings", "DDWARN", "", "number of warnings (see HISTORY)"),
-    Card("gate", "DDGATE", "", "passed or failed --max-rho, --max-factor"),
-    Card("sky_pixels", "DDNSKY", "pixel", "source-free pixels that were measured"),
-    Card("fwhm_before", "DDFWHM0", "pixel", "PSF FWHM at half maximum, difference"),
-    Card("fwhm_after", "DDFWHM1", "pixel", "PSF FWHM at half maximum, result"),
-    Card("moment_fwhm_before", "DDFWHMM0", "pixel", "PSF adaptive-moment FWHM, difference"),
-    Card("moment_fwhm_after", "DDFWHMM1", "pixel", "PSF adaptive-moment FWHM, result"),
-    Card("area_before", "DDNEA0", "pixel", "PSF noise-equivalent area, difference"),
-    Card("area_after", "DDNEA1", "pixel", "PSF noise-equivalent area, result"),
+#: Metrics that only a job knows, by that which they follow.
+_OF_JOBS = {
+    "side": (
+        Card("side_source", "DDSIDEBY", "", "source of that: file, option, rebuilt, assumed"),
+    ),
+    "template_weight": (
+        Card("residual", "DDRESID", "sigma", "rms of rebuilt minus real difference"),
+        Card("residual_bright", "DDRESIDB", "sigma", "the same on bright pixels"),
+    ),
+    "chi_worst": (
+        Card("warnings", "DDWARN", "", "number of warnings (see HISTORY)"),
+        Card("gate", "DDGATE", "", "passed or failed --max-rho, --max-factor"),
+    ),
+}
+METRIC_CARDS = tuple(
+    card
+    for name, metric in metric_table().items()
+    for card in (Card(name, *metric), *_OF_JOBS.get(name, ()))
 )
 #: Roles of the files that have cards of their own.
 _NAMED = ("science", "template", "difference", "kernel")
@@ -101,9 +64,18 @@ _CONFIGURATION = "configuration"
 
 def record(job: Job, sources: Mapping[str, object], metrics: Mapping[str, object]) -> Header:
     """Return the cards that record version, inputs (of `source_values`), options and metrics."""
+    return cards_of((job.decorrelation, job.files), sources, metrics)
+
+
+def cards_of(
+    configs: Sequence[DecorrelationConfig | FilesConfig],
+    sources: Mapping[str, object],
+    metrics: Mapping[str, object],
+) -> Header:
+    """Return the cards of version, inputs, the options of configs, and metrics."""
     table = list(output_cards())
     values: dict[str, object] = {VERSION_CARD.keyword: __version__, **sources}
-    for config in (job.decorrelation, job.files):
+    for config in configs:
         for item in recorded_options(type(config)):
             values[item.keyword] = _recorded(item.value_in(config), item)
     by_name = {card.name: card.keyword for card in METRIC_CARDS}

@@ -12,18 +12,19 @@ from typing import Any
 
 import numpy as np
 from astropy.io import fits
+from numpy.typing import NDArray
 
-from diffdecor.config import FilesConfig
+from diffdecor.config import DecorrelationConfig, FilesConfig
 from diffdecor.core.interpolate import Stamps
 from diffdecor.core.planes import Progress, Window, copy_planes, in_memory
 from diffdecor.core.variance import single_holds
 from diffdecor.decorrelation.cells import CellResult
-from diffdecor.decorrelation.decorrelate import Result, prepare, result_of
+from diffdecor.decorrelation.decorrelate import PlanesResult, prepare, result_of
 from diffdecor.decorrelation.judgement import failures
 from diffdecor.decorrelation.mask import EDGE, NEAR_FILLED, NO_DATA
 from diffdecor.decorrelation.preparation import Prepared
-from diffdecor.decorrelation.verification import Verdict, verify
-from diffdecor.errors import ConfigError, InputError, KernelError, OutputExistsError
+from diffdecor.decorrelation.verification import Verdict, check_verifiable, verify
+from diffdecor.errors import InputError, KernelError, OutputExistsError
 from diffdecor.fits.atomic import atomic_output, check_output
 from diffdecor.fits.headers import squared_unit, wcs_cards
 from diffdecor.fits.open import Header
@@ -51,10 +52,12 @@ from diffdecor.pipeline.provenance import (
     source_values,
 )
 from diffdecor.pipeline.verified import verified
+from diffdecor.words import of_commands
 
 log = logging.getLogger(__name__)
 
 
+@of_commands()
 def run_job(job: Job, *, progress: Progress | None = None) -> Outcome:
     """Decorrelate one triple of files.
 
@@ -98,6 +101,7 @@ def _run(job: Job, warnings: list[str], progress: Progress | None) -> Outcome:
     return Outcome("done", found, _failures(job.files, found), tuple(warnings), inputs.files)
 
 
+@of_commands()
 def verify_job(job: Job, *, progress: Progress | None = None) -> Verdict:
     """Say whether the files of a job belong together, by rebuilding the difference.
 
@@ -105,12 +109,7 @@ def verify_job(job: Job, *, progress: Progress | None = None) -> Verdict:
     """
     inputs = read_inputs(job)
     subtraction = inputs.subtraction
-    if not subtraction.can_be_rebuilt:
-        msg = (
-            f"{job.difference}: score images, images that were convolved themselves, and a "
-            "difference alone cannot be verified"
-        )
-        raise ConfigError(msg)
+    check_verifiable(subtraction)
     verdict = verify(subtraction, progress)
     _ = inputs.sources  # compares what was read with the sums that headers state
     return verdict
@@ -162,14 +161,14 @@ def _write(
     widest = source_values(inputs.files, defaultdict(lambda: lambda: 2**32 - 1))
     with result_file(
         job.output,
-        replace(exposure, header=_fresh(exposure.header)),
+        replace(exposure, header=fresh_header(exposure.header)),
         cards=record(job, widest, {}),
         cards_room=len(METRIC_CARDS) + CARDS,
         psi=_psi(prepared) if job.files.filters else None,
         windows=prepared.windows,
         dtype=dtype,
         variance_dtype=variance_dtype,
-        bad_planes=dict.fromkeys((*prepared.config.fill_planes, NO_DATA, EDGE, NEAR_FILLED)),
+        bad_planes=bad_planes(prepared.config),
         significance=prepared.config.significance and prepared.filters is not None,
         flux_error=prepared.detection is not None,
         noise_realisation=job.files.noise_realisation is not None,
@@ -191,9 +190,9 @@ def _write(
         if of_sources:
             copy_planes(of_sources, prepared.bands, prepared.threads, steps.of_pass(1))
         _write_noise(job, prepared, result, file)
-        file.append(_cell_hdus(result.cells, exposure, dtype))
+        file.append(cell_hdus(result.cells, exposure, dtype))
         sources = inputs.sources  # which may refuse an input, or warn of it
-        found = {**metrics, **result.metrics}
+        found = {**metrics, **result.metrics.as_dict()}
         found |= _verdict(job.files, found)
         found["warnings"] = len(warnings)
         file.set_cards(with_history(record(job, sources, found), warnings))
@@ -219,7 +218,7 @@ class _Steps:
         return lambda rows, _: told((number * ny + rows) * nx // self.passes, ny * nx)
 
 
-def _write_noise(job: Job, prepared: Prepared, result: Result, file: ResultFile) -> None:
+def _write_noise(job: Job, prepared: Prepared, result: PlanesResult, file: ResultFile) -> None:
     """Add what is known of the noise of the result, whose pixels have been written."""
     lags, exposure = result.covariances, result.exposure
     if lags is None:
@@ -232,16 +231,28 @@ def _write_noise(job: Job, prepared: Prepared, result: Result, file: ResultFile)
         write_realisation(after, seed, exposure, target, prepared.threads)
 
 
+def bad_planes(config: DecorrelationConfig) -> tuple[str, ...]:
+    """Return the mask planes whose pixels are not to be used."""
+    return tuple(dict.fromkeys((*config.fill_planes, NO_DATA, EDGE, NEAR_FILLED)))
+
+
 def _psi(prepared: Prepared) -> Stamps | None:
     filters = prepared.filters
     if filters is None:
         return None
-    origin = (filters.half_width, filters.half_width)
+    return psi_stamps(filters.stamps, filters.positions, prepared.windows)
+
+
+def psi_stamps(
+    filters: NDArray[np.float64], positions: NDArray[np.float64], windows: Sequence[Window]
+) -> Stamps:
+    """Return filters ``(n, 2m + 1, 2m + 1)`` as stamps, each for its window if there are any."""
+    middle = filters.shape[-1] // 2
     return Stamps(
-        stamps=filters.stamps,
-        positions=filters.positions,
-        origin=origin,
-        interpolation="NEAREST" if prepared.windows else "LINEAR",
+        stamps=filters,
+        positions=positions,
+        origin=(middle, middle),
+        interpolation="NEAREST" if windows else "LINEAR",
     )
 
 
@@ -259,7 +270,7 @@ def _dtypes(prepared: Prepared, dtype: str) -> tuple[str, str]:
     )
 
 
-def _fresh(header: Header) -> Header:
+def fresh_header(header: Header) -> Header:
     """Return a header without the cards that an earlier run has left."""
     kept = fits.Header() if header is None else header.copy()
     for card in output_cards():
@@ -267,7 +278,7 @@ def _fresh(header: Header) -> Header:
     return kept
 
 
-def _cell_hdus(
+def cell_hdus(
     cells: Sequence[CellResult], difference: Exposure, dtype: str
 ) -> Iterator[fits.ImageHDU]:
     """Make the HDUs of separate cells: CELL_IMAGE and CELL_VARIANCE with one EXTVER each."""

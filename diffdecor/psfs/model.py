@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from diffdecor.core.interpolate import Stamps
+from diffdecor.core.given import position_array, stamp_array
+from diffdecor.core.interpolate import Interpolation, Stamps
 from diffdecor.core.magnitudes import FARTHEST, are_factors, are_possible
 from diffdecor.core.spatial import Term
 from diffdecor.errors import InputError
@@ -51,26 +52,49 @@ class StampPsf(Stamps):
         What error messages call it.
     cut : float
         Largest share of the flux of a stamp that was cut off around it.
+    interpolation : {"LINEAR", "NEAREST"}
+        How to go from position to position.
 
     Raises
     ------
     InputError
         If a stamp is not finite or its sum is not positive, or if stamps and positions disagree.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from diffdecor import Exposure, StampPsf
+    >>> y, x = np.indices((15, 15)) - 7
+    >>> stamps = [np.exp(-(x**2 + y**2) / (2 * sigma**2)) for sigma in (1.2, 1.5)]
+    >>> psf = StampPsf(stamps, positions=[(0, 100), (400, 100)])
+    >>> psf.stamp(200, 100).shape, round(float(psf.stamp(200, 100).sum()), 12)
+    ((15, 15), 1.0)
+    >>> exposure = Exposure(image=np.zeros((200, 400)), psf=psf)
     """
 
-    # Given as anything that makes an array, kept as arrays.
-    stamps: ArrayLike  # type: ignore[assignment]
-    positions: ArrayLike | None = None  # type: ignore[assignment]
+    # In the order in which they may be given.
+    stamps: NDArray[np.float64]
+    positions: NDArray[np.float64] = None  # type: ignore[assignment]
     origin: tuple[int, int] = (-1, -1)
     name: str = "PSF"
     cut: float = 0.0
 
+    if TYPE_CHECKING:
+        # More may be given than what is kept.
+        def __init__(
+            self,
+            stamps: ArrayLike,
+            positions: ArrayLike | None = None,
+            origin: tuple[int, int] = (-1, -1),
+            name: str = "PSF",
+            cut: float = 0.0,
+            *,
+            interpolation: Interpolation = "LINEAR",
+        ) -> None: ...
+
     def __post_init__(self) -> None:
         """Check and normalise the stamps once, into private copies."""
-        stamps = np.asarray(self.stamps, dtype=np.float64)
-        stamps = stamps[np.newaxis] if stamps.ndim == 2 else stamps
-        problem = f"a PSF is a stamp (ny, nx) or a cube of them, not {stamps.shape}"
-        _require(stamps.ndim == 3 and 0 not in stamps.shape, self.name, problem)
+        stamps = stamp_array(self.stamps, self.name)
         n, ny, nx = stamps.shape
         problem = "a PSF stamp must be finite with a positive sum"
         _require(np.isfinite(stamps).all(), self.name, problem)
@@ -78,16 +102,14 @@ class StampPsf(Stamps):
         sums = stamps.sum(axis=(1, 2))
         _require((sums > 0).all(), self.name, problem)
         _require(are_factors(sums), self.name, _ABSURD)
-        problem = f"{n} PSF stamps without positions; give their X and Y"
-        _require(n == 1 or self.positions is not None, self.name, problem)
-        positions = np.zeros((1, 2)) if self.positions is None else np.array(self.positions, float)
-        problem = f"{n} PSF stamps but positions of shape {positions.shape}"
-        _require(positions.shape == (n, 2), self.name, problem)
+        positions = position_array(self.positions, n, self.name)
         problem = "a position of a PSF is not finite, or far from any image; make it again"
         _require(are_possible(positions, FARTHEST), self.name, problem)
         cx, cy = self.origin if self.origin != (-1, -1) else (nx // 2, ny // 2)
         problem = f"the PSF origin {(cx, cy)} lies outside the {nx} x {ny} pixel stamp"
         _require(0 <= cx < nx and 0 <= cy < ny, self.name, problem)
+        problem = f"interpolation is {self.interpolation!r}, neither LINEAR nor NEAREST"
+        _require(self.interpolation in get_args(Interpolation), self.name, problem)
         # What was normalised before stays as it is to the last bit, written and read again.
         sums[np.abs(sums - 1.0) < 1e-12] = 1.0
         object.__setattr__(self, "stamps", stamps / sums[:, np.newaxis, np.newaxis])

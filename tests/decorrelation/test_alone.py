@@ -17,6 +17,9 @@ from diffdecor.decorrelation.verification import verify
 from diffdecor.errors import ConfigError, InputError
 from diffdecor.psfs.model import StampPsf
 
+# What is tested is said as a command says it.
+pytestmark = pytest.mark.usefixtures("as_a_command")
+
 SHAPE = 180, 220
 CONFIGS = {
     "whole": DecorrelationConfig(mode="whole"),
@@ -57,15 +60,15 @@ def test_correlated_noise_is_whitened(config, variance):
     plane = level if variance == "given" else None
     result = alone(Exposure(image=image, variance=plane, name="diff.fits"), config)
     metrics = result.metrics
-    assert metrics["correlation_x_before"] > 0.55
+    assert metrics.correlation_x_before > 0.55
     for name in ("correlation_x_after", "correlation_y_after"):
-        assert abs(metrics[name]) < 4 * metrics["correlation_error"]
-    assert metrics["noise_model"] == "measured"
+        assert abs(getattr(metrics, name)) < 4 * metrics.correlation_error
+    assert metrics.noise_model == "measured"
     inside = np.s_[30:-30, 30:-30]
     scaled = (result.exposure.image / np.sqrt(result.exposure.variance))[inside]
     # The error of a variance of as many independent pixels is 0.4 per cent.
     assert scaled.var() == pytest.approx(1, abs=0.02)
-    assert metrics["variance_after"] > 4 * metrics["variance_before"]
+    assert metrics.variance_after > 4 * metrics.variance_before
 
 
 @ALL
@@ -115,7 +118,7 @@ def test_its_own_mask_and_holes(config):
     assert_array_equal(flagged("BAD"), mask & 1 != 0)
     assert_array_equal(flagged("ODD"), mask & 2 != 0)
     assert_array_equal(np.argwhere(flagged("NO_DATA")), [[20, 20], [120, 30]])
-    assert result.metrics["filled_pixels"] == 102
+    assert result.metrics.filled_pixels == 102
     assert_array_equal(result.exposure.image[40:50, 60:70], 1e6)
     assert np.isnan(result.exposure.image[20, 20])
     assert np.isinf(result.exposure.variance[120, 30])
@@ -132,7 +135,7 @@ def test_its_psf_is_carried(config):
     wide = np.pad(stamp, max(0, half - 10))
     kept = crop_stamp(wide / wide.sum(), (wide.shape[0] // 2,) * 2, half)
     assert_allclose(of_result.stamp(50, 50), kept, atol=0.02 * kept.max())
-    assert result.metrics["fwhm_after"] == pytest.approx(result.metrics["fwhm_before"], rel=0.02)
+    assert result.metrics.fwhm_after == pytest.approx(result.metrics.fwhm_before, rel=0.02)
     assert np.nanstd(result.significance) == pytest.approx(1, abs=0.1)
 
 
@@ -140,7 +143,7 @@ def test_without_a_psf_the_result_says_so(caplog):
     result = alone(white())
     assert result.exposure.psf is None
     assert "diff.fits: it has no PSF" in caplog.text
-    assert not {name for name in result.metrics if "fwhm" in name or "area" in name}
+    assert not {name for name in result.metrics.as_dict() if "fwhm" in name or "area" in name}
     with pytest.raises(ConfigError, match=r"give --difference-psf$"):
         alone(white(), DecorrelationConfig(significance=True))
 
@@ -153,11 +156,11 @@ def test_no_warning_of_a_side_that_is_not_there(caplog):
 def test_metrics_say_nothing_of_images_that_are_not_there():
     metrics = alone(white()).metrics
     absent = {"side", "kernel_sum", "template_scale", "science_level", "template_weight"}
-    assert not absent & set(metrics)
-    assert metrics["skipped"] is False
-    assert metrics["variance_before"] == pytest.approx(metrics["variance_after"], rel=0.04)
-    assert metrics["sky_pixels"] > 0.9 * SHAPE[0] * SHAPE[1]
-    assert abs(metrics["correlation_x_after"]) < 4 * metrics["correlation_error"]
+    assert not absent & set(metrics.as_dict())
+    assert metrics.skipped is False
+    assert metrics.variance_before == pytest.approx(metrics.variance_after, rel=0.04)
+    assert metrics.sky_pixels > 0.9 * SHAPE[0] * SHAPE[1]
+    assert abs(metrics.correlation_x_after) < 4 * metrics.correlation_error
 
 
 def test_a_variance_plane_without_data_is_measured(caplog):

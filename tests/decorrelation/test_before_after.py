@@ -44,17 +44,17 @@ def triple(rng, psf=None, mask=None, light=0.0):
 def test_correlation_and_factor_before_and_after(rng):
     result = decorrelate(*triple(rng, StampPsf(gaussian_psf(1.5))), config=WHITE)
     metrics = result.metrics
-    assert metrics["rho_before"] > 0.3
-    assert metrics["rho_after"] < 5 * metrics["rho_error"]
-    assert metrics["rho_error"] == pytest.approx(1 / 400, rel=0.15)
-    assert metrics["factor_after"] == pytest.approx(1, abs=4 * metrics["factor_error"])
+    assert metrics.rho_before > 0.3
+    assert metrics.rho_after < 5 * metrics.rho_error
+    assert metrics.rho_error == pytest.approx(1 / 400, rel=0.15)
+    assert metrics.factor_after == pytest.approx(1, abs=4 * metrics.factor_error)
     # Without a variance plane of the difference I is relative to its pixels' scatter.
     (statistics,) = measure_noise(
         Sky(images=[(result.exposure.image, None)], usable=np.ones(SHAPE, dtype=bool)), 16, 1
     )
-    assert metrics["factor_before"] > 1.5
+    assert metrics.factor_before > 1.5
     assert matched_factor(statistics.sums, gaussian_psf(1.5))[0] == pytest.approx(1, abs=0.03)
-    assert metrics["covariance_factor"] == pytest.approx(1, abs=0.4)
+    assert metrics.covariance_factor == pytest.approx(1, abs=0.4)
 
 
 def test_covariances_are_those_of_the_pixels(rng):
@@ -65,7 +65,7 @@ def test_covariances_are_those_of_the_pixels(rng):
     assert before[0, 15] == pytest.approx(9 * np.sum(kernel[:, 1:] * kernel[:, :-1]), rel=0.08)
     assert after[0, 14] == pytest.approx(10, rel=0.03)
     assert abs(after[0, 15]) < 0.3
-    assert "factor_after" not in result.metrics  # there is no PSF
+    assert result.metrics.factor_after is None  # there is no PSF
 
 
 def test_detected_pixels_and_sources_do_not_count(rng):
@@ -74,12 +74,12 @@ def test_detected_pixels_and_sources_do_not_count(rng):
     light = 60 * np.exp(-((y - 200) ** 2 + (x - 150) ** 2) / (2 * 30.0**2))
     detected = (light > 0.01).astype(np.int32)
     with_mask = decorrelate(*triple(rng, mask=detected, light=light), config=WHITE).metrics
-    assert with_mask["rho_after"] < 5 * with_mask["rho_error"]
-    assert with_mask["rho_error"] > 1 / 340
+    assert with_mask.rho_after < 5 * with_mask.rho_error
+    assert with_mask.rho_error > 1 / 340
     spots = np.zeros(SHAPE)
     spots[50:350:60, 50:350:60] = 400
     found = decorrelate(*triple(rng, light=smooth_spots(spots)), config=WHITE).metrics
-    assert found["rho_after"] < 5 * found["rho_error"]
+    assert found.rho_after < 5 * found.rho_error
 
 
 def smooth_spots(spots):
@@ -92,7 +92,7 @@ def smooth_spots(spots):
 def test_a_difference_alone(rng):
     image = 2 * smooth_noise(rng, SHAPE, 0.7)
     result = decorrelate(None, None, Exposure(image=image), None)
-    assert result.metrics["rho_before"] == pytest.approx(np.exp(-1 / (4 * 0.49)), abs=0.02)
+    assert result.metrics.rho_before == pytest.approx(np.exp(-1 / (4 * 0.49)), abs=0.02)
     assert result.covariances.before.covariance[0, 14] == pytest.approx(4, rel=0.05)
 
 
@@ -107,4 +107,4 @@ def test_without_sky_there_is_nothing_to_say(rng):
     config = DecorrelationConfig(noise_model="white", science_variance=1.0, template_variance=9.0)
     result = decorrelate(masked, template, difference, kernel, config=config)
     assert result.covariances is None
-    assert "rho_after" not in result.metrics
+    assert result.metrics.rho_after is None

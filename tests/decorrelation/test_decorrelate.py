@@ -11,11 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from diffdecor import DecorrelationConfig, Exposure, MaskPlanes, decorrelate
+from diffdecor import DecorrelationConfig, Exposure, MaskPlanes, Metrics, decorrelate
 from diffdecor.core.interpolate import KernelField
 from diffdecor.decorrelation import decorrelate as module
 from diffdecor.errors import ConfigError, InputError, KernelError
 from diffdecor.kernels.model import StampKernel
+
+# What is tested is said as a command says it.
+pytestmark = pytest.mark.usefixtures("as_a_command")
 
 WHOLE = DecorrelationConfig(noise_model="white", precision="double", mode="whole")
 GRID = DecorrelationConfig(noise_model="white", precision="double")
@@ -344,7 +347,7 @@ def test_all_nan_input_is_returned_as_it_is(which, config, caplog):
     assert_array_equal(result.exposure.image, images["difference"].image)
     assert_array_equal(result.exposure.variance, 1.0)
     assert f"{which}.fits: every pixel is NaN" in caplog.text
-    assert result.metrics == {"skipped": True}
+    assert result.metrics == Metrics(skipped=True)
     assert flagged(result, "NO_DATA").all() == (which == "difference")
 
 

@@ -196,7 +196,7 @@ def test_a_place_without_level_takes_its_neighbours(name, caplog):
     assert columns.max() < 130
     assert "science.fits" in caplog.text
     assert "no usable variance" in caplog.text
-    assert result.metrics["fallbacks"] > 0
+    assert result.metrics.fallbacks > 0
     free = decorrelate(
         replace(science, mask=None),
         template,

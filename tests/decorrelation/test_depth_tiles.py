@@ -70,7 +70,7 @@ def test_levels_that_cannot_all_be_followed_are_said(caplog):
     config = DecorrelationConfig(mode="grid", noise_model="white")
     with caplog.at_level(logging.WARNING):
         result = decorrelate(*differences(rng, level, stepped), config=config)
-    assert result.metrics["nodes_bounded"]
+    assert result.metrics.nodes_bounded
     assert "they follow the largest steps" in caplog.text
     ratio = result.exposure.image[20:-20, 20:-20] ** 2 / result.exposure.variance[20:-20, 20:-20]
     for part in (shallow, ~shallow):

@@ -39,8 +39,8 @@ def test_right_noise_is_no_doubt(caplog, seed):
     metrics = run(triple(seed), (9.0, 16.0))
     assert not warnings(caplog)
     for name in ("chi_before", "chi_after"):
-        assert metrics[name] == pytest.approx(1, abs=4.5 * metrics["chi_error"])
-    assert 0.004 < metrics["chi_error"] < 0.01
+        assert getattr(metrics, name) == pytest.approx(1, abs=4.5 * metrics.chi_error)
+    assert 0.004 < metrics.chi_error < 0.01
 
 
 @pytest.mark.parametrize(
@@ -58,14 +58,14 @@ def test_a_wrong_claim_is_said_with_its_cause(caplog, variances, says):
     assert says in text
     energy = (gaussian(4, 1.2) ** 2).sum()
     expected = (9 + 16 * energy) / (variances[0] + variances[1] * energy)
-    assert metrics["chi_before"] == pytest.approx(expected, rel=0.03)
+    assert metrics.chi_before == pytest.approx(expected, rel=0.03)
 
 
 def test_measured_noise_does_not_hide_a_wrong_claim(caplog):
     measured = DecorrelationConfig(noise_model="measured")
     metrics = run(triple(), (9.0 * 4, 16.0 * 4), config=measured)
-    assert metrics["chi_before"] == pytest.approx(0.25, rel=0.03)
-    assert metrics["chi_after"] == pytest.approx(1, abs=0.05)
+    assert metrics.chi_before == pytest.approx(0.25, rel=0.03)
+    assert metrics.chi_after == pytest.approx(1, abs=0.05)
     assert any("is scaled to be right" in one for one in warnings(caplog))
 
 
@@ -74,7 +74,7 @@ def test_correlated_inputs_leave_a_correlated_result_which_is_said(caplog):
     images = triple(smooth=smooth, sigma=(1.0, 8.0))
     run(images, (1.0, 64.0 * float((smooth**2).sum())))
     (text,) = [one for one in warnings(caplog) if "max |rho|" in one]
-    assert "--noise-model measured" in text
+    assert 'noise_model="measured"' in text
     caplog.clear()
     measured = DecorrelationConfig(noise_model="measured")
     run(images, (1.0, 64.0 * float((smooth**2).sum())), config=measured)

@@ -66,7 +66,7 @@ def test_a_known_warp_of_the_template_is_undone(mode, absolute):
 
 def test_what_is_known_is_not_fitted_again():
     result = decorrelated(Triple(2), {"template": known(COVARIANCE)}, noise_model="auto")
-    assert result.metrics["noise_model"] == "white"
+    assert result.metrics.noise_model == "white"
 
 
 @pytest.mark.parametrize("alone", [False, True])
@@ -94,7 +94,7 @@ def test_the_noise_power_of_a_difference_serves_its_siblings(alone):
         result = _in_memory(
             prepare(Subtraction(*images, kernel, config=config, noise_powers={"difference": power}))
         )
-        assert result.metrics["noise_model"] == "known"
+        assert result.metrics.noise_model == "known"
         rho.append(correlations(result)[0])
     error = 1 / np.sqrt(8 * 3600)
     assert np.abs(np.mean(rho, axis=0)).max() < 4 * error

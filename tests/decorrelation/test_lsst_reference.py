@@ -94,7 +94,7 @@ def test_whole_image(name, number):
     assert_variance(result.exposure.variance, wanted["VARIANCE"], 1e-5 if full else 1e-6)
 
     if lsst.side_of(run) == "template":  # else LSST scales the plane, we the kernel
-        weights = result.metrics["science_weight"], result.metrics["template_weight"]
+        weights = result.metrics.science_weight, result.metrics.template_weight
         given = results["weight_unconvolved"], results["weight_convolved"]
         assert_allclose(weights, given, rtol=1e-6)
 
@@ -203,7 +203,7 @@ def test_all_nan_is_returned_unchanged(caplog):
     result = ours(name, about(name, number))
     difference = lsst.load_exposure(name, "difference")
     assert_array_equal(result.exposure.image, difference.image)
-    assert result.metrics["skipped"] is True
+    assert result.metrics.skipped is True
     assert "every pixel is NaN" in caplog.text
     assert_array_equal(result.exposure.image, lsst.expected(name, about(name, number))["IMAGE"])
 

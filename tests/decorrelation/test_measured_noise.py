@@ -35,7 +35,7 @@ def test_a_warped_template_is_whitened():
     triple = Triple()
     white = triple.decorrelated(noise_model="white")
     measured = triple.decorrelated()
-    assert measured.metrics["noise_model"] == "measured"
+    assert measured.metrics.noise_model == "measured"
     before, _ = correlations(white)
     after, variance = correlations(measured)
     assert np.abs(before).max() > 0.015
@@ -62,7 +62,7 @@ def test_filters_of_white_noise_stay_what_they_are(mode):
 
 def test_auto_keeps_white_noise_where_it_is_white():
     models = [
-        Triple(seed, warp=False).decorrelated(noise_model="auto").metrics["noise_model"]
+        Triple(seed, warp=False).decorrelated(noise_model="auto").metrics.noise_model
         for seed in range(5)
     ]
     assert models == ["white"] * 5
@@ -70,9 +70,9 @@ def test_auto_keeps_white_noise_where_it_is_white():
 
 def test_auto_measures_noise_that_is_not_white():
     result = Triple(2).decorrelated(noise_model="auto")
-    assert result.metrics["noise_model"] == "measured"
-    assert result.metrics["noise_reason"] == "whiter with it"
-    assert result.metrics["held_out_measured"] < 0.5 * result.metrics["held_out_white"]
+    assert result.metrics.noise_model == "measured"
+    assert result.metrics.noise_reason == "whiter with it"
+    assert result.metrics.held_out_measured < 0.5 * result.metrics.held_out_white
 
 
 def test_auto_mends_a_variance_that_is_wrong():
@@ -81,7 +81,7 @@ def test_auto_mends_a_variance_that_is_wrong():
     for image in (triple.science, triple.template):
         image.variance[:] = 1.0
     result = triple.decorrelated(noise_model="auto")
-    assert result.metrics["noise_model"] == "measured"
+    assert result.metrics.noise_model == "measured"
     _, variance = correlations(result)
     assert variance == pytest.approx(1, abs=0.01)
 
@@ -95,16 +95,16 @@ def test_auto_mends_a_variance_that_is_wrong():
 )
 def test_auto_takes_noise_as_white_where_the_user_says_what_it_is(options, why):
     result = Triple(4).decorrelated(noise_model="auto", **options)
-    assert result.metrics["noise_model"] == "white"
-    assert why in result.metrics["noise_reason"]
+    assert result.metrics.noise_model == "white"
+    assert why in result.metrics.noise_reason
 
 
 def test_white_is_the_model_of_white_noise():
     """Nothing is measured, and nothing is different."""
     triple = Triple(5)
     white = triple.decorrelated(noise_model="white")
-    assert white.metrics["noise_model"] == "white"
-    assert "noise_pixels" not in white.metrics
+    assert white.metrics.noise_model == "white"
+    assert white.metrics.noise_pixels is None
 
 
 def test_the_psf_is_not_convolved_with_the_noise_kernel():
@@ -136,7 +136,7 @@ def test_masked_discs_do_not_matter(plane):
     mask = discs(7)
     triple = Triple(7, mask=plane * mask)
     result = triple.decorrelated()
-    assert result.metrics["noise_model"] == "measured"
+    assert result.metrics.noise_model == "measured"
     edges = result.exposure.mask_planes.value(["BAD", "NEAR_FILLED", "EDGE", "DETECTED"])
     sky = (result.exposure.mask & edges) == 0
     if plane == DETECTED:  # light of detected sources reaches their neighbours through the filter
@@ -151,7 +151,7 @@ def test_masked_discs_do_not_matter(plane):
 def test_half_of_the_pixels_at_random_is_enough():
     mask = np.random.default_rng(8).random((N, N)) < 0.5
     result = Triple(8, mask=BAD * mask).decorrelated()
-    assert result.metrics["noise_model"] == "measured"
+    assert result.metrics.noise_model == "measured"
     reference = Triple(8).decorrelated()
     m = min(len(result.filters[0]), len(reference.filters[0])) // 2
     one, other = (
@@ -187,7 +187,7 @@ def test_scattered_bad_pixels_do_not_matter():
             difference = Exposure(image=image, variance=np.full(noise.shape, noise.var()))
             config = DecorrelationConfig(mode="whole")
             result = decorrelate(None, None, difference, None, config=config)
-            levels.append(result.metrics["variance_after"])
+            levels.append(result.metrics.variance_after)
     without, scattered = np.mean(levels[::2]), np.mean(levels[1::2])
     # Each is known to 3 per cent.
     assert scattered == pytest.approx(without, rel=0.08)
@@ -199,8 +199,8 @@ def test_masks_without_pairs_at_some_lag_fall_back_to_white(pattern, caplog):
     mask = x % 4 < 2 if pattern == "stripes" else (x + y) % 2 == 0
     with caplog.at_level(logging.WARNING):
         result = Triple(9, mask=BAD * mask).decorrelated()
-    assert result.metrics["noise_model"] == "white"
-    assert "pairs" in result.metrics["noise_reason"]
+    assert result.metrics.noise_model == "white"
+    assert "pairs" in result.metrics.noise_reason
     assert "cannot be measured" in caplog.text
     assert np.isfinite(result.filters).all()
 
@@ -208,11 +208,11 @@ def test_masks_without_pairs_at_some_lag_fall_back_to_white(pattern, caplog):
 def test_too_few_pixels_fall_back_to_white(caplog):
     with caplog.at_level(logging.WARNING):
         result = Triple(10, shape=(55, 55)).decorrelated()
-    assert result.metrics["noise_model"] == "white"
+    assert result.metrics.noise_model == "white"
     assert "sky pixels, 5000 are needed" in caplog.text
     with caplog.at_level(logging.WARNING):
         result = Triple(10, shape=(110, 110)).decorrelated()
-    assert result.metrics["noise_model"] == "measured"
+    assert result.metrics.noise_model == "measured"
     assert "only" in caplog.text
 
 
@@ -295,7 +295,7 @@ def test_cells_share_the_noise_of_the_image(blend):
         "grid_step": (190, 190),
     }
     result = Triple(16).decorrelated(**options)
-    assert result.metrics["noise_model"] == "measured"
+    assert result.metrics.noise_model == "measured"
     if blend == "average":
         after, _ = correlations(result)
         assert np.abs(after).max() < 0.0075
@@ -324,7 +324,7 @@ def test_stacks_keep_their_own_kernels():
     for result in results:
         after, _ = correlations(result)
         assert np.abs(after).max() < 0.008
-    assert results[2].metrics["noise_model"] == "white"
+    assert results[2].metrics.noise_model == "white"
 
 
 def test_faint_light_is_told(caplog):
@@ -369,7 +369,7 @@ def significance_scatter(result):
 def test_score_images_of_white_noise_stay_what_they_are():
     """Most of their power has been taken away: nothing is to be concluded from what is left."""
     results = score_image(20, warp=False)
-    assert results("auto").metrics["noise_model"] == "white"
+    assert results("auto").metrics.noise_model == "white"
     # The scatter of what is 20 pixels wide has an error of 0.007.
     assert significance_scatter(results("measured")) == pytest.approx(1, abs=0.02)
 
@@ -378,7 +378,7 @@ def test_score_images_of_warped_templates_have_the_scatter_that_is_claimed():
     results = score_image(21, warp=True)
     assert significance_scatter(results("white")) > 1.1
     measured = results("auto")
-    assert measured.metrics["noise_model"] == "measured"
+    assert measured.metrics.noise_model == "measured"
     assert significance_scatter(measured) == pytest.approx(1, abs=0.025)
 
 

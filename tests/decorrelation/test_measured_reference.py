@@ -39,7 +39,7 @@ def sample():
 def fitted_to(case, free, pixels):
     """The result with noise measured on some of the pixels without light."""
     result = case.fitted_to(free, pixels)
-    assert result.metrics["noise_model"] == "measured"
+    assert result.metrics.noise_model == "measured"
     return result.exposure
 
 

@@ -203,10 +203,10 @@ def test_the_psf_of_the_template_serves_where_no_other_is_known():
 def test_figures_describe_the_psf():
     _, triple, result = results(CASES["template"], sources=np.zeros((0, 3)))
     metrics = result.metrics
-    assert metrics["fwhm_after"] < metrics["fwhm_before"]
-    assert metrics["moment_fwhm_before"] == pytest.approx(2.3548 * 1.4 * np.sqrt(0.85), rel=1e-4)
-    assert metrics["area_before"] == pytest.approx(noise_equivalent_area(triple.science.psf.stamps))
-    assert metrics["area_after"] == pytest.approx(
+    assert metrics.fwhm_after < metrics.fwhm_before
+    assert metrics.moment_fwhm_before == pytest.approx(2.3548 * 1.4 * np.sqrt(0.85), rel=1e-4)
+    assert metrics.area_before == pytest.approx(noise_equivalent_area(triple.science.psf.stamps))
+    assert metrics.area_after == pytest.approx(
         noise_equivalent_area(result.exposure.psf.stamp(0, 0))
     )
 

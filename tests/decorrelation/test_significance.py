@@ -111,7 +111,7 @@ def test_measured_noise_counts_in_the_flux_error(mode):
     values = []
     for seed in range(2):
         result = Triple(seed, psf=StampPsf(PSF)).decorrelated(mode=mode, significance=True)
-        assert result.metrics["noise_model"] == "measured"
+        assert result.metrics.noise_model == "measured"
         values.append(result.significance[20:-20:6, 20:-20:6])
     values = np.array(values)
     assert np.std(values) == pytest.approx(1, abs=0.005 + 4 / np.sqrt(2 * values.size))

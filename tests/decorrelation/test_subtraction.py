@@ -134,7 +134,7 @@ def test_a_member_without_data_somewhere_leaves_no_hole():
         kernel(1.0),
         template_members=members,
     )
-    assert result.metrics["filled_pixels"] == 0
+    assert result.metrics.filled_pixels == 0
     assert np.isfinite(result.exposure.variance).all()
 
 
@@ -151,7 +151,7 @@ def test_pixels_without_variance_do_not_ring_whatever_their_image_went_through(r
         difference[hole] = value
         members = {f"{role}_members": [Member(images[role], kernel(0.7))]}
         result = decorrelate(*images.values(), Exposure(image=difference), kernel(1.0), **members)
-        assert result.metrics["filled_pixels"] == variance[hole].size
+        assert result.metrics.filled_pixels == variance[hole].size
         return np.asarray(result.exposure.image)
 
     bright, unknown = image_with(1e6), image_with(np.nan)

@@ -16,6 +16,9 @@ import pytest
 from diffdecor.errors import BusyError, OutputError, OutputExistsError
 from diffdecor.fits.atomic import atomic_output, check_output
 
+# What is tested is said as a command says it.
+pytestmark = pytest.mark.usefixtures("as_a_command")
+
 
 def _write(path, content=b"new", **options):
     with atomic_output(path, **options) as file:

@@ -15,6 +15,9 @@ from diffdecor.images.read import open_exposure, read_exposure
 from diffdecor.images.surveys import layout_named
 from diffdecor.images.surveys.recognise import STEPS, companions_of
 
+# What is tested is said as a command says it.
+pytestmark = pytest.mark.usefixtures("as_a_command")
+
 SHAPE = (12, 16)
 IMAGE = np.random.default_rng(11).normal(50.0, 7.0, SHAPE).astype("f4")
 ONES = np.ones(SHAPE, "f4")

@@ -23,6 +23,9 @@ from diffdecor.kernels.registry import read_kernel
 from diffdecor.pipeline.job import Job
 from diffdecor.pipeline.run import run_job, verify_job
 
+# What is tested is said as a command says it.
+pytestmark = pytest.mark.usefixtures("as_a_command")
+
 FOLDER = Path(__file__).parents[1] / "data" / "lsst-images"
 EXPECTED = json.loads((FOLDER / "expected.json").read_text())
 ROLES = ("science", "template", "difference")

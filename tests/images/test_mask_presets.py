@@ -17,6 +17,9 @@ from diffdecor.images.masks import read_mask
 from diffdecor.images.read import read_exposure
 from diffdecor.images.surveys import preset_named
 
+# What is tested is said as a command says it.
+pytestmark = pytest.mark.usefixtures("as_a_command")
+
 PRESETS = {name: preset_named(name) for name in MASK_PRESETS if name != "decam"}
 
 HARMLESS, LIGHT, DEFECT = "harmless", "light", "defect"

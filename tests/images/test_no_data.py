@@ -11,6 +11,9 @@ from diffdecor.images import no_data
 from diffdecor.images.no_data import zero_border
 from diffdecor.images.read import read_exposure
 
+# What is tested is said as a command says it.
+pytestmark = pytest.mark.usefixtures("as_a_command")
+
 
 @pytest.fixture
 def image():

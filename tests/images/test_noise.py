@@ -12,6 +12,9 @@ from diffdecor.images.noise import check_noise, upsampled
 from diffdecor.images.read import read_exposure
 from diffdecor.images.variance import narrowed, scaled_to_image, to_variance, variance_from_gain
 
+# What is tested is said as a command says it.
+pytestmark = pytest.mark.usefixtures("as_a_command")
+
 INF, NAN = np.inf, np.nan
 
 

@@ -7,6 +7,9 @@ from astropy.io import fits
 from diffdecor.errors import InputError
 from diffdecor.images.read import read_exposure
 
+# What is tested is said as a command says it.
+pytestmark = pytest.mark.usefixtures("as_a_command")
+
 A = 1.085736204758130
 CARDS = {"BOFFSET": 2.25, "BSOFTEN": 95.4}
 NAME = "rings.v3.skycell.2381.062.stk.g.unconv"

@@ -7,6 +7,9 @@ from astropy.io import fits
 from diffdecor import read_exposure
 from diffdecor.errors import InputError
 
+# What is tested is said as a command says it.
+pytestmark = pytest.mark.usefixtures("as_a_command")
+
 
 def written(tmp_path, image, noise, name):
     """A file of an image and its noise plane, of the value 4, with units."""

@@ -7,6 +7,9 @@ from astropy.io import fits
 from diffdecor.images.read import read_exposure
 from diffdecor.images.surveys.plain import MASK_NAMES
 
+# What is tested is said as a command says it.
+pytestmark = pytest.mark.usefixtures("as_a_command")
+
 IMAGE = np.random.default_rng(3).normal(0, 1, (40, 50)).astype("f4")
 FLAGS = np.zeros(IMAGE.shape, "i2")
 FLAGS[3, 4] = 1

@@ -18,6 +18,9 @@ from diffdecor.kernels.model import BasisKernel, StampKernel
 from diffdecor.kernels.native import native_hdus
 from diffdecor.kernels.registry import read_kernel
 
+# What is tested is said as a command says it.
+pytestmark = pytest.mark.usefixtures("as_a_command")
+
 DATA = Path(__file__).parents[1] / "data"
 FOLDER = DATA / "lsst-persistence"
 SIDES = {"cheb": "template", "poly": "science"}

@@ -19,6 +19,9 @@ from diffdecor.errors import DiffdecorError, InputError, KernelError
 from diffdecor.kernels.native_write import native_hdus
 from diffdecor.kernels.registry import read_kernel
 
+# What is tested is said as a command says it.
+pytestmark = pytest.mark.usefixtures("as_a_command")
+
 FOLDER = Path(__file__).parents[1] / "data" / "lsst-images"
 DIFFERENCE = FOLDER / "difference.fits"
 VERSIONED = {"schema_version": "1.0.0", "min_read_version": 1}

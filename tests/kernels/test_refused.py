@@ -10,6 +10,9 @@ from kernels.conftest import DATA
 from diffdecor.errors import KernelError
 from diffdecor.kernels.registry import read_kernel
 
+# What is tested is said as a command says it.
+pytestmark = pytest.mark.usefixtures("as_a_command")
+
 SKY = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "EXPTIME": 30.0}
 
 

@@ -15,6 +15,9 @@ from diffdecor.kernels.registry import read_kernel
 from diffdecor.kernels.testing import check_reader
 from diffdecor.pipeline.run import convert_kernel
 
+# What is tested is said as a command says it.
+pytestmark = pytest.mark.usefixtures("as_a_command")
+
 SFFT = DATA / "sfft"
 POLYNOMIAL = ["D1", "D2", "D3", "E1", "E2"]
 SPLINES = ["BS1", "BS2", "BS3"]

@@ -73,11 +73,11 @@ def test_the_caller_keeps_his_arrays():
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({"stamps": np.ones(4)}, "a stamp .* or a cube"),
+        ({"stamps": np.ones(4)}, "is one stamp .* or several"),
         ({"stamps": np.zeros((3, 3))}, "positive sum"),
         ({"stamps": np.full((3, 3), np.nan)}, "finite"),
-        ({"stamps": np.ones((2, 3, 3))}, "2 PSF stamps without positions"),
-        ({"stamps": np.ones((2, 3, 3)), "positions": [(0, 0)]}, "2 PSF stamps but positions"),
+        ({"stamps": np.ones((2, 3, 3))}, "2 stamps without positions"),
+        ({"stamps": np.ones((2, 3, 3)), "positions": [(0, 0)]}, "2 stamps but positions"),
         ({"stamps": np.ones((3, 3)), "origin": (3, 0)}, "origin .* outside the 3 x 3 pixel stamp"),
     ],
 )

@@ -92,8 +92,8 @@ def test_an_extension_can_be_named(path, extension):
 @pytest.mark.parametrize(
     ("hdus", "says"),
     [
-        ([_image(CUBE, "PSF")], "4 PSF stamps without positions"),
-        ([_image(CUBE, "PSF"), _table({"X": [1.0], "Y": [1.0]})], "4 PSF stamps but positions"),
+        ([_image(CUBE, "PSF")], "4 stamps without positions"),
+        ([_image(CUBE, "PSF"), _table({"X": [1.0], "Y": [1.0]})], "4 stamps but positions"),
         ([_image(CUBE, "PSF"), _table({"RA": [1.0], "DEC": [1.0]})], "X and Y are needed"),
         ([_image(CUBE, "PSF"), _table({"X": [np.nan] * 4, "Y": [1.0] * 4})], "NaN or infinite"),
         ([_image(np.ones((2, 2, 3, 3)), "PSF")], "a stamp or a cube"),

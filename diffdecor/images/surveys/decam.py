@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Sequence
 
+from diffdecor import words
 from diffdecor.errors import InputError
 from diffdecor.fits.open import Header
 from diffdecor.images.surveys.model import Companion, Layout, Preset, Sign, named
 
-logger = logging.getLogger(__name__)
+logger = words.logger(__name__)
 
 _CODES_SINCE = (3, 5, 0)
 

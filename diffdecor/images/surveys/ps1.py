@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from diffdecor import words
 from diffdecor.core.planes import LazyPlane
 from diffdecor.errors import InputError
 from diffdecor.fits.open import Header
 from diffdecor.images.model import mapped
 from diffdecor.images.surveys.model import Companion, Layout, Preset, Sign, named
 
-logger = logging.getLogger(__name__)
+logger = words.logger(__name__)
 
 CARDS = ("BOFFSET", "BSOFTEN")
 _A = 2.5 / np.log(10)

@@ -8,10 +8,10 @@ layouts of one step must never both claim a file.
 
 from __future__ import annotations
 
-import logging
 import re
 from pathlib import Path
 
+from diffdecor import words
 from diffdecor.errors import InputError
 from diffdecor.fits.open import Hdus, Header, find_extension, image_shape
 from diffdecor.fits.paths import Extension, split_extension
@@ -19,7 +19,7 @@ from diffdecor.images.locate import hdu_name
 from diffdecor.images.surveys import layout_named
 from diffdecor.images.surveys.model import Companion, Layout, Sign
 
-logger = logging.getLogger(__name__)
+logger = words.logger(__name__)
 
 #: The layouts of each step.
 STEPS = (
