@@ -165,9 +165,8 @@ def _kind(hdu: Hdu, file: object, options: ImageOptions, of_layout: str) -> str:
     shared = options.shared_noise_kind
     if shared not in (None, kind) and options.noise_kind is None:
         logger.warning(
-            "%s: noise plane%s says that it is %s, and --noise-kind %s is not used "
-            "(--%s-noise-kind would be)",
-            *(file, name and f" {name}", kind, shared, options.role),
+            "%s: noise plane%s says that it is %s, and --noise-kind %s is not used (%s would be)",
+            *(file, name and f" {name}", kind, shared, f"--{options.role}-noise-kind"),
         )
     if kind is None:
         what = f"HDU {name}" if name else "an HDU without a name"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from diffdecor import words
 from diffdecor.config import ImageOptions
 from diffdecor.core.planes import LazyPlane
 from diffdecor.errors import InputError
@@ -26,7 +26,7 @@ from diffdecor.images.variance import apart_from_sky, to_variance, variance_from
 if TYPE_CHECKING:
     from diffdecor.images.planes import OpenedImage
 
-logger = logging.getLogger(__name__)
+logger = words.logger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,8 +59,8 @@ class NoiseSources:
         if found is not None:
             if options.shared_gain is not None and options.noise is None and not found.of_gain:
                 logger.warning(
-                    "%s: it has a noise plane, and --gain is not used (--%s-gain would be)",
-                    *(self.image.path, options.role),
+                    "%s: it has a noise plane, and --gain is not used (%s would be)",
+                    *(self.image.path, f"--{options.role}-gain"),
                 )
             return found
         if options.shared_gain is not None and options.noise_kind is None:

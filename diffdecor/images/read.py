@@ -47,6 +47,7 @@ def read_exposure(  # noqa: PLR0913  all but the path are optional and named
     read_noise: float | None = None,
     sky: float | None = None,
     zero_borders: bool = True,
+    diffcmd: bool = True,
     psf: str | Path | None = None,
     role: str = "science",
     pixels: bool = True,
@@ -85,6 +86,9 @@ def read_exposure(  # noqa: PLR0913  all but the path are optional and named
         Level that was subtracted from the pixels, with the gain; 0 by default.
     zero_borders : bool
         A border of exact zeros has no data. It is looked for only where `pixels` are read.
+    diffcmd : bool
+        Take noise and mask of a difference of HOTPANTS that nothing else gives from HOTPANTS'
+        command line, or from files beside it.
     psf : str or Path, optional
         File of the PSF; by default the one in the file of the image.
     role : {"science", "template", "difference"}
@@ -124,6 +128,7 @@ def read_exposure(  # noqa: PLR0913  all but the path are optional and named
         ignore_bits=ignore_bits,
         mask_codes=mask_codes,
         zero_borders=zero_borders and pixels,
+        diffcmd=diffcmd,
     )
     with Reading(ignore_checksums=ignore_checksums) as reading:
         opened = open_exposure(path, options, reading)

@@ -17,6 +17,7 @@ from diffdecor.pipeline.inputs import read_inputs
 from diffdecor.pipeline.job import Job
 from diffdecor.pipeline.run import run_job, verify_job
 
+pytestmark = pytest.mark.usefixtures("as_a_command")
 DATA = Path(__file__).parents[1] / "data"
 A1 = DATA / "hotpants-a1"
 #: Names that the command of the difference has, and those of the files in the tests' data.

@@ -53,5 +53,5 @@ def blocks() -> tuple[Block, ...]:
 def _first_line(value: object) -> str:
     """Return the first line of the docstring of a class or function; of others their type."""
     if inspect.isclass(value) or inspect.isroutine(value):
-        return (inspect.getdoc(value) or "").partition("\n")[0]
+        return (inspect.getdoc(value) or "").partition("\n")[0].replace("`", "")
     return f"A {type(value).__name__}."
