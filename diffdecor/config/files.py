@@ -118,8 +118,10 @@ class FilesConfig(Checked):
     max_factor: float | None = option("", None, kinds.LIMIT,
         "Largest distance of the matched-filter noise factor I of the result from 1; needs a PSF.")
     write: tuple[str, ...] | None = option("", None, kinds.WRITES,
-        "Write a part of the result to a file of its own, too: noisecov, the lag image of its "
-        "noise.")
+        "Write a part of the result to a file of its own, too, in the primary HDU: image, "
+        "variance, sigma, weight (1/variance, 0 where bad), mask, bad (1 where not to be used), "
+        "signif, fluxerr, psf, psi, noisecov (the lag image of its noise), noisereal.  NAME=FILE "
+        "may be given several times.")
     noise_realisation: int | None = option("DDNREAL", None, kinds.SEED,
         "Also give noise like that of the result, made with this seed (NOISEREAL).")
     force: bool = option("DDFORCE", False, kinds.SWITCH,

@@ -18,7 +18,10 @@ _LEAST_MEMORY = 64 << 20
 #: A scale of one over the kernel sum at the image centre.
 INVERSE_SUM = "1/k"
 #: Parts of the result that can be written to files of their own.
-WRITTEN = ("noisecov",)
+WRITTEN = (
+    "image", "variance", "sigma", "weight", "mask", "bad", "signif", "fluxerr", "psf", "psi",
+    "noisecov", "noisereal",
+)  # fmt: skip
 
 
 def _require(holds: object, expected: str) -> None:

@@ -186,6 +186,14 @@ def squared_unit(unit: object) -> str | None:
         return " ".join(f"{base}{power}" for base, power in bases)
 
 
+def inverse_squared_unit(unit: object) -> str | None:
+    """Return the unit of an inverse variance: ``adu`` -> ``adu-2``; None for none."""
+    text = str(unit or "").strip()
+    if text.isalpha():
+        return f"{text}-2"
+    return f"({squared_unit(text)})**-1" if text else None
+
+
 def ascii_text(text: str) -> str:
     """Return a text as a header can hold it: printable ASCII, everything else escaped."""
     escaped = text.encode("ascii", "backslashreplace").decode("ascii")

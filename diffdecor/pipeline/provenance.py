@@ -24,6 +24,7 @@ from diffdecor.fits.sums import InputSum
 from diffdecor.pipeline.job import Job
 
 VERSION_CARD = Card("version", "DDVERS", "", "version of diffdecor that made this")
+PART_CARD = Card("part", "DDPART", "", "part of the result, if not the whole (--write)")
 _SUM = "sum of its data, and of BSCALE, BZERO, BLANK"
 SOURCE_CARDS = (
     Card("science", "DDSCI", "", "science file"),
@@ -118,7 +119,7 @@ def output_cards() -> Sequence[Card]:
         for config_type in (DecorrelationConfig, FilesConfig)
         for item in recorded_options(config_type)
     ]
-    return [VERSION_CARD, *SOURCE_CARDS, *METRIC_CARDS, *recorded]
+    return [VERSION_CARD, PART_CARD, *SOURCE_CARDS, *METRIC_CARDS, *recorded]
 
 
 def _recorded(value: object, item: Option) -> object:

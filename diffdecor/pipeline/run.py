@@ -36,12 +36,11 @@ from diffdecor.pipeline.inputs import Inputs, read_inputs
 from diffdecor.pipeline.job import Job, Outcome
 from diffdecor.pipeline.noise_outputs import (
     check_not_needed,
-    check_parts,
     noise_covariances,
     noise_hdus,
-    write_parts,
     write_realisation,
 )
+from diffdecor.pipeline.parts import check_parts, check_there, with_what_parts_need, write_parts
 from diffdecor.pipeline.provenance import (
     METRIC_CARDS,
     is_done,
@@ -63,7 +62,7 @@ def run_job(job: Job) -> Outcome:
     DiffdecorError if the job is contradictory, an input cannot be used or the output not written.
     """
     with collected() as warnings:
-        return _run(job, warnings)
+        return _run(with_what_parts_need(job), warnings)
 
 
 def _run(job: Job, warnings: list[str]) -> Outcome:
@@ -76,6 +75,7 @@ def _run(job: Job, warnings: list[str]) -> Outcome:
         subtraction, metrics = verified(inputs)
         inputs = replace(inputs, subtraction=subtraction)
         prepared = prepare(subtraction)
+        check_there(job, prepared)
         refuse_doubtful(job.output, warnings, strict=strict)
         metrics |= _write(inputs, prepared, metrics, warnings)
     except OutputExistsError:  # now, or since another process has finished it
