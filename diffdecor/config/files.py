@@ -122,6 +122,9 @@ class FilesConfig(Checked):
         "variance, sigma, weight (1/variance, 0 where bad), mask, bad (1 where not to be used), "
         "signif, fluxerr, psf, psi, noisecov (the lag image of its noise), noisereal.  NAME=FILE "
         "may be given several times.")
+    quantize: float | None = option("DDQUANT", None, kinds.QUANTUM,
+        "Of an output .fits.fz, keep the pixels of IMAGE, SIGNIF and NOISEREAL in steps of the "
+        "noise of their row divided by L (16: 0.03 % more variance); all else is lossless.")
     noise_realisation: int | None = option("DDNREAL", None, kinds.SEED,
         "Also give noise like that of the result, made with this seed (NOISEREAL).")
     force: bool = option("DDFORCE", False, kinds.SWITCH,

@@ -59,6 +59,7 @@ def _number_that(
 _positive = _number_that(lambda value: value > 0, "a number above zero", _finite)
 _from_zero = _number_that(lambda value: value >= 0, "zero or more", _finite)
 not_negative = _number_that(lambda value: value >= 0, "zero or more")
+_steps = _number_that(lambda value: 1 <= value <= 1024, "a number from 1 to 1024")
 _share = _number_that(lambda value: 0 < value <= 1, "a share, above 0 and at most 1")
 _not_zero = _number_that(
     lambda value: abs(value) >= SMALLEST, "a number other than (almost) zero, or 1/k"
@@ -223,4 +224,5 @@ WRITES = Kind(_written, "NAME=FILE", several=True)
 MEMORY = Kind(_memory, "SIZE")
 GAIN = Kind(_gain, "G", "electrons per image unit")
 READ_NOISE = Kind(not_negative, "R", "electrons")
+QUANTUM = Kind(_steps, "L", "steps per sigma")
 LEVEL = Kind(number, "B", "image unit")

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from diffdecor.core.planes import Plane, streamed
 from diffdecor.decorrelation.preparation import Prepared
 from diffdecor.errors import ConfigError, InputError, OutputExistsError
-from diffdecor.fits.atomic import atomic_output, check_output
+from diffdecor.fits.atomic import check_output
 from diffdecor.fits.headers import (
     COMMENTARY,
     inverse_squared_unit,
@@ -36,12 +36,13 @@ from diffdecor.fits.open import (
     quiet_astropy,
     read_pixels,
 )
+from diffdecor.fits.output import fits_output, is_tiled
 from diffdecor.fits.read_rows import stored_integers, stored_pixels
 from diffdecor.fits.reading import Reading
 from diffdecor.fits.write_plane import plane_hdu, write_plane
 from diffdecor.images.model import PLANES_PER_HDU, MaskPlanes, mapped
 from diffdecor.images.noise_power import NOISE_COVARIANCE
-from diffdecor.images.write import plane_cards
+from diffdecor.images.write import compression, plane_cards
 from diffdecor.pipeline.inputs import Inputs
 from diffdecor.pipeline.job import Job
 from diffdecor.pipeline.provenance import PART_CARD, VERSION_CARD, output_cards
@@ -51,13 +52,13 @@ log = logging.getLogger(__name__)
 _Rows = NDArray[Any]
 _MASK = "MASK"
 #: Cards that differ between files of the same content.
-_OF_ONE_FILE = {"CHECKSUM", "DATASUM", "DATE", ""}
+_OF_ONE_FILE = {"DATE", ""}
 
 
 def _sigma(variance: _Rows, _: _Rows) -> _Rows:
     with np.errstate(invalid="ignore"):  # what has no variance has no sigma
         root: _Rows = np.sqrt(variance)
-    return root
+        return root
 
 
 def _weight(variance: _Rows, bad: _Rows) -> _Rows:
@@ -65,7 +66,7 @@ def _weight(variance: _Rows, bad: _Rows) -> _Rows:
     weight = np.zeros(variance.shape)
     np.divide(1.0, variance, out=weight, where=good, dtype=np.float64)
     largest = np.finfo(variance.dtype).max  # of a variance next to 0
-    return np.minimum(weight, largest).astype(variance.dtype)
+    return np.asarray(np.minimum(weight, largest), dtype=variance.dtype)
 
 
 def _flag(_: _Rows, bad: _Rows) -> _Rows:
@@ -129,11 +130,16 @@ _REASONS = {
 
 
 def with_what_parts_need(job: Job) -> Job:
-    """Return a job with the options that its parts imply; a ConfigError if others forbid them."""
+    """Return a job with the options that its parts imply.
+
+    ConfigError if options for outputs exclude each other.
+    """
     written, config = job.files.written, job.decorrelation
     problem = ""
     if "psi" in written and not job.files.filters:
         problem = "--write psi and --no-filters exclude each other; leave out one of them"
+    elif job.files.quantize is not None and not is_tiled(job.output):
+        problem = "--quantize is for compressed outputs; name the output .fits.fz"
     elif "noisereal" in written and job.files.noise_realisation is None:
         problem = "--write noisereal needs a seed; give --noise-realisation SEED, too"
     elif "fluxerr" in written and config.score:
@@ -174,7 +180,9 @@ def check_parts(inputs: Inputs) -> None:
     """Refuse files of parts that must not or cannot be written, before any work is done."""
     _check_names(inputs.job)
     for file in inputs.job.files.written.values():
-        check_output(file, overwrite=inputs.job.overwrite, inputs=inputs.files.values())
+        check_output(
+            file, overwrite=inputs.job.overwrite, inputs=inputs.files.values(), packable=True
+        )
 
 
 def _check_names(job: Job) -> None:
@@ -205,13 +213,16 @@ def write_parts(inputs: Inputs) -> None:
             with quiet_astropy(job.output):
                 content = _content(name, hdus, job, reading)
             try:
-                check_output(file, overwrite=job.overwrite, inputs=sources)
+                check_output(file, overwrite=job.overwrite, inputs=sources, packable=True)
             except OutputExistsError:
                 if not content.is_in(file, reading):
                     raise
                 log.info("%s: done already", file)
                 continue
-            with atomic_output(file, overwrite=job.overwrite, inputs=sources) as out:
+            # The pixels are those of the output, and are not quantised again.
+            with fits_output(
+                file, overwrite=job.overwrite, inputs=sources, compression=compression()
+            ) as out:
                 content.write(out)
 
 
@@ -235,18 +246,19 @@ class _Content:
         """Say whether a file holds it."""
         try:
             with open_fits(file) as (hdus, _):
-                found = hdus[0]
+                first = int(is_tiled(file) and self.plane is not None)
+                found = hdus[first]
                 return (
-                    len(hdus) == 1 + len(self.further)
+                    len(hdus) == first + 1 + len(self.further)
                     and image_shape(found) == self.primary.shape
                     and _meaning(found.header) == _meaning(self.primary.header)
                     and self._has_pixels(found, file, reading)
                     and all(
                         np.array_equal(one.data, other.data)
-                        for one, other in zip(hdus[1:], self.further, strict=True)
+                        for one, other in zip(hdus[first + 1 :], self.further, strict=True)
                     )
                 )
-        except InputError:
+        except (InputError, IndexError):
             return False
 
     def _has_pixels(self, found: Hdu, file: str, reading: Reading) -> bool:
@@ -263,7 +275,11 @@ class _Content:
 def _meaning(header: Header) -> dict[str, object]:
     """Return the cards of a header by which it is that of a part, as they are when written."""
     written = fits.Header.fromstring(header.tostring())
-    return {card.keyword: card.value for card in written.cards if card.keyword not in _OF_ONE_FILE}
+    return {
+        card.keyword: card.value
+        for card in written.cards
+        if card.keyword not in _OF_ONE_FILE and not is_structural(card.keyword)
+    }
 
 
 def _content(name: str, hdus: Hdus, job: Job, reading: Reading) -> _Content:

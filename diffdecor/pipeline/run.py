@@ -69,7 +69,9 @@ def _run(job: Job, warnings: list[str]) -> Outcome:
     inputs = read_inputs(job)
     strict = job.files.strict
     try:
-        check_output(job.output, overwrite=job.overwrite, inputs=inputs.files.values())
+        check_output(
+            job.output, overwrite=job.overwrite, inputs=inputs.files.values(), packable=True
+        )
         _check_limits(inputs)
         check_parts(inputs)
         subtraction, metrics = verified(inputs)
@@ -166,6 +168,8 @@ def _write(
         noise_realisation=job.files.noise_realisation is not None,
         overwrite=job.overwrite,
         inputs=inputs.files.values(),
+        quantize=job.files.quantize,
+        threads=prepared.threads,
     ) as file:
         filled = prepared.into(file.image, file.mask, file.variance)
         planes = replace(exposure, image=file.image, mask=file.mask, variance=file.variance)

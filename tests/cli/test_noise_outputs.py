@@ -220,7 +220,7 @@ def test_a_part_is_not_the_output(there):
 
 
 def test_where_a_part_cannot_go(there):
-    for name, says in (("no/x.fits", "no folder"), ("x.fits.gz", "not compressed"), (".", "not a")):
+    for name, says in (("no/x.fits", "no folder"), ("x.fits.bz2", "not packed so"), (".", "not a")):
         options = part_of(there, name)
         there.fails(3, says, options=options, output=there / "new.fits")
 
