@@ -106,6 +106,9 @@ class FilesConfig(Checked):
         "How to apply a plain kernel stamp.  [default: its cards, else convolution]")
     kernel_center: tuple[float, float] | None = option("DDKCENTR", None, kinds.POSITION,
         "Origin of a plain kernel stamp.  [default: its cards, else NX//2,NY//2]")
+    region: str | None = option("DDREGION", None, kinds.REGION,
+        "Decorrelate a part of the images only; noise levels are those of the part.  [default: "
+        "all]")
     verify: bool = option("DDVERIFY", True, kinds.SWITCH,
         "Rebuild a part of the difference first; refuse files that do not belong together.")
     dtype: str = option("DDDTYPE", "float32", kinds.one_of("float32", "float64"),

@@ -7,6 +7,7 @@ OverflowError that says what is expected.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from os import PathLike
 from typing import Any, NamedTuple
@@ -140,6 +141,21 @@ def _position(value: object) -> tuple[float, float]:
     return _finite(parts[0]), _finite(parts[1])
 
 
+def _region(value: object) -> str:
+    """Parse a part of an image X0:X1,Y0:Y1, as numpy counts; return it in this form."""
+    x0, x1, y0, y1 = region_bounds(str(value))
+    return f"{x0}:{x1},{y0}:{y1}"
+
+
+def region_bounds(text: str) -> tuple[int, int, int, int]:
+    """Return ``(x0, x1, y0, y1)`` of a part of an image."""
+    match = re.fullmatch(r"\s*(\d+)\s*:\s*(\d+)\s*,\s*(\d+)\s*:\s*(\d+)\s*", text, re.ASCII)
+    _require(match and len(text) < 100, "X0:X1,Y0:Y1, whole numbers from 0 on")
+    x0, x1, y0, y1 = map(int, match.groups() if match else ())
+    _require(x0 < x1 and y0 < y1, "X0 below X1 and Y0 below Y1: there is no pixel in it")
+    return x0, x1, y0, y1
+
+
 def _pair_of(parse: Callable[[object], float]) -> Callable[[object], tuple[float, float]]:
     def pair(value: object) -> tuple[float, float]:
         parts = _items(value)
@@ -208,6 +224,7 @@ def one_of(*choices: str, metavar: str = "") -> Kind:
 SWITCH = Kind(_switch)
 FILE = Kind(path, "FILE")
 POSITION = Kind(_position, "X,Y", "0-based pixels")
+REGION = Kind(_region, "X0:X1,Y0:Y1", "0-based pixels, X1 and Y1 not included")
 CENTROIDS = Kind(_centroids, "FILE", "0-based pixels")
 PLANES = Kind(_names, "A,B")
 BITS = Kind(_bits, "N,N|0xHEX")

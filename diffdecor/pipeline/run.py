@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -15,7 +14,7 @@ from astropy.io import fits
 
 from diffdecor.config import FilesConfig
 from diffdecor.core.interpolate import Stamps
-from diffdecor.core.planes import Window, copy_planes, in_memory
+from diffdecor.core.planes import copy_planes, in_memory
 from diffdecor.core.variance import single_holds
 from diffdecor.decorrelation.cells import CellResult
 from diffdecor.decorrelation.decorrelate import Result, prepare, result_of
@@ -25,7 +24,7 @@ from diffdecor.decorrelation.preparation import Prepared
 from diffdecor.decorrelation.verification import Verdict, verify
 from diffdecor.errors import ConfigError, InputError, KernelError, OutputExistsError
 from diffdecor.fits.atomic import atomic_output, check_output
-from diffdecor.fits.headers import squared_unit, wcs_cards
+from diffdecor.fits.headers import moved_wcs, squared_unit, wcs_cards
 from diffdecor.fits.open import Header
 from diffdecor.fits.write_rows import ResultFile
 from diffdecor.images.model import Exposure
@@ -49,6 +48,7 @@ from diffdecor.pipeline.provenance import (
     recorded_metrics,
     source_values,
 )
+from diffdecor.pipeline.region import check_region, in_region
 from diffdecor.pipeline.verified import verified
 
 log = logging.getLogger(__name__)
@@ -73,8 +73,10 @@ def _run(job: Job, warnings: list[str]) -> Outcome:
             job.output, overwrite=job.overwrite, inputs=inputs.files.values(), packable=True
         )
         _check_limits(inputs)
+        check_region(inputs.subtraction, job.files.region)
         check_parts(inputs)
         subtraction, metrics = verified(inputs)
+        subtraction = in_region(subtraction, job.files.region)
         inputs = replace(inputs, subtraction=subtraction)
         prepared = prepare(subtraction)
         check_there(job, prepared)
@@ -108,7 +110,7 @@ def verify_job(job: Job) -> Verdict:
             "difference alone cannot be verified"
         )
         raise ConfigError(msg)
-    verdict = verify(subtraction)
+    verdict = verify(in_region(subtraction, job.files.region))
     _ = inputs.sources  # compares what was read with the sums that headers state
     return verdict
 
@@ -252,21 +254,12 @@ def _cell_hdus(
             is_variance, pixels = name == "CELL_VARIANCE", in_memory(plane)
             values = narrowed(pixels, dtype) if is_variance else pixels.astype(dtype)
             hdu = fits.ImageHDU(values, name=name, ver=number)
-            hdu.header.extend(_cell_wcs(wcs_cards(header), cell.window), unique=True)
+            corner = cell.window.x0, cell.window.y0
+            hdu.header.extend(moved_wcs(wcs_cards(header), *corner), unique=True)
             unit = str(header.get("BUNIT", "")).strip()
             if unit:
                 hdu.header["BUNIT"] = squared_unit(unit) if is_variance else unit
             yield hdu
-
-
-def _cell_wcs(cards: Header, window: Window) -> Header:
-    """Move the cards of world coordinate systems, alternate ones too, to a part of the image."""
-    for axis, first in ((1, window.x0), (2, window.y0)):
-        cards.setdefault(f"LTV{axis}", 0)
-        for keyword, value in cards.items():
-            if re.fullmatch(rf"(LTV{axis}|CRPIX{axis}[A-Z]?)", keyword):
-                cards[keyword] = value - first if isinstance(value, int | float) else -first
-    return cards
 
 
 def _report(job: Job, metrics: Mapping[str, Any]) -> None:
