@@ -8,7 +8,10 @@ reach of the filters the result differs from that of the whole image.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from diffdecor.config import DecorrelationConfig
 from diffdecor.config.kinds import region_bounds
@@ -17,7 +20,7 @@ from diffdecor.decorrelation.subtraction import Member, Subtraction
 from diffdecor.errors import ConfigError
 from diffdecor.fits.headers import moved_wcs
 from diffdecor.images.model import Exposure
-from diffdecor.psfs.model import moved_psf
+from diffdecor.psfs.model import BasisPsf, PointSpreadFunction, StampPsf
 
 
 def check_region(subtraction: Subtraction, region: str | None) -> None:
@@ -68,7 +71,7 @@ def in_region(subtraction: Subtraction, region: str | None) -> Subtraction:
         part,
         kernel=subtraction.kernel.moved(*corner),
         config=_moved_options(subtraction.config, *corner),
-        preconvolution=preconvolution and moved_psf(preconvolution, *corner),
+        preconvolution=preconvolution and _moved_psf(preconvolution, *corner),
         science_members=moved(part.science_members),
         template_members=moved(part.template_members),
     )
@@ -83,7 +86,7 @@ def _cut(exposure: Exposure, window: Window) -> Exposure:
         image=windowed(exposure.image, window),
         variance=None if variance is None else windowed(variance, window),
         mask=None if mask is None else windowed(mask, window),
-        psf=None if exposure.psf is None else moved_psf(exposure.psf, *corner),
+        psf=None if exposure.psf is None else _moved_psf(exposure.psf, *corner),
         header=None if header is None else moved_wcs(header, *corner),
     )
 
@@ -105,3 +108,28 @@ def _window(region: str) -> Window:
 def _holds(window: Window, x: float, y: float) -> bool:
     """Say whether a position lies in one of the pixels of a window."""
     return window.x0 - 0.5 <= x <= window.x1 - 0.5 and window.y0 - 0.5 <= y <= window.y1 - 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class _MovedPsf:
+    """A point-spread function of a cut-out, from that of the whole image."""
+
+    whole: PointSpreadFunction
+    x: int
+    y: int
+
+    @property
+    def origin(self) -> tuple[int, int]:
+        return self.whole.origin
+
+    def stamp(self, x: float, y: float) -> NDArray[np.float64]:
+        return self.whole.stamp(x + self.x, y + self.y)
+
+
+def _moved_psf(psf: PointSpreadFunction, x: int, y: int) -> PointSpreadFunction:
+    """Return the PSF of a cut-out whose first pixel is ``(x, y)`` in the whole image, 0-based."""
+    if isinstance(psf, StampPsf):
+        return replace(psf, positions=np.asarray(psf.positions) - (x, y))
+    if isinstance(psf, BasisPsf):
+        return replace(psf, x0=psf.x0 - x, y0=psf.y0 - y)
+    return _MovedPsf(psf, x, y)

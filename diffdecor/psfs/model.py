@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -167,28 +167,3 @@ class BasisPsf:
         problem = f"the PSF has no positive sum at the 0-based ({x:g}, {y:g})"
         _require(positive, self.name, problem)
         return np.asarray(stamp / total, dtype=np.float64)
-
-
-@dataclass(frozen=True, eq=False)
-class _MovedPsf:
-    """A point-spread function of a cut-out, from that of the whole image."""
-
-    whole: PointSpreadFunction
-    x: int
-    y: int
-
-    @property
-    def origin(self) -> tuple[int, int]:
-        return self.whole.origin
-
-    def stamp(self, x: float, y: float) -> NDArray[np.float64]:
-        return self.whole.stamp(x + self.x, y + self.y)
-
-
-def moved_psf(psf: PointSpreadFunction, x: int, y: int) -> PointSpreadFunction:
-    """Return the PSF of a cut-out whose first pixel is ``(x, y)`` in the whole image, 0-based."""
-    if isinstance(psf, Stamps):
-        return replace(psf, positions=psf.positions - np.array([x, y], float))
-    if isinstance(psf, BasisPsf):
-        return replace(psf, x0=psf.x0 - x, y0=psf.y0 - y)
-    return _MovedPsf(psf, x, y)
