@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import chain
@@ -40,6 +41,8 @@ _TOO_FINE = 1e15
 #: The integer that stands for NaN among those of a quantised row.
 _BLANK = -(2**31)
 _SUMS = ("CHECKSUM", "DATASUM")
+#: Cards of an image that its table has under other names, or not.
+_OF_BYTES = re.compile(r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|CHECKSUM|DATASUM")
 #: Types of the columns of a table of tiles; arrays that vary in length have length and place.
 _COLUMNS = {"D": ">f8", "I": ">i2", "J": ">i4", "K": ">i8", "E": ">f4"}
 _PLACES = {"P": ">i4", "Q": ">i8"}
@@ -137,36 +140,42 @@ class _Table:
         shape = rows.stop - rows.start, self._nx
         place = self._hdu.fileinfo()["datLoc"] + rows.start * self._nx * self._dtype.itemsize
         pixels = numbers_at(self._source, place, shape, self._dtype)
-        header = _without_sums(self._hdu.header) if rows.start == 0 else None
         options = self._options | {"tile_shape": (1, self._nx)}
         if "quantize_method" in options:
             options["dither_seed"] = rows.start % _SEEDS + 1
-        return _compressed(pixels, header, options)
+        return _compressed(pixels, options)
 
     def _header(self, first: Header) -> Header:
         """Return the header of the whole table, from that of its first rows."""
-        header = first.copy()
+        header, own = first.copy(), self._hdu.header
         header["ZNAXIS2"] = self._ny
         for number in range(1, 4):
             if header.get(f"ZNAME{number}") == "NOISEBIT" and self._options["quantize_level"]:
                 header[f"ZVAL{number}"] = self._how.level
-        if "EXTNAME" in self._hdu.header:
-            header.comments["EXTNAME"] = self._hdu.header.comments["EXTNAME"]
-        else:
-            header.remove("EXTNAME", ignore_missing=True)
+        if isinstance(self._hdu, fits.PrimaryHDU):
+            _make_primary(header, own)
+        header.remove("EXTNAME", ignore_missing=True)  # astropy gives one
+        # At the end: anywhere else astropy looks through the whole header for each card.
+        kept = [card for card in own.cards if not _OF_BYTES.fullmatch(card.keyword)]
+        header.extend(kept, unique=False, end=True)
         if "ZQUANTIZ" in header:  # bands of rows without NaN say nothing of it
             header["ZBLANK"] = _BLANK
         if self._level is not None:
             header["QUANTLEV"] = (self._level, "steps of quantisation per sigma of the noise")
             header["QUANTVAR"] = (1 / (12 * self._level**2), "noise variance this adds, of a row's")
-            return header
-        for keyword in _SUMS:
-            if keyword in self._hdu.header:
-                header[f"Z{keyword[-7:]}"] = (
-                    self._hdu.header[keyword],
-                    self._hdu.header.comments[keyword],
-                )
+        else:
+            sums = {keyword: f"Z{keyword[-7:]}" for keyword in _SUMS if keyword in own}
+            header.update({z: (own[keyword], own.comments[keyword]) for keyword, z in sums.items()})
         return header
+
+
+def _make_primary(header: Header, own: Header) -> None:
+    """Make the header of a table that of an image which was the primary HDU."""
+    header.set("ZSIMPLE", own["SIMPLE"], own.comments["SIMPLE"], before="ZTENSION")
+    if "EXTEND" in own:
+        header.set("ZEXTEND", own["EXTEND"], own.comments["EXTEND"], after="ZNAXIS2")
+    for keyword in ("ZTENSION", "ZPCOUNT", "ZGCOUNT"):
+        header.remove(keyword)
 
 
 class _Places:
@@ -233,12 +242,10 @@ def _row_dtype(forms: list[str]) -> np.dtype[Any]:
     return np.dtype(types)
 
 
-def _compressed(
-    pixels: NDArray[Any], header: Header | None, options: dict[str, Any]
-) -> tuple[Header, bytes]:
+def _compressed(pixels: NDArray[Any], options: dict[str, Any]) -> tuple[Header, bytes]:
     """Return the table of tiles that astropy makes of an image: its header and its data."""
     file = io.BytesIO()
-    hdu = fits.CompImageHDU(pixels, header, **options)
+    hdu = fits.CompImageHDU(pixels, **options)
     fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(file, output_verify="silentfix+ignore")
     file.seek(0)
     with fits.open(file, disable_image_compression=True, memmap=False) as hdus:
@@ -246,13 +253,6 @@ def _compressed(
         start = table.fileinfo()["datLoc"]
         size = table.header["NAXIS1"] * table.header["NAXIS2"] + table.header["PCOUNT"]
         return table.header.copy(), file.getvalue()[start : start + size]
-
-
-def _without_sums(header: Header) -> Header:
-    kept = header.copy()
-    for keyword in _SUMS:
-        kept.remove(keyword, ignore_missing=True)
-    return kept
 
 
 def _sum_of(descriptor: int, start: int, end: int) -> int:
