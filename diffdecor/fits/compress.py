@@ -29,7 +29,7 @@ from diffdecor.fits.write_rows import hdu_bytes, write_at
 
 #: Bytes of the rows that are compressed together; a thread takes some six times that.
 _BAND = 1 << 22
-_COPIED = 1 << 22
+_COPIED = 1 << 20
 #: Planes beyond that have tables with places of 64 bits.
 _FAR = 1 << 31
 #: `dither_seed` goes from 1 to this; a tile takes what its number and that of the image add up to.

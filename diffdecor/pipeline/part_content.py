@@ -20,7 +20,6 @@ from diffdecor.fits.headers import (
     whole_card,
 )
 from diffdecor.fits.open import Hdu, Hdus, Header, image_shape, open_fits, read_pixels
-from diffdecor.fits.output import is_tiled
 from diffdecor.fits.read_rows import stored_integers, stored_pixels
 from diffdecor.fits.reading import Reading
 from diffdecor.fits.write_plane import plane_hdu, write_plane
@@ -139,7 +138,7 @@ class Content:
         """Say whether a file holds it."""
         try:
             with open_fits(file) as (hdus, _):
-                first = int(is_tiled(file) and self.plane is not None)
+                first = 0 if image_shape(hdus[0]) else 1  # of a compressed one the table
                 found = hdus[first]
                 return (
                     len(hdus) == first + 1 + len(self.further)

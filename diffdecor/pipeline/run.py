@@ -86,11 +86,11 @@ def _run(job: Job, warnings: list[str]) -> Outcome:
         if job.overwrite or not is_done(inputs.job, lambda: inputs.sources):
             raise
         log.info("%s: done already", job.output)
-        write_parts(inputs)
         recorded = recorded_metrics(job.output)
         before = recorded.get("warnings")
         texts = [*warnings, f"its card DDWARN counts {before}"] if before else warnings
         refuse_doubtful(job.output, texts, strict=strict)
+        write_parts(inputs)
         # Limits may be others than those that its card was judged by.
         found = recorded | _verdict(job.files, recorded)
         return Outcome("already done", found, _failures(job.files, recorded), tuple(warnings))

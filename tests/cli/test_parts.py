@@ -1,6 +1,8 @@
 """`--write NAME=FILE`: parts of the result in files of their own, for other programs."""
 
 import os
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -8,7 +10,17 @@ from astropy import units
 from astropy.io import fits
 from astropy.nddata import CCDData, StdDevUncertainty
 from astropy.wcs import WCS
-from helpers.workplace import SHAPE, call, described, exposure, gaussian, opened, verify
+from helpers.workplace import (
+    SHAPE,
+    Workplace,
+    call,
+    convolved,
+    described,
+    exposure,
+    gaussian,
+    opened,
+    verify,
+)
 
 from diffdecor import read_exposure
 from diffdecor.config.kinds import WRITTEN
@@ -133,6 +145,13 @@ def test_a_mask_of_more_planes_than_an_hdu_holds(with_defects):
         bad = (hdus[0].data & hdus[0].header["BADVALUE"]) != 0
     assert np.array_equal(pixels(place, "bad") != 0, bad | np.isnan(whole.image))
     verify(place / "p_mask.fits")
+    # Integers of 64 bits stay as they are in a packed file, which is known again.
+    options = [*writing(place, "mask", suffix="fits.fz"), "--no-verify"]
+    for _ in range(2):
+        place.run(*options)
+        again = read_exposure(place / "p_image.fits", mask=place / "p_mask.fits.fz")
+        assert np.array_equal(again.mask, whole.mask)
+        assert place.run(*options).exit_code == 0
 
 
 def test_what_is_there_is_left_and_what_is_missing_is_written(with_defects):
@@ -227,9 +246,11 @@ def test_strict_refusal_writes_none(with_defects):
         hdus["VARIANCE"].data *= 9.0  # which its pixels contradict
     options = [*writing(place, "image", "mask"), "--no-verify"]
     assert "WARNING" in place.run(*options, "-o", place / "other.fits").stderr
-    for name in ("p_image", "p_mask", "other"):
+    for name in ("p_image", "p_mask"):
         (place / f"{name}.fits").unlink()
     place.fails(4, "--strict", options=[*options, "--strict"])
+    # Nor where all is done already.
+    place.fails(4, "--strict", options=[*options, "--strict"], output=place / "other.fits")
 
 
 def test_parts_of_a_difference_alone(work):
@@ -244,3 +265,80 @@ def test_parts_of_a_difference_alone(work):
     assert pixels(work, "weight").dtype.itemsize == 8
     variance = planes["VARIANCE"][1]
     np.testing.assert_allclose(pixels(work, "sigma") ** 2, variance, rtol=1e-12)
+
+
+@pytest.fixture(scope="module")
+def field(tmp_path_factory):
+    """A difference with 30 stars of 25 sigma and a bad corner, decorrelated into parts."""
+    folder = tmp_path_factory.mktemp("field")
+    random = np.random.default_rng(8)
+    template = random.normal(0.0, 4.0, (300, 300))
+    image = random.normal(0.0, 2.0, (300, 300))
+    psf = gaussian(10, 1.7)
+    y, x = (places.ravel() for places in np.mgrid[40:290:50, 30:280:45])
+    for row, column in zip(y, x, strict=True):
+        image[row - 10 : row + 11, column - 10 : column + 11] += 900.0 * psf
+    mask = np.zeros(image.shape, np.int32)
+    mask[:20, :25] = 1
+    image[:20, :25] = 500.0
+    kernel = gaussian(4, 1.2)
+    hdus = exposure(image, 4.0, mask)
+    hdus.append(fits.ImageHDU(psf.astype(np.float32), name="PSF"))
+    hdus.writeto(folder / "science.fits")
+    exposure(template, 16.0).writeto(folder / "template.fits")
+    exposure(image - convolved(template, kernel), None, mask).writeto(folder / "difference.fits")
+    fits.PrimaryHDU(kernel, fits.Header({"CONVSIDE": "TEMPLATE"})).writeto(folder / "kernel.fits")
+    place = Workplace(folder)
+    place.succeeds(*writing(place, "image", "weight", "sigma", "bad", "signif", "fluxerr"))
+    return place, np.column_stack([x, y])
+
+
+def test_source_extractor_takes_them(field, tmp_path):
+    """It finds all stars with the weight and the flags, and none in the bad corner."""
+    place, stars = field
+    program = shutil.which("source-extractor") or shutil.which("sex")
+    if program is None:
+        pytest.skip("there is no SExtractor")
+    (tmp_path / "my.param").write_text("X_IMAGE\nY_IMAGE\nFLUX_APER\nFLUXERR_APER\nIMAFLAGS_ISO\n")
+    (tmp_path / "my.sex").write_text("")
+    options = {
+        "CATALOG_NAME": tmp_path / "my.cat",
+        "PARAMETERS_NAME": tmp_path / "my.param",
+        "FILTER": "N",
+        "BACK_TYPE": "MANUAL",
+        "BACK_VALUE": 0,
+        "DETECT_THRESH": 3,
+        "PHOT_APERTURES": 8,
+        "FLAG_IMAGE": place / "p_bad.fits",
+        "VERBOSE_TYPE": "QUIET",
+    }
+    for kind, name in (("MAP_WEIGHT", "weight"), ("MAP_RMS", "sigma")):
+        noise = {"WEIGHT_TYPE": kind, "WEIGHT_IMAGE": place / f"p_{name}.fits"}
+        words = [
+            str(word) for key, value in (options | noise).items() for word in (f"-{key}", value)
+        ]
+        command = [program, str(place / "p_image.fits"), "-c", str(tmp_path / "my.sex"), *words]
+        subprocess.run(command, check=True, cwd=tmp_path, capture_output=True)
+        found = np.loadtxt(tmp_path / "my.cat")
+        good = found[found[:, 4] == 0]
+        near = np.hypot(*(good[:, np.newaxis, :2] - 1 - stars).transpose(2, 0, 1)) < 1.5
+        assert near.any(axis=0).all()
+        flux, error = good[near.any(axis=1), 2:4].T
+        # 80 % of the light is within the aperture; the error is that of the variance.
+        assert np.median(flux) == pytest.approx(0.93 * 900.0, rel=0.1)
+        area = np.pi * 4**2
+        sigma = np.nanmedian(pixels(place, "sigma"))
+        assert np.median(error) == pytest.approx(sigma * np.sqrt(area), rel=0.05)
+        if kind == "MAP_WEIGHT":
+            assert not ((good[:, 0] < 20) & (good[:, 1] < 15)).any()
+
+
+def test_significance_and_flux_error_belong_together(field):
+    """The flux of a star is their product."""
+    place, stars = field
+    x, y = stars.T
+    flux = (pixels(place, "signif") * pixels(place, "fluxerr"))[y, x]
+    error = pixels(place, "fluxerr")[y, x]
+    pull = (flux - 900.0) / error
+    assert abs(pull.mean()) < 4 / np.sqrt(pull.size)
+    assert 0.5 < pull.std() < 1.6

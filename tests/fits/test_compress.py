@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -183,3 +184,17 @@ def test_an_image_in_the_primary_hdu(tmp_path):
         assert len(hdus) == 1
     difference = fits.FITSDiff(path, whole)
     assert difference.identical, difference.report()
+
+
+def test_no_plane_is_in_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_BAND", 1 << 17)
+    noise = np.random.default_rng(1).normal(size=(3000, 1000)).astype(np.float32)
+    path = tmp_path / "in.fits"
+    fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(noise, name="IMAGE")]).writeto(path)
+    for about in ({}, {"quantised": ("IMAGE",), "level": LEVEL}):
+        tracemalloc.start()
+        packed = compressed(path, **about)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert packed.stat().st_size > noise.nbytes / 10
+        assert peak < noise.nbytes / 4
