@@ -128,6 +128,9 @@ class FilesConfig(Checked):
         "How a plain kernel stamp is applied.  [default: its cards, else convolution]")
     kernel_center: tuple[float, float] | None = option("DDKCENTR", None, kinds.POSITION,
         "Origin of a plain kernel stamp.  [default: its cards, else NX//2,NY//2]")
+    region: str | None = option("DDREGION", None, kinds.REGION,
+        "Decorrelate only this part of the images; noise levels are those of the part.  "
+        "[default: all]", daily=True)
     verify: bool = option("DDVERIFY", True, kinds.SWITCH,
         "First rebuild a part of the difference, and refuse files that do not belong together.")
     dtype: str = option("DDDTYPE", "float32", kinds.one_of("float32", "float64"),
@@ -141,8 +144,14 @@ class FilesConfig(Checked):
         "Largest deviation from 1 of the matched-filter noise factor I of the result; needs a "
         "PSF.")
     write: tuple[str, ...] | None = option("", None, kinds.WRITES,
-        "Write a part of the result to a file of its own, too: noisecov, the lag image of its "
-        "noise.", daily=True)
+        "Also write a part of the result to a file of its own, as the primary image. NAME: image, "
+        "variance, sigma, weight (1/variance, 0 where bad), mask, bad (1 where not to be used), "
+        "signif, fluxerr, psf, psi, noisecov (the lag image of the noise) or noisereal. May be "
+        "repeated.", daily=True)
+    quantize: float | None = option("DDQUANT", None, kinds.QUANTUM,
+        "In an output .fits.fz, quantise the pixels of IMAGE, SIGNIF and NOISEREAL in steps of the "
+        "noise of their row divided by L (16 adds 0.03 % to the variance). Everything else is "
+        "lossless.")
     noise_realisation: int | None = option("DDNREAL", None, kinds.SEED,
         "Also write a realisation of the noise of the result, made with this seed (NOISEREAL).")
     force: bool = option("DDFORCE", False, kinds.SWITCH,

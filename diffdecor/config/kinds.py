@@ -7,6 +7,7 @@ of ours, what is expected.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from os import PathLike
 from typing import Any, NamedTuple, NoReturn
@@ -21,7 +22,10 @@ _BITS = "bit numbers from 0 to 31, or values like 0x40"
 #: A scale of one over the kernel sum at the image centre.
 INVERSE_SUM = "1/k"
 #: Parts of the result that can be written to files of their own.
-WRITTEN = ("noisecov",)
+WRITTEN = (
+    "image", "variance", "sigma", "weight", "mask", "bad", "signif", "fluxerr", "psf", "psi",
+    "noisecov", "noisereal",
+)  # fmt: skip
 
 
 def _require(holds: object, expected: str) -> None:
@@ -86,6 +90,7 @@ def _number_that(
 _positive = _number_that(lambda value: value > 0, "a number above zero", _finite)
 _from_zero = _number_that(lambda value: value >= 0, "zero or more", _finite)
 not_negative = _number_that(lambda value: value >= 0, "zero or more")
+_steps = _number_that(lambda value: 1 <= value <= 1024, "a number from 1 to 1024")
 _share = _number_that(lambda value: 0 < value <= 1, "a share, above 0 and at most 1")
 _not_zero = _number_that(
     lambda value: abs(value) >= SMALLEST, "a number other than (almost) zero, or 1/k"
@@ -173,6 +178,21 @@ def _position(value: object) -> tuple[float, float]:
     return _finite(parts[0]), _finite(parts[1])
 
 
+def _region(value: object) -> str:
+    """Parse a part of an image X0:X1,Y0:Y1, as numpy counts; return it in this form."""
+    x0, x1, y0, y1 = region_bounds(str(value))
+    return f"{x0}:{x1},{y0}:{y1}"
+
+
+def region_bounds(text: str) -> tuple[int, int, int, int]:
+    """Return ``(x0, x1, y0, y1)`` of a part of an image."""
+    match = re.fullmatch(r"\s*(\d+)\s*:\s*(\d+)\s*,\s*(\d+)\s*:\s*(\d+)\s*", text, re.ASCII)
+    _require(match and len(text) < 100, "X0:X1,Y0:Y1, whole numbers from 0 on")
+    x0, x1, y0, y1 = map(int, match.groups() if match else ())
+    _require(x0 < x1 and y0 < y1, "X0 below X1 and Y0 below Y1: there is no pixel in it")
+    return x0, x1, y0, y1
+
+
 def _pair_of(parse: Callable[[object], float]) -> Callable[[object], tuple[float, float]]:
     def pair(value: object) -> tuple[float, float]:
         parts = _items(value)
@@ -253,6 +273,7 @@ SWITCH = Kind(_switch)
 FILE = Kind(path, "FILE")
 OUTPUT = Kind(output_path, "FILE")
 POSITION = Kind(_position, "X,Y", "0-based pixels")
+REGION = Kind(_region, "X0:X1,Y0:Y1", "0-based pixels, X1 and Y1 not included")
 CENTROIDS = Kind(_centroids, "FILE", "0-based pixels")
 PLANES = Kind(_names, "A,B")
 BITS = Kind(_bits, "N,N|0xHEX")
@@ -269,4 +290,5 @@ WRITES = Kind(_written, "NAME=FILE", several=True)
 MEMORY = Kind(_memory, "SIZE")
 GAIN = Kind(_gain, "G", "electrons per image unit")
 READ_NOISE = Kind(not_negative, "R", "electrons")
+QUANTUM = Kind(_steps, "L", "steps per sigma")
 LEVEL = Kind(number, "B", "image unit")

@@ -15,12 +15,19 @@ from diffdecor.errors import BusyError, OutputError, OutputExistsError
 from diffdecor.fits.lock import NO_LINKS, REASONS, Lock, held, tidy
 from diffdecor.fits.paths import split_extension
 
+#: Endings of packed files, and those of FITS files that are packed as they are written.
+_PACKED = (".gz", ".fz", ".bz2", ".xz", ".zip", ".z")
+_PACKABLE = (".fits.fz", ".fits.gz")
 _WRITING = {*REASONS, errno.EFBIG, errno.EIO, errno.EROFS, errno.ESTALE}
 
 
 @contextmanager
 def atomic_output(
-    path: str | Path, *, overwrite: bool = False, inputs: Iterable[str | Path] = ()
+    path: str | Path,
+    *,
+    overwrite: bool = False,
+    inputs: Iterable[str | Path] = (),
+    packable: bool = False,
 ) -> Iterator[BinaryIO]:
     """Write a file under a private name beside its own, and give it its name when it is complete.
 
@@ -30,11 +37,11 @@ def atomic_output(
     Raises what `check_output` does, and `BusyError` if another process is writing the output now.
     """
     inputs = tuple(inputs)
-    check_output(path, overwrite=overwrite, inputs=inputs)
+    check_output(path, overwrite=overwrite, inputs=inputs, packable=packable)
     path = Path(path)
 
     def check() -> None:
-        check_output(path, overwrite=overwrite, inputs=inputs)
+        check_output(path, overwrite=overwrite, inputs=inputs, packable=packable)
 
     target = _followed(path)
     signals.set_complete(False)
@@ -54,29 +61,46 @@ def atomic_output(
 
 
 def check_output(
-    path: str | Path, *, overwrite: bool = False, inputs: Iterable[str | Path] = ()
+    path: str | Path,
+    *,
+    overwrite: bool = False,
+    inputs: Iterable[str | Path] = (),
+    packable: bool = False,
 ) -> None:
     """Refuse an output that must not or cannot be written, before any work is done for it.
 
     `OutputExistsError` if it exists and `overwrite` is False, or if it is one of the inputs, given
     as ``file.fits`` or ``file.fits[EXT]``, which are never overwritten; `OutputError` for all else.
+    A name may be that of a packed file where it is `packable`: .fz or .gz.
     """
     if str(path).endswith(os.sep):
         msg = f"{path}: is the name of a folder; name the file to be written"
         raise OutputError(msg)
     path = Path(path)
     try:
-        problem = _problem(path, tuple(inputs), overwrite=overwrite)
+        problem = _packed(path, packable=packable) or _problem(
+            path, tuple(inputs), overwrite=overwrite
+        )
     except OSError as error:
         problem = OutputError(f"{path}: cannot be written: {error.strerror}")
     if problem is not None:
         raise problem
 
 
+def _packed(path: Path, *, packable: bool) -> OutputError | None:
+    """Refuse the name of a file that is packed in a way in which this one will not be."""
+    suffix = path.suffix.lower()
+    if suffix not in _PACKED or (packable and suffix in {".fz", ".gz"}):
+        return None
+    if packable:
+        problem = f"outputs are not packed so; name it .fits, {' or '.join(_PACKABLE)}"
+    else:
+        problem = "the output is not compressed; name it without that ending, and pack it after it"
+    return OutputError(f"{path}: {problem}")
+
+
 def _problem(path: Path, inputs: tuple[str | Path, ...], *, overwrite: bool) -> OutputError | None:
-    if path.suffix.lower() in {".gz", ".fz"}:
-        problem = "the output is not compressed; name it .fits, and use gzip or fpack after it"
-    elif split_extension(path)[1] is not None:
+    if split_extension(path)[1] is not None:
         problem = "the output is a whole file; leave out the brackets"
     elif not path.exists():
         target = _followed(path)

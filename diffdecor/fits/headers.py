@@ -127,6 +127,23 @@ def wcs_cards(header: fits.Header) -> fits.Header:
     return found
 
 
+def moved_wcs(header: fits.Header, x: int, y: int) -> fits.Header:
+    """Return the header of a cut-out whose first pixel is ``(x, y)``, 0-based.
+
+    Reference pixels of all world coordinate systems move, and LTV1 and LTV2 say where the cut-out
+    was.
+    """
+    moved = header.copy()
+    for axis, first in ((1, x), (2, y)):
+        moved.setdefault(f"LTV{axis}", 0)
+        for keyword, value in header.items():
+            if re.fullmatch(rf"CRPIX{axis}[A-Z]?", keyword) and isinstance(value, int | float):
+                moved[keyword] = value - first
+        shift = moved[f"LTV{axis}"]
+        moved[f"LTV{axis}"] = shift - first if isinstance(shift, int | float) else -first
+    return moved
+
+
 def without_wcs(header: fits.Header) -> fits.Header:
     """Return a copy of a header without its world coordinate systems."""
     return fits.Header([card for card in header.cards if not is_wcs(card.keyword)])
@@ -184,6 +201,14 @@ def squared_unit(unit: object) -> str | None:
             return f"({text})**2"
         bases = zip(square.bases, square.powers, strict=True)
         return " ".join(f"{base}{power}" for base, power in bases)
+
+
+def inverse_squared_unit(unit: object) -> str | None:
+    """Return the unit of an inverse variance: ``adu`` -> ``adu-2``; None for none."""
+    text = str(unit or "").strip()
+    if text.isalpha():
+        return f"{text}-2"
+    return f"({squared_unit(text)})**-1" if text else None
 
 
 def ascii_text(text: str) -> str:

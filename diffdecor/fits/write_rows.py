@@ -208,10 +208,10 @@ class ResultFile:
             write_at(self._descriptor, header_with_sums(header, plane.finished_sum()), place)
         end = self._end
         for hdu in chain(hdus, self._further):
-            content = _alone(hdu)
+            content = hdu_bytes(hdu)
             write_at(self._descriptor, content, end)
             end += len(content)
-        primary = _mended(_extended(self._primary, self._cards)).header
+        primary = mended(_extended(self._primary, self._cards)).header
         blocks = header_with_sums(primary, 0, self._room)
         if len(blocks) != self._room:
             msg = f"the primary header has {len(blocks)} bytes, and room for {self._room}"
@@ -223,7 +223,7 @@ def _laid_out(descriptor: int, hdus: Sequence[Hdu], place: int) -> tuple[list[_E
     """Return the planes in their order in the file, and where the last one ends."""
     extensions = []
     for hdu in hdus:
-        header = _mended(hdu).header
+        header = mended(hdu).header
         data = place + len(header_with_sums(header, 0))
         native = hdu.data.dtype.newbyteorder("=").name
         plane = OutputPlane(descriptor, data, hdu.shape, native)
@@ -252,7 +252,7 @@ def _extended(primary: Header, cards: Header) -> Hdu:
     return hdu
 
 
-def _mended(hdu: Hdu) -> Hdu:
+def mended(hdu: Hdu) -> Hdu:
     """Correct what the standard does not allow in a header; say if strings are continued."""
     if any(len(str(card)) > 80 for card in hdu.header.cards):
         hdu.header["LONGSTRN"] = ("OGIP 1.0", "long texts are continued over several cards")
@@ -260,10 +260,10 @@ def _mended(hdu: Hdu) -> Hdu:
     return hdu
 
 
-def _alone(hdu: Hdu) -> memoryview:
+def hdu_bytes(hdu: Hdu) -> memoryview:
     """Return an HDU as it is in a file, with its checksums."""
     file = io.BytesIO()
     # Astropy writes an extension only after a primary HDU, which is one block here.
-    hdus = fits.HDUList([fits.PrimaryHDU(), _mended(hdu)])
+    hdus = fits.HDUList([fits.PrimaryHDU(), mended(hdu)])
     hdus.writeto(file, checksum=True, output_verify=_LENIENT)
     return file.getbuffer()[BLOCK:]

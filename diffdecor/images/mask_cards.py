@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from diffdecor.errors import InputError
 from diffdecor.fits.open import Header
+from diffdecor.images.model import MOST_PLANES, PLANES_PER_HDU
 from diffdecor.images.surveys.model import Flag
 
 #: Other names of the planes that diffdecor knows.
@@ -94,10 +95,11 @@ def _means(name: str, *, by_afw: bool) -> tuple[str, ...]:
 
 
 def _afw(header: Header, file: object) -> Iterator[tuple[int, str]]:
+    last = (MOST_PLANES if header.get("BITPIX") == 64 else PLANES_PER_HDU) - 1
     for keyword, value in header.items():
         if keyword.startswith("MP_"):
-            if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 30:
-                msg = f"{file}: {keyword} = {value!r} is not a bit number; it must be 0 to 30"
+            if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= last:
+                msg = f"{file}: {keyword} = {value!r} is not a bit number; it must be 0 to {last}"
                 raise InputError(msg)
             yield value, keyword.removeprefix("MP_")
 

@@ -12,7 +12,7 @@ from astropy.io import fits
 
 from diffdecor.core.interpolate import Stamps
 from diffdecor.core.planes import Plane, Window, bands
-from diffdecor.fits.atomic import atomic_output
+from diffdecor.fits.compress import Compression
 from diffdecor.fits.headers import (
     COMMENTARY,
     carry_over,
@@ -22,6 +22,7 @@ from diffdecor.fits.headers import (
     without_wcs,
 )
 from diffdecor.fits.open import Hdu, Header, quiet_astropy
+from diffdecor.fits.output import fits_output
 from diffdecor.fits.write_rows import ResultFile
 from diffdecor.images.model import PLANES_PER_HDU, Exposure, MaskPlanes
 from diffdecor.images.variance import narrowed
@@ -29,6 +30,10 @@ from diffdecor.images.write_stamps import filter_and_psf_hdus
 
 #: Planes of which PSF and filters may take a share.
 _PLANES = {"IMAGE", "MASK", "VARIANCE"}
+#: HDUs that are small.
+_STAMPS = ("PSF", "PSI", "NOISECOV")
+#: Planes of noise.
+_NOISY = ("IMAGE", "SIGNIF", "NOISEREAL", "CELL_IMAGE")
 
 
 @contextmanager
@@ -48,6 +53,8 @@ def result_file(  # noqa: PLR0913  all but two are optional and named
     noise_realisation: bool = False,
     overwrite: bool = False,
     inputs: Iterable[str | Path] = (),
+    quantize: float | None = None,
+    threads: int = 1,
 ) -> Iterator[ResultFile]:
     """Write an exposure whose pixels are still to come, and what it was made with.
 
@@ -57,7 +64,8 @@ def result_file(  # noqa: PLR0913  all but two are optional and named
     known, replace those of the same keyword; there may be `cards_room` more in the end. `psi` is
     the decorrelation kernel, `windows` are the pixels of each where they are not interpolated;
     `bad_planes` are mask planes of pixels that are not to be used. The file is written as by
-    `atomic_output`: none of the `inputs` is ever replaced.
+    `fits_output`: none of the `inputs` is ever replaced. A compressed one is packed by some threads
+    at a time, and its floats of noise are quantised if `quantize` is given.
     """
     header = fits.Header() if exposure.header is None else exposure.header
     bad = [name for name in bad_planes if name in exposure.mask_planes.bits]
@@ -72,7 +80,8 @@ def result_file(  # noqa: PLR0913  all but two are optional and named
         dtypes["FLUXERR"] = dtype
     if noise_realisation:
         dtypes["NOISEREAL"] = "float32"
-    with atomic_output(path, overwrite=overwrite, inputs=inputs) as file:
+    packing = compression(quantize, threads)
+    with fits_output(path, overwrite=overwrite, inputs=inputs, compression=packing) as file:
         with quiet_astropy(path):
             planes = _planes(exposure, header, dtypes, bad)
             result = ResultFile(
@@ -86,6 +95,15 @@ def result_file(  # noqa: PLR0913  all but two are optional and named
         with quiet_astropy(path):
             size = sum(hdu.size for hdu in planes if hdu.name in _PLANES)
             result.finish(*filter_and_psf_hdus(exposure, psi, windows, size))
+
+
+def compression(quantize: float | None = None, threads: int = 1) -> Compression:
+    """Return how results, and parts of them, are compressed: stamps and tables not at all.
+
+    A number of steps per sigma quantises what is as noisy as the image. A variance could lose what
+    makes it one: it is above 0.
+    """
+    return Compression(_STAMPS, () if quantize is None else _NOISY, quantize, threads)
 
 
 def fitting_dtype(variance: Plane, dtype: str) -> str:

@@ -26,6 +26,7 @@ from diffdecor.pipeline.job import Job
 
 VERSION_CARD = Card("version", "DDVERS", "", "version of diffdecor that made this")
 _SUM = "sum of its data and of BSCALE, BZERO, BLANK"
+PART_CARD = Card("part", "DDPART", "", "part of the result that --write made")
 SOURCE_CARDS = (
     Card("science", "DDSCI", "", "science file"),
     Card("science_sum", "DDSCISUM", "", _SUM),
@@ -90,7 +91,7 @@ def output_cards() -> Sequence[Card]:
         for config_type in (DecorrelationConfig, FilesConfig)
         for item in recorded_options(config_type)
     ]
-    return [VERSION_CARD, *SOURCE_CARDS, *METRIC_CARDS, *recorded]
+    return [VERSION_CARD, PART_CARD, *SOURCE_CARDS, *METRIC_CARDS, *recorded]
 
 
 def _recorded(value: object, item: Option) -> object:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,7 +25,7 @@ from diffdecor.decorrelation.preparation import Prepared
 from diffdecor.decorrelation.verification import Verdict, check_verifiable, verify
 from diffdecor.errors import InputError, KernelError, OutputExistsError
 from diffdecor.fits.atomic import atomic_output, check_output
-from diffdecor.fits.headers import squared_unit, wcs_cards
+from diffdecor.fits.headers import moved_wcs, squared_unit, wcs_cards
 from diffdecor.fits.open import Header
 from diffdecor.fits.write_rows import ResultFile
 from diffdecor.images.model import Exposure
@@ -37,12 +36,11 @@ from diffdecor.pipeline.inputs import Inputs, read_inputs
 from diffdecor.pipeline.job import Job, Outcome
 from diffdecor.pipeline.noise_outputs import (
     check_not_needed,
-    check_parts,
     noise_covariances,
     noise_hdus,
-    write_parts,
     write_realisation,
 )
+from diffdecor.pipeline.parts import check_parts, check_there, with_what_parts_need, write_parts
 from diffdecor.pipeline.provenance import (
     METRIC_CARDS,
     is_done,
@@ -51,6 +49,7 @@ from diffdecor.pipeline.provenance import (
     recorded_metrics,
     source_values,
 )
+from diffdecor.pipeline.region import check_region, in_region
 from diffdecor.pipeline.verified import verified
 from diffdecor.words import of_commands
 
@@ -67,30 +66,35 @@ def run_job(job: Job, *, progress: Progress | None = None) -> Outcome:
     is contradictory, an input cannot be used or the output not written.
     """
     with collected() as warnings:
-        return _run(job, warnings, progress)
+        return _run(with_what_parts_need(job), warnings, progress)
 
 
 def _run(job: Job, warnings: list[str], progress: Progress | None) -> Outcome:
     inputs = read_inputs(job)
     strict = job.files.strict
     try:
-        check_output(job.output, overwrite=job.overwrite, inputs=inputs.files.values())
+        check_output(
+            job.output, overwrite=job.overwrite, inputs=inputs.files.values(), packable=True
+        )
         _check_limits(inputs)
+        check_region(inputs.subtraction, job.files.region)
         check_parts(inputs)
         subtraction, metrics = verified(inputs)
+        subtraction = in_region(subtraction, job.files.region)
         inputs = replace(inputs, subtraction=subtraction)
         prepared = prepare(subtraction)
+        check_there(job, prepared)
         refuse_doubtful(job.output, warnings, strict=strict)
         metrics |= _write(inputs, prepared, metrics, warnings, progress)
     except OutputExistsError:  # now, or since another process has finished it
         if job.overwrite or not is_done(inputs.job, lambda: inputs.sources):
             raise
         log.info("%s: done already", job.output)
-        write_parts(inputs)
         recorded = recorded_metrics(job.output)
         before = recorded.get("warnings")
         texts = [*warnings, f"its card DDWARN counts {before}"] if before else warnings
         refuse_doubtful(job.output, texts, strict=strict)
+        write_parts(inputs)
         # Limits may be others than those that its card was judged by.
         found = recorded | _verdict(job.files, recorded)
         too_much = _failures(job.files, recorded)
@@ -110,7 +114,7 @@ def verify_job(job: Job, *, progress: Progress | None = None) -> Verdict:
     inputs = read_inputs(job)
     subtraction = inputs.subtraction
     check_verifiable(subtraction)
-    verdict = verify(subtraction, progress)
+    verdict = verify(in_region(subtraction, job.files.region), progress)
     _ = inputs.sources  # compares what was read with the sums that headers state
     return verdict
 
@@ -174,6 +178,8 @@ def _write(
         noise_realisation=job.files.noise_realisation is not None,
         overwrite=job.overwrite,
         inputs=inputs.files.values(),
+        quantize=job.files.quantize,
+        threads=prepared.threads,
     ) as file:
         steps = _Steps(exposure.shape, 1 if file.significance is None else 2, progress)
         filled = prepared.into(file.image, file.mask, file.variance, steps.of_pass(0))
@@ -288,21 +294,12 @@ def cell_hdus(
             is_variance, pixels = name == "CELL_VARIANCE", in_memory(plane)
             values = narrowed(pixels, dtype) if is_variance else pixels.astype(dtype)
             hdu = fits.ImageHDU(values, name=name, ver=number)
-            hdu.header.extend(_cell_wcs(wcs_cards(header), cell.window), unique=True)
+            corner = cell.window.x0, cell.window.y0
+            hdu.header.extend(moved_wcs(wcs_cards(header), *corner), unique=True)
             unit = str(header.get("BUNIT", "")).strip()
             if unit:
                 hdu.header["BUNIT"] = squared_unit(unit) if is_variance else unit
             yield hdu
-
-
-def _cell_wcs(cards: Header, window: Window) -> Header:
-    """Move the cards of world coordinate systems, alternate ones too, to a part of the image."""
-    for axis, first in ((1, window.x0), (2, window.y0)):
-        cards.setdefault(f"LTV{axis}", 0)
-        for keyword, value in cards.items():
-            if re.fullmatch(rf"(LTV{axis}|CRPIX{axis}[A-Z]?)", keyword):
-                cards[keyword] = value - first if isinstance(value, int | float) else -first
-    return cards
 
 
 def _report(job: Job, metrics: Mapping[str, Any]) -> None:

@@ -192,6 +192,14 @@ def test_a_part_can_be_written_later(there):
     assert len((there / "new.fits").read_bytes()) == len(content)
 
 
+def test_the_realisation_in_a_file_of_its_own(there):
+    real = ["--write", f"noisereal={there / 'real.fits'}"]
+    assert there.run(*part_of(there, "cov.fits"), *real).exit_code == 0
+    expected = fits.getdata(there.output, "NOISEREAL")
+    assert fits.getdata(there / "real.fits").tobytes() == expected.tobytes()
+    verify(there / "real.fits")
+
+
 def test_a_file_that_is_there_is_not_replaced_unless_asked_for(there):
     (there / "old.fits").write_bytes(b"old")
     options = part_of(there, "old.fits")
@@ -220,7 +228,7 @@ def test_a_part_is_not_the_output(there):
 
 
 def test_where_a_part_cannot_go(there):
-    for name, says in (("no/x.fits", "no folder"), ("x.fits.gz", "not compressed"), (".", "not a")):
+    for name, says in (("no/x.fits", "no folder"), ("x.fits.bz2", "not packed so"), (".", "not a")):
         options = part_of(there, name)
         there.fails(3, says, options=options, output=there / "new.fits")
 

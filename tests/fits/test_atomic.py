@@ -92,6 +92,7 @@ def test_an_input_is_never_overwritten(tmp_path, link):
         ("folder", "not a regular file"),
         ("out.fits.gz", "not compressed"),
         ("out.fits.fz", "not compressed"),
+        ("out.fits.bz2", "not compressed"),
         ("file/out.fits", "there is no folder"),
         ("x" * 251 + ".fits", "cannot be written: File name too long"),
     ],
