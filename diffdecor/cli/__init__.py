@@ -21,7 +21,7 @@ from diffdecor.cli.text import complain, discard
 from diffdecor.errors import DiffdecorError
 
 #: Every command is in the module of its name.
-COMMANDS = ("check", "kernel", "run", "verify")
+COMMANDS = ("check", "kernel", "report", "run", "verify")
 EXIT_CODES = {
     0: "done, or done already",
     1: "internal error",

@@ -9,7 +9,7 @@ from helpers.workplace import call
 from kernels.conftest import DATA
 
 from diffdecor.errors import ConfigError
-from diffdecor.kernels.plot import plot_kernel
+from diffdecor.report.kernel_figure import plot_kernel
 from diffdecor.kernels.registry import read_kernel
 
 FILES = {
