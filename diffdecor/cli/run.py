@@ -18,6 +18,7 @@ from diffdecor.cli.options import (
     triple_or_difference,
     verbosity_options,
 )
+from diffdecor.cli.plots import plotted
 from diffdecor.cli.process import begin_work
 
 #: Of the layout of the JSON object; a field that is added does not change it.
@@ -42,6 +43,9 @@ Examples:
 @triple_or_difference
 @click.option("-o", "--output", type=file_name, metavar="OUTPUT", help="File to write.")
 @overwrite_option
+@click.option(
+    "--plot", type=file_name, metavar="FILE", help="Draw the difference before and after (PNG)."
+)
 @config_file
 @click.option("--print-config", is_flag=True, help="Print the options in effect as TOML, and stop.")
 @json_option("Print the metrics of the result as JSON.")
@@ -50,6 +54,7 @@ def run(
     *,
     output: str | None,
     overwrite: bool,
+    plot: str | None,
     print_config: bool,
     as_json: bool,
     verbose: int,
@@ -82,7 +87,8 @@ def run(
     job = Job(**named, output=output, decorrelation=decorrelation, files=files, overwrite=overwrite)
     about = {"version": JSON_VERSION, "output": output}
     try:
-        outcome = run_job(job)
+        with plotted(job, plot):
+            outcome = run_job(job)
     except DoubtfulError as error:
         if as_json:
             print_json({**about, "status": "doubtful", "warning_texts": error.warnings})

@@ -57,9 +57,7 @@ def _kind_of(name: str) -> type:
 
 def _of_card(name: str, unit: str, comment: str) -> Column:
     described = f"{comment} [{unit}]" if unit and unit not in _UNITS else comment
-    return Column(
-        name=name, kind=_kind_of(name), unit=_UNITS.get(unit, ""), description=described
-    )
+    return Column(name=name, kind=_kind_of(name), unit=_UNITS.get(unit, ""), description=described)
 
 
 #: Every column, in order.

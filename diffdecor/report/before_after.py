@@ -90,7 +90,7 @@ def _draw_part(panel: Any, side: Side | None, name: str, limits: tuple[float, fl
     panel.text(
         0.995,
         0.375,
-        f"max |rho| {np.nanmax(np.abs(part)):.3f}",
+        "correlation by lag",
         fontsize=8,
         ha="right",
         va="bottom",
@@ -114,4 +114,4 @@ def _draw_significance(panel: Any, pair: Pair) -> None:  # noqa: ANN401
     draw_histograms(panel, there, "point source" if of_sources else "pixel")
     counts = " -> ".join(f"{one.above + one.below:,}" for one in there.values())
     expected = 2 * next(iter(there.values())).expected
-    panel.set_title(f"beyond 5 sigma: {counts}\n(noise alone: {expected:.2g})", fontsize=8.5)
+    panel.set_title(f"pixels beyond 5 sigma: {counts}\n(noise alone: {expected:.2g})", fontsize=8.5)

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from diffdecor.errors import ConfigError
 
 #: Before, after, and what is expected, in colours that colour-blind eyes tell apart (Okabe, Ito).
@@ -19,7 +21,7 @@ LINES = {"before": "--", "after": "-"}
 PIXELS, AROUND_ZERO, NUMBERS = "gray", "RdBu_r", "viridis"
 #: What has no data, in any map.
 NO_DATA = "#d9c8a9"
-_STYLE = {
+_STYLE: Any = {
     "font.size": 9.0,
     "axes.titlesize": 10.0,
     "axes.linewidth": 0.6,
@@ -55,8 +57,7 @@ class Picture:
 def require_matplotlib(extra: str = "plot") -> None:
     """Raise a ConfigError unless there is matplotlib."""
     try:
-        import matplotlib.figure as _  # noqa: ICN001
-        from matplotlib.backends.backend_agg import FigureCanvasAgg as _Canvas  # noqa: F401
+        from matplotlib.backends.backend_agg import FigureCanvasAgg as _  # noqa: F401
     except ImportError as error:
         msg = f"plots need matplotlib ({error}); pip install 'diffdecor[{extra}]'"
         raise ConfigError(msg) from error
@@ -91,9 +92,9 @@ def png_of(figure: Any, dpi: int = 120, *, few_colours: bool = False) -> bytes: 
         # matplotlib itself needs Pillow.
         from PIL import Image, PngImagePlugin
 
-        figure.savefig(png, format="raw", dpi=dpi)
-        width, height = (round(length * dpi) for length in figure.get_size_inches())
-        whole = Image.frombuffer("RGBA", (width, height), png.getvalue()).convert("RGB")
+        figure.set_dpi(dpi)
+        figure.canvas.draw()
+        whole = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3])
         reduced = whole.quantize(_COLOURS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
         texts = PngImagePlugin.PngInfo()
         for keyword, text in about.items():

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diffdecor.config import FilesConfig
 from diffdecor.core.interpolate import Stamps
 from diffdecor.core.planes import streamed
 from diffdecor.fits.sums import check_sums
 from diffdecor.images.model import Exposure
-from diffdecor.images.read import exposure_of, found_image
 from diffdecor.report.before_after import PAGE_DPI, before_after_png
 from diffdecor.report.drawing import Picture
 from diffdecor.report.measures import Pair, measure
@@ -26,8 +22,8 @@ from diffdecor.report.noise_numbers import (
     number_of,
 )
 from diffdecor.report.origins import open_difference, open_result, opened
-from diffdecor.report.outputs import Output, filters_of, lag_images, read_output
-from diffdecor.report.page import Drawn, Group, verdict_line
+from diffdecor.report.outputs import Output, filters_of, lag_images
+from diffdecor.report.page import Drawn, Group
 from diffdecor.report.panels import (
     correlation_pictures,
     field_pictures,
@@ -105,35 +101,16 @@ def draw_summary(output: Output, difference: str | None, threads: int, max_memor
     return Drawing(drawn=Drawn(groups=groups, notes=found.notes), files=found.files)
 
 
-def plot_run(
-    output: str, difference: str, config: FilesConfig, threads: int, max_memory: int
-) -> bytes:
-    """Return a PNG file that shows the difference of a run, and its output."""
-    about = read_output(output)
-    if about.error is not None:
-        raise about.error
-    with opened(max_memory) as reading:
-        after = open_result(about, reading)
-        image = found_image(difference, config.of_image("difference"), reading)
-        before = exposure_of(image).exposure
-        stamps = _stamps(about, after, before, filters_of(output))
-        pair = _pair(about, after, before, stamps, threads, max_memory)
-        caption = f"{Path(output).name}. {verdict_line(about)}".replace("→", "->")
-        return before_after_png(pair, caption.replace("±", "+-"))
-
-
-def _measured(
-    output: Output, difference: str | None, threads: int, max_memory: int
-) -> _Measured:
+def _measured(output: Output, difference: str | None, threads: int, max_memory: int) -> _Measured:
     filters, lags = filters_of(output.file), lag_images(output.file)
     with opened(max_memory) as reading:
         after = open_result(output, reading)
         origin = open_difference(output, difference, reading)
-        stamps = _stamps(output, after, origin.exposure, filters)
+        stamps = known_psfs(output, after, origin.exposure, filters)
         pair = None
         notes = [origin.note] if origin.note else []
         if has_data(after):
-            pair = _pair(output, after, origin.exposure, stamps, threads, max_memory)
+            pair = measured_pair(output, after, origin.exposure, stamps, threads, max_memory)
         else:
             notes.append("No pixel of the output has data: there is nothing to draw.")
         check_sums([output.file], reading.files, reading)
@@ -155,7 +132,7 @@ def has_data(exposure: Exposure) -> bool:
     return any(np.isfinite(pixels).any() for _, pixels in streamed(exposure.image))
 
 
-def _pair(
+def measured_pair(
     output: Output,
     after: Exposure,
     before: Exposure | None,
@@ -163,24 +140,22 @@ def _pair(
     threads: int,
     max_memory: int,
 ) -> Pair:
+    """Measure a result and the difference as it was, with no more threads than memory allows."""
     affordable = max_memory // (_BYTES * _ROWS * after.shape[1])
     number = max(1, min(threads, affordable))
     return measure(after, before, output.planes_to_ignore, number, stamps)
 
 
-def _stamps(
+def known_psfs(
     output: Output, after: Exposure, before: Exposure | None, filters: Stamps | None
 ) -> dict[str, Stamp]:
     """Return the PSFs in the middle of the image, as far as they are known."""
-    found: dict[str, Stamp] = {}
     own = None if before is None else psf_at_centre(before.psf, before.shape)
     now = psf_at_centre(after.psf, after.shape)
     if own is None and now is not None and filters is not None:
         own = psf_before(now, filters, after.shape, number_of(output.metrics, "fwhm_before"))
-    for name, stamp in (("before", own), ("after", now)):
-        if stamp is not None:
-            found[name] = stamp
-    return found
+    both = {"before": own, "after": now}
+    return {name: stamp for name, stamp in both.items() if stamp is not None}
 
 
 def _notes(
@@ -196,11 +171,11 @@ def _notes(
             "it; only its widths are known."
         )
     if after.variance is None:
-        notes.append("There is no variance plane: significances are in units of the measured sigma.")
+        notes.append(
+            "There is no variance plane: significances are in units of the measured sigma."
+        )
     if filters is None and output.status == "done":
         notes.append("The decorrelation kernels were not written (--no-filters).")
-    if str(output.header.get("DDBLEND", "")) == "none":
-        notes.append("The cells were not blended: IMAGE holds the difference as it was.")
     return notes
 
 
@@ -212,7 +187,7 @@ def _groups(output: Output, found: _Measured) -> list[Group]:
         name: float(lags[lags.shape[0] // 2, lags.shape[1] // 2])
         for name, lags in found.lags.items()
     }
-    groups = []
+    groups: list[tuple[str, Sequence[Picture | None]]] = []
     if pair is not None:
         groups += [
             ("The difference", field_pictures(pair, found.unit) + part_pictures(pair, found.unit)),

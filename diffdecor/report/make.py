@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -111,9 +112,9 @@ def _check(options: ReportOptions) -> None:
     if options.difference is not None and len(options.outputs) != 1:
         msg = "--difference names the difference of one OUTPUT; of several each is found by itself"
         raise ConfigError(msg)
-    repeated = {file for file in options.outputs if options.outputs.count(file) > 1}
-    if repeated:
-        msg = f"{sorted(repeated)[0]}: is named twice; name every output once"
+    repeated, number = Counter(options.outputs).most_common(1)[0]
+    if number > 1:
+        msg = f"{repeated}: is named {number} times; name every output once"
         raise ConfigError(msg)
     if options.thresholds and len(options.outputs) == 1:
         msg = "--thresholds compares several outputs with earlier ones; there is one"
@@ -139,9 +140,7 @@ def _page_of_one(options: ReportOptions, found: _Found) -> bytes:
     return page_of_one(output, drawn)
 
 
-def _page_of_several(
-    options: ReportOptions, found: _Found, limits: Sequence[Threshold]
-) -> bytes:
+def _page_of_several(options: ReportOptions, found: _Found, limits: Sequence[Threshold]) -> bytes:
     odd = _oddities(found.outputs, limits)
     found.outputs = ordered(found.outputs, odd)
     for output in list(found.outputs):
@@ -183,9 +182,7 @@ def _draw(
     return drawing.drawn
 
 
-def _write(
-    options: ReportOptions, found: _Found, limits: Sequence[Threshold], page: bytes
-) -> None:
+def _write(options: ReportOptions, found: _Found, limits: Sequence[Threshold], page: bytes) -> None:
     """Write everything, the page last."""
     inputs = [*options.inputs, *found.inputs]
     contents: dict[str, bytes] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -101,7 +101,7 @@ def measure(
     before: Exposure | None,
     ignored: Collection[str],
     threads: int,
-    stamps: dict[str, tuple[Values, tuple[int, int]]] | None = None,
+    stamps: Mapping[str, tuple[Values, tuple[int, int]]] | None = None,
 ) -> Pair:
     """Measure a result, and the difference as it was, on the same pixels.
 
@@ -174,7 +174,9 @@ def block_means(pixels: Values, step: int) -> Values:
     number = known.sum(axis=(1, 3))
     with np.errstate(over="ignore"):
         total = np.where(known, blocks, 0.0).sum(axis=(1, 3))
-    return np.divide(total, number, out=np.full(total.shape, np.nan), where=number > 0)
+    means = np.full(total.shape, np.nan)
+    np.divide(total, number, out=means, where=number > 0)
+    return means
 
 
 def histogram(image: Plane, variance: Plane, usable: Plane, threads: int) -> Histogram:

@@ -81,7 +81,8 @@ def radial_power(correlation: Values) -> RadialPower:
     inside = at < number
     counts = np.bincount(at[inside], minlength=number)
     total = np.bincount(at[inside], weights=power[inside], minlength=number)
-    return RadialPower((np.arange(number) + 0.5) * _BIN, total / counts)
+    middles = np.asarray((np.arange(number) + 0.5) * _BIN, dtype=np.float64)
+    return RadialPower(middles, total / counts)
 
 
 def verdict_of(metrics: Mapping[str, Any]) -> str:

@@ -43,7 +43,8 @@ _WORDS = {
     "unreadable": "Unreadable",
 }
 _GOOD = {"white", "nearly white"}
-#: Digits of numbers on the page.
+#: What stands for a number that is not known, and digits of numbers.
+_UNKNOWN = "\N{EN DASH}"
 _DIGITS = 5
 
 
@@ -241,7 +242,7 @@ def _cells(output: Output, odd: Sequence[Oddity]) -> list[str]:
     ratio = number_of(known, "chi_after")
     why = "; ".join(one.words for one in odd)
     if output.error is not None:
-        why = _shown(output.error)
+        why = _shown(output.error).removeprefix(f"{_shown(output.file)}: ")
     return [
         output.verdict,
         _number(number_of(known, "rho_before"), 3),
@@ -251,20 +252,20 @@ def _cells(output: Output, odd: Sequence[Oddity]) -> list[str]:
         _number(1 / ratio if ratio else math.nan, 3),
         _number(number_of(known, "fwhm_after"), 2),
         _number(number_of(known, "warnings"), 0),
-        str(known.get("gate", "–")),
+        str(known.get("gate", _UNKNOWN)),
         why,
     ]
 
 
 def _number(value: float, digits: int) -> str:
-    return f"{value:.{digits}f}" if math.isfinite(value) else "–"
+    return f"{value:.{digits}f}" if math.isfinite(value) else _UNKNOWN
 
 
 def _range(one: Threshold) -> dict[str, str]:
     """Return a threshold as the template wants it."""
     values = {"low": one.low, "high": one.high, "median": one.median}
     shown = {
-        name: f"{value:.{_DIGITS}g}" if math.isfinite(value) else "–"
+        name: f"{value:.{_DIGITS}g}" if math.isfinite(value) else _UNKNOWN
         for name, value in values.items()
     }
     return {"metric": one.metric, **shown}

@@ -47,12 +47,15 @@ def _picture(figure: Any, name: str, title: str, caption: str, alt: str) -> Pict
 
 
 def _map(
-    values: Values, extent: tuple[float, float, float, float], limits: Any, **about: Any  # noqa: ANN401
+    values: Values,
+    extent: tuple[float, float, float, float],
+    limits: tuple[float, float],
+    **about: Any,  # noqa: ANN401
 ) -> Any:  # noqa: ANN401
     """Draw a map with its colours beside it; return the figure."""
     left, right, bottom, top = extent
     ratio = min(max((top - bottom) / (right - left), 0.35), 1.5)
-    figure = new_figure(_WIDTH, 0.7 + 3.7 * ratio)
+    figure = new_figure(_WIDTH, 0.55 + 3.3 * ratio)
     panel = figure.subplots()
     low, high = limits
     shown = panel.imshow(

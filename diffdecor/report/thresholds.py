@@ -162,9 +162,7 @@ def write_thresholds(thresholds: Sequence[Threshold], file: BinaryIO) -> None:
         "number": "number of outputs",
     }
     rows = [tuple(getattr(one, name) for name in about) for one in thresholds]
-    table = Table(
-        rows=rows or None, names=list(about), dtype=["U32", *(["f8"] * 4), "i8"]
-    )
+    table = Table(rows=rows or None, names=list(about), dtype=["U32", *(["f8"] * 4), "i8"])
     for name, description in about.items():
         table[name].description = description
     text = io.StringIO()
@@ -213,4 +211,10 @@ def _threshold(row: Any, path: str) -> Threshold:  # noqa: ANN401  astropy has n
     if values["low"] > values["high"]:
         msg = f"{path}: low is above high for {metric}; correct it"
         raise InputError(msg)
-    return Threshold(metric=metric, **values)
+    return Threshold(
+        metric=metric,
+        low=values["low"],
+        high=values["high"],
+        median=values.get("median", math.nan),
+        sigma=values.get("sigma", math.nan),
+    )

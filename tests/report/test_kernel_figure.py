@@ -9,8 +9,8 @@ from helpers.workplace import call
 from kernels.conftest import DATA
 
 from diffdecor.errors import ConfigError
-from diffdecor.report.kernel_figure import plot_kernel
 from diffdecor.kernels.registry import read_kernel
+from diffdecor.report.kernel_figure import plot_kernel
 
 FILES = {
     "sfft": ("sfft/D1_solution.fits", "sfft/D1_diff.fits.gz"),
