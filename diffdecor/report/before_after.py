@@ -17,6 +17,7 @@ from diffdecor.report.drawing import (
     new_figure,
     png_of,
     style,
+    title_of,
 )
 from diffdecor.report.measures import Pair, Side, measure, stretch
 from diffdecor.report.noise_numbers import correlation_of_sums, within
@@ -59,7 +60,7 @@ def before_after_png(
         for panel, name in zip(panels, ("before", "after"), strict=False):
             _draw_part(panel, pair.sides.get(name), name, limits)
         _draw_significance(panels[2], pair)
-        figure.suptitle(ascii_text(caption), fontsize=9.5, wrap=True, parse_math=False)
+        title_of(figure, ascii_text(caption), 9.5)
         return png_of(figure, dpi, few_colours=few_colours)
 
 

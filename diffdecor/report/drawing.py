@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ _STYLE: Any = {
     "xtick.direction": "in",
     "ytick.direction": "in",
 }
+#: Width of a letter, in units of its size.
+_WIDE = 0.6
 _COLOURS = 255
 
 
@@ -72,6 +75,34 @@ def new_figure(width: float, height: float) -> Any:  # noqa: ANN401  matplotlib'
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def panel_of(
+    width: float, height: float, margins: tuple[float, float, float, float]
+) -> tuple[Any, Any]:
+    """Return a figure of one panel, inches, with margins on the left, right, bottom and top.
+
+    Finding the margins takes matplotlib as long as all the rest.
+    """
+    require_matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    left, right, bottom, top = margins
+    figure = Figure(figsize=(width, height))
+    FigureCanvasAgg(figure)
+    size = (width - left - right) / width, (height - bottom - top) / height
+    return figure, figure.add_axes((left / width, bottom / height, *size))
+
+
+def title_of(figure: Any, text: str, size: float) -> None:  # noqa: ANN401
+    """Put a text above a figure, as it is, in lines as long as the figure is wide.
+
+    Where matplotlib itself breaks lines, it takes what is between dollars for a formula.
+    """
+    letters = int(figure.get_size_inches()[0] * 72 / (_WIDE * size))
+    lines = textwrap.wrap(text, letters)
+    figure.suptitle("\n".join(lines), fontsize=size, parse_math=False)
 
 
 @contextmanager

@@ -47,6 +47,17 @@ from diffdecor.report.psf_numbers import (
 #: Memory of a thread per pixel of the rows it works on, roughly, bytes; and these rows.
 _BYTES, _ROWS = 120, 320
 
+#: Names of the pictures of a page of one output, and of the one on a page of many.
+PICTURES = (
+    *(
+        f"{what}_{when}"
+        for what in ("field", "pixels", "correlation", "variance")
+        for when in ("before", "after")
+    ),
+    *("significance_of_sources", "significance_of_pixels", "power", "psf", "filters", "noise"),
+)
+SUMMARY = "before_after"
+
 Values = NDArray[np.float64]
 
 
@@ -88,7 +99,7 @@ def draw_summary(output: Output, difference: str | None, threads: int, max_memor
     if found.pair is not None:
         png = before_after_png(found.pair, "", PAGE_DPI, few_colours=True)
         picture = Picture(
-            name="before_after",
+            name=SUMMARY,
             title="Before and after",
             caption="Good, after: fine grain, no pattern in the corner, the blue line on the dots.",
             alt="Pixels before and after on one stretch, their correlation by lag, and "

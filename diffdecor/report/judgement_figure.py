@@ -8,7 +8,7 @@ import numpy as np
 
 from diffdecor.core.covariance import opposite
 from diffdecor.decorrelation.judgement import Judgement, describe
-from diffdecor.report.drawing import new_figure, png_of
+from diffdecor.report.drawing import new_figure, png_of, title_of
 
 
 def plot_judgement(judgement: Judgement, name: str) -> bytes:
@@ -23,7 +23,7 @@ def plot_judgement(judgement: Judgement, name: str) -> bytes:
     _draw_profile(panels[0, 1], judgement)
     _draw_variance(figure, panels[1, 0], judgement)
     _draw_histogram(panels[1, 1], judgement)
-    figure.suptitle(f"{name}: {describe(judgement)}", wrap=True, fontsize=9, parse_math=False)
+    title_of(figure, f"{name}: {describe(judgement)}", 9.0)
     return png_of(figure)
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from diffdecor.kernels.describe import covers, extent
 from diffdecor.kernels.model import MatchingKernel
-from diffdecor.report.drawing import new_figure, png_of
+from diffdecor.report.drawing import new_figure, png_of, title_of
 
 _ACROSS = 3
 _MAP = 41
@@ -28,7 +28,7 @@ def plot_kernel(kernel: MatchingKernel) -> bytes:
     _draw_sums(halves[1], kernel)
     ky, kx = kernel.shape
     title = f"{kernel.name}: {kernel.format} kernel of {kx} x {ky} pixels"
-    figure.suptitle(title, wrap=True, parse_math=False)
+    title_of(figure, title, 12.0)
     return png_of(figure)
 
 

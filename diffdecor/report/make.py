@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from diffdecor.core.parallel import cores
 from diffdecor.errors import ConfigError, DiffdecorError, OutputError
 from diffdecor.fits.atomic import atomic_output, check_output
 from diffdecor.pipeline.results_table import results_table
-from diffdecor.report.drawn import Drawing, draw_all, draw_summary
+from diffdecor.report.drawn import PICTURES, SUMMARY, Drawing, draw_all, draw_summary
 from diffdecor.report.multiqc import multiqc_json
 from diffdecor.report.outputs import Output, read_output
 from diffdecor.report.page import Drawn, page_of_one, page_of_several, require_report
@@ -125,9 +125,20 @@ def _check(options: ReportOptions) -> None:
         raise ConfigError(msg)
     for file in options.written:
         check_output(file, overwrite=options.overwrite, inputs=options.inputs)
-    if options.png is not None and Path(options.png).exists() and not Path(options.png).is_dir():
-        msg = f"{options.png}: is not a folder; --png names one for the pictures"
+    if options.png is not None and Path(options.png).exists():
+        _check_pictures(options, options.png)
+
+
+def _check_pictures(options: ReportOptions, folder: str) -> None:
+    """Refuse pictures that must not be replaced, as far as their names are known."""
+    if not Path(folder).is_dir():
+        msg = f"{folder}: is not a folder; --png names one for the pictures"
         raise OutputError(msg)
+    names = PICTURES if len(options.outputs) == 1 else (SUMMARY,)
+    for stem in _stems(options.outputs).values():
+        for name in names:
+            file = Path(folder) / f"{stem}_{name}.png"
+            check_output(file, overwrite=options.overwrite, inputs=options.inputs)
 
 
 def _page_of_one(options: ReportOptions, found: _Found) -> bytes:
@@ -187,7 +198,7 @@ def _write(options: ReportOptions, found: _Found, limits: Sequence[Threshold], p
     inputs = [*options.inputs, *found.inputs]
     contents: dict[str, bytes] = {}
     if options.png is not None:
-        contents |= _pictures(options.png, found)
+        contents |= _pictures(options, options.png, found)
     if options.write_thresholds is not None:
         file = io.BytesIO()
         write_thresholds(limits, file)
@@ -211,10 +222,10 @@ def _table(outputs: Sequence[Output]) -> bytes:
     return text.getvalue().encode()
 
 
-def _pictures(folder: str, found: _Found) -> dict[str, bytes]:
+def _pictures(options: ReportOptions, folder: str, found: _Found) -> dict[str, bytes]:
     """Return the pictures by the names of their files: that of the output, and of the picture."""
     files: dict[str, bytes] = {}
-    stems: Mapping[str, str] = _stems(list(found.drawn))
+    stems = _stems(options.outputs)
     for output, drawn in found.drawn.items():
         for picture in drawn.pictures:
             files[str(Path(folder) / f"{stems[output]}_{picture.name}.png")] = picture.png

@@ -242,4 +242,7 @@ def stretch(*images: Values) -> tuple[float, float]:
     low, high = ZScaleInterval().get_limits(pixels)
     if not low < high:
         low, high = float(pixels.min()), float(pixels.max())
-    return (float(low), float(high)) if low < high else (float(low) - 1.0, float(low) + 1.0)
+    if low < high:
+        return float(low), float(high)
+    around = max(1.0, 1e-3 * abs(float(low)))
+    return float(low) - around, float(low) + around

@@ -218,7 +218,7 @@ def verdict_line(output: Output) -> str:
     known = output.metrics
     for what, name, digits in (("max |rho|", "rho", 3), ("point-source noise I", "factor", 3)):
         after, error = number_of(known, f"{name}_after"), number_of(known, f"{name}_error")
-        if error > 0:
+        if error > 0 and math.isfinite(after):
             before = _number(number_of(known, f"{name}_before"), digits)
             words.append(f"{what} {before} → {after:.{digits}f} ± {error:.{digits}f}")
     if "gate" in known:

@@ -22,6 +22,7 @@ from diffdecor.report.drawing import (
     Picture,
     colour_map,
     new_figure,
+    panel_of,
     png_of,
     style,
 )
@@ -31,6 +32,8 @@ from diffdecor.report.psf_numbers import profile
 
 #: Size of a picture, inches; CSS pixels to an inch, and pixels.
 _WIDTH, _CSS, _DPI = 4.8, 100, 150
+#: Margins of a panel, inches: on the left, right, right of a map with its colours, below, above.
+_LEFT, _RIGHT, _BAR, _BELOW, _ABOVE = 0.62, 0.12, 1.05, 0.5, 0.14
 #: Sky pixels of a window that counts in the map of variances.
 _ENOUGH = 1000
 
@@ -54,9 +57,10 @@ def _map(
 ) -> Any:  # noqa: ANN401
     """Draw a map with its colours beside it; return the figure."""
     left, right, bottom, top = extent
-    ratio = min(max((top - bottom) / (right - left), 0.35), 1.5)
-    figure = new_figure(_WIDTH, 0.55 + 3.3 * ratio)
-    panel = figure.subplots()
+    whole = (top - bottom) / (right - left)
+    ratio = min(max(whole, 0.35), 1.5)
+    side = _WIDTH - _LEFT - _BAR
+    figure, panel = panel_of(_WIDTH, _BELOW + side * ratio + _ABOVE, (_LEFT, _BAR, _BELOW, _ABOVE))
     low, high = limits
     shown = panel.imshow(
         np.ma.masked_invalid(values),
@@ -64,12 +68,12 @@ def _map(
         vmin=low,
         vmax=high,
         cmap=colour_map(about.get("colours", PIXELS), about.get("missing", NO_DATA)),
-        aspect="auto" if (top - bottom) / (right - left) != ratio else "equal",
+        aspect="equal" if ratio == whole else "auto",
     )
     panel.set_xlabel(about.get("x", "x (0-based pixels)"))
     panel.set_ylabel(about.get("y", "y"))
     panel.locator_params(nbins=5)
-    bar = figure.colorbar(shown, cax=panel.inset_axes((1.03, 0.0, 0.05, 1.0)))
+    bar = figure.colorbar(shown, cax=panel.inset_axes((1.03, 0.0, 0.045, 1.0)))
     bar.set_label(about.get("unit", ""), parse_math=False)
     return figure
 
@@ -162,8 +166,8 @@ def histogram_picture(pair: Pair, *, of_sources: bool) -> Picture | None:
         return None
     what = "point source" if of_sources else "pixel"
     with style():
-        figure = new_figure(_WIDTH, 3.9)
-        draw_histograms(figure.subplots(), found, what)
+        figure, panel = panel_of(_WIDTH, 3.9, (_LEFT, _RIGHT, _BELOW, _ABOVE))
+        draw_histograms(panel, found, what)
         counts = "; ".join(
             f"{name} {one.above:,} above 5 sigma and {one.below:,} below -5"
             for name, one in found.items()
@@ -250,8 +254,7 @@ def power_picture(correlations: Mapping[str, Values]) -> Picture | None:
     if not correlations:
         return None
     with style():
-        figure = new_figure(_WIDTH, 3.6)
-        panel = figure.subplots()
+        figure, panel = panel_of(_WIDTH, 3.6, (_LEFT, _RIGHT, _BELOW, _ABOVE))
         for name, correlation in correlations.items():
             found = radial_power(correlation)
             panel.plot(

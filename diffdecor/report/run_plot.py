@@ -32,7 +32,7 @@ def check_plot(job: Job, file: str) -> None:
     try:
         check_output(file, overwrite=job.overwrite, inputs=job.inputs.values())
     except OutputExistsError:
-        if not Path(job.output).exists():
+        if job.overwrite or not Path(job.output).exists():
             raise
 
 

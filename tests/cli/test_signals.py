@@ -6,7 +6,6 @@ import re
 import signal
 import time
 
-import numpy as np
 import pytest
 from astropy.io import fits
 from helpers.workplace import call, described, verify
@@ -221,9 +220,14 @@ def test_plots_write_nothing_to_the_home_folder(work, process, tmp_path):
 
 def test_names_with_dollars_are_no_formulas(work, process, tmp_path):
     pytest.importorskip("matplotlib")
-    odd = work / "k$_{x}^$ernel$.fits"
+    odd = work / "k$_{x}^$ernel$ $a_{1}^$ b.fits"
     (work / "kernel.fits").rename(odd)
-    running = process("kernel", "plot", odd, "-o", tmp_path / "kernel.png")
-    _, err = running.communicate(timeout=100)
-    assert running.returncode == 0, err
-    assert np.isfinite((tmp_path / "kernel.png").stat().st_size)
+    work.succeeds(kernel=odd)
+    out = work / "o$_{x}^$ $a_{1}^$ b.fits"
+    work.output.rename(out)
+    for command in (("kernel", "plot", odd, "-o"), ("check", out, "--plot")):
+        running = process(*command, tmp_path / "drawn.png")
+        _, err = running.communicate(timeout=100)
+        assert running.returncode == 0, err
+        assert (tmp_path / "drawn.png").stat().st_size > 1000
+        (tmp_path / "drawn.png").unlink()
