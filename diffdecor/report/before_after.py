@@ -26,6 +26,8 @@ from diffdecor.report.psf_numbers import psf_at_centre
 
 #: Size in inches; pixels to an inch in a file of its own, and on a page.
 _SIZE, _DPI, PAGE_DPI = (9.0, 3.65), 200, 100
+#: Size of the letters of the caption, points, and height of a line in units of it.
+_LETTER, _LINE = 9.5, 1.3
 #: Largest lag in the corner, pixels, and the correlation that has the strongest colours.
 _LAG, _STRONG = 6, 0.4
 
@@ -60,7 +62,8 @@ def before_after_png(
         for panel, name in zip(panels, ("before", "after"), strict=False):
             _draw_part(panel, pair.sides.get(name), name, limits)
         _draw_significance(panels[2], pair)
-        title_of(figure, ascii_text(caption), 9.5)
+        lines = title_of(figure, ascii_text(caption), _LETTER)
+        figure.set_size_inches(_SIZE[0], _SIZE[1] + max(0, lines - 1) * _LINE * _LETTER / 72)
         return png_of(figure, dpi, few_colours=few_colours)
 
 

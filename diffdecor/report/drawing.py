@@ -36,7 +36,7 @@ _STYLE: Any = {
     "ytick.direction": "in",
 }
 #: Width of a letter, in units of its size.
-_WIDE = 0.6
+_WIDE = 0.56
 _COLOURS = 255
 
 
@@ -95,14 +95,15 @@ def panel_of(
     return figure, figure.add_axes((left / width, bottom / height, *size))
 
 
-def title_of(figure: Any, text: str, size: float) -> None:  # noqa: ANN401
-    """Put a text above a figure, as it is, in lines as long as the figure is wide.
+def title_of(figure: Any, text: str, size: float) -> int:  # noqa: ANN401
+    """Put a text above a figure, as it is, in lines as long as the figure is wide; count them.
 
     Where matplotlib itself breaks lines, it takes what is between dollars for a formula.
     """
     letters = int(figure.get_size_inches()[0] * 72 / (_WIDE * size))
     lines = textwrap.wrap(text, letters)
     figure.suptitle("\n".join(lines), fontsize=size, parse_math=False)
+    return len(lines)
 
 
 @contextmanager

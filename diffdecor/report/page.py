@@ -206,7 +206,6 @@ def _embedded(picture: Picture) -> dict[str, Any]:
         "alt": picture.alt,
         "title": picture.title,
         "caption": picture.caption,
-        "lazy": False,
     }
 
 

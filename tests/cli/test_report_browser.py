@@ -153,7 +153,7 @@ def test_it_fits_and_fetches_nothing(pages, tmp_path, which, width):
     assert found["images"]
     for complete, natural, across, down in found["images"]:
         assert complete
-        assert natural >= across > min(350, 0.8 * width) / 2
+        assert natural >= across > 180
         assert down > 100
     assert all(name.startswith("data:") for name in found["fetched"])
     assert found["font"] >= 12
