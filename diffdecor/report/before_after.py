@@ -9,6 +9,7 @@ import numpy as np
 from diffdecor.core.parallel import cores
 from diffdecor.fits.headers import ascii_text
 from diffdecor.images.model import Exposure
+from diffdecor.report.curves import draw_histograms
 from diffdecor.report.drawing import (
     AROUND_ZERO,
     COLOURS,
@@ -21,7 +22,6 @@ from diffdecor.report.drawing import (
 )
 from diffdecor.report.measures import Pair, Side, measure, stretch
 from diffdecor.report.noise_numbers import correlation_of_sums, within
-from diffdecor.report.panels import draw_histograms
 from diffdecor.report.psf_numbers import psf_at_centre
 
 #: Size in inches; pixels to an inch in a file of its own, and on a page.

@@ -22,6 +22,10 @@ LINES = {"before": "--", "after": "-"}
 PIXELS, AROUND_ZERO, NUMBERS = "gray", "RdBu_r", "viridis"
 #: What has no data, in any map.
 NO_DATA = "#d9c8a9"
+#: Width of a picture, inches; CSS pixels to an inch, and pixels.
+WIDTH, _CSS, _PAGE_DPI = 4.8, 100, 150
+#: Margins of a panel, inches: on the left, right, right of a map with its colours, below, above.
+LEFT, RIGHT, BAR, BELOW, ABOVE = 0.62, 0.12, 1.05, 0.5, 0.14
 _STYLE: Any = {
     "font.size": 9.0,
     "axes.titlesize": 10.0,
@@ -126,8 +130,12 @@ def png_of(figure: Any, dpi: int = 120, *, few_colours: bool = False) -> bytes: 
 
         figure.set_dpi(dpi)
         figure.canvas.draw()
-        whole = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3])
-        reduced = whole.quantize(_COLOURS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3]
+        if (pixels == pixels[..., :1]).all():
+            reduced = Image.fromarray(np.ascontiguousarray(pixels[..., 0]))
+        else:
+            whole = Image.fromarray(np.ascontiguousarray(pixels))
+            reduced = whole.quantize(_COLOURS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
         texts = PngImagePlugin.PngInfo()
         for keyword, text in about.items():
             texts.add_text(keyword, text)
@@ -143,3 +151,12 @@ def colour_map(name: str, missing: str = NO_DATA) -> Any:  # noqa: ANN401
     import matplotlib as mpl
 
     return mpl.colormaps[name].with_extremes(bad=missing)
+
+
+def picture_of(figure: Any, name: str, title: str, caption: str, alt: str) -> Picture:  # noqa: ANN401
+    """Return a figure as a picture of a page."""
+    width, height = (round(length * _CSS) for length in figure.get_size_inches())
+    png = png_of(figure, _PAGE_DPI, few_colours=True)
+    return Picture(
+        name=name, title=title, caption=caption, alt=alt, png=png, width=width, height=height
+    )

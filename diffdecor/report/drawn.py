@@ -13,7 +13,15 @@ from diffdecor.core.planes import streamed
 from diffdecor.fits.sums import check_sums
 from diffdecor.images.model import Exposure
 from diffdecor.report.before_after import PAGE_DPI, before_after_png
+from diffdecor.report.curves import filters_picture, histogram_picture, power_picture, psf_picture
 from diffdecor.report.drawing import Picture
+from diffdecor.report.maps import (
+    correlation_pictures,
+    field_pictures,
+    level_picture,
+    part_pictures,
+    variance_pictures,
+)
 from diffdecor.report.measures import Pair, measure
 from diffdecor.report.noise_numbers import (
     correlation_of_lags,
@@ -24,17 +32,6 @@ from diffdecor.report.noise_numbers import (
 from diffdecor.report.origins import open_difference, open_result, opened
 from diffdecor.report.outputs import Output, filters_of, lag_images
 from diffdecor.report.page import Drawn, Group
-from diffdecor.report.panels import (
-    correlation_pictures,
-    field_pictures,
-    filters_picture,
-    histogram_picture,
-    level_picture,
-    part_pictures,
-    power_picture,
-    psf_picture,
-    variance_pictures,
-)
 from diffdecor.report.psf_numbers import (
     Stamp,
     change_over_field,

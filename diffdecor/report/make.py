@@ -99,6 +99,11 @@ def make_report(options: ReportOptions) -> list[DiffdecorError]:
     one = len(found.outputs) == 1
     if limits is None:
         limits = thresholds_of([output for output in found.outputs if output.error is None])
+    if options.write_thresholds and not limits:
+        log.warning(
+            "%s: there is nothing in it: too few of these outputs have metrics that are compared",
+            options.write_thresholds,
+        )
     page = _page_of_one(options, found) if one else _page_of_several(options, found, limits)
     _write(options, found, limits, page)
     return [output.error for output in found.outputs if output.error is not None]

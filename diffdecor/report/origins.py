@@ -51,7 +51,7 @@ def open_difference(output: Output, named: str | None, reading: Reading) -> Orig
         return Origin(
             None,
             f"The input difference {name} is neither in the working folder nor beside the output: "
-            "pictures of it are left out (--difference FILE names it).",
+            "pictures of it are left out (for one OUTPUT, --difference FILE names it).",
         )
     try:
         opened = _open(file, header, output.file, reading)
@@ -71,7 +71,7 @@ def open_difference(output: Output, named: str | None, reading: Reading) -> Orig
     other = f"{file} has changed, or is another file: its sum is not that of the card {_SUM}"
     if named:
         return Origin(exposure, f"{other}. It is shown all the same (--difference).")
-    return Origin(None, f"{other}. It is not shown (--difference {file} shows it all the same).")
+    return Origin(None, f"{other}. It is not shown (for one OUTPUT, --difference {file} shows it).")
 
 
 def _found(recorded: str, output: str) -> str | None:

@@ -131,6 +131,8 @@ def page_of_several(
         if first
         else "They are in the order of their names."
     )
+    if not thresholds:
+        ordering += " There are too few outputs to tell outliers."
     if len(drawn) < len(outputs):
         ordering += f" The first {len(drawn)} that can be drawn have pictures (--pictures)."
     return _rendered(
