@@ -90,7 +90,8 @@ def test_without_matplotlib(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_nothing_is_drawn_on_a_screen():
+def test_nothing_is_drawn_on_a_screen(monkeypatch):
     pytest.importorskip("matplotlib")
+    monkeypatch.delitem(sys.modules, "matplotlib.pyplot", raising=False)
     plot_kernel(read_kernel(DATA / "native" / "A3_plain_stamp.fits"))
     assert "matplotlib.pyplot" not in sys.modules
