@@ -104,7 +104,7 @@ def make_report(options: ReportOptions) -> list[DiffdecorError]:
             "%s: there is nothing in it: too few of these outputs have metrics that are compared",
             options.write_thresholds,
         )
-    page = _page_of_one(options, found) if one else _page_of_several(options, found, limits)
+    page = _page_of_one(options, found, limits) if one else _page_of_several(options, found, limits)
     _write(options, found, limits, page)
     return [output.error for output in found.outputs if output.error is not None]
 
@@ -120,9 +120,6 @@ def _check(options: ReportOptions) -> None:
     repeated, number = Counter(options.outputs).most_common(1)[0]
     if number > 1:
         msg = f"{repeated}: is named {number} times; name every output once"
-        raise ConfigError(msg)
-    if options.thresholds and len(options.outputs) == 1:
-        msg = "--thresholds compares several outputs with earlier ones; there is one"
         raise ConfigError(msg)
     places = [Path(file).resolve() for file in options.written]
     if len(set(places)) < len(places):
@@ -146,14 +143,14 @@ def _check_pictures(options: ReportOptions, folder: str) -> None:
             check_output(file, overwrite=options.overwrite, inputs=options.inputs)
 
 
-def _page_of_one(options: ReportOptions, found: _Found) -> bytes:
+def _page_of_one(options: ReportOptions, found: _Found, limits: Sequence[Threshold]) -> bytes:
     (output,) = found.outputs
     drawn = _draw(draw_all, options, output, found)
     if drawn is None:
         error = found.outputs[0].error
         assert error is not None  # noqa: S101  it is why nothing was drawn
         raise error
-    return page_of_one(output, drawn)
+    return page_of_one(output, drawn, oddities(output, limits))
 
 
 def _page_of_several(options: ReportOptions, found: _Found, limits: Sequence[Threshold]) -> bytes:

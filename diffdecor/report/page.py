@@ -79,13 +79,13 @@ def require_report() -> None:
         raise ConfigError(msg) from error
 
 
-def page_of_one(output: Output, drawn: Drawn) -> bytes:
+def page_of_one(output: Output, drawn: Drawn, odd: Sequence[Oddity]) -> bytes:
     """Return the page of one output."""
-    part = _part(output, drawn, ()) | {"cards": _cards(output)}
+    part = _part(output, drawn, odd) | {"cards": _cards(output)}
     return _rendered(
         several=False,
         title=f"{_shown(short_name(output.file))}: before and after decorrelation",
-        state=_state(output),
+        state="bad" if odd else _state(output),
         parts=[part],
         sentence=sentence(str(output.header.get("DDVERS", __version__))),
     )

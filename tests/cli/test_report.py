@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.table import Table
+from helpers.hostile import Target, damaged
 from helpers.workplace import call, check_failure, described
 
+from diffdecor.errors import DiffdecorError
 from diffdecor.pipeline.results_table import COLUMNS
-from diffdecor.report.drawn import PICTURES
+from diffdecor.report.drawn import PICTURES, draw_summary
 from diffdecor.report.origins import open_difference, opened
 from diffdecor.report.outputs import read_output
 
@@ -362,6 +364,9 @@ def test_many_outputs(many, tmp_path):
     )
     assert again.exit_code == 0
     assert "rho_after 0.9 is above" in checked(tmp_path / "june.html").text
+    again = call("report", many[7], "-o", tmp_path / "one.html", "--thresholds", limits, "-q")
+    assert again.exit_code == 0
+    assert "Unlike the others: rho_after 0.9 is above" in checked(tmp_path / "one.html").text
 
 
 def test_unreadable_ones_among_many(many, tmp_path):
@@ -402,6 +407,26 @@ def test_pixels_that_are_damaged_are_noticed(many, tmp_path):
     check_failure(call("report", damaged, "-o", tmp_path / "one.html", "-q"), 3, damaged)
 
 
+def test_damage_of_any_kind_is_an_error_of_the_file(many, tmp_path):
+    """Nothing but a DiffdecorError that names it, or a picture."""
+    whole = Target("output", "x.fits", many[0].read_bytes(), ())
+    (tmp_path / "d0.fits").write_bytes(many[0].with_name("d0.fits").read_bytes())
+    file, errors = tmp_path / "x.fits", []
+    for number in range(40):
+        with np.errstate(all="ignore"):
+            content, _ = damaged(whole, np.random.default_rng([5, number]))
+        file.write_bytes(content)
+        output = read_output(str(file))
+        try:
+            if output.error is not None:
+                raise output.error
+            draw_summary(output, None, 1, 1 << 28)
+        except DiffdecorError as error:
+            errors.append(str(error))
+    assert len(errors) > 20
+    assert all(str(file) in text for text in errors)
+
+
 def test_nothing_is_overwritten_and_inputs_never(work):
     work.succeeds()
     folder = work.folder
@@ -418,7 +443,7 @@ def test_nothing_is_overwritten_and_inputs_never(work):
     fails("-o", work / "report.txt", mentions=[".html"])
     fails("-o", work / "no" / "report.html", code=3)
     fails("-o", work / "r.html", "--write-thresholds", work / "r.ecsv", mentions=["r.ecsv"])
-    fails("-o", work / "r.html", "--thresholds", work / "t.ecsv")
+    fails("-o", work / "r.html", "--thresholds", work / "t.ecsv", code=3)
     fails("-o", work / "r.html", "--png", work / "kernel.fits", code=3)
     # The difference that was found is an input, too.
     named = work / "difference.html"
