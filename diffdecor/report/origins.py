@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -43,18 +43,30 @@ def open_difference(output: Output, named: str | None, reading: Reading) -> Orig
     It is the file that is `named`, or the one that its card DDDIF names, in the working folder or
     beside the output; the sum of its data has to be that of the card DDDIFSUM.
     """
-    header = output.header
-    recorded = str(header.get(_DIFFERENCE, "")).strip()
-    file = named or _found(recorded, output.file)
-    if file is None:
+    recorded = str(output.header.get(_DIFFERENCE, "")).strip()
+    files = [named] if named else _found(recorded, _folders(output.file))
+    if not files:
         name = recorded or "of a name that is not recorded"
         return Origin(
             None,
             f"The input difference {name} is neither in the working folder nor beside the output: "
             "pictures of it are left out (for one OUTPUT, --difference FILE names it).",
         )
+    origins = []
+    for file in files:
+        # Files in other folders may have the same names.
+        origins.append(_origin(file, output, reading, named=bool(named)))
+        if origins[-1].exposure is not None:
+            return origins[-1]
+    return origins[0]
+
+
+def _origin(file: str, output: Output, reading: Reading, *, named: bool) -> Origin:
+    """Open a difference as the run has read it, as far as the files that it named are there."""
+    header = output.header
+    folders = [split_extension(file)[0].parent, *_folders(output.file)]
     try:
-        opened = _open(file, header, output.file, reading)
+        opened = exposure_of(found_image(file, recorded_options(header, folders), reading))
         same = _adds_up(file, opened, header, reading)
     except DiffdecorError as error:
         return Origin(None, f"The input difference cannot be shown: {error}")
@@ -74,23 +86,25 @@ def open_difference(output: Output, named: str | None, reading: Reading) -> Orig
     return Origin(None, f"{other}. It is not shown (for one OUTPUT, --difference {file} shows it).")
 
 
-def _found(recorded: str, output: str) -> str | None:
-    """Return the recorded file, with its brackets, where it is; None if it is not there."""
+def _folders(output: str) -> list[Path]:
+    """Return where files of an output are looked for."""
+    return [Path(), split_extension(output)[0].parent]
+
+
+def _found(recorded: str, folders: Sequence[Path]) -> list[str]:
+    """Return the recorded file, with its brackets, in those of the folders where it is."""
     if not recorded:
-        return None
-    for candidate in (Path(recorded), Path(split_extension(output)[0]).parent / recorded):
-        if split_extension(candidate)[0].is_file():
-            return str(candidate)
-    return None
+        return []
+    candidates = [str(folder / recorded) for folder in folders]
+    there = [one for one in candidates if split_extension(one)[0].is_file()]
+    return list(dict.fromkeys(there))
 
 
-def _open(file: str, header: Header, output: str, reading: Reading) -> OpenedExposure:
-    """Open a difference as the run has read it, as far as the files that it named are there."""
-    return exposure_of(found_image(file, recorded_options(header, output), reading))
+def recorded_options(header: Header, folders: Sequence[Path]) -> ImageOptions:
+    """Return how the cards of an output say that its difference was read.
 
-
-def recorded_options(header: Header, output: str) -> ImageOptions:
-    """Return how the cards of an output say that its difference was read."""
+    Files are looked for in the folders; without them the difference is read as it is.
+    """
     values: dict[str, object] = {}
     shared = {item.name for item in fields(ImageOptions)}
     for item in options(FilesConfig):
@@ -98,7 +112,7 @@ def recorded_options(header: Header, output: str) -> ImageOptions:
         if value is None or not (item.role == "difference" or item.name in shared):
             continue
         if item.is_file:
-            value = _found(str(value), output)
+            value = next(iter(_found(str(value), folders)), None)
         if value is not None:
             values[item.name] = value
     # What kind of noise a file holds says nothing without the file.

@@ -214,6 +214,20 @@ class TestTheDifferenceBefore:
         monkeypatch.chdir(tmp_path / "here")
         assert origin().exposure.name == "difference.fits"
 
+    def test_another_of_the_same_name_in_the_working_folder(
+        self, work, origin, tmp_path, monkeypatch
+    ):
+        fits.writeto(work / "sigma.fits", np.full((40, 48), 4.0, np.float32))
+        kind = ("--difference-noise-kind", "sigma")
+        work.succeeds("--difference-noise", work / "sigma.fits", *kind)
+        (tmp_path / "here").mkdir()
+        for name in ("difference.fits", "sigma.fits"):
+            fits.writeto(tmp_path / "here" / name, np.ones((40, 48), np.float32))
+        monkeypatch.chdir(tmp_path / "here")
+        found = origin()
+        assert found.exposure.name == str(work / "difference.fits")
+        np.testing.assert_allclose(found.exposure.variance[0:40], 16.0)
+
     def test_in_an_extension(self, work, origin, rewrite):
         rewrite(
             work / "difference.fits",

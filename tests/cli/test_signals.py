@@ -203,12 +203,15 @@ def test_control_characters_never_reach_a_terminal(work, tmp_path):
 
 def test_plots_write_nothing_to_the_home_folder(work, process, tmp_path):
     pytest.importorskip("matplotlib")
+    pytest.importorskip("jinja2")
     home = tmp_path / "home"
     home.mkdir()
     work.succeeds()
     jobs = [
         ("kernel", "plot", work / "kernel.fits", "-o", tmp_path / "kernel.png"),
         ("check", work.output, "--plot", tmp_path / "check.png"),
+        (*work.arguments(), "--plot", tmp_path / "run.png"),
+        ("report", work.output, "-o", tmp_path / "report.html"),
     ]
     for arguments in jobs:
         running = process(*arguments, env={"HOME": str(home)})
