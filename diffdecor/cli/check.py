@@ -146,7 +146,7 @@ def check(  # noqa: PLR0913  what it has options for
             complain(str(one.error))
     judgement = found[0].judgement
     if plot is not None and judgement is not None:
-        from diffdecor.decorrelation.plot import plot_judgement
+        from diffdecor.report.judgement_figure import plot_judgement
 
         keep_home_clean()
         png = plot_judgement(judgement, files[0])

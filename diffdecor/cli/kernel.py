@@ -174,8 +174,8 @@ def plot(
     """
     start_logging(verbose, quiet=quiet)
     from diffdecor.fits.atomic import atomic_output, check_output
-    from diffdecor.kernels.plot import plot_kernel
     from diffdecor.kernels.registry import read_kernel
+    from diffdecor.report.kernel_figure import plot_kernel
 
     inputs = [kernel, *filter(None, [difference])]
     check_output(output, overwrite=overwrite, inputs=inputs)

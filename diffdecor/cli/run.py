@@ -25,6 +25,7 @@ from diffdecor.cli.options import (
     verbosity_options,
 )
 from diffdecor.cli.parameters import OUTPUT_FILE
+from diffdecor.cli.plots import plotted
 from diffdecor.cli.process import begin_work
 
 if TYPE_CHECKING:
@@ -52,6 +53,9 @@ Examples:
 @triple_or_difference
 @click.option("-o", "--output", type=OUTPUT_FILE, metavar="OUTPUT", help="File to write.")
 @overwrite_option
+@click.option(
+    "--plot", type=OUTPUT_FILE, metavar="FILE", help="Draw the difference before and after (PNG)."
+)
 @config_file
 @click.option(
     "--print-config",
@@ -62,11 +66,12 @@ Examples:
 @log_file_option
 @verbosity_options
 @click.pass_context
-def run(
+def run(  # noqa: PLR0913  what it has options for
     context: click.Context,
     /,
     *,
     overwrite: bool,
+    plot: str | None,
     print_config: bool,
     as_json: bool,
     log_file: str | None,
@@ -91,14 +96,14 @@ def run(
     check_named(chosen.named, output=True, alone=True)
     job = _job(chosen, given["toml"], overwrite=overwrite)
     about = json_facts(context, **_facts(job))
-    outputs = [job.output, *job.files.written.values()]
+    outputs = [job.output, *job.files.written.values(), *([plot] if plot else [])]
     start_logging(
         verbose, quiet=quiet, log_file=log_file, inputs=job.inputs.values(), outputs=outputs
     )
     from diffdecor.errors import DoubtfulError, WhitenessError
 
     try:
-        outcome = _outcome(job, quiet=quiet)
+        outcome = _outcome(job, plot, quiet=quiet)
     except DoubtfulError as error:
         json_facts(context, status="doubtful", warning_texts=error.warnings)
         raise
@@ -122,13 +127,13 @@ def _job(chosen: Settings, toml: str | None, *, overwrite: bool) -> Job:
     )
 
 
-def _outcome(job: Job, *, quiet: bool) -> Outcome:
+def _outcome(job: Job, plot: str | None, *, quiet: bool) -> Outcome:
     """Run the job, with a bar where somebody watches."""
     from diffdecor.cli.progress import progress
     from diffdecor.pipeline.run import run_job
 
     begin_work()
-    with progress("filtering", "megapixels", scale=1e6, quiet=quiet) as told:
+    with plotted(job, plot), progress("filtering", "megapixels", scale=1e6, quiet=quiet) as told:
         return run_job(job, progress=told)
 
 

@@ -6,7 +6,6 @@ import re
 import signal
 import time
 
-import numpy as np
 import pytest
 from astropy.io import fits
 from helpers.workplace import call, described, verify
@@ -204,12 +203,15 @@ def test_control_characters_never_reach_a_terminal(work, tmp_path):
 
 def test_plots_write_nothing_to_the_home_folder(work, process, tmp_path):
     pytest.importorskip("matplotlib")
+    pytest.importorskip("jinja2")
     home = tmp_path / "home"
     home.mkdir()
     work.succeeds()
     jobs = [
         ("kernel", "plot", work / "kernel.fits", "-o", tmp_path / "kernel.png"),
         ("check", work.output, "--plot", tmp_path / "check.png"),
+        (*work.arguments(), "--plot", tmp_path / "run.png"),
+        ("report", work.output, "-o", tmp_path / "report.html"),
     ]
     for arguments in jobs:
         running = process(*arguments, env={"HOME": str(home)})
@@ -221,9 +223,14 @@ def test_plots_write_nothing_to_the_home_folder(work, process, tmp_path):
 
 def test_names_with_dollars_are_no_formulas(work, process, tmp_path):
     pytest.importorskip("matplotlib")
-    odd = work / "k$_{x}^$ernel$.fits"
+    odd = work / "k$_{x}^$ernel$ $a_{1}^$ b.fits"
     (work / "kernel.fits").rename(odd)
-    running = process("kernel", "plot", odd, "-o", tmp_path / "kernel.png")
-    _, err = running.communicate(timeout=100)
-    assert running.returncode == 0, err
-    assert np.isfinite((tmp_path / "kernel.png").stat().st_size)
+    work.succeeds(kernel=odd)
+    out = work / "o$_{x}^$ $a_{1}^$ b.fits"
+    work.output.rename(out)
+    for command in (("kernel", "plot", odd, "-o"), ("check", out, "--plot")):
+        running = process(*command, tmp_path / "drawn.png")
+        _, err = running.communicate(timeout=100)
+        assert running.returncode == 0, err
+        assert (tmp_path / "drawn.png").stat().st_size > 1000
+        (tmp_path / "drawn.png").unlink()

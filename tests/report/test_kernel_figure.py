@@ -9,8 +9,8 @@ from helpers.workplace import call
 from kernels.conftest import DATA
 
 from diffdecor.errors import ConfigError
-from diffdecor.kernels.plot import plot_kernel
 from diffdecor.kernels.registry import read_kernel
+from diffdecor.report.kernel_figure import plot_kernel
 
 FILES = {
     "sfft": ("sfft/D1_solution.fits", "sfft/D1_diff.fits.gz"),
@@ -90,7 +90,8 @@ def test_without_matplotlib(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_nothing_is_drawn_on_a_screen():
+def test_nothing_is_drawn_on_a_screen(monkeypatch):
     pytest.importorskip("matplotlib")
+    monkeypatch.delitem(sys.modules, "matplotlib.pyplot", raising=False)
     plot_kernel(read_kernel(DATA / "native" / "A3_plain_stamp.fits"))
     assert "matplotlib.pyplot" not in sys.modules

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import numpy as np
 
 from diffdecor.core.covariance import opposite
 from diffdecor.decorrelation.judgement import Judgement, describe
-from diffdecor.errors import ConfigError
+from diffdecor.report.drawing import new_figure, png_of, title_of
 
 
 def plot_judgement(judgement: Judgement, name: str) -> bytes:
@@ -18,23 +17,14 @@ def plot_judgement(judgement: Judgement, name: str) -> bytes:
     The map of correlation by lag and its profile, the map of claimed over measured variance, and
     the histogram of significances with a normal one.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        msg = f"plots need matplotlib ({error}); pip install 'diffdecor[plot]'"
-        raise ConfigError(msg) from error
-    figure = Figure(figsize=(10.0, 8.0), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(10.0, 8.0)
     panels: Any = figure.subplots(2, 2)
     _draw_correlation(figure, panels[0, 0], judgement)
     _draw_profile(panels[0, 1], judgement)
     _draw_variance(figure, panels[1, 0], judgement)
     _draw_histogram(panels[1, 1], judgement)
-    figure.suptitle(f"{name}: {describe(judgement)}", wrap=True, fontsize=9, parse_math=False)
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=120, metadata={"Software": "diffdecor"})
-    return png.getvalue()
+    title_of(figure, f"{name}: {describe(judgement)}", 9.0)
+    return png_of(figure)
 
 
 def _draw_correlation(figure: Any, panel: Any, judgement: Judgement) -> None:  # noqa: ANN401

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diffdecor.errors import ConfigError
 from diffdecor.kernels.describe import covers, extent
 from diffdecor.kernels.model import MatchingKernel
+from diffdecor.report.drawing import new_figure, png_of, title_of
 
 _ACROSS = 3
 _MAP = 41
@@ -23,23 +22,14 @@ def plot_kernel(kernel: MatchingKernel) -> bytes:
     All stamps share one colour scale, symmetric about 0 and logarithmic except near it. Where there
     is no kernel the place is empty.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        msg = f"plots need matplotlib ({error}); pip install 'diffdecor[plot]'"
-        raise ConfigError(msg) from error
-    figure = Figure(figsize=(11.0, 5.5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(11.0, 5.5)
     halves: Any = figure.subfigures(1, 2, width_ratios=(1.1, 1.0))
     _draw_stamps(halves[0], kernel)
     _draw_sums(halves[1], kernel)
     ky, kx = kernel.shape
     title = f"{kernel.name}: {kernel.format} kernel of {kx} x {ky} pixels"
-    figure.suptitle(title, wrap=True, parse_math=False)
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=120, metadata={"Software": "diffdecor"})
-    return png.getvalue()
+    title_of(figure, title, 12.0)
+    return png_of(figure)
 
 
 def _draw_stamps(figure: Any, kernel: MatchingKernel) -> None:  # noqa: ANN401  matplotlib's types

@@ -1,0 +1,1 @@
+"""Pictures and pages of results. Needs the extra ``report``: matplotlib and jinja2."""

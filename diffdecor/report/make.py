@@ -1,0 +1,253 @@
+"""Make a report: read the outputs, draw some of them, write the page and what goes with it."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from diffdecor.core.parallel import cores
+from diffdecor.errors import ConfigError, DiffdecorError, OutputError
+from diffdecor.fits.atomic import atomic_output, check_output
+from diffdecor.pipeline.results_table import results_table
+from diffdecor.report.drawn import PICTURES, SUMMARY, Drawing, draw_all, draw_summary
+from diffdecor.report.multiqc import multiqc_json
+from diffdecor.report.outputs import Output, read_output
+from diffdecor.report.page import Drawn, page_of_one, page_of_several, require_report
+from diffdecor.report.thresholds import (
+    Oddity,
+    Threshold,
+    oddities,
+    ordered,
+    read_thresholds,
+    thresholds_of,
+    write_thresholds,
+)
+
+log = logging.getLogger(__name__)
+
+#: Name of the page beside which the file for MultiQC is called after diffdecor.
+_USUAL = "report"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions:
+    """What a report is made of, and what is written."""
+
+    outputs: Sequence[str]
+    page: str
+    #: The difference before, of one output.
+    difference: str | None = None
+    #: Folder for the pictures.
+    png: str | None = None
+    #: Number of outputs that have pictures, of several.
+    pictures: int = 20
+    thresholds: str | None = None
+    write_thresholds: str | None = None
+    overwrite: bool = False
+    threads: int | None = None
+    max_memory: int = 1 << 30
+
+    @property
+    def table(self) -> str:
+        """File of the raw values."""
+        return str(Path(self.page).with_suffix(".ecsv"))
+
+    @property
+    def multiqc(self) -> str:
+        """File for MultiQC."""
+        page = Path(self.page)
+        stem = "diffdecor" if page.stem == _USUAL else page.stem
+        return str(page.with_name(f"{stem}_mqc.json"))
+
+    @property
+    def inputs(self) -> list[str]:
+        """Files that are never overwritten."""
+        return [*self.outputs, *filter(None, (self.difference, self.thresholds))]
+
+    @property
+    def written(self) -> list[str]:
+        """Files that are written besides pictures."""
+        return [*filter(None, (self.write_thresholds,)), self.table, self.multiqc, self.page]
+
+
+@dataclass(eq=False)
+class _Found:
+    """What a report is made from, as it is found."""
+
+    outputs: list[Output]
+    drawn: dict[str, Drawn] = field(default_factory=dict)
+    #: Differences that were drawn, which are inputs, too.
+    inputs: list[str] = field(default_factory=list)
+
+
+def make_report(options: ReportOptions) -> list[DiffdecorError]:
+    """Write a page on outputs of runs; return the errors of those that cannot be read.
+
+    The only output of a report must be readable. Raises a DiffdecorError if something is contrary
+    or cannot be written; nothing is written then, but what was complete before.
+    """
+    require_report()
+    _check(options)
+    limits = None if options.thresholds is None else read_thresholds(options.thresholds)
+    found = _Found([read_output(file) for file in options.outputs])
+    if len(found.outputs) == 1 and found.outputs[0].error is not None:
+        raise found.outputs[0].error
+    one = len(found.outputs) == 1
+    if limits is None:
+        limits = thresholds_of([output for output in found.outputs if output.error is None])
+    if options.write_thresholds and not limits:
+        log.warning(
+            "%s: there is nothing in it: too few of these outputs have metrics that are compared",
+            options.write_thresholds,
+        )
+    page = _page_of_one(options, found, limits) if one else _page_of_several(options, found, limits)
+    _write(options, found, limits, page)
+    return [output.error for output in found.outputs if output.error is not None]
+
+
+def _check(options: ReportOptions) -> None:
+    """Refuse what cannot be done, before any work."""
+    if Path(options.page).suffix.lower() not in {".html", ".htm"}:
+        msg = f"{options.page}: the page is HTML; give it a name that ends in .html"
+        raise ConfigError(msg)
+    if options.difference is not None and len(options.outputs) != 1:
+        msg = "--difference names the difference of one OUTPUT; of several each is found by itself"
+        raise ConfigError(msg)
+    repeated, number = Counter(options.outputs).most_common(1)[0]
+    if number > 1:
+        msg = f"{repeated}: is named {number} times; name every output once"
+        raise ConfigError(msg)
+    places = [Path(file).resolve() for file in options.written]
+    if len(set(places)) < len(places):
+        msg = f"{options.write_thresholds}: is written by the report itself; choose another name"
+        raise ConfigError(msg)
+    for file in options.written:
+        check_output(file, overwrite=options.overwrite, inputs=options.inputs)
+    if options.png is not None and Path(options.png).exists():
+        _check_pictures(options, options.png)
+
+
+def _check_pictures(options: ReportOptions, folder: str) -> None:
+    """Refuse pictures that must not be replaced, as far as their names are known."""
+    if not Path(folder).is_dir():
+        msg = f"{folder}: is not a folder; --png names one for the pictures"
+        raise OutputError(msg)
+    names = PICTURES if len(options.outputs) == 1 else (SUMMARY,)
+    for stem in _stems(options.outputs).values():
+        for name in names:
+            file = Path(folder) / f"{stem}_{name}.png"
+            check_output(file, overwrite=options.overwrite, inputs=options.inputs)
+
+
+def _page_of_one(options: ReportOptions, found: _Found, limits: Sequence[Threshold]) -> bytes:
+    (output,) = found.outputs
+    drawn = _draw(draw_all, options, output, found)
+    if drawn is None:
+        error = found.outputs[0].error
+        assert error is not None  # noqa: S101  it is why nothing was drawn
+        raise error
+    return page_of_one(output, drawn, oddities(output, limits))
+
+
+def _page_of_several(options: ReportOptions, found: _Found, limits: Sequence[Threshold]) -> bytes:
+    odd = _oddities(found.outputs, limits)
+    found.outputs = ordered(found.outputs, odd)
+    for output in list(found.outputs):
+        if len(found.drawn) == options.pictures:
+            break
+        if output.status == "done":
+            _draw(draw_summary, options, output, found)
+    odd = _oddities(found.outputs, limits)
+    found.outputs = ordered(found.outputs, odd)
+    about = {
+        "raw": Path(options.table).name,
+        "thresholds": "from a file" if options.thresholds else "median ± 5 robust sigma of these",
+    }
+    return page_of_several(found.outputs, found.drawn, odd, limits, about)
+
+
+def _oddities(
+    outputs: Iterable[Output], limits: Sequence[Threshold]
+) -> dict[str, Sequence[Oddity]]:
+    return {output.file: oddities(output, limits) for output in outputs}
+
+
+def _draw(
+    draw: Callable[[Output, str | None, int, int], Drawing],
+    options: ReportOptions,
+    output: Output,
+    found: _Found,
+) -> Drawn | None:
+    """Draw an output; None if it cannot be read, which becomes known by its pixels at last."""
+    log.info("%s: drawing", output.file)
+    try:
+        drawing = draw(output, options.difference, options.threads or cores(), options.max_memory)
+    except DiffdecorError as error:
+        place = found.outputs.index(output)
+        found.outputs[place] = Output(file=output.file, error=error)
+        return None
+    found.drawn[output.file] = drawing.drawn
+    found.inputs += drawing.files
+    return drawing.drawn
+
+
+def _write(options: ReportOptions, found: _Found, limits: Sequence[Threshold], page: bytes) -> None:
+    """Write everything, the page last."""
+    inputs = [*options.inputs, *found.inputs]
+    contents: dict[str, bytes] = {}
+    if options.png is not None:
+        contents |= _pictures(options, options.png, found)
+    if options.write_thresholds is not None:
+        file = io.BytesIO()
+        write_thresholds(limits, file)
+        contents[options.write_thresholds] = file.getvalue()
+    contents[options.table] = _table(found.outputs)
+    contents[options.multiqc] = multiqc_json(found.outputs)
+    contents[options.page] = page
+    for name in contents:
+        if options.png is None or Path(options.png).is_dir() or name in options.written:
+            check_output(name, overwrite=options.overwrite, inputs=inputs)
+    if options.png is not None:
+        _make_folder(options.png)
+    for name, content in contents.items():
+        with atomic_output(name, overwrite=options.overwrite, inputs=inputs) as out:
+            out.write(content)
+
+
+def _table(outputs: Sequence[Output]) -> bytes:
+    text = io.StringIO()
+    results_table([output.row for output in outputs]).write(text, format="ascii.ecsv")
+    return text.getvalue().encode()
+
+
+def _pictures(options: ReportOptions, folder: str, found: _Found) -> dict[str, bytes]:
+    """Return the pictures by the names of their files: that of the output, and of the picture."""
+    files: dict[str, bytes] = {}
+    stems = _stems(options.outputs)
+    for output, drawn in found.drawn.items():
+        for picture in drawn.pictures:
+            files[str(Path(folder) / f"{stems[output]}_{picture.name}.png")] = picture.png
+    return files
+
+
+def _stems(outputs: Sequence[str]) -> dict[str, str]:
+    """Return a name for every output: that of its file, with a number where others have it, too."""
+    taken: dict[str, int] = {}
+    names = {}
+    for output in outputs:
+        stem = Path(output).name.removesuffix(".fz").removesuffix(".gz").removesuffix(".fits")
+        taken[stem] = taken.get(stem, 0) + 1
+        names[output] = stem if taken[stem] == 1 else f"{stem}-{taken[stem]}"
+    return names
+
+
+def _make_folder(folder: str) -> None:
+    try:
+        Path(folder).mkdir(exist_ok=True)
+    except OSError as error:
+        msg = f"{folder}: the folder cannot be made: {error.strerror}; make it first"
+        raise OutputError(msg) from error

@@ -1,0 +1,75 @@
+"""The picture that a run draws of its result: ``run --plot``."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from diffdecor.core.parallel import cores
+from diffdecor.errors import ConfigError, OutputExistsError
+from diffdecor.fits.atomic import atomic_output, check_output
+from diffdecor.images.read import exposure_of, found_image
+from diffdecor.pipeline.job import Job
+from diffdecor.report.before_after import before_after_png
+from diffdecor.report.drawing import require_matplotlib
+from diffdecor.report.drawn import has_data, known_psfs, measured_pair
+from diffdecor.report.origins import open_result, opened
+from diffdecor.report.outputs import filters_of, read_output, short_name
+from diffdecor.report.page import verdict_line
+
+log = logging.getLogger(__name__)
+
+
+def check_plot(job: Job, file: str) -> None:
+    """Refuse a picture that cannot be drawn or written, before the work is done.
+
+    One that is there already may be that of an output that is there already, too.
+    """
+    require_matplotlib()
+    if Path(file).resolve() == Path(job.output).resolve():
+        msg = f"--plot {file}: is the output itself; choose another name"
+        raise ConfigError(msg)
+    try:
+        check_output(file, overwrite=job.overwrite, inputs=job.inputs.values())
+    except OutputExistsError:
+        if job.overwrite or not Path(job.output).exists():
+            raise
+
+
+def write_plot(job: Job, file: str) -> None:
+    """Draw the difference of a job, and its output, which is complete.
+
+    A file that is there already and holds this very picture is left as it is. An output without
+    data is not drawn.
+    """
+    png = plot_of(job)
+    if png is None:
+        log.warning("%s: no pixel has data; %s is not drawn", job.output, file)
+        return
+    inputs = [*job.inputs.values(), job.output]
+    try:
+        with atomic_output(file, overwrite=job.overwrite, inputs=inputs) as out:
+            out.write(png)
+    except OutputExistsError:
+        if job.overwrite or Path(file).read_bytes() != png:
+            raise
+        log.info("%s: done already", file)
+
+
+def plot_of(job: Job) -> bytes | None:
+    """Return the PNG file; None if no pixel of the output has data."""
+    about = read_output(job.output)
+    if about.error is not None:
+        raise about.error
+    memory = job.decorrelation.max_memory
+    with opened(memory) as reading:
+        after = open_result(about, reading)
+        if not has_data(after):
+            return None
+        options = job.files.of_image("difference")
+        before = exposure_of(found_image(job.difference, options, reading)).exposure
+        psfs = known_psfs(about, after, before, filters_of(job.output))
+        threads = job.decorrelation.threads or cores()
+        pair = measured_pair(about, after, before, psfs, threads, memory)
+    words = verdict_line(about).replace("→", "->").replace("±", "+-")
+    return before_after_png(pair, f"{short_name(job.output)}. {words}")

@@ -1,0 +1,122 @@
+"""``run --plot``: one picture of the difference before and after."""
+
+import io
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from helpers.workplace import call, convolved, described, gaussian
+
+from diffdecor.images.model import Exposure
+from diffdecor.report.before_after import plot_before_after
+
+pytest.importorskip("matplotlib")
+
+
+def pixels(png):
+    from matplotlib.image import imread
+
+    return imread(io.BytesIO(png))
+
+
+def test_it_is_drawn_after_the_run_and_left_by_the_next(work):
+    plot = work / "plot.png"
+    work.succeeds("--plot", plot)
+    first = plot.read_bytes()
+    height, width, _ = pixels(first).shape
+    assert (width, height) == (1800, 730)
+    before = described(work.folder)
+    result = work.run("--plot", plot, "-v")
+    assert result.exit_code == 0
+    assert "plot.png: done already" in result.stderr
+    assert described(work.folder) == before
+    # Of an output that is there already, too.
+    plot.unlink()
+    assert work.run("--plot", plot).exit_code == 0
+    assert plot.read_bytes() == first
+
+
+def test_what_is_there_is_not_replaced_without_being_told(work):
+    (work / "plot.png").write_text("somebody's")
+    work.fails(2, "plot.png", "--overwrite", options=("--plot", work / "plot.png"))
+    work.succeeds()
+    work.fails(2, "plot.png", "--overwrite", options=("--plot", work / "plot.png"))
+    work.succeeds("--plot", work / "plot.png", "--overwrite")
+    assert (work / "plot.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_neither_an_input_nor_the_output(work):
+    for name in ("science.fits", "kernel.fits"):
+        options = ("--plot", work / name, "--overwrite")
+        work.fails(2, "is an input", options=options)
+    work.fails(2, "the output itself", options=("--plot", work.output))
+    work.fails(3, "no folder", options=("--plot", work / "no" / "plot.png"))
+    work.succeeds()
+    work.fails(
+        2,
+        "is an input",
+        options=("--plot", work / "psf.fits", "--science-psf", work / "psf.fits", "--overwrite"),
+    )
+
+
+def test_without_matplotlib_nothing_is_begun(work, monkeypatch):
+    for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    work.fails(2, "pip install 'diffdecor[plot]'", options=("--plot", work / "plot.png"))
+
+
+def test_an_output_without_data_is_not_drawn(work, rewrite):
+    def empty(hdus):
+        hdus[0].data[:] = np.nan
+
+    rewrite(work / "difference.fits", empty)
+    _, result = work.succeeds("--plot", work / "plot.png")
+    assert "no pixel has data" in result.stderr
+    assert not (work / "plot.png").exists()
+
+
+def test_arrays_are_drawn_too():
+    noise = np.random.default_rng(3).normal(size=(120, 130))
+    before = Exposure(image=convolved(noise, gaussian(3, 1.0)), psf=gaussian(5, 1.5))
+    mask = np.zeros(noise.shape, np.int32)
+    mask[:20] = 1
+    after = Exposure(
+        image=np.where(mask, np.nan, noise),
+        variance=1.0,
+        mask=mask,
+        mask_planes={"EDGE": 0},
+        psf=gaussian(5, 1.2),
+    )
+    whole = pixels(plot_before_after(before, after, "a $caption_{1}^$ <b>"))
+    height, width, _ = whole.shape
+    left, right = whole[:, : width // 3], whole[:, width // 3 : 2 * width // 3]
+    # The corner of the first panel shows correlation, that of the second none.
+    red = [((part[..., 0] - part[..., 2]) > 0.3)[height // 2 :].sum() for part in (left, right)]
+    assert red[0] > 500
+    assert red[1] < red[0] / 10
+
+
+def test_an_ordinary_run_and_help_draw_nothing(work):
+    code = (
+        "import atexit, sys\n"
+        "atexit.register(lambda: print({'matplotlib', 'jinja2', 'PIL'} & set(sys.modules)))\n"
+        "from diffdecor.__main__ import main\nmain()\n"
+    )
+    for arguments in (work.arguments(), ["report", "--help"], ["run", "--help"]):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=os.environ,
+        )
+        assert done.stdout.splitlines()[-1] == "set()"
+
+
+def test_json_is_printed_all_the_same(work):
+    result = call(*work.arguments("--json", "--plot", work / "plot.png"))
+    assert result.exit_code == 0
+    assert result.stdout.startswith("{")
