@@ -7,8 +7,8 @@ OLDEST := import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["projec
   print(*(n.replace(">=", "==") for n in p["dependencies"] + p["optional-dependencies"]["test"]))
 SAMPLE = $(foreach role,science template difference,sample_data/$1/$(role).fits)
 NIRCAM := $(call SAMPLE,nircam) --kernel sample_data/nircam/kernel.fits --noise-kind sigma \
-  $(foreach role,science template,--$(role)-noise sample_data/nircam/$(role)_sigma.fits \
-  --$(role)-psf sample_data/nircam/$(role)_psf.fits)
+  $(foreach role,science template difference,--$(role)-noise sample_data/nircam/$(role)_sigma.fits) \
+  $(foreach role,science template,--$(role)-psf sample_data/nircam/$(role)_psf.fits)
 HOTPANTS := $(call SAMPLE,hotpants) --difference-psf sample_data/hotpants/difference_psf.fits
 
 define WHAT_IT_GAINED
@@ -67,7 +67,7 @@ format: .venv/lint ## format the code
 docs: .venv/test ## write the table of exit codes and the picture of the README anew
 	$(BIN)/python tests/readme.py
 	mkdir -p build
-	$(BIN)/diffdecor run $(NIRCAM) -o build/docs.fits --plot sample_data/before_after.png --overwrite
+	$(BIN)/diffdecor run $(NIRCAM) -o build/nircam.fits --plot sample_data/before_after.png --overwrite
 
 fuzz: .venv/test ## ten thousand damaged files of every role and codec, and as many kernels
 	PYTHONPATH=tests $(BIN)/python -W ignore tests/fuzz.py 10000
