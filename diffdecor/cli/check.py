@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from diffdecor.cli.options import (
-    JsonCommand,
-    file_name,
+    SomeOptionsCommand,
     json_option,
     log_file_option,
     overwrite_option,
@@ -19,7 +17,7 @@ from diffdecor.cli.options import (
     start_logging,
     verbosity_options,
 )
-from diffdecor.cli.parameters import OUTPUT_FILE
+from diffdecor.cli.parameters import INPUT_FILE, OUTPUT_FILE
 from diffdecor.cli.process import begin_work, keep_home_clean
 from diffdecor.cli.text import complain, say
 
@@ -76,28 +74,20 @@ def _declared() -> list[Option]:
     ]
 
 
-class _Check(JsonCommand):
-    """A command with options that are declared elsewhere, made when it is called."""
+class _Check(SomeOptionsCommand):
+    """A command with options in the words of one image, whose JSON is a list."""
+
+    def declared(self) -> Sequence[Option]:
+        """Return the options of one image of no role, and others."""
+        return _declared()
 
     def json_error(self, values: Mapping[str, Any]) -> Sequence[Any]:
         """Return a list, as of files."""
         return [values]
 
-    @cached_property
-    def _of_configs(self) -> Sequence[click.Option]:
-        from diffdecor.cli.configs import click_option
-
-        return [click_option(item) for item in _declared()]
-
-    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """Return the command's own parameters and those declared elsewhere."""
-        own = super().get_params(ctx)
-        help_option = [param for param in own if "--help" in param.opts]
-        return [*own[: len(own) - len(help_option)], *self._of_configs, *help_option]
-
 
 @click.command(cls=_Check, epilog=_EXAMPLES)
-@click.argument("files", type=file_name, nargs=-1, required=True, metavar="FILE...")
+@click.argument("files", type=INPUT_FILE, nargs=-1, required=True, metavar="FILE...")
 @json_option("Print a list with one JSON object for every file.")
 @click.option("--plot", type=OUTPUT_FILE, metavar="FILE", help="Draw the measurements (PNG file).")
 @overwrite_option

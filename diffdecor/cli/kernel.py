@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cached_property
-
 import click
 
 from diffdecor.cli.groups import Group
 from diffdecor.cli.options import (
-    JsonCommand,
-    file_name,
+    SomeOptionsCommand,
     json_option,
     overwrite_option,
     print_json,
     start_logging,
     verbosity_options,
 )
-from diffdecor.cli.parameters import OUTPUT_FILE
+from diffdecor.cli.parameters import INPUT_FILE, OUTPUT_FILE
 from diffdecor.cli.process import keep_home_clean
 from diffdecor.cli.text import say
 
 of_difference = click.option(
     "--difference",
-    type=file_name,
+    type=INPUT_FILE,
     metavar="FILE",
     help="The difference that the kernel file belongs to (HOTPANTS, SFFT).",
 )
@@ -49,35 +45,18 @@ Example:
 """
 
 
-class _Kernel(JsonCommand):
-    """A command that reads kernels: with an option that is declared elsewhere."""
-
-    @cached_property
-    def _of_configs(self) -> Sequence[click.Option]:
-        from diffdecor.cli.configs import click_option
-        from diffdecor.config import FilesConfig
-        from diffdecor.config.options import options
-
-        wanted = "ignore_checksums"
-        return [click_option(item) for item in options(FilesConfig) if item.name == wanted]
-
-    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """Return the command's own parameters and the others."""
-        *own, help_option = super().get_params(ctx)
-        return [*own, *self._of_configs, help_option]
-
-
 @click.group(cls=Group)
 def kernel() -> None:
     """Show or draw what is in a kernel file, or convert it to the native format."""
 
 
 @kernel.command(
-    cls=_Kernel,
+    cls=SomeOptionsCommand,
+    names=("ignore_checksums",),
     epilog=_OF_INFO,
     short_help="Show format, size, side, sum and width of a kernel.",
 )
-@click.argument("kernel", type=file_name)
+@click.argument("kernel", type=INPUT_FILE)
 @json_option()
 @of_difference
 @verbosity_options
@@ -116,11 +95,12 @@ def _shown(value: object) -> str:
 
 
 @kernel.command(
-    cls=_Kernel,
+    cls=SomeOptionsCommand,
+    names=("ignore_checksums",),
     epilog=_OF_CONVERT,
     short_help="Write a kernel to a file in the native format, losslessly.",
 )
-@click.argument("kernel", type=file_name)
+@click.argument("kernel", type=INPUT_FILE)
 @click.argument("out", type=OUTPUT_FILE)
 @click.option("--overwrite", is_flag=True, help="Replace OUT if it is there already.")
 @of_difference
@@ -149,11 +129,12 @@ def convert(
 
 
 @kernel.command(
-    cls=_Kernel,
+    cls=SomeOptionsCommand,
+    names=("ignore_checksums",),
     epilog=_OF_PLOT,
     short_help="Draw a kernel, and its sum over the image, as a PNG file.",
 )
-@click.argument("kernel", type=file_name)
+@click.argument("kernel", type=INPUT_FILE)
 @click.option("-o", "--output", type=OUTPUT_FILE, required=True, metavar="FILE", help="PNG file.")
 @overwrite_option
 @of_difference

@@ -15,6 +15,7 @@ from diffdecor.cli.text import discard
 
 if TYPE_CHECKING:
     from diffdecor.cli.configs import ConfigOption
+    from diffdecor.config.options import Option
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -22,9 +23,6 @@ _TRIPLE = ("science", "template", "difference")
 _NEEDED = "SCIENCE, TEMPLATE and DIFFERENCE are needed"
 #: Where a context keeps what to print in JSON if the command fails, and what is known of it then.
 _JSON_ERROR, _JSON_FACTS = "diffdecor.cli.json_error", "diffdecor.cli.json_facts"
-
-#: The type of a file that is read.
-file_name = INPUT_FILE
 
 
 class JsonCommand(click.Command):
@@ -47,6 +45,33 @@ class JsonCommand(click.Command):
         if parent is not None and has_json and "--json" in words:
             parent.meta[_JSON_ERROR] = self.json_error
         return super().make_context(info_name, args, parent, **extra)
+
+
+class SomeOptionsCommand(JsonCommand):
+    """A command with a few options of the configs, made when it is called."""
+
+    def __init__(self, *args: Any, names: Sequence[str] = (), **kwargs: Any) -> None:  # noqa: ANN401
+        super().__init__(*args, **kwargs)
+        self._names = names
+
+    def declared(self) -> Sequence[Option]:
+        """Return the options as they are declared: those of the names."""
+        from diffdecor.config import DecorrelationConfig, FilesConfig
+        from diffdecor.config.options import options
+
+        both = chain(options(DecorrelationConfig), options(FilesConfig))
+        return [item for item in both if item.name in self._names]
+
+    @cached_property
+    def _of_configs(self) -> Sequence[click.Option]:
+        from diffdecor.cli.configs import click_option
+
+        return [click_option(item) for item in self.declared()]
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Return the command's own parameters and those of the configs."""
+        *own, help_option = super().get_params(ctx)
+        return [*own, *self._of_configs, help_option]
 
 
 class ConfiguredCommand(JsonCommand):
@@ -88,7 +113,7 @@ class ConfiguredCommand(JsonCommand):
 def _kernel_option(command: Command) -> Command:
     return click.option(
         "--kernel",
-        type=file_name,
+        type=INPUT_FILE,
         metavar="KERNEL",
         help="File of the matching kernel.  [default: the difference carries it]",
     )(command)
@@ -99,7 +124,7 @@ def triple(command: Command) -> Command:
     command = _kernel_option(command)
     for name in reversed(_TRIPLE):
         # A TOML file may name them.
-        image = click.argument(name, type=file_name, required=False, metavar=name.upper())
+        image = click.argument(name, type=INPUT_FILE, required=False, metavar=name.upper())
         command = image(command)
     return command
 
@@ -109,7 +134,7 @@ def triple_or_difference(command: Command) -> Command:
     names = " ".join(name.upper() for name in _TRIPLE[:-1])
     # Not required: a TOML file may name them.
     images = click.argument(
-        "images", type=file_name, nargs=-1, metavar=f"[{names}] {_TRIPLE[-1].upper()}"
+        "images", type=INPUT_FILE, nargs=-1, metavar=f"[{names}] {_TRIPLE[-1].upper()}"
     )
     return images(_kernel_option(command))
 
@@ -147,7 +172,7 @@ def check_named(named: Mapping[str, str], *, output: bool, alone: bool = False) 
 config_file = click.option(
     "--config",
     "toml",
-    type=file_name,
+    type=INPUT_FILE,
     metavar="FILE",
     help="TOML file with options and files; the command line takes precedence.",
 )

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cached_property
 from typing import Any
 
 import click
 
 from diffdecor.cli.options import (
-    file_name,
+    SomeOptionsCommand,
     overwrite_option,
     start_logging,
     verbosity_options,
 )
-from diffdecor.cli.parameters import OUTPUT_FILE
+from diffdecor.cli.parameters import INPUT_FILE, OUTPUT_FILE
 from diffdecor.cli.process import begin_work, keep_home_clean
 from diffdecor.cli.text import complain
 
-#: Options of the numerics, those of `run`.
-_OF_NUMERICS = ("threads", "max_memory")
 _EXAMPLES = """
 \b
 Examples:
@@ -33,39 +29,20 @@ Examples:
 """
 
 
-class _Report(click.Command):
-    """A command with options that are declared elsewhere, made when it is called."""
-
-    @cached_property
-    def _of_configs(self) -> Sequence[click.Option]:
-        from diffdecor.cli.configs import click_option
-        from diffdecor.config import DecorrelationConfig
-        from diffdecor.config.options import options
-
-        declared = options(DecorrelationConfig)
-        return [click_option(item) for item in declared if item.name in _OF_NUMERICS]
-
-    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """Return the command's own parameters and those declared elsewhere."""
-        own = super().get_params(ctx)
-        help_option = [param for param in own if "--help" in param.opts]
-        return [*own[: len(own) - len(help_option)], *self._of_configs, *help_option]
-
-
-@click.command(cls=_Report, epilog=_EXAMPLES)
-@click.argument("outputs", type=file_name, nargs=-1, required=True, metavar="OUTPUT...")
+@click.command(cls=SomeOptionsCommand, names=("threads", "max_memory"), epilog=_EXAMPLES)
+@click.argument("outputs", type=INPUT_FILE, nargs=-1, required=True, metavar="OUTPUT...")
 @click.option(
     "-o", "--output", "page", type=OUTPUT_FILE, required=True, metavar="PAGE", help="Page to write."
 )
 @click.option(
     "--difference",
-    type=file_name,
+    type=INPUT_FILE,
     metavar="FILE",
     help="The input difference of one OUTPUT.  [default: the file of card DDDIF, in this folder or "
     "beside OUTPUT]",
 )
 @click.option(
-    "--png", type=file_name, metavar="DIR", help="Write each picture to a file in DIR, too."
+    "--png", type=INPUT_FILE, metavar="DIR", help="Write each picture to a file in DIR, too."
 )
 @click.option(
     "--pictures",
@@ -77,7 +54,7 @@ class _Report(click.Command):
 )
 @click.option(
     "--thresholds",
-    type=file_name,
+    type=INPUT_FILE,
     metavar="FILE",
     help="What is outside of the ranges in FILE is an outlier.  [default: median +- 5 robust sigma "
     "of these outputs]",

@@ -25,8 +25,7 @@ from diffdecor.cli.options import (
     verbosity_options,
 )
 from diffdecor.cli.parameters import OUTPUT_FILE
-from diffdecor.cli.plots import plotted
-from diffdecor.cli.process import begin_work
+from diffdecor.cli.process import begin_work, keep_home_clean
 
 if TYPE_CHECKING:
     from diffdecor.cli.configs import Settings
@@ -128,13 +127,21 @@ def _job(chosen: Settings, toml: str | None, *, overwrite: bool) -> Job:
 
 
 def _outcome(job: Job, plot: str | None, *, quiet: bool) -> Outcome:
-    """Run the job, with a bar where somebody watches."""
+    """Run the job, with a bar where somebody watches; draw its result if that is wanted."""
     from diffdecor.cli.progress import progress
     from diffdecor.pipeline.run import run_job
 
     begin_work()
-    with plotted(job, plot), progress("filtering", "megapixels", scale=1e6, quiet=quiet) as told:
-        return run_job(job, progress=told)
+    if plot is not None:
+        keep_home_clean()
+        from diffdecor.report.run_plot import check_plot, write_plot
+
+        check_plot(job, plot)
+    with progress("filtering", "megapixels", scale=1e6, quiet=quiet) as told:
+        outcome = run_job(job, progress=told)
+    if plot is not None:
+        write_plot(job, plot)
+    return outcome
 
 
 def _report(job: Job, outcome: Outcome, about: Mapping[str, Any], *, as_json: bool) -> None:
