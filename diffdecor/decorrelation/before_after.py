@@ -13,14 +13,13 @@ from diffdecor.core.covariance import LagSums
 from diffdecor.core.parallel import cores
 from diffdecor.core.planes import LazyPlane, Plane
 from diffdecor.decorrelation.judgement import Judgement, stamp_at, unmasked
+from diffdecor.decorrelation.mask import OF_OTHER_PIXELS
 from diffdecor.decorrelation.noise_statistics import NoiseStatistics, Sky, measure_noise
 from diffdecor.decorrelation.subtraction import Subtraction
 from diffdecor.images.model import Exposure
 
 #: Windows of 256 x 256 pixels that are measured, spread over the image: about half a megapixel.
 _WINDOWS = 9
-#: Mask planes of the result where the filter has had to do with other pixels than the sky's.
-_OWN_PLANES = ("NEAR_FILLED", "EDGE", "NO_DATA")
 #: Plane of the pixels with light of sources.
 _DETECTED = "DETECTED"
 #: Sky pixels of a window that counts for the worst.
@@ -111,7 +110,7 @@ def _error_of_ratio(statistics: NoiseStatistics) -> float:
 
 def _planes(subtraction: Subtraction) -> tuple[str, ...]:
     """Return the mask planes of the result whose pixels do not count."""
-    return (*subtraction.config.ignore_planes, *_OWN_PLANES)
+    return (*subtraction.config.ignore_planes, *OF_OTHER_PIXELS)
 
 
 def _sources(subtraction: Subtraction) -> tuple[list[Plane], list[tuple[Plane, Plane | None]]]:

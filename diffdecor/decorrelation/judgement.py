@@ -22,23 +22,22 @@ from diffdecor.core.lag_statistics import (
 from diffdecor.core.periodic import CHANCE, Line, strongest_line
 from diffdecor.core.planes import LazyPlane, Plane
 from diffdecor.core.psf import gaussian_stamp
+from diffdecor.decorrelation.mask import OF_OTHER_PIXELS
 from diffdecor.decorrelation.noise_statistics import NoiseStatistics, Sky, measure_noise
 from diffdecor.errors import InputError
 from diffdecor.images.model import Exposure
 from diffdecor.psfs.model import PointSpreadFunction
 
-#: Mask planes that diffdecor adds where pixels are not only what they were.
-_OWN_PLANES = ("NEAR_FILLED", "EDGE", "NO_DATA")
 #: A correlation, and a factor's distance from 1, that hardly matter in practice.
-_SMALL = 0.03
+SMALL = 0.03
 #: FWHM of the PSF of an image that has none, pixels.
 _USUAL_FWHM = 3.0
 #: Correlation that is less probable in white noise is real.
-_REAL = 0.01
+REAL = 0.01
 #: Sky pixels that a judgement needs, and a window for its place in the range of variances.
 _FEWEST, _WINDOW = 1000, 5000
 #: Coefficients that the largest is one of.
-_LAGS = 44
+LAGS = 44
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,9 +178,9 @@ class Judgement:
         decides, and its effect on point sources.
         """
         found = self.whiteness
-        if min(found.probability, found.largest_probability) >= _REAL:
+        if min(found.probability, found.largest_probability) >= REAL:
             return "white"
-        small = found.largest <= _SMALL and self.effect <= _SMALL
+        small = found.largest <= SMALL and self.effect <= SMALL
         return "nearly white" if small else "correlated"
 
 
@@ -193,7 +192,7 @@ def judge(exposure: Exposure, planes: Collection[str], most: int, threads: int) 
     """
     sky = Sky(
         images=[(exposure.image, exposure.variance)],
-        usable=unmasked(exposure, {*planes, *_OWN_PLANES}),
+        usable=unmasked(exposure, {*planes, *OF_OTHER_PIXELS}),
     )
     (statistics,) = measure_noise(sky, most, threads)
     if statistics.sums.pixels < _FEWEST:
@@ -251,7 +250,7 @@ def failures(
         if not error > 0:
             reasons.append("its correlation could not be measured")
         elif largest > max_rho and (
-            max_rho < error or any_of(normal_probability(largest / error), _LAGS) < _REAL
+            max_rho < error or any_of(normal_probability(largest / error), LAGS) < REAL
         ):
             reasons.append(f"max |rho| is {largest:.3f} +- {error:.3f}, above {max_rho:g}")
     if max_factor is not None:
@@ -259,7 +258,7 @@ def failures(
         if not its_error > 0:
             reasons.append("its matched-filter noise factor could not be measured")
         elif abs(value - 1) > max_factor and (
-            max_factor < its_error or normal_probability(abs(value - 1) / its_error) < _REAL
+            max_factor < its_error or normal_probability(abs(value - 1) / its_error) < REAL
         ):
             reasons.append(
                 f"I is {value:.3f} +- {its_error:.3f}, off 1 by more than {max_factor:g}"
@@ -284,7 +283,7 @@ def describe(judgement: Judgement) -> str:
     else:
         words.append("no variance plane")
     block = judgement.worst_block
-    if judgement.verdict == "white" and block[2] < _REAL:
+    if judgement.verdict == "white" and block[2] < REAL:
         words.append(f"but one block has rms correlation {block[1]:.3f}")
     line = judgement.line
     if line is not None and line.probability < CHANCE:

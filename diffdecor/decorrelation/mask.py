@@ -16,6 +16,8 @@ from diffdecor.images.model import Exposure, MaskPlanes, union_of_masks
 from diffdecor.kernels.model import Box
 
 NEAR_FILLED, EDGE, NO_DATA, NOISE_FALLBACK = "NEAR_FILLED", "EDGE", "NO_DATA", "NOISE_FALLBACK"
+#: Where the filter has had to do with other pixels than the sky's.
+OF_OTHER_PIXELS = (NEAR_FILLED, EDGE, NO_DATA)
 
 
 def unusable_pixels(subtraction: Subtraction) -> LazyPlane:

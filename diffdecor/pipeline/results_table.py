@@ -91,7 +91,7 @@ def results_table(rows: Sequence[ResultRow]) -> Any:  # noqa: ANN401  astropy ha
 def _value(row: ResultRow, column: Column) -> Any:  # noqa: ANN401
     """Return what a row has in a column, None if nothing."""
     if column.name in {"output", "status", "error"}:
-        text = _printable(getattr(row, column.name))
+        text = printable(getattr(row, column.name))
         return text or None
     return as_kind(row.metrics.get(column.name), column.kind)
 
@@ -100,7 +100,7 @@ def as_kind(value: object, kind: type) -> Any:  # noqa: ANN401
     """Return a value as its column holds it; None if it is nothing of the kind."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if kind is str:
-        return _printable(value) if isinstance(value, str) else None
+        return printable(value) if isinstance(value, str) else None
     if kind is bool:
         return value if isinstance(value, bool) else None
     if not number or not math.isfinite(value):  # type: ignore[arg-type]
@@ -108,7 +108,7 @@ def as_kind(value: object, kind: type) -> Any:  # noqa: ANN401
     return kind(value)
 
 
-def _printable(text: object) -> str:
+def printable(text: object) -> str:
     """Return a text that any file can hold: names of files may be any bytes."""
     return "".join(c if c.isprintable() else "?" for c in str(text))
 

@@ -70,13 +70,13 @@ def require_matplotlib(extra: str = "plot") -> None:
         raise ConfigError(msg) from error
 
 
-def new_figure(width: float, height: float) -> Any:  # noqa: ANN401  matplotlib's types
+def new_figure(width: float, height: float, layout: Any = "constrained") -> Any:  # noqa: ANN401  matplotlib's types
     """Return an empty figure, its size in inches; no screen is needed."""
     require_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout=layout)
     FigureCanvasAgg(figure)
     return figure
 
@@ -88,13 +88,8 @@ def panel_of(
 
     Finding the margins takes matplotlib as long as all the rest.
     """
-    require_matplotlib()
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     left, right, bottom, top = margins
-    figure = Figure(figsize=(width, height))
-    FigureCanvasAgg(figure)
+    figure = new_figure(width, height, layout=None)
     size = (width - left - right) / width, (height - bottom - top) / height
     return figure, figure.add_axes((left / width, bottom / height, *size))
 
@@ -124,7 +119,9 @@ def png_of(figure: Any, dpi: int = 120, *, few_colours: bool = False) -> bytes: 
     """Return a figure as a PNG file: of 255 colours, a third of the bytes, if these are enough."""
     png = io.BytesIO()
     about = {"Software": "diffdecor"}
-    if few_colours:
+    if not few_colours:
+        figure.savefig(png, format="png", dpi=dpi, metadata=about)
+    else:
         # matplotlib itself needs Pillow.
         from PIL import Image, PngImagePlugin
 
@@ -139,10 +136,7 @@ def png_of(figure: Any, dpi: int = 120, *, few_colours: bool = False) -> bytes: 
         texts = PngImagePlugin.PngInfo()
         for keyword, text in about.items():
             texts.add_text(keyword, text)
-        png = io.BytesIO()
         reduced.save(png, "png", optimize=True, pnginfo=texts)
-    else:
-        figure.savefig(png, format="png", dpi=dpi, metadata=about)
     return png.getvalue()
 
 

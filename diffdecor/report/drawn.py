@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from diffdecor.core.interpolate import Stamps
 from diffdecor.core.planes import streamed
+from diffdecor.fits.reading import Reading
 from diffdecor.fits.sums import check_sums
 from diffdecor.images.model import Exposure
 from diffdecor.report.before_after import PAGE_DPI, before_after_png
@@ -29,7 +30,7 @@ from diffdecor.report.noise_numbers import (
     depth_change,
     number_of,
 )
-from diffdecor.report.origins import open_difference, open_result, opened
+from diffdecor.report.origins import open_difference, open_result
 from diffdecor.report.outputs import Output, filters_of, lag_images
 from diffdecor.report.page import Drawn, Group
 from diffdecor.report.psf_numbers import (
@@ -111,7 +112,7 @@ def draw_summary(output: Output, difference: str | None, threads: int, max_memor
 
 def _measured(output: Output, difference: str | None, threads: int, max_memory: int) -> _Measured:
     filters, lags = filters_of(output.file), lag_images(output.file)
-    with opened(max_memory) as reading:
+    with Reading(max_memory // 2) as reading:  # for unpacked planes
         after = open_result(output, reading)
         origin = open_difference(output, difference, reading)
         stamps = known_psfs(output, after, origin.exposure, filters)

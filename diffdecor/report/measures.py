@@ -16,6 +16,7 @@ from diffdecor.core.planes import Plane, Window, constant_plane, cut, part_of
 from diffdecor.core.psf import crop_stamp, flux_half_width
 from diffdecor.core.significance import point_source_planes
 from diffdecor.decorrelation.judgement import unmasked
+from diffdecor.decorrelation.mask import OF_OTHER_PIXELS
 from diffdecor.decorrelation.noise_statistics import NoiseStatistics, Sky, measure_noise
 from diffdecor.images.model import Exposure
 
@@ -29,8 +30,6 @@ _MOST, _ROWS = 1 << 24, 256
 REACH, _PER_SIGMA = 12, 4
 #: Share of the flux outside of the PSF that significances are made with.
 _LOST = 1e-3
-#: Planes of the masks of results whose pixels are not only what they were.
-_OWN_PLANES = ("NEAR_FILLED", "EDGE", "NO_DATA")
 
 Values = NDArray[np.float64]
 
@@ -109,7 +108,7 @@ def measure(
     with their origins, by ``before`` and ``after``, as far as they are known. Only bands of rows
     are in memory at a time.
     """
-    usable = unmasked(after, {*ignored, *_OWN_PLANES})
+    usable = unmasked(after, {*ignored, *OF_OTHER_PIXELS})
     exposures = {"before": before, "after": after}
     known = {name: one for name, one in exposures.items() if one is not None}
     sky = Sky(images=[(one.image, one.variance) for one in known.values()], usable=usable)

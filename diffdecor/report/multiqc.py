@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from diffdecor.pipeline.results_table import COLUMNS
+from diffdecor.pipeline.results_table import COLUMNS, printable
 from diffdecor.report.outputs import Output
 
 #: Metrics of the table: title, decimals, scale of colours.
@@ -68,4 +68,4 @@ def _names(outputs: Sequence[Output]) -> list[str]:
     stems = [Path(output.file).name for output in outputs]
     unique = len(set(stems)) == len(stems)
     names = stems if unique else [output.file for output in outputs]
-    return ["".join(c if c.isprintable() else "?" for c in name) for name in names]
+    return [printable(name) for name in names]

@@ -12,14 +12,12 @@ from numpy.typing import NDArray
 
 from diffdecor.core.covariance import LagSums, opposite
 from diffdecor.core.lag_statistics import any_of, normal_probability
+from diffdecor.decorrelation.judgement import LAGS, REAL, SMALL
 
 #: Largest lag that is shown, pixels.
 SHOWN_LAG = 8
 #: Side of the grid of frequencies, and width of a bin of the radial power, cycles per pixel.
 _SIZE, _BIN = 128, 1 / 64
-#: The 44 coefficients within 5 pixels; correlation less probable than this is real; and what
-#: hardly matters to anybody: as `decorrelation.judgement` has it.
-_LAGS, _REAL, _SMALL = 44, 0.01, 0.03
 
 Values = NDArray[np.float64]
 
@@ -95,11 +93,11 @@ def verdict_of(metrics: Mapping[str, Any]) -> str:
     rho, error = number_of(metrics, "rho_after"), number_of(metrics, "rho_error")
     if not error > 0 or math.isnan(rho):
         return "not measured"
-    if any_of(normal_probability(rho / error), _LAGS) >= _REAL:
+    if any_of(normal_probability(rho / error), LAGS) >= REAL:
         return "white"
     factor = number_of(metrics, "factor_after")
     # Comparisons with NaN are False: an unknown factor says nothing against it.
-    return "correlated" if rho > _SMALL or abs(factor - 1) > _SMALL else "nearly white"
+    return "correlated" if rho > SMALL or abs(factor - 1) > SMALL else "nearly white"
 
 
 def number_of(metrics: Mapping[str, Any], name: str) -> float:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -139,10 +138,3 @@ def _adds_up(file: str, opened: OpenedExposure, header: Header, reading: Reading
 def _shape_of(output: str, reading: Reading) -> tuple[int, ...]:
     """Return the shape of the image of an output."""
     return image_shape(reading.files.hdus(split_extension(output)[0])["IMAGE"])
-
-
-@contextmanager
-def opened(max_memory: int) -> Iterator[Reading]:
-    """Keep files open while they are drawn; half of the memory may hold unpacked planes."""
-    with Reading(max_memory // 2) as reading:
-        yield reading

@@ -13,7 +13,8 @@ from typing import Any
 
 from diffdecor._version import __version__
 from diffdecor.errors import ConfigError
-from diffdecor.pipeline.results_table import COLUMNS
+from diffdecor.pipeline.provenance import METRIC_CARDS
+from diffdecor.pipeline.results_table import COLUMNS, printable
 from diffdecor.report.citation import SOFTWARE, WORKS, sentence
 from diffdecor.report.drawing import Picture, require_matplotlib
 from diffdecor.report.noise_numbers import number_of
@@ -288,8 +289,6 @@ def _numbers(output: Output) -> list[dict[str, str]]:
 
 def _cards(output: Output) -> list[tuple[str, str, str]]:
     """Return the cards that are no metrics: version, inputs, options."""
-    from diffdecor.pipeline.provenance import METRIC_CARDS
-
     metrics = {card.keyword for card in METRIC_CARDS}
     return [
         (keyword, _shown(value), comment)
@@ -300,4 +299,4 @@ def _cards(output: Output) -> list[tuple[str, str, str]]:
 
 def _shown(value: object) -> str:
     """Return a text in one line, without characters that control anything."""
-    return "".join(c if c.isprintable() else "?" for c in " ".join(str(value).split()))
+    return printable(" ".join(str(value).split()))

@@ -8,12 +8,13 @@ from pathlib import Path
 from diffdecor.core.parallel import cores
 from diffdecor.errors import ConfigError, OutputExistsError
 from diffdecor.fits.atomic import atomic_output, check_output
+from diffdecor.fits.reading import Reading
 from diffdecor.images.read import exposure_of, found_image
 from diffdecor.pipeline.job import Job
 from diffdecor.report.before_after import before_after_png
 from diffdecor.report.drawing import require_matplotlib
 from diffdecor.report.drawn import has_data, known_psfs, measured_pair
-from diffdecor.report.origins import open_result, opened
+from diffdecor.report.origins import open_result
 from diffdecor.report.outputs import filters_of, read_output, short_name
 from diffdecor.report.page import verdict_line
 
@@ -62,7 +63,7 @@ def plot_of(job: Job) -> bytes | None:
     if about.error is not None:
         raise about.error
     memory = job.decorrelation.max_memory
-    with opened(memory) as reading:
+    with Reading(memory // 2) as reading:  # for unpacked planes
         after = open_result(about, reading)
         if not has_data(after):
             return None

@@ -16,9 +16,10 @@ from helpers.hostile import Target, damaged
 from helpers.workplace import call, check_failure, described
 
 from diffdecor.errors import DiffdecorError
+from diffdecor.fits.reading import Reading
 from diffdecor.pipeline.results_table import COLUMNS
 from diffdecor.report.drawn import PICTURES, draw_summary
-from diffdecor.report.origins import open_difference, opened
+from diffdecor.report.origins import open_difference
 from diffdecor.report.outputs import read_output
 
 pytest.importorskip("matplotlib")
@@ -196,7 +197,7 @@ class TestTheDifferenceBefore:
     @pytest.fixture
     def origin(self, work):
         def find(named=None):
-            with opened(1 << 28) as reading:
+            with Reading() as reading:
                 return open_difference(read_output(str(work.output)), named and str(named), reading)
 
         return find

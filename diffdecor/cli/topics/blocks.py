@@ -99,6 +99,16 @@ def terms(name: str, fields: tuple[str, str], entries: Mapping[str, str]) -> Tab
     return Table(name, (), tuple(rows))
 
 
+def formats(name: str, known: Mapping[str, Any]) -> Table:
+    """Return the formats of files, each with its description and notes."""
+    facts = (
+        {"format": one, "description": about.description, "notes": about.notes}
+        for one, about in known.items()
+    )
+    rows = (Row((one["format"], f"{one['description']}\n{one['notes']}"), one) for one in facts)
+    return Table(name, (), tuple(rows))
+
+
 def parsed(text: str, *tables: Block | Sequence[Block]) -> tuple[Block, ...]:
     """Return the blocks of a text; ``{}`` by itself is the next of the tables, or several blocks.
 

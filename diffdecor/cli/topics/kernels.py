@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from diffdecor.cli.topics.blocks import Block, Row, Table, parsed
+from diffdecor.cli.topics.blocks import Block, formats, parsed
 from diffdecor.kernels.registry import described_formats
 
 _TEXT = """
@@ -55,11 +55,4 @@ diffdecor run diff.fits -o out.fits
 
 def blocks() -> tuple[Block, ...]:
     """Return the blocks of the topic."""
-    rows = (
-        Row(
-            (name, f"{known.description}\n{known.notes}"),
-            {"format": name, "description": known.description, "notes": known.notes},
-        )
-        for name, known in described_formats().items()
-    )
-    return parsed(_TEXT, Table("kernels", (), tuple(rows)))
+    return parsed(_TEXT, formats("kernels", described_formats()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from diffdecor.cli.topics.blocks import Block, Row, Table, parsed
+from diffdecor.cli.topics.blocks import Block, formats, parsed
 from diffdecor.psfs.registry import described_formats
 
 _TEXT = """
@@ -23,11 +23,4 @@ software, and give the stamps as an HDU PSF with a table PSFPOS.
 
 def blocks() -> tuple[Block, ...]:
     """Return the blocks of the topic."""
-    rows = (
-        Row(
-            (name, f"{known.description}\n{known.notes}"),
-            {"format": name, "description": known.description, "notes": known.notes},
-        )
-        for name, known in described_formats().items()
-    )
-    return parsed(_TEXT, Table("psfs", (), tuple(rows)))
+    return parsed(_TEXT, formats("psfs", described_formats()))
