@@ -55,7 +55,7 @@ def _declared() -> list[Option]:
     of_image = [
         item._replace(
             help=item.help.format(**words)
-            .replace("--mask-preset", "of the layout")
+            .replace("--mask-preset", "that of the layout")
             .replace("--noise-kind, or ", "")
         )
         for item in of(ImageOptions, _OF_IMAGE)

@@ -61,7 +61,7 @@ def _show_list(width: int, *, as_json: bool) -> None:
     click.echo(
         "\n".join("  " + line for line in term_list([*TOPICS.items()], width - 2).split("\n"))
     )
-    click.echo("\nOf a command, diffdecor COMMAND --help shows the options.")
+    click.echo("\ndiffdecor COMMAND --help shows the options of a command.")
 
 
 def _command(context: click.Context, words: tuple[str, ...]) -> str | None:

@@ -107,7 +107,7 @@ class FilesConfig(Checked):
     read_noise: float | None = option("DDREADN", None, kinds.READ_NOISE,
         "Read noise of the science image and the template; used with their gains.", daily=True)
     diffcmd: bool = option("DDDIFCMD", True, kinds.SWITCH,
-        "Take noise and masks of a HOTPANTS triple that nothing else gives from HOTPANTS' command "
+        "Take noise and masks of a HOTPANTS triple that nothing else gives from HOTPANTS's command "
         "line (card DIFFCMD), or else from files beside the images (sci_sig.fits, sci_mask.fits "
         "for sci.fits).")
     mask_preset: str | None = option("DDMASKPR", None, _PRESET,
@@ -141,7 +141,7 @@ class FilesConfig(Checked):
         "Largest correlation of two pixels within 5 pixels that the result may have. If it is "
         "exceeded, and not by chance, the output is kept and the exit code is 4.", daily=True)
     max_factor: float | None = option("", None, kinds.LIMIT,
-        "Largest deviation from 1 of the matched-filter noise factor I of the result; needs a "
+        "Largest deviation from 1 of the point-source noise I of the result; needs a "
         "PSF.")
     write: tuple[str, ...] | None = option("", None, kinds.WRITES,
         "Also write a part of the result to a file of its own, as the primary image. NAME: image, "

@@ -256,7 +256,7 @@ def failures(
     if max_factor is not None:
         value, its_error = factor
         if not its_error > 0:
-            reasons.append("its matched-filter noise factor could not be measured")
+            reasons.append("its point-source noise I could not be measured")
         elif abs(value - 1) > max_factor and (
             max_factor < its_error or normal_probability(abs(value - 1) / its_error) < REAL
         ):

@@ -9,17 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
+from diffdecor.decorrelation.metrics import Metrics
 from diffdecor.pipeline.provenance import METRIC_CARDS
 
-#: Metrics that are not real numbers.
-_TEXTS = ("side", "side_source", "noise_model", "noise_reason", "gate")
-_SWITCHES = ("skipped", "nodes_bounded")
-_COUNTS = (
-    "noise_pixels", "filters", "filter_half_width", "fallbacks", "filled_pixels", "warnings",
-    "sky_pixels",
-)  # fmt: skip
+#: Types of the metrics that only a job knows, where they are not real numbers.
+_OF_JOBS = {"side_source": str, "gate": str, "warnings": int}
 #: Units of cards, as astropy writes them; those of others depend on the image.
 _UNITS = {"pixel": "pix"}
 
@@ -47,12 +43,10 @@ class ResultRow:
 
 
 def _kind_of(name: str) -> type:
-    """Return the type of a metric."""
-    if name in _TEXTS:
-        return str
-    if name in _SWITCHES:
-        return bool
-    return int if name in _COUNTS else float
+    """Return the type of a metric: as it is declared, or of one that only a job knows."""
+    declared = get_type_hints(Metrics).get(name, _OF_JOBS.get(name, float))
+    kind = next(iter(get_args(declared)), declared)  # of one that may be None
+    return kind if isinstance(kind, type) else str  # one of a few words
 
 
 def _of_card(name: str, unit: str, comment: str) -> Column:

@@ -32,6 +32,8 @@ NAMES = {
     "A_tmpl_sig": "template_sigma",
 }
 SIGMAS = ("A_sci_sig", "A_tmpl_sig")
+#: For jobs of whose pixels nothing is said.
+QUICK = {"mode": "whole", "noise_model": "white"}
 EXPLICIT = {"science_gain": 1.6, "science_read_noise": 5}
 EXPLICIT |= {"template_gain": 6.6, "template_read_noise": 5.1962}
 
@@ -141,7 +143,7 @@ def test_it_is_the_job_with_explicit_options(triple, sigma):
 
 def test_files_that_are_found_count_like_others(triple):
     """Another mask is another job."""
-    job = triple.job()
+    job = triple.job(numerics=QUICK)
     assert [run_job(job).status, run_job(job).status] == ["done", "already done"]
     with fits.open(triple.file("A_sci_msk"), mode="update") as hdus:
         hdus[0].data[50, 50] ^= 1
@@ -165,7 +167,7 @@ def test_what_others_wrote_is_never_overwritten(triple, name):
 def test_outputs_with_such_names_are_no_inputs(triple, name):
     """Of this job or another one."""
     triple.remove("A_sci_msk")
-    job = replace(triple.job(), output=str(triple.file(name)))
+    job = replace(triple.job(numerics=QUICK), output=str(triple.file(name)))
     assert [run_job(job).status, run_job(job).status] == ["done", "already done"]
     run_job(replace(job, overwrite=True))
     files, _ = triple.found()

@@ -13,11 +13,9 @@ from diffdecor.kernels.registry import read_kernel
 from diffdecor.report.kernel_figure import plot_kernel
 
 FILES = {
-    "sfft": ("sfft/D1_solution.fits", "sfft/D1_diff.fits.gz"),
     "ficonv": ("ficonv/Df_kernel.list", None),
     "hotpants": ("hotpants/B1_diff.fits.gz", None),
     "stamps": ("native/A1_stampgrid.fits", None),
-    "stamp": ("native/A3_plain_stamp.fits", None),
 }
 
 

@@ -16,8 +16,9 @@ The primary header of an output has these cards beside those of the observation,
 difference. A later run knows by them whether its output is there already.
 
 diffdecor run --json prints an object with version (of its layout; a field that is added does not
-change it), output, status (done or already done), warning_texts, and the metrics below by the name
-in the second column; what was not measured is null.
+change it), diffdecor_version, output, status (done or already done; doubtful or error if it fails,
+with error and exit_code), inputs, options, warning_texts, times (started, wall_seconds,
+cpu_seconds), and the metrics below by the name in the second column; what was not measured is null.
 
 ## Version and inputs
 

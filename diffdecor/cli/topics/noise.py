@@ -51,6 +51,11 @@ Without a noise plane the variance can be computed from the pixels: --science-ga
 --science-read-noise and, if the sky was subtracted, --science-sky; for the template likewise. Or it
 is one number: --science-variance, --template-variance.
 
+--noise-kind, --gain and --read-noise say the same of the science image and the template at once.
+What no option gives of a HOTPANTS triple is taken from HOTPANTS's command line, which the card
+DIFFCMD holds, or from files beside the images (sci_sig.fits, sci_mask.fits for sci.fits); -v logs
+what was found. --no-diffcmd takes nothing from there.
+
 ## White or measured noise
 
 The noise of an image is white where no pixel has been interpolated. But templates are warped and

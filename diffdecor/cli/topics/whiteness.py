@@ -31,10 +31,10 @@ what that removes from the correlation is corrected for.
 - p is the probability that white noise has a larger correlation at any of the 44 lags up to 5
   pixels. It says whether there is correlation, not how much: in a million pixels 0.004 is beyond
   doubt, and of no importance.
-- I, the matched-filter noise factor, says what the correlation does: the fluxes of point sources
-  scatter I times as much as they would with independent pixels of the claimed variance (of the
-  measured one if there is no variance plane). What a search calls 5 sigma is 5/I sigma. It needs a
-  PSF, or --fwhm.
+- I, the point-source noise (the noise factor of a matched filter), says what the correlation does:
+  the fluxes of point sources scatter I times as much as they would with independent pixels of the
+  claimed variance (of the measured one if there is no variance plane). What a search calls 5
+  sigma is 5/I sigma. It needs a PSF, or --fwhm.
 - Claimed and measured variance are compared as mean squares, clipped at 4 sigma, in windows of 256
   pixels; beyond 64 megapixels a sample of the windows is measured.
 - Periodic ripples of the variance, such as the moire pattern of resampling, are reported.
