@@ -169,23 +169,26 @@ def test_what_is_there_is_left_and_what_is_missing_is_written(with_defects):
         assert (place / f"p_{name}.fits").stat().st_mtime_ns == time
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda hdu: hdu.data.__setitem__((3, 4), 7),
-        lambda hdu: hdu.header.__setitem__("DDMODE", "whole"),
-        lambda hdu: hdu.header.__setitem__("DDPART", "other"),
-        lambda hdu: hdu.header.__setitem__("CRPIX1", 3.0),
-    ],
+CHANGES = (
+    lambda hdu: hdu.data.__setitem__((3, 4), 7),
+    lambda hdu: hdu.header.__setitem__("DDMODE", "whole"),
+    lambda hdu: hdu.header.__setitem__("DDPART", "other"),
+    lambda hdu: hdu.header.__setitem__("CRPIX1", 3.0),
 )
+
+
 @pytest.mark.parametrize("name", ["image", "bad", "psf"])
-def test_a_file_that_holds_something_else_is_not_replaced(with_defects, name, change):
+def test_a_file_that_holds_something_else_is_not_replaced(with_defects, name):
     place = with_defects
     options = [*writing(place, name), "--no-verify"]
     place.succeeds(*options)
-    with fits.open(place / f"p_{name}.fits", mode="update") as hdus:
-        change(hdus[0])
-    place.fails(2, f"p_{name}.fits", "--overwrite", options=options)
+    file = place / f"p_{name}.fits"
+    content = file.read_bytes()
+    for change in CHANGES:
+        file.write_bytes(content)
+        with fits.open(file, mode="update") as hdus:
+            change(hdus[0])
+        place.fails(2, file.name, "--overwrite", options=options)
     place.succeeds(*options, "--overwrite")
 
 
