@@ -177,12 +177,12 @@ def _judged(files: Sequence[str], options: CheckOptions, *, quiet: bool) -> list
     from diffdecor.pipeline.check import check_file
 
     found: list[Checked] = []
-    with progress("checking", "files", quiet=quiet or len(files) == 1) as told:
+    with progress("checking", "files", quiet=quiet or len(files) == 1) as show:
         for file in files:
             found.append(check_file(file, options))
             to_file(f"{file}: {found[-1].words}", "INFO" if found[-1].error is None else "ERROR")
-            if told is not None:
-                told(len(found), len(files))
+            if show is not None:
+                show(len(found), len(files))
     return found
 
 

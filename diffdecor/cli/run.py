@@ -137,8 +137,8 @@ def _outcome(job: Job, plot: str | None, *, quiet: bool) -> Outcome:
         from diffdecor.report.run_plot import check_plot, write_plot
 
         check_plot(job, plot)
-    with progress("filtering", "megapixels", scale=1e6, quiet=quiet) as told:
-        outcome = run_job(job, progress=told)
+    with progress("filtering", "megapixels", scale=1e6, quiet=quiet) as show:
+        outcome = run_job(job, progress=show)
     if plot is not None:
         write_plot(job, plot)
     return outcome

@@ -89,8 +89,8 @@ def verify(
     start_logging(verbose, quiet=quiet, log_file=log_file, inputs=job.inputs.values())
     begin_work()
     about = json_facts(context, version=JSON_VERSION)
-    with progress("rebuilding", "parts", quiet=quiet) as told:
-        verdict = verify_job(job, progress=told)
+    with progress("rebuilding", "parts", quiet=quiet) as show:
+        verdict = verify_job(job, progress=show)
     lines = _lines(verdict)
     to_file(f"{job.difference}: {'; '.join(lines)}")
     if as_json:

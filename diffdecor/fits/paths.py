@@ -1,4 +1,4 @@
-"""File arguments with a FITS extension in brackets: ``file.fits[SCI]``, ``file.fits[SCI,2]``."""
+"""Names of files, with a FITS extension in brackets: ``file.fits[SCI]``, ``file.fits[SCI,2]``."""
 
 from __future__ import annotations
 
@@ -29,3 +29,13 @@ def split_extension(text: str | Path) -> tuple[Path, Extension | None]:
     if versioned is None:
         return Path(match["file"]), extension
     return Path(match["file"]), (versioned["name"], int(versioned["version"]))
+
+
+def are_same_file(one: str | Path, other: str | Path) -> bool:
+    """Say whether two names are those of one file, or would be if it were there."""
+    if os.path.realpath(one) == os.path.realpath(other):
+        return True
+    try:
+        return Path(one).samefile(other)
+    except OSError:
+        return False

@@ -19,7 +19,7 @@ from diffdecor.config import kinds
 from diffdecor.core.planes import LazyPlane, Plane
 from diffdecor.errors import InputError
 from diffdecor.fits.open import Header
-from diffdecor.fits.paths import split_extension
+from diffdecor.fits.paths import are_same_file, split_extension
 from diffdecor.images.surveys.hotpants_command import WORDS, Command, command_of
 from diffdecor.images.surveys.recognise import PACKED, bare_name
 
@@ -77,16 +77,15 @@ class Roles(NamedTuple):
 
     def writes(self, file: str) -> bool:
         """Say whether a file is one that is written."""
-        place = os.path.realpath(split_extension(file)[0])
-        return any(os.path.realpath(one) == place for one in self.outputs)
+        path = split_extension(file)[0]
+        return any(are_same_file(path, one) for one in self.outputs)
 
     def forbid(self, file: str, what: str) -> bool:
         """Say whether a file must not be taken as "noise" or "mask"."""
         path, extension = split_extension(file)
-        place = os.path.realpath(path)
         for role, other in self.files.items():
             there, of_other = split_extension(other)
-            same = os.path.realpath(there) == place
+            same = are_same_file(path, there)
             if same and not role.endswith(f"_{what}") and (extension in (None, of_other)):
                 return True
         return False

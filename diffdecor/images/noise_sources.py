@@ -195,7 +195,7 @@ class NoiseSources:
                     logger.info("%s: %s is not used: its gain is known", self.image.path, file)
                 return noise
             self._doubt_gain(of_gain, apart)
-        source = inferred.noise or inferred.beside
+        source = self._inferred_sigma
         return None if source is None else self._from_sigma(source)
 
     def _doubt_gain(self, gain: float, apart: float) -> None:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from itertools import combinations
-from pathlib import Path
 
 from diffdecor.decorrelation.preparation import Prepared
 from diffdecor.errors import ConfigError, OutputExistsError
 from diffdecor.fits.atomic import check_output
 from diffdecor.fits.open import open_fits, quiet_astropy
 from diffdecor.fits.output import fits_output, is_tiled
+from diffdecor.fits.paths import are_same_file
 from diffdecor.fits.reading import Reading
 from diffdecor.images.write import compression
 from diffdecor.pipeline.inputs import Inputs
@@ -75,11 +75,11 @@ def _check_names(job: Job) -> None:
     """Refuse a file that is the output, or that of two parts."""
     written = job.files.written
     for name, file in written.items():
-        if _same_file(file, job.output):
+        if are_same_file(file, job.output):
             msg = f"--write {name}={file}: is the output itself; choose another name"
             raise ConfigError(msg)
     for (name, file), (other, second) in combinations(written.items(), 2):
-        if _same_file(file, second):
+        if are_same_file(file, second):
             msg = f"--write {other}={second}: is the file of {name}, too; choose another name"
             raise ConfigError(msg)
 
@@ -110,11 +110,3 @@ def write_parts(inputs: Inputs) -> None:
                 file, overwrite=job.overwrite, inputs=sources, compression=compression()
             ) as out:
                 content.write(out)
-
-
-def _same_file(first: str, second: str) -> bool:
-    """Say whether two names are those of one file, which need not be there."""
-    one, other = Path(first), Path(second)
-    if one.exists() and other.exists():
-        return one.samefile(other)
-    return one.resolve() == other.resolve()

@@ -216,12 +216,12 @@ class _Steps:
 
     def of_pass(self, number: int) -> Progress | None:
         """Return what is to be told of the rows of one pass, the first of which is 0."""
-        told, (ny, nx) = self.progress, self.shape
-        if told is None:
+        show, (ny, nx) = self.progress, self.shape
+        if show is None:
             return None
         if number == 0:
-            told(0, ny * nx)
-        return lambda rows, _: told((number * ny + rows) * nx // self.passes, ny * nx)
+            show(0, ny * nx)
+        return lambda rows, _: show((number * ny + rows) * nx // self.passes, ny * nx)
 
 
 def _write_noise(job: Job, prepared: Prepared, result: PlanesResult, file: ResultFile) -> None:

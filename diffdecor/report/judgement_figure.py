@@ -63,7 +63,7 @@ def _draw_profile(panel: Any, judgement: Judgement) -> None:  # noqa: ANN401
 def _draw_variance(figure: Any, panel: Any, judgement: Judgement) -> None:  # noqa: ANN401
     """Draw the map of claimed over measured variance."""
     statistics = judgement.statistics
-    panel.set_title("claimed / measured variance", fontsize=9)
+    panel.set_title("claimed/measured variance", fontsize=9)
     if not statistics.claimed:
         panel.text(0.5, 0.5, "no variance plane", ha="center", transform=panel.transAxes)
         panel.set_axis_off()

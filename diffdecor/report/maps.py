@@ -155,7 +155,7 @@ def variance_pictures(pair: Pair) -> list[Picture]:
             _whole(pair.after.exposure.shape),
             (1 - spread, 1 + spread),
             colours=AROUND_ZERO,
-            unit="claimed / measured",
+            unit="claimed/measured",
             name=f"variance_{name}",
             title=f"Claimed over measured variance, {name}",
             caption=f"In windows of the field: {ranges[name]}. Good: about 1 everywhere. "

@@ -29,7 +29,7 @@ _COLUMNS = (
     ("|rho|", "the same of the result; 0 is best", False),
     ("I before", "point-source noise, as it was", False),
     ("I", "the same of the result; 1 is best", False),
-    ("claimed / measured", "variance of the result; 1 is best", False),
+    ("claimed/measured", "variance of the result; 1 is best", False),
     ("FWHM", "of the PSF of the result, pixels", False),
     ("warnings", "of the run", False),
     ("limits", "--max-rho, --max-factor", False),
