@@ -41,11 +41,6 @@ _OF_PIFF = {"PSF_MODEL", "PSF_INTERP", "PSF_STARS"}
 register = _registry.register
 
 
-def psf_formats() -> dict[str, str]:
-    """Return name and description of every PSF format that can be read."""
-    return {name: known.description for name, known in described_formats().items()}
-
-
 def described_formats() -> dict[str, Format[PsfReader]]:
     """Return what is registered of every format, by its name."""
     return _registry.formats()

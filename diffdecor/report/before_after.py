@@ -6,9 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from diffdecor.core.parallel import cores
 from diffdecor.fits.headers import ascii_text
-from diffdecor.images.model import Exposure
 from diffdecor.report.curves import draw_histograms
 from diffdecor.report.drawing import (
     AROUND_ZERO,
@@ -20,9 +18,8 @@ from diffdecor.report.drawing import (
     style,
     title_of,
 )
-from diffdecor.report.measures import Pair, Side, measure, stretch
+from diffdecor.report.measures import Pair, Side, stretch
 from diffdecor.report.noise_numbers import correlation_of_sums, within
-from diffdecor.report.psf_numbers import psf_at_centre
 
 #: Size in inches; pixels to an inch in a file of its own, and on a page.
 _SIZE, _DPI, PAGE_DPI = (9.0, 3.65), 200, 100
@@ -30,21 +27,6 @@ _SIZE, _DPI, PAGE_DPI = (9.0, 3.65), 200, 100
 _LETTER, _LINE = 9.5, 1.3
 #: Largest lag in the corner, pixels, and the correlation that has the strongest colours.
 _LAG, _STRONG = 6, 0.4
-
-
-def plot_before_after(
-    before: Exposure, after: Exposure, caption: str, threads: int | None = None
-) -> bytes:
-    """Return a PNG file of two images of one difference, whose planes may be arrays.
-
-    Pixels in a plane of the mask of `after` do not count. With a PSF of either the significances
-    are those of point sources. Raises a ConfigError without matplotlib.
-    """
-    both = {"before": before, "after": after}
-    stamps = {name: psf_at_centre(one.psf, one.shape) for name, one in both.items()}
-    known = {name: stamp for name, stamp in stamps.items() if stamp is not None}
-    pair = measure(after, before, after.mask_planes.bits, threads or cores(), known)
-    return before_after_png(pair, caption)
 
 
 def before_after_png(

@@ -19,6 +19,7 @@ from diffdecor.decorrelation.judgement import unmasked
 from diffdecor.decorrelation.mask import OF_OTHER_PIXELS
 from diffdecor.decorrelation.noise_statistics import NoiseStatistics, Sky, measure_noise
 from diffdecor.images.model import Exposure
+from diffdecor.report.psf_numbers import Stamp
 
 #: Windows of 256 x 256 pixels in which noise is measured, at most: 16 megapixels.
 _WINDOWS = 256
@@ -100,7 +101,7 @@ def measure(
     before: Exposure | None,
     ignored: Collection[str],
     threads: int,
-    stamps: Mapping[str, tuple[Values, tuple[int, int]]] | None = None,
+    stamps: Mapping[str, Stamp],
 ) -> Pair:
     """Measure a result, and the difference as it was, on the same pixels.
 
@@ -116,7 +117,7 @@ def measure(
     step = -(-max(after.shape) // FIELD)
     window = quiet_window(statistics["after"], after.shape)
     sides = {
-        name: _side(one, statistics[name], usable, step, window, (stamps or {}).get(name), threads)
+        name: _side(one, statistics[name], usable, step, window, stamps.get(name), threads)
         for name, one in known.items()
     }
     return Pair(after=sides["after"], before=sides.get("before"), step=step, window=window)
@@ -128,7 +129,7 @@ def _side(
     usable: Plane,
     step: int,
     window: Window,
-    psf: tuple[Values, tuple[int, int]] | None,
+    psf: Stamp | None,
     threads: int,
 ) -> Side:
     planes = [exposure.image, *([] if exposure.variance is None else [exposure.variance])]

@@ -8,7 +8,9 @@ import pytest
 from helpers.workplace import convolved, described, gaussian
 
 from diffdecor.images.model import Exposure
-from diffdecor.report.before_after import plot_before_after
+from diffdecor.report.before_after import before_after_png
+from diffdecor.report.measures import measure
+from diffdecor.report.psf_numbers import psf_at_centre
 
 pytest.importorskip("matplotlib")
 
@@ -78,7 +80,7 @@ def test_an_output_without_data_is_not_drawn(work, rewrite):
     assert not (work / "plot.png").exists()
 
 
-def test_arrays_are_drawn_too():
+def test_the_picture_shows_correlation():
     noise = np.random.default_rng(3).normal(size=(120, 130))
     before = Exposure(image=convolved(noise, gaussian(3, 1.0)), psf=gaussian(5, 1.5))
     mask = np.zeros(noise.shape, np.int32)
@@ -90,7 +92,10 @@ def test_arrays_are_drawn_too():
         mask_planes={"EDGE": 0},
         psf=gaussian(5, 1.2),
     )
-    whole = pixels(plot_before_after(before, after, "a $caption_{1}^$ <b>"))
+    sides = {"before": before, "after": after}
+    psfs = {name: psf_at_centre(one.psf, one.shape) for name, one in sides.items()}
+    pair = measure(after, before, ["EDGE"], 1, psfs)
+    whole = pixels(before_after_png(pair, "a $caption_{1}^$ <b>"))
     height, width, _ = whole.shape
     left, right = whole[:, : width // 3], whole[:, width // 3 : 2 * width // 3]
     # The corner of the first panel shows correlation, that of the second none.

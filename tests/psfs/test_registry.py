@@ -7,7 +7,7 @@ from astropy.io import fits
 import diffdecor
 from diffdecor.errors import InputError
 from diffdecor.fits.formats import Registry
-from diffdecor.psfs.registry import carried_psf, psf_formats, read_psf, register
+from diffdecor.psfs.registry import carried_psf, described_formats, read_psf, register
 
 RNG = np.random.default_rng(3)
 STAMP = RNG.random((5, 7))
@@ -165,7 +165,7 @@ def test_a_table_named_psf_is_not_taken_for_stamps(path):
 
 
 def test_formats_are_listed_and_names_are_taken_once():
-    assert {"psf-hdu", "psf-stamp", "psfex", "lsst"} <= set(psf_formats())
+    assert {"psf-hdu", "psf-stamp", "psfex", "lsst"} <= set(described_formats())
     with pytest.raises(ValueError, match="already a PSF format 'psf-stamp'"):
         register("psf-stamp", description="again")(object())
 

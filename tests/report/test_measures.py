@@ -207,7 +207,7 @@ def test_both_are_measured_on_the_same_pixels():
     mask[:40] = 1
     after = Exposure(image=NOISE, variance=np.ones(NOISE.shape), mask=mask, mask_planes={"EDGE": 0})
     before = Exposure(image=convolved(NOISE, gaussian(3, 1.0)))
-    pair = measure(after, before, ["BAD"], 1)
+    pair = measure(after, before, ["BAD"], 1, {})
     assert list(pair.sides) == ["before", "after"]
     for side in pair.sides.values():
         assert side.pixels.pixels == (mask == 0).sum()
@@ -222,7 +222,7 @@ def test_both_are_measured_on_the_same_pixels():
 
 def test_a_small_image_is_its_own_part():
     after = Exposure(image=NOISE[:30, :50])
-    pair = measure(after, None, [], 1)
+    pair = measure(after, None, [], 1, {})
     assert pair.before is None
     assert pair.after.part.shape == (30, 50)
     assert quiet_window(pair.after.statistics, (30, 50)).shape == (30, 50)
