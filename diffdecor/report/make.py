@@ -94,11 +94,11 @@ def make_report(options: ReportOptions) -> list[DiffdecorError]:
     _check(options)
     limits = None if options.thresholds is None else read_thresholds(options.thresholds)
     found = _Found([read_output(file) for file in options.outputs])
-    if len(found.outputs) == 1 and found.outputs[0].error is not None:
-        raise found.outputs[0].error
     one = len(found.outputs) == 1
+    if one and found.outputs[0].error is not None:
+        raise found.outputs[0].error
     if limits is None:
-        limits = thresholds_of([output for output in found.outputs if output.error is None])
+        limits = thresholds_of(found.outputs)
     if options.write_thresholds and not limits:
         log.warning(
             "%s: there is nothing in it: too few of these outputs have metrics that are compared",
@@ -145,12 +145,8 @@ def _check_pictures(options: ReportOptions, folder: str) -> None:
 
 def _page_of_one(options: ReportOptions, found: _Found, limits: Sequence[Threshold]) -> bytes:
     (output,) = found.outputs
-    drawn = _draw(draw_all, options, output, found)
-    if drawn is None:
-        error = found.outputs[0].error
-        assert error is not None  # noqa: S101  it is why nothing was drawn
-        raise error
-    return page_of_one(output, drawn, oddities(output, limits))
+    _draw(draw_all, options, output, found)
+    return page_of_one(output, found.drawn[output.file], oddities(output, limits))
 
 
 def _page_of_several(options: ReportOptions, found: _Found, limits: Sequence[Threshold]) -> bytes:
@@ -159,8 +155,12 @@ def _page_of_several(options: ReportOptions, found: _Found, limits: Sequence[Thr
     for output in list(found.outputs):
         if len(found.drawn) == options.pictures:
             break
-        if output.status == "done":
+        if output.status != "done":
+            continue
+        try:
             _draw(draw_summary, options, output, found)
+        except DiffdecorError as error:  # its pixels are read only now
+            found.outputs[found.outputs.index(output)] = Output(file=output.file, error=error)
     odd = _oddities(found.outputs, limits)
     found.outputs = ordered(found.outputs, odd)
     about = {
@@ -181,18 +181,12 @@ def _draw(
     options: ReportOptions,
     output: Output,
     found: _Found,
-) -> Drawn | None:
-    """Draw an output; None if it cannot be read, which becomes known by its pixels at last."""
+) -> None:
+    """Draw an output; raises a DiffdecorError if its pixels cannot be read."""
     log.info("%s: drawing", output.file)
-    try:
-        drawing = draw(output, options.difference, options.threads or cores(), options.max_memory)
-    except DiffdecorError as error:
-        place = found.outputs.index(output)
-        found.outputs[place] = Output(file=output.file, error=error)
-        return None
+    drawing = draw(output, options.difference, options.threads or cores(), options.max_memory)
     found.drawn[output.file] = drawing.drawn
     found.inputs += drawing.files
-    return drawing.drawn
 
 
 def _write(options: ReportOptions, found: _Found, limits: Sequence[Threshold], page: bytes) -> None:
