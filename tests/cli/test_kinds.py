@@ -52,7 +52,7 @@ def tried(kind, value):
 
 @pytest.mark.parametrize("name", KINDS)
 @given(value=ANYTHING)
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_a_parser_takes_a_value_or_says_what_is_expected(name, value):
     parsed, said = tried(KINDS[name], value)
     if said is not None:
