@@ -200,18 +200,18 @@ def test_a_long_topic_is_paged_on_a_terminal():
 
 def test_every_option_of_every_command_is_described_once():
     listed = rows_of("options")
-    by_option = {row["option"]: row for row in listed}
-    assert len(by_option) == len(listed)
+    by_option = {(command, row["option"]): row for row in listed for command in row["commands"]}
+    assert len(by_option) == sum(len(row["commands"]) for row in listed)
     text = text_of("options")
     terms = [line.split("  ")[1] for line in text.splitlines() if re.match(r"  -", line)]
     described = [name for term in terms for name in OPTION.findall(term)]
     for path, command in COMMANDS.items():
         for parameter in parameters(command):
             if isinstance(parameter, click.Option):
-                row = by_option[max(parameter.opts, key=len)]
-                assert " ".join(path) in row["commands"]
+                row = by_option[" ".join(path), max(parameter.opts, key=len)]
                 assert set(parameter.opts) <= set(row["flags"])
-                assert described.count(row["option"]) == 1, row["option"]
+                meanings = sum(one["option"] == row["option"] for one in listed)
+                assert described.count(row["option"]) == meanings, row["option"]
                 assert row["text"]
 
 
@@ -472,8 +472,9 @@ def test_toml_of_topics_is_read(text):
     assert tomllib.loads(text)["member"]
 
 
-def test_the_example_in_python_runs(work, monkeypatch, capsys):
+def test_the_examples_in_python_run(work, monkeypatch, capsys):
     monkeypatch.chdir(work.folder)
-    (example, *_) = (param.values[0] for param in codes("python") if param.id == "python")
-    exec(compile(example, "example", "exec"), {})  # noqa: S102  that is what is tested
-    assert capsys.readouterr().out.startswith("(40, 48)")
+    examples = [param.values[0] for param in codes("python") if param.id == "python"]
+    for example, shown in zip(examples, ("(40, 48)", "white: max |rho|"), strict=True):
+        exec(compile(example, "example", "exec"), {})  # noqa: S102  that is what is tested
+        assert capsys.readouterr().out.startswith(shown)

@@ -20,19 +20,22 @@ _DAILY, _OF_IMAGES, _OTHERS = "Daily use", "Files of each image", "Other options
 _GROUPS: Mapping[str, Sequence[str]] = {
     "Method": ("mode", "convolved", "score", "noise_model", "variance", "significance",
                "science_variance", "template_variance", "science_scale", "template_scale"),
-    "Files of science image and template": ("layout", "noise_kind", "gain", "read_noise"),
+    "Files of science image and template": (
+        "layout", "noise_kind", "gain", "read_noise", "diffcmd"),
     "Masks and missing pixels": (
         "mask_preset", "bad_bits", "ignore_bits", "mask_codes", "zero_borders", "ignore_planes",
         "fill_planes", "flag_share"),
     "Kernels": ("kernel_position", "kernel_sense", "kernel_center", "preconvolution_kernel",
                 "verify"),
     "Grid of filters": ("grid_step", "cell_size", "scale_by_fwhm"),
-    "Output": ("filters", "dtype", "write", "noise_realisation"),
+    "Output": ("filters", "dtype", "write", "quantize", "noise_realisation"),
     "Limits and checks": ("max_rho", "max_factor", "strict", "force", "ignore_checksums"),
     "Time and memory": ("threads", "max_memory", "precision"),
     "As in LSST's code": ("blend", "edges", "fill", "cell_border", "adjust_grid",
                           "cell_centroids"),
 }  # fmt: skip
+#: Options that mean something else in another command.
+_OF_ONE_COMMAND = {"--difference", "--plot"}
 _WORDS = {"image": "the image", "role": "image's", "use": ""}
 _TEXT = """
 Options of diffdecor run, and what other commands have beside them. They can also be set in a TOML
@@ -105,18 +108,19 @@ def blocks() -> tuple[Block, ...]:
 
 
 def known_options() -> list[_Known]:
-    """Return every option of every command once: that of the first command that has it."""
+    """Return every option of every command once: as the first command has it that has it."""
     declared = {item.flag_name: item for config in SECTIONS.values() for item in options(config)}
     own = {item.flag_name: _in_words(item) for item in options(ImageOptions)}
-    found: dict[str, _Known] = {}
+    found: dict[tuple[str, str | None], _Known] = {}
     for name, parameter in _parameters():
         flag = max(parameter.opts, key=len)
-        if flag in found:
-            before = found[flag]
-            found[flag] = _Known((*before.commands, name), before.parameter, before.item)
+        key = flag, parameter.help if flag in _OF_ONE_COMMAND else None
+        if key in found:
+            before = found[key]
+            found[key] = _Known((*before.commands, name), before.parameter, before.item)
         else:
             item = declared.get(flag) if name == _FIRST else declared.get(flag) or own.get(flag)
-            found[flag] = _Known((name,), parameter, item)
+            found[key] = _Known((name,), parameter, item)
     return list(found.values())
 
 
