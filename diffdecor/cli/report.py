@@ -36,10 +36,12 @@ Examples:
 )
 @click.option(
     "--difference",
+    "differences",
     type=INPUT_FILE,
-    metavar="FILE",
-    help="The input difference of one OUTPUT.  [default: the file of card DDDIF, in this folder or "
-    "beside OUTPUT]",
+    multiple=True,
+    metavar="FILE|DIR",
+    help="The input difference of one OUTPUT, or a folder with those of several; may be repeated."
+    "  [default: the file of card DDDIF, in this folder or beside OUTPUT]",
 )
 @click.option(
     "--png", type=INPUT_FILE, metavar="DIR", help="Write each picture to a file in DIR, too."

@@ -180,6 +180,7 @@ def _position(value: object) -> tuple[float, float]:
 
 def _region(value: object) -> str:
     """Parse a part of an image X0:X1,Y0:Y1, as numpy counts; return it in this form."""
+    _require(isinstance(value, str), "X0:X1,Y0:Y1")
     x0, x1, y0, y1 = region_bounds(str(value))
     return f"{x0}:{x1},{y0}:{y1}"
 

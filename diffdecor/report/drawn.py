@@ -81,18 +81,20 @@ class _Measured:
     unit: str
 
 
-def draw_all(output: Output, difference: str | None, threads: int, max_memory: int) -> Drawing:
+def draw_all(output: Output, differences: Sequence[str], threads: int, max_memory: int) -> Drawing:
     """Draw everything that an output shows, with the difference that it was made of.
 
     Raises a DiffdecorError if the output cannot be read.
     """
-    found = _measured(output, difference, threads, max_memory)
+    found = _measured(output, differences, threads, max_memory)
     return Drawing(drawn=Drawn(groups=_groups(output, found), notes=found.notes), files=found.files)
 
 
-def draw_summary(output: Output, difference: str | None, threads: int, max_memory: int) -> Drawing:
+def draw_summary(
+    output: Output, differences: Sequence[str], threads: int, max_memory: int
+) -> Drawing:
     """Draw one picture of an output; raises what `draw_all` does."""
-    found = _measured(output, difference, threads, max_memory)
+    found = _measured(output, differences, threads, max_memory)
     groups = []
     if found.pair is not None:
         png = before_after_png(found.pair, "", PAGE_DPI, few_colours=True)
@@ -110,11 +112,13 @@ def draw_summary(output: Output, difference: str | None, threads: int, max_memor
     return Drawing(drawn=Drawn(groups=groups, notes=found.notes), files=found.files)
 
 
-def _measured(output: Output, difference: str | None, threads: int, max_memory: int) -> _Measured:
+def _measured(
+    output: Output, differences: Sequence[str], threads: int, max_memory: int
+) -> _Measured:
     filters, lags = filters_of(output.file), lag_images(output.file)
     with Reading(max_memory // 2) as reading:  # for unpacked planes
         after = open_result(output, reading)
-        origin = open_difference(output, difference, reading)
+        origin = open_difference(output, differences, reading)
         stamps = known_psfs(output, after, origin.exposure, filters)
         pair = None
         notes = [origin.note] if origin.note else []

@@ -15,6 +15,7 @@ from diffdecor.fits.atomic import atomic_output, check_output
 from diffdecor.pipeline.results_table import results_table
 from diffdecor.report.drawn import PICTURES, SUMMARY, Drawing, draw_all, draw_summary
 from diffdecor.report.multiqc import multiqc_json
+from diffdecor.report.origins import sorted_out
 from diffdecor.report.outputs import Output, read_output
 from diffdecor.report.page import Drawn, page_of_one, page_of_several, require_report
 from diffdecor.report.thresholds import (
@@ -39,8 +40,8 @@ class ReportOptions:
 
     outputs: Sequence[str]
     page: str
-    #: The difference before, of one output.
-    difference: str | None = None
+    #: The difference before, of one output; folders where those of several are looked for.
+    differences: Sequence[str] = ()
     #: Folder for the pictures.
     png: str | None = None
     #: Number of outputs that have pictures, of several.
@@ -66,7 +67,8 @@ class ReportOptions:
     @property
     def inputs(self) -> list[str]:
         """Files that are never overwritten."""
-        return [*self.outputs, *filter(None, (self.difference, self.thresholds))]
+        files = sorted_out(self.differences)[1]
+        return [*self.outputs, *files, *filter(None, (self.thresholds,))]
 
     @property
     def written(self) -> list[str]:
@@ -114,8 +116,12 @@ def _check(options: ReportOptions) -> None:
     if Path(options.page).suffix.lower() not in {".html", ".htm"}:
         msg = f"{options.page}: the page is HTML; give it a name that ends in .html"
         raise ConfigError(msg)
-    if options.difference is not None and len(options.outputs) != 1:
-        msg = "--difference names the difference of one OUTPUT; of several each is found by itself"
+    files = sorted_out(options.differences)[1]
+    if len(files) > 1 or (files and len(options.outputs) > 1):
+        msg = (
+            f"--difference {files[0]}: only of one OUTPUT it names one file; of several it names "
+            "the folders where their differences are"
+        )
         raise ConfigError(msg)
     repeated, number = Counter(options.outputs).most_common(1)[0]
     if number > 1:
@@ -177,14 +183,14 @@ def _oddities(
 
 
 def _draw(
-    draw: Callable[[Output, str | None, int, int], Drawing],
+    draw: Callable[[Output, Sequence[str], int, int], Drawing],
     options: ReportOptions,
     output: Output,
     found: _Found,
 ) -> None:
     """Draw an output; raises a DiffdecorError if its pixels cannot be read."""
     log.info("%s: drawing", output.file)
-    drawing = draw(output, options.difference, options.threads or cores(), options.max_memory)
+    drawing = draw(output, options.differences, options.threads or cores(), options.max_memory)
     found.drawn[output.file] = drawing.drawn
     found.inputs += drawing.files
 

@@ -36,28 +36,36 @@ def open_result(output: Output, reading: Reading) -> Exposure:
     return exposure_of(found_image(path, about, reading)).exposure
 
 
-def open_difference(output: Output, named: str | None, reading: Reading) -> Origin:
+def open_difference(output: Output, named: Sequence[str], reading: Reading) -> Origin:
     """Open the difference that an output was made of.
 
-    It is the file that is `named`, or the one that its card DDDIF names, in the working folder or
-    beside the output; the sum of its data has to be that of the card DDDIFSUM.
+    It is the file that is `named`, or the one that its card DDDIF names, in the working folder,
+    beside the output or in the folders that are `named`; the sum of its data has to be that of the
+    card DDDIFSUM.
     """
     recorded = str(output.header.get(_DIFFERENCE, "")).strip()
-    files = [named] if named else _found(recorded, _folders(output.file))
+    folders, chosen = sorted_out(named)
+    files = chosen or _found(recorded, [*_folders(output.file), *map(Path, folders)])
     if not files:
         name = recorded or "of a name that is not recorded"
         return Origin(
             None,
             f"The input difference {name} is neither in the working folder nor beside the output: "
-            "pictures of it are left out (for one OUTPUT, --difference FILE names it).",
+            "pictures of it are left out (--difference names its folder).",
         )
     origins = []
     for file in files:
         # Files in other folders may have the same names.
-        origins.append(_origin(file, output, reading, named=bool(named)))
+        origins.append(_origin(file, output, reading, named=bool(chosen)))
         if origins[-1].exposure is not None:
             return origins[-1]
     return origins[0]
+
+
+def sorted_out(named: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return which of the names are folders, and which are files."""
+    folders = [name for name in named if Path(name).is_dir()]
+    return folders, [name for name in named if name not in folders]
 
 
 def _origin(file: str, output: Output, reading: Reading, *, named: bool) -> Origin:

@@ -110,7 +110,7 @@ def test_options_of_check_are_called_by_their_names():
 
 
 def test_python_hears_the_same():
-    with pytest.raises(ConfigError, match=r"^--cell-size is 'a': expected a number$"):
+    with pytest.raises(ConfigError, match=r"^`cell_size` is 'a': expected a number$"):
         DecorrelationConfig(cell_size="a")
     for name in ("cell_size", "max_memory", "threads", "mode"):
         with pytest.raises(ConfigError, match=r"is a number of thousands of digits: expected"):

@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import shutil
 import struct
 import sys
 from html.parser import HTMLParser
@@ -207,7 +208,8 @@ class TestTheDifferenceBefore:
     def origin(self, work):
         def find(named=None):
             with Reading() as reading:
-                return open_difference(read_output(str(work.output)), named and str(named), reading)
+                names = [str(named)] if named else []
+                return open_difference(read_output(str(work.output)), names, reading)
 
         return find
 
@@ -255,6 +257,10 @@ class TestTheDifferenceBefore:
         assert origin().exposure is None
         assert "difference.fits is neither in the working folder nor beside" in origin().note
         assert origin(elsewhere).exposure is not None
+        (tmp_path / "raw").mkdir()
+        shutil.copy(elsewhere, tmp_path / "raw" / "difference.fits")
+        assert origin(tmp_path / "raw").exposure is not None
+        (tmp_path / "raw" / "difference.fits").unlink()
         assert call("report", work.output, "-o", work / "report.html").exit_code == 0
         page = checked(work / "report.html")
         assert origin().note in page.text

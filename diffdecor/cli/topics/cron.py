@@ -36,12 +36,14 @@ PATH=/home/me/diffdecor/.venv/bin:/usr/bin:/bin
 30 8 * * * /home/me/bin/decorrelate-night /data/last 2>> /data/decorr.log
 ```
 
-Without a terminal a successful run prints nothing, and failures are one line each on stderr; -v
-logs what was done. If you leave out 2>> ... cron sends these lines by mail. Two scripts at a time
-do no harm: an output that another process is writing is code 75 (diffdecor help exit-codes).
+Without a terminal a successful run prints nothing, and failures are one line each on stderr;
+--log-file FILE keeps what was done, with UTC times. If you leave out 2>> ... cron sends these lines
+by mail. Two scripts at a time do no harm: an output that another process is writing is code 75
+(diffdecor help exit-codes).
 
 To be alerted to bad results, set limits, --max-rho 0.03 and --max-factor 0.05 for example: the exit
-code is 4 then, and the output is kept. --json prints the metrics for a database.
+code is 4 then, and the output is kept. --json prints what was done, and the metrics, for a
+database.
 """
 
 

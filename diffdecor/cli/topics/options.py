@@ -28,12 +28,14 @@ _GROUPS: Mapping[str, Sequence[str]] = {
     "Kernels": ("kernel_position", "kernel_sense", "kernel_center", "preconvolution_kernel",
                 "verify"),
     "Grid of filters": ("grid_step", "cell_size", "scale_by_fwhm"),
-    "Output": ("region", "filters", "dtype", "quantize", "write", "noise_realisation"),
+    "Output": ("filters", "dtype", "write", "quantize", "noise_realisation"),
     "Limits and checks": ("max_rho", "max_factor", "strict", "force", "ignore_checksums"),
     "Time and memory": ("threads", "max_memory", "precision"),
     "As in LSST's code": ("blend", "edges", "fill", "cell_border", "adjust_grid",
                           "cell_centroids"),
 }  # fmt: skip
+#: Options that mean something else in another command.
+_OF_ONE_COMMAND = {"--difference", "--plot"}
 _WORDS = {"image": "the image", "role": "image's", "use": ""}
 _TEXT = """
 Options of diffdecor run, and what other commands have beside them. They can also be set in a TOML
@@ -106,16 +108,13 @@ def blocks() -> tuple[Block, ...]:
 
 
 def known_options() -> list[_Known]:
-    """Return every option of every command once: that of the first command that has it.
-
-    One of other commands than `run` is another where its help is.
-    """
+    """Return every option of every command once: as the first command has it that has it."""
     declared = {item.flag_name: item for config in SECTIONS.values() for item in options(config)}
     own = {item.flag_name: _in_words(item) for item in options(ImageOptions)}
     found: dict[tuple[str, str | None], _Known] = {}
     for name, parameter in _parameters():
         flag = max(parameter.opts, key=len)
-        key = (flag, None) if name == _FIRST or (flag, None) in found else (flag, parameter.help)
+        key = flag, parameter.help if flag in _OF_ONE_COMMAND else None
         if key in found:
             before = found[key]
             found[key] = _Known((*before.commands, name), before.parameter, before.item)

@@ -14,10 +14,45 @@ An output is one FITS file:
 Every image HDU has the WCS and its unit, every HDU DATASUM and CHECKSUM. fitsverify finds no error
 and no warning. --dtype float64 writes images in double precision.
 
---write NAME=FILE writes a part of the result to a file of its own, too; NAME is one of:
-{", ".join(WRITTEN)}.
-
 For which image to use for what, see diffdecor help photometry.
+
+## Files of one image
+
+--write NAME=FILE writes a part of the result to a file of its own, too, as its primary image, with
+WCS, unit and cards; it may be repeated. NAME is one of {", ".join(WRITTEN)}. weight is 1/variance,
+and 0 where a pixel should not be used; bad is 1 there; sigma is the root of the variance.
+SExtractor takes them as they are:
+
+```sh
+diffdecor run sci.fits tmpl.fits diff.fits -o out.fits \\
+    --write image=white.fits --write weight=weight.fits --write bad=bad.fits
+source-extractor white.fits -BACK_TYPE MANUAL -BACK_VALUE 0 \\
+    -WEIGHT_TYPE MAP_WEIGHT -WEIGHT_IMAGE weight.fits -FLAG_IMAGE bad.fits
+```
+
+ds9 'out.fits[IMAGE]' shows an image of the output itself. With astropy and photutils:
+
+```python
+from astropy.io import fits
+from photutils.detection import find_peaks
+
+with fits.open("out.fits") as hdus:  # run with --significance
+    mask = hdus["MASK"]
+    bad = mask.data & mask.header["BADVALUE"] != 0
+    found = find_peaks(hdus["SIGNIF"].data, 5, box_size=9, mask=bad)
+```
+
+## Compressed outputs, and parts of an image
+
+-o out.fits.fz compresses images in tiles without loss (floats by GZIP_2, masks by RICE_1): funpack
+gives the same file. With --quantize 16 IMAGE, SIGNIF and NOISEREAL are rounded to a sixteenth of
+their noise, with dithering: files several times smaller, and 0.03 per cent more variance (cards
+QUANTLEV, QUANTVAR). -o out.fits.gz compresses the file as a whole.
+
+--region 1000:1512,2000:2512 works on a part of the images (X0:X1,Y0:Y1; 0-based, ends not
+included). WCS, kernel and PSF are those of the whole image, noise levels those of the part. Within
+the reach of the filters (card DDHWIDTH) from its borders the result differs from that of the whole
+image.
 
 ## PSFs and filters
 

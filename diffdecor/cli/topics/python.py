@@ -22,6 +22,31 @@ result = decorrelate(science, template, difference, kernel, config=config)
 
 white = result.exposure
 print(white.image.shape, white.variance.mean(), white.mask_planes.bits)
+print(result.metrics.rho_before, result.metrics.rho_after)
+```
+
+Arrays do as well as files, and so do CCDData and NDData of astropy:
+
+```python
+import numpy as np
+from diffdecor import Exposure, StampKernel
+from diffdecor import check, decorrelate, write_result
+
+stamp = np.outer([1, 2, 1], [1, 2, 1]) / 16
+s, t = np.random.default_rng(1).normal(size=(2, 200, 200))
+matched = sum(
+    np.roll(t, (j - 1, i - 1), axis=(0, 1)) * weight
+    for (j, i), weight in np.ndenumerate(stamp)
+)
+result = decorrelate(
+    Exposure(image=s, variance=1.0),
+    Exposure(image=t, variance=1.0),
+    Exposure(image=s - matched),
+    StampKernel(stamps=stamp, convolved="template"),
+)
+print(check(result.exposure))
+ccd = result.exposure.to_ccddata(unit="adu")  # or back: from_ccddata
+write_result(result, "white.fits")
 ```
 
 decorrelate takes and gives arrays, and changes none of its inputs. result.metrics has the numbers
