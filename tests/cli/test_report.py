@@ -447,7 +447,7 @@ def test_damage_of_any_kind_is_an_error_of_the_file(many, tmp_path):
         try:
             if output.error is not None:
                 raise output.error
-            draw_summary(output, None, 1, 1 << 28)
+            draw_summary(output, [], 1, 1 << 28)
         except DiffdecorError as error:
             errors.append(str(error))
     assert len(errors) > 10

@@ -187,8 +187,8 @@ def test_an_image_in_the_primary_hdu(tmp_path):
 
 
 def test_no_plane_is_in_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_BAND", 1 << 16)
-    noise = np.random.default_rng(1).normal(size=(2000, 700)).astype(np.float32)
+    monkeypatch.setattr(module, "_BAND", 1 << 17)
+    noise = np.random.default_rng(1).normal(size=(1400, 1000)).astype(np.float32)
     path = tmp_path / "in.fits"
     fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(noise, name="IMAGE")]).writeto(path)
     for about in ({}, {"quantised": ("IMAGE",), "level": LEVEL}):
