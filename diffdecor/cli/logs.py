@@ -140,7 +140,7 @@ def _check(file: str, inputs: Iterable[str], outputs: Iterable[str]) -> None:
     with path.open("rb") as opened:
         text = opened.read(_LOOKED_AT)
     if not _is_text(text):
-        msg = f"{file}: is not a text, so no log is appended to it; name another file"
+        msg = f"{file}: is not a text file, so no log is appended to it; name another file"
         raise OutputError(msg)
 
 

@@ -100,16 +100,16 @@ class FilesConfig(Checked):
         "How the files of the science image and the template are laid out: "
         f"{', '.join(LAYOUTS)}.  [default: as recognised]", daily=True)
     noise_kind: str | None = option("DDNKIND", None, kinds.one_of(*NOISE_KINDS),
-        "What noise planes contain that an option names (--science-noise, --template-noise, "
-        "--difference-noise), or that do not say it.", daily=True)
+        "What the noise planes contain that --science-noise, --template-noise and "
+        "--difference-noise name, or that do not say it themselves.", daily=True)
     gain: float | None = option("DDGAIN", None, kinds.GAIN,
         "Gain of the science image and the template, if they have no noise plane.", daily=True)
     read_noise: float | None = option("DDREADN", None, kinds.READ_NOISE,
         "Read noise of the science image and the template; used with their gains.", daily=True)
     diffcmd: bool = option("DDDIFCMD", True, kinds.SWITCH,
-        "Take noise and masks of a HOTPANTS triple that nothing else gives from HOTPANTS's command "
-        "line (card DIFFCMD), or else from files beside the images (sci_sig.fits, sci_mask.fits "
-        "for sci.fits).")
+        "For a HOTPANTS triple, take noise and masks that nothing else gives from HOTPANTS's "
+        "command line (card DIFFCMD), or else from files beside the images (sci_sig.fits, "
+        "sci_mask.fits for sci.fits).")
     mask_preset: str | None = option("DDMASKPR", None, _PRESET,
         f"Meaning of the bits of masks that do not name them: {', '.join(MASK_PRESETS)}.  "
         "[default: that of the layout]", daily=True)
@@ -141,8 +141,7 @@ class FilesConfig(Checked):
         "Largest correlation of two pixels within 5 pixels that the result may have. If it is "
         "exceeded, and not by chance, the output is kept and the exit code is 4.", daily=True)
     max_factor: float | None = option("", None, kinds.LIMIT,
-        "Largest deviation from 1 of the point-source noise I of the result; needs a "
-        "PSF.")
+        "Largest deviation from 1 of the point-source noise I of the result; needs a PSF.")
     write: tuple[str, ...] | None = option("", None, kinds.WRITES,
         "Also write a part of the result to a file of its own, as the primary image. NAME: image, "
         "variance, sigma, weight (1/variance, 0 where bad), mask, bad (1 where not to be used), "

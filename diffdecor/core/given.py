@@ -41,7 +41,7 @@ def plain_array(value: Any, name: str, what: str) -> Any:  # noqa: ANN401  whate
     try:
         return np.asarray(value)
     except ValueError as error:  # rows of several lengths
-        refuse(name, what, f"is no array of numbers ({error})")
+        refuse(name, what, f"is not an array of numbers ({error})")
 
 
 def stamp_array(value: Any, name: str, error: type[InputError] = InputError) -> NDArray[np.float64]:  # noqa: ANN401

@@ -284,7 +284,7 @@ def _unit_of(exposure: Exposure, given: Any) -> Any:  # noqa: ANN401
 
 
 def _refuse_unit(name: str, text: str) -> NoReturn:
-    problem = f"BUNIT = {text!r} is no unit that astropy knows" if text else "there is no BUNIT"
+    problem = f"BUNIT = {text!r} is not a unit that astropy knows" if text else "there is no BUNIT"
     msg = f'{name}: {problem}, but a CCDData has a unit; give it, as in to_ccddata(unit="adu")'
     raise InputError(msg)
 

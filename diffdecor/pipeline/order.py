@@ -1,4 +1,4 @@
-"""Whether the images were named in the right order: a difference is told by its cards and HDUs."""
+"""Whether the images were named in the right order: a difference shows by its cards and HDUs."""
 
 from __future__ import annotations
 

@@ -115,7 +115,9 @@ def needed_hdu(name: str) -> str:
 
 def missing_part(file: str, name: str, hdu: str) -> InputError:
     """Return the error of a part that a file has no HDU for."""
-    return InputError(f"{file}: there is no {hdu}: {_REASONS[hdu]}; or leave out --write {name}")
+    return InputError(
+        f"{file}: there is no {hdu}: {_REASONS[hdu]}; otherwise leave out --write {name}"
+    )
 
 
 @dataclass(frozen=True, eq=False)

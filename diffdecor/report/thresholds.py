@@ -179,9 +179,9 @@ def read_thresholds(path: str) -> list[Threshold]:
 
     check_file(Path(path))
     advice = "make it with --write-thresholds"
-    with damage_named(path, "no ECSV table of thresholds", advice):
+    with damage_named(path, "not an ECSV table of thresholds", advice):
         if Path(path).stat().st_size > _LARGEST_FILE:
-            msg = f"{path}: more than {_LARGEST_FILE} bytes are no table of thresholds; {advice}"
+            msg = f"{path}: has more than {_LARGEST_FILE} bytes, too many for thresholds; {advice}"
             raise InputError(msg)
         table = Table.read(path, format="ascii.ecsv")
     missing = [name for name in _COLUMNS if name not in table.colnames]
@@ -194,7 +194,7 @@ def read_thresholds(path: str) -> list[Threshold]:
 def _threshold(row: Any, path: str) -> Threshold:  # noqa: ANN401  astropy has no types
     metric = str(row["metric"])
     if metric not in COMPARED:
-        msg = f"{path}: {metric!r} is no metric that is compared: {', '.join(COMPARED)}"
+        msg = f"{path}: {metric!r} is not a metric that is compared: {', '.join(COMPARED)}"
         raise InputError(msg)
     values = {}
     for name in ("low", "high", "median", "sigma"):

@@ -86,7 +86,7 @@ def test_masked_pixels_have_no_data():
         ({"image": CCDData(IMAGE, unit="adu", uncertainty=StdDevUncertainty(IMAGE))}, "CCDData"),
         ({"image": IMAGE + 0j}, "complex64, not real numbers"),
         ({"image": WHERE}, "bool, not real numbers"),
-        ({"image": [[1.0, 2.0], [3.0]]}, "no array of numbers"),
+        ({"image": [[1.0, 2.0], [3.0]]}, "not an array of numbers"),
         ({"image": "file.fits"}, "not real numbers"),
         ({"image": 3.0}, "must have two axes"),
         ({"image": IMAGE, "variance": 0.0}, "must be above zero"),

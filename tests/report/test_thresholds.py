@@ -130,9 +130,9 @@ LIMITS = "# - {name: low, datatype: string}\n# - {name: high, datatype: string}\
     ("text", "problem"),
     [
         ("", "empty"),
-        ("no table at all", "no ECSV table"),
+        ("no table at all", "not an ECSV table"),
         (f"{HEAD}metric\nrho_after\n", "no column low, high"),
-        (f"{HEAD}{LIMITS}colour 1 2\n", "'colour' is no metric"),
+        (f"{HEAD}{LIMITS}colour 1 2\n", "'colour' is not a metric"),
         (f"{HEAD}{LIMITS}rho_after x 2\n", "low of rho_after"),
         (f"{HEAD}{LIMITS}rho_after 3 2\n", "low is above high"),
     ],
