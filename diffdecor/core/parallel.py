@@ -21,6 +21,14 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+def affordable_threads(wanted: int | None, memory: int, each: int) -> int:
+    """Return how many threads to use: as wanted, or one a core, but no more than memory allows.
+
+    Of the `memory` every thread takes `each`, bytes.
+    """
+    return max(1, min(wanted or cores(), memory // each))
+
+
 def ordered_map(
     function: Callable[[Item], Done], items: Iterable[Item], threads: int
 ) -> Iterator[Done]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffdecor.core.covariance import LagSums
-from diffdecor.core.parallel import cores
+from diffdecor.core.parallel import affordable_threads
 from diffdecor.core.planes import LazyPlane, Plane
 from diffdecor.decorrelation.judgement import Judgement, stamp_at, unmasked
 from diffdecor.decorrelation.mask import OF_OTHER_PIXELS
@@ -59,8 +59,7 @@ def measure_before_and_after(
         others=others,
     )
     config = subtraction.config
-    affordable = config.max_memory // (_BYTES * _ROWS * nx)
-    threads = max(1, min(config.threads or cores(), affordable))
+    threads = affordable_threads(config.threads, config.max_memory, _BYTES * _ROWS * nx)
     found = measure_noise(sky, _WINDOWS, threads)
     if not all(one.sums.pixels > 0 for one in found):
         return {}, None

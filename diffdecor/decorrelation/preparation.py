@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffdecor.config import DecorrelationConfig
-from diffdecor.core.parallel import cores
+from diffdecor.core.parallel import affordable_threads
 from diffdecor.core.planes import (
     Count,
     LazyPlane,
@@ -69,8 +69,8 @@ class Prepared:
         """How many bands may be worked on at a time."""
         nx = self.exposure.shape[1]
         tallest = max(rows.stop - rows.start for rows in self.bands)
-        affordable: int = self.config.max_memory // (_BYTES * tallest * nx)
-        return max(1, min(self.config.threads or cores(), affordable))
+        config = self.config
+        return affordable_threads(config.threads, config.max_memory, _BYTES * tallest * nx)
 
     def into(
         self,

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffdecor.core.interpolate import bracket
-from diffdecor.core.parallel import cores, ordered_map
+from diffdecor.core.parallel import affordable_threads, ordered_map
 from diffdecor.core.planes import LazyPlane, Plane, bands, constant_plane
 from diffdecor.core.sources import find_sources
 from diffdecor.core.variance import single_holds
@@ -63,8 +63,8 @@ def with_own_variance(subtraction: Subtraction) -> Subtraction:
         return subtraction.with_exposures(lambda one: known if one is difference else one)
     usable = _usable_pixels(subtraction)
     tallest = (_HEIGHT + 2 * _MARGIN) * BLOCK
-    affordable = config.max_memory // (_BYTES * tallest * subtraction.shape[1])
-    threads = max(1, min(config.threads or cores(), affordable))
+    each = _BYTES * tallest * subtraction.shape[1]
+    threads = affordable_threads(config.threads, config.max_memory, each)
     measured = measured_variance(difference.image, usable, difference.name, threads)
     log.info("%s: there is no variance plane in it; it is measured in its pixels", difference.name)
     known = replace(difference, variance=measured)

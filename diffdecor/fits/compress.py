@@ -25,6 +25,7 @@ from diffdecor.core.planes import cut
 from diffdecor.fits.checksum import BLOCK, datasum, header_with_sums, padded
 from diffdecor.fits.open import Hdu, Header
 from diffdecor.fits.pixels import numbers_at
+from diffdecor.fits.read_rows import TYPES
 from diffdecor.fits.write_rows import hdu_bytes, write_at
 
 #: Bytes of the rows that are compressed together; a thread takes some six times that.
@@ -103,7 +104,7 @@ class _Table:
     def __init__(self, hdu: Hdu, source: int, how: Compression) -> None:
         self._hdu = hdu
         self._ny, self._nx = hdu.shape
-        self._dtype = np.dtype(_dtype_of(hdu.header["BITPIX"]))
+        self._dtype = np.dtype(TYPES[hdu.header["BITPIX"]])
         self._source = source
         self._how = how
         is_float = self._dtype.kind == "f"
@@ -261,7 +262,3 @@ def _sum_of(descriptor: int, start: int, end: int) -> int:
     for place in range(start, end, step):
         total = datasum(os.pread(descriptor, min(step, end - place), place), total)
     return total
-
-
-def _dtype_of(bitpix: int) -> str:
-    return {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}[bitpix]

@@ -34,7 +34,8 @@ from diffdecor.fits.open import (
 from diffdecor.fits.pixels import Scaling, numbers_at, scaling_of
 from diffdecor.fits.reading import Reading
 
-_TYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
+#: Types of pixels by BITPIX.
+TYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 
 #: Rows of a compressed plane that are unpacked together where they can be kept.
 _ROWS = 512
@@ -106,7 +107,7 @@ class FilePlane:
     ) -> None:
         self.shape = _shape(hdu)
         self._name = name
-        self._dtype = np.dtype(_TYPES[hdu.header["BITPIX"]])
+        self._dtype = np.dtype(TYPES[hdu.header["BITPIX"]])
         self._start: int = hdu.fileinfo()["datLoc"]
         self._descriptor = os.dup(file.fileno())
         finalize(self, os.close, self._descriptor)

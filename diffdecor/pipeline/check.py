@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from diffdecor.config import IGNORED_PLANES, ImageOptions
-from diffdecor.core.parallel import cores
+from diffdecor.core.parallel import affordable_threads
 from diffdecor.core.psf import gaussian_stamp
 from diffdecor.decorrelation.judgement import Judgement, describe, judge, probability
 from diffdecor.errors import DiffdecorError, InputError
@@ -101,8 +101,8 @@ def check_file(file: str, options: CheckOptions) -> Checked:
 
 def judged(exposure: Exposure, options: CheckOptions) -> Judgement:
     """Judge the noise of an image, with the threads that its width affords."""
-    affordable = options.max_memory // (_BYTES * _ROWS * exposure.shape[1])
-    threads = max(1, min(options.threads or cores(), affordable))
+    each = _BYTES * _ROWS * exposure.shape[1]
+    threads = affordable_threads(options.threads, options.max_memory, each)
     return judge(exposure, options.ignore_planes, _MOST, threads)
 
 

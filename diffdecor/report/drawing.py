@@ -42,6 +42,8 @@ _STYLE: Any = {
 #: Width of a letter, in units of its size.
 _WIDE = 0.56
 _COLOURS = 255
+#: Of zlib: its last, 9, takes a third of the time of a page more, for 2 % fewer bytes.
+_LEVEL = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +138,7 @@ def png_of(figure: Any, dpi: int = 120, *, few_colours: bool = False) -> bytes: 
         texts = PngImagePlugin.PngInfo()
         for keyword, text in about.items():
             texts.add_text(keyword, text)
-        reduced.save(png, "png", optimize=True, pnginfo=texts)
+        reduced.save(png, "png", compress_level=_LEVEL, pnginfo=texts)
     return png.getvalue()
 
 

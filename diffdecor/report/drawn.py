@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffdecor.core.interpolate import Stamps
+from diffdecor.core.parallel import affordable_threads
 from diffdecor.core.planes import streamed
 from diffdecor.fits.reading import Reading
 from diffdecor.fits.sums import check_sums
@@ -81,7 +82,9 @@ class _Measured:
     unit: str
 
 
-def draw_all(output: Output, differences: Sequence[str], threads: int, max_memory: int) -> Drawing:
+def draw_all(
+    output: Output, differences: Sequence[str], threads: int | None, max_memory: int
+) -> Drawing:
     """Draw everything that an output shows, with the difference that it was made of.
 
     Raises a DiffdecorError if the output cannot be read.
@@ -91,7 +94,7 @@ def draw_all(output: Output, differences: Sequence[str], threads: int, max_memor
 
 
 def draw_summary(
-    output: Output, differences: Sequence[str], threads: int, max_memory: int
+    output: Output, differences: Sequence[str], threads: int | None, max_memory: int
 ) -> Drawing:
     """Draw one picture of an output; raises what `draw_all` does."""
     found = _measured(output, differences, threads, max_memory)
@@ -113,7 +116,7 @@ def draw_summary(
 
 
 def _measured(
-    output: Output, differences: Sequence[str], threads: int, max_memory: int
+    output: Output, differences: Sequence[str], threads: int | None, max_memory: int
 ) -> _Measured:
     filters, lags = filters_of(output.file), lag_images(output.file)
     with Reading(max_memory // 2) as reading:  # for unpacked planes
@@ -150,12 +153,11 @@ def measured_pair(
     after: Exposure,
     before: Exposure | None,
     stamps: Mapping[str, Stamp],
-    threads: int,
+    threads: int | None,
     max_memory: int,
 ) -> Pair:
     """Measure a result and the difference as it was, with no more threads than memory allows."""
-    affordable = max_memory // (_BYTES * _ROWS * after.shape[1])
-    number = max(1, min(threads, affordable))
+    number = affordable_threads(threads, max_memory, _BYTES * _ROWS * after.shape[1])
     return measure(after, before, output.planes_to_ignore, number, stamps)
 
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from diffdecor.core.parallel import cores
 from diffdecor.errors import ConfigError, DiffdecorError, OutputError
 from diffdecor.fits.atomic import atomic_output, check_output
 from diffdecor.pipeline.results_table import results_table
@@ -183,14 +182,14 @@ def _oddities(
 
 
 def _draw(
-    draw: Callable[[Output, Sequence[str], int, int], Drawing],
+    draw: Callable[[Output, Sequence[str], int | None, int], Drawing],
     options: ReportOptions,
     output: Output,
     found: _Found,
 ) -> None:
     """Draw an output; raises a DiffdecorError if its pixels cannot be read."""
     log.info("%s: drawing", output.file)
-    drawing = draw(output, options.differences, options.threads or cores(), options.max_memory)
+    drawing = draw(output, options.differences, options.threads, options.max_memory)
     found.drawn[output.file] = drawing.drawn
     found.inputs += drawing.files
 

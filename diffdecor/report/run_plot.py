@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from diffdecor.core.parallel import cores
 from diffdecor.errors import ConfigError, OutputExistsError
 from diffdecor.fits.atomic import atomic_output, check_output
 from diffdecor.fits.paths import are_same_file
@@ -71,7 +70,6 @@ def plot_of(job: Job) -> bytes | None:
         options = job.files.of_image("difference")
         before = exposure_of(found_image(job.difference, options, reading)).exposure
         psfs = known_psfs(about, after, before, filters_of(job.output))
-        threads = job.decorrelation.threads or cores()
-        pair = measured_pair(about, after, before, psfs, threads, memory)
+        pair = measured_pair(about, after, before, psfs, job.decorrelation.threads, memory)
     words = verdict_line(about).replace("→", "->").replace("±", "+-")
     return before_after_png(pair, f"{short_name(job.output)}. {words}")

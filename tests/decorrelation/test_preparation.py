@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from diffdecor.config import DecorrelationConfig
+from diffdecor.core import parallel
 from diffdecor.core.parallel import cores
 from diffdecor.core.planes import bands, constant_plane
 from diffdecor.decorrelation import preparation
@@ -46,7 +47,7 @@ def test_memory_limits_the_threads(threads, memory, expected):
 
 def test_all_cores_work_where_memory_allows(monkeypatch):
     assert prepared(max_memory=1000 * BAND).threads == cores()
-    monkeypatch.setattr(preparation, "cores", lambda: 40)
+    monkeypatch.setattr(parallel, "cores", lambda: 40)
     assert prepared(max_memory=30 * BAND).threads == 30
 
 
