@@ -39,8 +39,8 @@ class ReportOptions:
 
     outputs: Sequence[str]
     page: str
-    #: The difference before, of one output.
-    difference: str | None = None
+    #: The difference before, of one output, or folders where differences are.
+    difference: Sequence[str] = ()
     #: Folder for the pictures.
     png: str | None = None
     #: Number of outputs that have pictures, of several.
@@ -66,7 +66,12 @@ class ReportOptions:
     @property
     def inputs(self) -> list[str]:
         """Files that are never overwritten."""
-        return [*self.outputs, *filter(None, (self.difference, self.thresholds))]
+        return [*self.outputs, *self.named, *filter(None, (self.thresholds,))]
+
+    @property
+    def named(self) -> list[str]:
+        """Differences that are named themselves, not by their folder."""
+        return [one for one in self.difference if not Path(one).is_dir()]
 
     @property
     def written(self) -> list[str]:
@@ -114,8 +119,11 @@ def _check(options: ReportOptions) -> None:
     if Path(options.page).suffix.lower() not in {".html", ".htm"}:
         msg = f"{options.page}: the page is HTML; give it a name that ends in .html"
         raise ConfigError(msg)
-    if options.difference is not None and len(options.outputs) != 1:
-        msg = "--difference names the difference of one OUTPUT; of several each is found by itself"
+    if options.named and (len(options.outputs) != 1 or len(options.named) != 1):
+        msg = (
+            f"--difference {options.named[0]}: is not a folder, and one file is the difference of "
+            "one OUTPUT; of several name the folders that their differences are in"
+        )
         raise ConfigError(msg)
     repeated, number = Counter(options.outputs).most_common(1)[0]
     if number > 1:
@@ -177,7 +185,7 @@ def _oddities(
 
 
 def _draw(
-    draw: Callable[[Output, str | None, int, int], Drawing],
+    draw: Callable[[Output, Sequence[str], int, int], Drawing],
     options: ReportOptions,
     output: Output,
     found: _Found,

@@ -37,20 +37,24 @@ def open_result(output: Output, reading: Reading) -> Exposure:
     return exposure_of(found_image(path, about, reading)).exposure
 
 
-def open_difference(output: Output, named: str | None, reading: Reading) -> Origin:
+def open_difference(output: Output, given: Sequence[str], reading: Reading) -> Origin:
     """Open the difference that an output was made of.
 
-    It is the file that is `named`, or the one that its card DDDIF names, in the working folder or
-    beside the output; the sum of its data has to be that of the card DDDIFSUM.
+    It is the file that is `given`, or the one that its card DDDIF names, in the folders that are
+    given, the working folder or beside the output; the sum of its data has to be that of the card
+    DDDIFSUM.
     """
     recorded = str(output.header.get(_DIFFERENCE, "")).strip()
-    files = [named] if named else _found(recorded, _folders(output.file))
+    folders = [Path(one) for one in given if Path(one).is_dir()]
+    named = [one for one in given if Path(one) not in folders]
+    files = named or _found(recorded, [*folders, *_folders(output.file)])
     if not files:
         name = recorded or "of a name that is not recorded"
+        where = "in the folders of --difference nor " if folders else ""
         return Origin(
             None,
-            f"The input difference {name} is neither in the working folder nor beside the output: "
-            "pictures of it are left out (for one OUTPUT, --difference FILE names it).",
+            f"The input difference {name} is neither {where}in the working folder nor beside "
+            "the output: pictures of it are left out (--difference FOLDER says where it is).",
         )
     origins = []
     for file in files:

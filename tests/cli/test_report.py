@@ -195,9 +195,9 @@ class TestTheDifferenceBefore:
 
     @pytest.fixture
     def origin(self, work):
-        def find(named=None):
+        def find(*given):
             with opened(1 << 28) as reading:
-                return open_difference(read_output(str(work.output)), named and str(named), reading)
+                return open_difference(read_output(str(work.output)), [*map(str, given)], reading)
 
         return find
 
@@ -253,6 +253,29 @@ class TestTheDifferenceBefore:
         assert "The field, after" in found
         # What the output alone knows.
         assert "Correlation of two pixels, before" in found
+
+    def test_in_a_folder_that_is_named(self, work, origin, tmp_path):
+        """Another file of the same name in another folder is not taken for it."""
+        work.succeeds()
+        for name in ("a", "b"):
+            (tmp_path / name).mkdir()
+        fits.writeto(tmp_path / "a" / "difference.fits", np.ones((40, 48), np.float32))
+        (work / "difference.fits").rename(tmp_path / "b" / "difference.fits")
+        folders = (tmp_path / "a", tmp_path / "b")
+        assert origin(*folders).exposure.name == str(tmp_path / "b" / "difference.fits")
+        assert "a/difference.fits has changed, or is another file" in origin(folders[0]).note
+        assert "nor in the working folder" in origin(tmp_path).note
+
+    def test_of_several_outputs_they_are_in_folders(self, work, tmp_path):
+        work.succeeds()
+        outputs = [work.output, tmp_path / "second.fits"]
+        outputs[1].write_bytes(work.output.read_bytes())
+        (tmp_path / "diffs").mkdir()
+        (work / "difference.fits").rename(tmp_path / "diffs" / "difference.fits")
+        page = tmp_path / "page.html"
+        done = call("report", *outputs, "-o", page, "--difference", tmp_path / "diffs")
+        assert done.exit_code == 0, done.stderr
+        assert "The input difference" not in checked(page).text
 
     def test_changed(self, work, origin, rewrite):
         work.succeeds()
@@ -434,7 +457,7 @@ def test_damage_of_any_kind_is_an_error_of_the_file(many, tmp_path):
         try:
             if output.error is not None:
                 raise output.error
-            draw_summary(output, None, 1, 1 << 28)
+            draw_summary(output, (), 1, 1 << 28)
         except DiffdecorError as error:
             errors.append(str(error))
     assert len(errors) > 20
