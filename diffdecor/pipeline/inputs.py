@@ -135,6 +135,7 @@ def _read_inputs(job: Job, reading: Reading) -> Inputs:
             science_members=members.get("science", ()),
             template_members=members.get("template", ()),
             noise_powers=noise_powers,
+            of_gain=[role for role, one in opened.items() if one.of_gain],
         ),
         files=named,
         sums=input_sums(job, named, unneeded, reading),

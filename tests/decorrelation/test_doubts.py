@@ -46,8 +46,9 @@ def test_right_noise_is_no_doubt(caplog, seed):
 @pytest.mark.parametrize(
     ("variances", "says"),
     [
-        ((3.0, 16.0), "of science, sigma is taken for variance"),
-        ((9.0, 256.0), "of template, variance is taken for sigma"),
+        ((3.0, 4.0), "in both images sigma is taken for variance"),
+        ((3.0, 16.0), "in the science image sigma is taken for variance"),
+        ((9.0, 256.0), "in the template variance is taken for sigma"),
         ((9.0 * 3, 16.0 * 3), "gain that is too small"),
         ((9.0 / 4, 16.0 / 4), "gain that is too large"),
     ],
