@@ -37,7 +37,8 @@ class _Words(_Strings):
         from click.shell_completion import CompletionItem
 
         names = [*TOPICS, *_command_names(ctx)]
-        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+        found = [CompletionItem(name) for name in names if name.startswith(incomplete)]
+        return found or super().shell_complete(ctx, param, incomplete)
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -91,8 +92,8 @@ def _show_list(width: int, *, as_json: bool) -> None:
         "\n".join("  " + line for line in term_list([*TOPICS.items()], width - 2).split("\n"))
     )
     click.echo(
-        "\nOf a command, diffdecor COMMAND --help shows the options; of an option, such as --gain,\n"
-        "diffdecor help gain shows what is said of it."
+        "\nOf a command, diffdecor COMMAND --help shows the options.\n"
+        "Of one option, such as --gain, diffdecor help gain shows what it does."
     )
 
 

@@ -6,8 +6,8 @@ from diffdecor.cli.topics.blocks import Block, parsed, terms
 
 _VERDICTS = {
     "white": "There is no significant correlation.",
-    "nearly white": "It is significant but small: no coefficient above 0.03, and I (without a PSF that "
-    "of a usual one) differs from 1 by at most 0.03 because of it.",
+    "nearly white": "It is significant but small: no coefficient above 0.03, and I differs from 1 "
+    "by at most 0.03 because of it (without a PSF that of a usual one).",
     "correlated": "Anything else: a large coefficient, or many small ones that add up, as where "
     "faint sources or an uneven sky are left in.",
 }
@@ -44,9 +44,9 @@ The verdict is one of:
 
 {}
 
-Of an output, diffdecor report tells what the run itself found, in the sky pixels that it knew; check
-knows the file only, and finds its own, mostly more of them. Where correlation is barely significant
-the verdicts may differ.
+Of an output, diffdecor report tells what the run itself found, in the sky pixels that it knew;
+check knows the file only, and finds its own, mostly more of them. Where correlation is barely
+significant the verdicts may differ.
 
 --max-rho R and --max-factor R set limits: the exit code is 4 if the excess over one of them is not
 due to chance (p < 0.01). --json has all numbers, with the chi-square Q of all lags, the worst block
