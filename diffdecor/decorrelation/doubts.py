@@ -23,6 +23,8 @@ _CORRELATED, _CERTAIN = 0.05, 10.0
 _WORSE = 0.03
 #: A cause explains a variance within this factor.
 _EXPLAINS = 1.07
+#: One of the kinds of noise planes does so within this part of the variance's logarithm, too.
+_OF_LOG = 0.1
 #: Most causes that are named.
 _MOST = 2
 #: Why a variance from a gain is too small.
@@ -79,6 +81,8 @@ def _causes(subtraction: Subtraction, filters: FilterGrid, ratio: float) -> Iter
         levels[role] = float(side.level[middle])
         shares[role] = levels[role] * energy
     total = sum(shares.values())
+    # Where it is far off, something else may be off a little, too.
+    within = max(math.log(_EXPLAINS), _OF_LOG * abs(math.log(ratio)))
     for roles in (ROLES[:1], ROLES[1:], ROLES):
         known = [role for role in roles if subtraction.given_level(role) is None]
         if len(known) < len(roles) or not total > 0:
@@ -90,12 +94,12 @@ def _causes(subtraction: Subtraction, filters: FilterGrid, ratio: float) -> Iter
             (roots, "variance is taken for sigma (--{}noise-kind variance)"),
         ]
         candidates = [
-            *(of_planes if not set(roles) & set(subtraction.of_gain) else ()),
-            *_by_cards(subtraction, roles),
+            *((*one, within) for one in of_planes if not set(roles) & set(subtraction.of_gain)),
+            *((*one, math.log(_EXPLAINS)) for one in _by_cards(subtraction, roles)),
         ]
-        for factors, text in candidates:
+        for factors, text, most in candidates:
             predicted = sum(share * factors.get(role, 1.0) for role, share in shares.items())
-            if abs(math.log(max(predicted, 1e-300) / total / ratio)) < math.log(_EXPLAINS):
+            if abs(math.log(max(predicted, 1e-300) / total / ratio)) < most:
                 own = f"{roles[0]}-" if len(roles) == 1 else ""
                 yield f"in {_IMAGES[roles]} {text.format(own)}"
 
@@ -128,7 +132,8 @@ def _usual_cause(ratio: float, *, of_gain: bool) -> str:
         )
     return (
         "images whose noise is correlated already (resampled, coadded; --noise-model measured), a "
-        "gain that is too small, or a noise plane in another unit (electrons)"
+        "gain that is too small, or a noise plane in another unit (electrons) or of another kind "
+        "(--noise-kind)"
     )
 
 

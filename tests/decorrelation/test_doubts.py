@@ -62,6 +62,13 @@ def test_a_wrong_claim_is_said_with_its_cause(caplog, variances, says):
     assert metrics.chi_before == pytest.approx(expected, rel=0.03)
 
 
+def test_a_sigma_that_is_itself_off_a_little_is_known_for_one(caplog):
+    """Variances of 1e-5 that are claimed to be 3e-3: a tenth more or less of sigma is nothing."""
+    sigma = (0.003, 0.004)
+    run(triple(sigma=sigma), [0.88 * one for one in sigma])
+    assert any("in both images sigma is taken for variance" in one for one in warnings(caplog))
+
+
 def test_measured_noise_does_not_hide_a_wrong_claim(caplog):
     measured = DecorrelationConfig(noise_model="measured")
     metrics = run(triple(), (9.0 * 4, 16.0 * 4), config=measured)
