@@ -119,10 +119,9 @@ def _command_names(context: click.Context) -> list[str]:
 def _refuse(context: click.Context, name: str) -> NoReturn:
     """Refuse what is not a topic, command or option, and say where to look."""
     like = get_close_matches(name.lower(), [*TOPICS, *_command_names(context)], n=3, cutoff=0.5)
-    told = topics_with(name)
     if like:
         hint = f"Did you mean {' or '.join(like)}?"
-    elif told:
+    elif told := topics_with(name):
         hint = f"The word is in {', '.join(told)}."
     else:
         hint = "`diffdecor help` lists them."
