@@ -16,9 +16,10 @@ from diffdecor.fits.reading import Reading
 from diffdecor.fits.sums import InputSum
 from diffdecor.images.model import Exposure
 from diffdecor.images.read import OpenedExposure, exposure_of, found_image
+from diffdecor.pipeline.region import cut_out
 from diffdecor.report.outputs import Output
 
-_DIFFERENCE, _SUM = "DDDIF", "DDDIFSUM"
+_DIFFERENCE, _SUM, _REGION = "DDDIF", "DDDIFSUM", "DDREGION"
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,11 +71,12 @@ def _origin(file: str, output: Output, reading: Reading, *, named: bool) -> Orig
     header = output.header
     folders = [split_extension(file)[0].parent, *_folders(output.file)]
     try:
+        region = FilesConfig.of(region=header.get(_REGION)).region
         opened = exposure_of(found_image(file, recorded_options(header, folders), reading))
         same = _adds_up(file, opened, header, reading)
     except DiffdecorError as error:
         return Origin(None, f"The input difference cannot be shown: {error}")
-    exposure = opened.exposure
+    exposure = cut_out(opened.exposure, region)
     shape = _shape_of(output.file, reading)
     if exposure.shape != shape:
         return Origin(

@@ -238,6 +238,17 @@ class TestTheDifferenceBefore:
         work.succeeds(difference=f"{work / 'difference.fits'}[D]")
         assert origin().exposure.shape == (40, 48)
 
+    def test_a_part_of_it(self, work, origin, rewrite):
+        """The pixels of the region; of a smaller file of that name nothing is cut out."""
+        whole = fits.getdata(work / "difference.fits")
+        work.succeeds("--region", "2:42,4:38")
+        np.testing.assert_array_equal(origin().exposure.image[0:34], whole[4:38, 2:42])
+        (work / "difference.fits").unlink()
+        fits.writeto(work / "difference.fits", np.zeros((7, 9), np.float32))
+        assert "is not the input difference: it has 9 x 7 pixels" in origin().note
+        rewrite(work.output, lambda hdus: hdus[0].header.set("DDREGION", "all"))
+        assert "region` is 'all': expected X0:X1,Y0:Y1" in origin().note
+
     def test_not_there(self, work, origin, tmp_path):
         work.succeeds()
         elsewhere = tmp_path / "elsewhere.fits"
