@@ -47,6 +47,18 @@ def test_what_is_there_is_not_replaced_without_being_told(work):
     assert (work / "plot.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_of_a_part_of_the_image_that_part_is_drawn(work):
+    """So it is on a page, where the same difference is found."""
+    region = ("--region", "2:42,4:38")
+    work.succeeds(*region, "--plot", work / "plot.png")
+    assert (work / "plot.png").read_bytes().startswith(b"\x89PNG")
+    done = call("report", work.output, "-o", work / "page.html")
+    assert (done.exit_code, done.stderr) == (0, "")
+    page = (work / "page.html").read_text(encoding="utf-8")
+    assert "is not the input difference" not in page
+    assert "The field, before" in page
+
+
 def test_neither_an_input_nor_the_output(work):
     for name in ("science.fits", "kernel.fits"):
         options = ("--plot", work / name, "--overwrite")
