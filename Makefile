@@ -37,8 +37,8 @@ demo: .venv/report ## install, decorrelate the samples, and show what it gained
 	@mkdir -p $(DEMO)
 	$(BIN)/diffdecor run $(NIRCAM) -o $(DEMO)/nircam.fits --plot $(DEMO)/nircam.png --overwrite
 	$(BIN)/diffdecor run $(HOTPANTS) -o $(DEMO)/hotpants.fits --overwrite
-	$(BIN)/diffdecor report $(DEMO)/nircam.fits $(DEMO)/hotpants.fits -o $(DEMO)/report.html --overwrite \
-	  --difference sample_data/nircam --difference sample_data/hotpants
+	$(BIN)/diffdecor report $(DEMO)/nircam.fits $(DEMO)/hotpants.fits \
+	  --difference sample_data/nircam --difference sample_data/hotpants -o $(DEMO)/report.html --overwrite
 	@echo
 	@$(BIN)/python sample_data/demo.py $(DEMO)
 	@echo "$$WHAT_IT_GAINED"

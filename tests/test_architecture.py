@@ -123,7 +123,8 @@ def test_modules_that_contributors_are_sent_to_exist():
         ["help", "options"],
         ["help", "output"],
         ["help", "cron"],
-        ["help", "no-such-topic"],
+        ["help", "gain"],
+        ["help", "optoins"],
     ],
 )
 def test_help_and_usage_errors_load_nothing_heavy(arguments):

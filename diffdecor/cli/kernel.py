@@ -45,6 +45,10 @@ Example:
 """
 
 
+#: Facts that are given as the smallest, the median and the largest over the image.
+_OVER_THE_IMAGE = {"science_scale", "template_scale", "sum", "fwhm", "offset_x", "offset_y"}
+
+
 @click.group(cls=Group)
 def kernel() -> None:
     """Show or draw what is in a kernel file, or convert it to the native format."""
@@ -81,9 +85,16 @@ def info(
         return
     oddities = facts.pop("warnings")
     for name, value in facts.items():
-        say(f"{name.replace('_', ' '):18} {_shown(value)}")
+        shown = _over_the_image(value) if name in _OVER_THE_IMAGE else _shown(value)
+        say(f"{name.replace('_', ' '):18} {shown}")
     for oddity in oddities:
         say(f"warning: {oddity}")
+
+
+def _over_the_image(found: list[float]) -> str:
+    """Return the median, and smallest and largest value where these are others."""
+    low, median, high = (f"{value:.6g}" for value in found)
+    return median if low == high else f"{median} ({low} to {high} over the image)"
 
 
 def _shown(value: object) -> str:

@@ -23,6 +23,8 @@ Examples:
       what decorrelation did to one difference: a page of pictures and numbers
   diffdecor report night/*.fits -o night.html
       a table of many outputs, outliers first, with pictures of the first 20
+  diffdecor report out/*.fits --difference diffs -o out.html
+      the same; the differences as they were are in the folder diffs
   diffdecor report may/*.fits -o may.html --write-thresholds limits.ecsv
   diffdecor report june/*.fits -o june.html --thresholds limits.ecsv
       what is unlike the outputs of earlier nights
@@ -36,12 +38,11 @@ Examples:
 )
 @click.option(
     "--difference",
-    "differences",
     type=INPUT_FILE,
     multiple=True,
-    metavar="FILE|DIR",
-    help="The input difference of one OUTPUT, or a folder with those of several; may be repeated."
-    "  [default: the file of card DDDIF, in this folder or beside OUTPUT]",
+    metavar="FILE|FOLDER",
+    help="The input difference of one OUTPUT, or a folder where input differences are; may be "
+    "repeated.  [default: the file of card DDDIF, in this folder or beside OUTPUT]",
 )
 @click.option(
     "--png", type=INPUT_FILE, metavar="DIR", help="Write each picture to a file in DIR, too."

@@ -180,8 +180,8 @@ def _position(value: object) -> tuple[float, float]:
 
 def _region(value: object) -> str:
     """Parse a part of an image X0:X1,Y0:Y1, as numpy counts; return it in this form."""
-    _require(isinstance(value, str), "X0:X1,Y0:Y1")
-    x0, x1, y0, y1 = region_bounds(str(value))
+    # A number of thousands of digits is not made a text of.
+    x0, x1, y0, y1 = region_bounds(value if isinstance(value, str) else "")
     return f"{x0}:{x1},{y0}:{y1}"
 
 
@@ -205,6 +205,7 @@ def _pair_of(parse: Callable[[object], float]) -> Callable[[object], tuple[float
 
 def path(value: object) -> str:
     """Parse a file name."""
+    _require(value != "", "a file name, but it is empty (a shell variable that is not set?)")
     _require(
         isinstance(value, str | PathLike) and str(value) and "\0" not in str(value), "a file name"
     )

@@ -23,8 +23,17 @@ _CORRELATED, _CERTAIN = 0.05, 10.0
 _WORSE = 0.03
 #: A cause explains a variance within this factor.
 _EXPLAINS = 1.07
+#: One of the kinds of noise planes does so within this part of the variance's logarithm, too.
+_OF_LOG = 0.1
 #: Most causes that are named.
 _MOST = 2
+#: Why a variance from a gain is too small.
+_SKY = "a sky that was subtracted before (--science-sky, --template-sky)"
+_IMAGES: Mapping[tuple[str, ...], str] = {
+    ROLES[:1]: "the science image",
+    ROLES[1:]: "the template",
+    ROLES: "both images",
+}
 
 
 def warn_of_noise(
@@ -44,7 +53,12 @@ def _warn_of_variance(
         return
     causes = list(_causes(subtraction, filters, ratio))
     # Where many would explain it, none is likely.
-    cause = " or ".join(causes) if 0 < len(causes) <= _MOST else _usual_cause(ratio)
+    of_gain = bool(subtraction.of_gain)
+    if not 0 < len(causes) <= _MOST:
+        causes = [_usual_cause(ratio, of_gain=of_gain)]
+    elif of_gain and ratio > 1:
+        causes.append(_SKY)
+    cause = " or ".join(causes)
     scaled = "; that of the result is scaled to be right" if noise_model == "measured" else ""
     log.warning(
         "%s: its noise has %.3g +- %.2g times the variance that the noise planes, gains or "
@@ -67,22 +81,27 @@ def _causes(subtraction: Subtraction, filters: FilterGrid, ratio: float) -> Iter
         levels[role] = float(side.level[middle])
         shares[role] = levels[role] * energy
     total = sum(shares.values())
+    # Where it is far off, something else may be off a little, too.
+    within = max(math.log(_EXPLAINS), _OF_LOG * abs(math.log(ratio)))
     for roles in (ROLES[:1], ROLES[1:], ROLES):
         known = [role for role in roles if subtraction.given_level(role) is None]
         if len(known) < len(roles) or not total > 0:
             continue
-        names = " and ".join(roles)
         squares: dict[str, float] = {role: levels[role] for role in roles}
         roots: dict[str, float] = {role: 1 / math.sqrt(max(levels[role], 1e-300)) for role in roles}
-        candidates: list[tuple[dict[str, float], str]] = [
-            (squares, "sigma is taken for variance (--{}-noise-kind sigma)"),
-            (roots, "variance is taken for sigma (--{}-noise-kind variance)"),
-            *_by_cards(subtraction, roles),
+        of_planes: list[tuple[dict[str, float], str]] = [
+            (squares, "sigma is taken for variance ({} sigma)"),
+            (roots, "variance is taken for sigma ({} variance)"),
         ]
-        for factors, text in candidates:
+        candidates = [
+            *((*one, within) for one in of_planes if not set(roles) & set(subtraction.of_gain)),
+            *((*one, math.log(_EXPLAINS)) for one in _by_cards(subtraction, roles)),
+        ]
+        for factors, text, most in candidates:
             predicted = sum(share * factors.get(role, 1.0) for role, share in shares.items())
-            if abs(math.log(max(predicted, 1e-300) / total / ratio)) < math.log(_EXPLAINS):
-                yield f"of {names}, {text.format(roles[0])}"
+            if abs(math.log(max(predicted, 1e-300) / total / ratio)) < most:
+                flag = f"--{roles[0]}-noise-kind" if len(roles) == 1 else "--noise-kind"
+                yield f"in {_IMAGES[roles]} {text.format(flag)}"
 
 
 def _by_cards(
@@ -92,7 +111,7 @@ def _by_cards(
     exposures: dict[str, Exposure] = dict(zip(ROLES, subtraction.images, strict=True))
     for keyword, text in (
         ("GAIN", "the gain is not applied, or twice"),
-        ("EXPTIME", "the unit is counts per second in one and counts in the other"),
+        ("EXPTIME", "counts and counts per second are mixed"),
     ):
         headers = [exposures[role].header for role in roles]
         values = [0.0 if h is None else h.get(keyword, 0.0) for h in headers]
@@ -103,7 +122,9 @@ def _by_cards(
             yield factors, f"{text} ({keyword} {', '.join(f'{v:g}' for v in values)})"
 
 
-def _usual_cause(ratio: float) -> str:
+def _usual_cause(ratio: float, *, of_gain: bool) -> str:
+    if ratio > 1 and of_gain:
+        return f"a gain that is too large, {_SKY}, or unmasked light of sources"
     if ratio > 1:
         return (
             "a gain that is too large, a noise plane in another unit (counts per second), sigma "
@@ -111,7 +132,8 @@ def _usual_cause(ratio: float) -> str:
         )
     return (
         "images whose noise is correlated already (resampled, coadded; --noise-model measured), a "
-        "gain that is too small, or a noise plane in another unit (electrons)"
+        "gain that is too small, or a noise plane in another unit (electrons) or of another kind "
+        "(--noise-kind)"
     )
 
 

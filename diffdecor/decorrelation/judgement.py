@@ -171,16 +171,20 @@ class Judgement:
         return abs(factor / math.sqrt(float(sums.covariance[0, sums.max_lag])) - 1)
 
     @property
+    def probability(self) -> float:
+        """Probability that white noise looks like this: by its largest correlation, or by all."""
+        return min(self.whiteness.probability, self.whiteness.largest_probability)
+
+    @property
     def verdict(self) -> str:
         """One of ``white``, ``nearly white`` and ``correlated``.
 
         White noise shows no correlation that is unlikely by chance; if there is some, its size
         decides, and its effect on point sources.
         """
-        found = self.whiteness
-        if min(found.probability, found.largest_probability) >= REAL:
+        if self.probability >= REAL:
             return "white"
-        small = found.largest <= SMALL and self.effect <= SMALL
+        small = self.whiteness.largest <= SMALL and self.effect <= SMALL
         return "nearly white" if small else "correlated"
 
 
@@ -272,8 +276,11 @@ def describe(judgement: Judgement) -> str:
     dy, dx = found.largest_lag
     words = [
         f"{judgement.verdict}: max |rho| {found.largest:.4f} +- {found.error:.4f}",
-        f"at lag ({dx}, {dy}), p {probability(found.largest_probability)}",
+        f"at lag ({dx}, {dy}), p {probability(judgement.probability)}",
     ]
+    if judgement.verdict == "correlated" and found.largest <= SMALL:
+        percent = f"{100 * judgement.effect:.0f} %"
+        words.append(f"small, but all lags together change the noise of point sources by {percent}")
     if error > 0:
         words.append(f"point-source noise I = {factor:.3f} +- {error:.3f}")
     if judgement.statistics.claimed:

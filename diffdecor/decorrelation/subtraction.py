@@ -7,7 +7,7 @@ alone nothing of this is known: it is one image with noise of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -104,9 +104,10 @@ class Subtraction:
     spectra: SpectrumField | None = None
     #: The same of each side alone, relative to its variance, where it is known otherwise.
     side_spectra: Mapping[Role, SpectrumField] = field(default_factory=dict)
-    #: Noise that is known otherwise, by the image that it is of: "science", "template" or
-    #: "difference".
+    #: Noise that is known otherwise, by its image: "science", "template" or "difference".
     noise_powers: Mapping[str, NoisePower] = field(default_factory=dict)
+    #: Images whose variance was computed from their pixels, with a gain.
+    of_gain: Collection[str] = ()
 
     def __post_init__(self) -> None:
         """Replace what was left out, and scales of ``1/k``."""

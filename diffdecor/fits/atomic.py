@@ -18,6 +18,8 @@ from diffdecor.fits.paths import split_extension
 #: Endings of packed files, and those of FITS files that are packed as they are written.
 _PACKED = (".gz", ".fz", ".bz2", ".xz", ".zip", ".z")
 _PACKABLE = (".fits.fz", ".fits.gz")
+#: Endings of files that are no FITS.
+_OTHERS = (".png", ".jpg", ".jpeg", ".pdf", ".html", ".txt", ".log", ".toml", ".json", ".csv")
 _WRITING = {*REASONS, errno.EFBIG, errno.EIO, errno.EROFS, errno.ESTALE}
 
 
@@ -81,6 +83,8 @@ def check_output(
         problem = _packed(path, packable=packable) or _problem(
             path, tuple(inputs), overwrite=overwrite
         )
+        if problem is None and packable and path.suffix.lower() in _OTHERS:
+            problem = OutputError(f"{path}: the output is a FITS file; name it .fits")
     except OSError as error:
         problem = OutputError(f"{path}: cannot be written: {error.strerror}")
     if problem is not None:

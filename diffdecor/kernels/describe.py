@@ -62,7 +62,7 @@ def oddities(kernel: MatchingKernel) -> list[str]:
     stamps = np.array([kernel.stamp(x, y) for x, y in places])
     found = []
     if any(kernel.side(x, y) is None for x, y in places):
-        found.append("the convolved side is unknown; say it with --convolved")
+        found.append("the convolved side is unknown; give run --convolved, or --difference here")
     low, middle, high = _range(stamps.sum(axis=(1, 2)))
     if low <= 0:
         found.append(f"the sum is negative at places (least {low:.3g}); a flux ratio is positive")

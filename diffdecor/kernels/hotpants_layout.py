@@ -104,9 +104,10 @@ def cut_out(source: Source, boxes: Mapping[int, Box]) -> tuple[int, int] | None:
     region = f"regions up to the pixel ({union.xmax + 1}, {union.ymax + 1})"
     if shift is None:
         source.refuse(
-            f"{region} reach beyond the image of {shape[1]} x {shape[0]}: it is a cut-out, and no "
-            "card says of where; give the whole difference, or cards LTV1 and LTV2 (minus the "
-            "number of pixels cut off)"
+            f"{region} reach beyond the image of {shape[1]} x {shape[0]}: it is the kernel of "
+            "another image, or the image is a cut-out and no card says of where; give the kernel "
+            "of this one, the whole difference, or cards LTV1 and LTV2 (minus the number of pixels "
+            "cut off)"
         )
     x, y = shift
     moved = union.moved(x, y)

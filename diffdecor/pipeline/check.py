@@ -142,7 +142,7 @@ def row_of(one: Checked) -> tuple[str, ...]:
         one.judgement.verdict,
         f"{found.largest:.4f}",
         f"{found.error:.4f}",
-        probability(found.largest_probability).removeprefix("= "),
+        probability(one.judgement.probability).removeprefix("= "),
         f"{factor:.3f}" if error > 0 else "-",
         f"{error:.3f}" if error > 0 else "-",
         f"{ratio:.3f}" if ratio > 0 else "-",

@@ -8,7 +8,6 @@ import re
 from diffdecor.errors import AlreadyDecorrelatedError
 from diffdecor.fits.open import Header, OpenFiles, find_extension, open_fits
 from diffdecor.fits.paths import split_extension
-from diffdecor.images.model import Exposure
 from diffdecor.pipeline.provenance import VERSION_CARD
 
 log = logging.getLogger(__name__)
@@ -19,18 +18,18 @@ _HDU = re.compile(r"DECORR|WHITENED")
 _NO = {"", "F", "FALSE", "N", "NO", "NONE", "0", "0.0", "OFF", "SKIP", "SKIPPED", "OMIT"}
 
 
-def refuse_decorrelated(difference: Exposure, file: str, files: OpenFiles, *, force: bool) -> None:
+def refuse_decorrelated(header: Header | None, file: str, files: OpenFiles, *, force: bool) -> None:
     """Refuse to decorrelate twice: the noise is white already, and the model would be wrong."""
-    if force or difference.header is None:
+    if force or header is None:
         return
-    why = _card(difference.header) or _hdu(file, files)
+    why = _card(header) or _hdu(file, files)
     if why:
-        msg = f"{difference.name}: {why}; give the difference as it was, or --force"
+        msg = f"{file}: {why}; give the difference as it was, or --force"
         raise AlreadyDecorrelatedError(msg)
-    if "Z-P" in difference.header or "Z-V" in difference.header:
+    if "Z-P" in header or "Z-V" in header:
         log.warning(
             "%s: this looks like a ZOGY difference, whose noise is white by construction",
-            difference.name,
+            file,
         )
 
 

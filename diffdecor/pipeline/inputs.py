@@ -104,12 +104,13 @@ def _read_inputs(job: Job, reading: Reading) -> Inputs:
     images = {role: _found(job, role, reading) for role in job.images}
     check_order(images, force=job.files.force)
     _check_shapes(list(images.values()))
+    header = images["difference"].header
+    refuse_decorrelated(header, job.difference, files, force=job.files.force)
     opened = {role: _open(job, role, image) for role, image in with_inferred(job, images).items()}
     _check_used(job, opened)
     job = _naming_what_was_found(job, opened)
     science, template = (_exposure(opened, role) for role in SIDES)
     difference = opened["difference"].exposure
-    refuse_decorrelated(difference, job.difference, files, force=job.files.force)
     check_same_sky(*(one.exposure for one in opened.values()))
     members, named = _read_members(job, opened, reading)
     has_own = any(member.kernel for side in members.values() for member in side)
@@ -135,6 +136,7 @@ def _read_inputs(job: Job, reading: Reading) -> Inputs:
             science_members=members.get("science", ()),
             template_members=members.get("template", ()),
             noise_powers=noise_powers,
+            of_gain=[role for role, one in opened.items() if one.of_gain],
         ),
         files=named,
         sums=input_sums(job, named, unneeded, reading),

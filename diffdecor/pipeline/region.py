@@ -77,6 +77,16 @@ def in_region(subtraction: Subtraction, region: str | None) -> Subtraction:
     )
 
 
+def cut_out(exposure: Exposure, region: str | None) -> Exposure:
+    """Return the part of an exposure that a region is; all of it for None.
+
+    An exposure that the region does not fit into, which is none that was cut so, is left whole.
+    """
+    if region is None or (window := _window(region)) != window.within(exposure.shape):
+        return exposure
+    return _cut(exposure, window)
+
+
 def _cut(exposure: Exposure, window: Window) -> Exposure:
     """Return a part of an exposure; a level of variance is a plane, too."""
     variance, mask, header = exposure.variance, exposure.mask, exposure.header

@@ -82,29 +82,30 @@ class _Measured:
     unit: str
 
 
-def draw_all(
-    output: Output, differences: Sequence[str], threads: int | None, max_memory: int
-) -> Drawing:
+def draw_all(output: Output, given: Sequence[str], threads: int | None, max_memory: int) -> Drawing:
     """Draw everything that an output shows, with the difference that it was made of.
+
+    That is the file, or in the folders, that are `given`, or where `open_difference` finds it.
 
     Raises a DiffdecorError if the output cannot be read.
     """
-    found = _measured(output, differences, threads, max_memory)
+    found = _measured(output, given, threads, max_memory)
     return Drawing(drawn=Drawn(groups=_groups(output, found), notes=found.notes), files=found.files)
 
 
 def draw_summary(
-    output: Output, differences: Sequence[str], threads: int | None, max_memory: int
+    output: Output, given: Sequence[str], threads: int | None, max_memory: int
 ) -> Drawing:
     """Draw one picture of an output; raises what `draw_all` does."""
-    found = _measured(output, differences, threads, max_memory)
+    found = _measured(output, given, threads, max_memory)
     groups = []
     if found.pair is not None:
         png = before_after_png(found.pair, "", PAGE_DPI, few_colours=True)
         picture = Picture(
             name=SUMMARY,
             title="Before and after",
-            caption="Good, after: fine grain, no pattern in the corner, the blue line on the dots.",
+            caption="Good, after: fine grain, no pattern in the corner, the blue line on the dots "
+            "(real sources lift its wings).",
             alt="Pixels before and after on one stretch, their correlation by lag, and "
             "histograms of significance.",
             png=png,
@@ -116,12 +117,12 @@ def draw_summary(
 
 
 def _measured(
-    output: Output, differences: Sequence[str], threads: int | None, max_memory: int
+    output: Output, given: Sequence[str], threads: int | None, max_memory: int
 ) -> _Measured:
     filters, lags = filters_of(output.file), lag_images(output.file)
     with Reading(max_memory // 2) as reading:  # for unpacked planes
         after = open_result(output, reading)
-        origin = open_difference(output, differences, reading)
+        origin = open_difference(output, given, reading)
         stamps = known_psfs(output, after, origin.exposure, filters)
         pair = None
         notes = [origin.note] if origin.note else []

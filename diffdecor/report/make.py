@@ -14,7 +14,6 @@ from diffdecor.fits.atomic import atomic_output, check_output
 from diffdecor.pipeline.results_table import results_table
 from diffdecor.report.drawn import PICTURES, SUMMARY, Drawing, draw_all, draw_summary
 from diffdecor.report.multiqc import multiqc_json
-from diffdecor.report.origins import sorted_out
 from diffdecor.report.outputs import Output, read_output
 from diffdecor.report.page import Drawn, page_of_one, page_of_several, require_report
 from diffdecor.report.thresholds import (
@@ -39,8 +38,8 @@ class ReportOptions:
 
     outputs: Sequence[str]
     page: str
-    #: The difference before, of one output; folders where those of several are looked for.
-    differences: Sequence[str] = ()
+    #: The difference before, of one output, or folders where differences are.
+    difference: Sequence[str] = ()
     #: Folder for the pictures.
     png: str | None = None
     #: Number of outputs that have pictures, of several.
@@ -66,8 +65,12 @@ class ReportOptions:
     @property
     def inputs(self) -> list[str]:
         """Files that are never overwritten."""
-        files = sorted_out(self.differences)[1]
-        return [*self.outputs, *files, *filter(None, (self.thresholds,))]
+        return [*self.outputs, *self.named, *filter(None, (self.thresholds,))]
+
+    @property
+    def named(self) -> list[str]:
+        """Differences that are named themselves, not by their folder."""
+        return [one for one in self.difference if not Path(one).is_dir()]
 
     @property
     def written(self) -> list[str]:
@@ -115,11 +118,10 @@ def _check(options: ReportOptions) -> None:
     if Path(options.page).suffix.lower() not in {".html", ".htm"}:
         msg = f"{options.page}: the page is HTML; give it a name that ends in .html"
         raise ConfigError(msg)
-    files = sorted_out(options.differences)[1]
-    if len(files) > 1 or (files and len(options.outputs) > 1):
+    if options.named and (len(options.outputs) != 1 or len(options.named) != 1):
         msg = (
-            f"--difference {files[0]}: only of one OUTPUT it names one file; of several it names "
-            "the folders where their differences are"
+            f"--difference {options.named[0]}: is not a folder, and one file is the difference of "
+            "one OUTPUT; of several name the folders that their differences are in"
         )
         raise ConfigError(msg)
     repeated, number = Counter(options.outputs).most_common(1)[0]
@@ -189,7 +191,7 @@ def _draw(
 ) -> None:
     """Draw an output; raises a DiffdecorError if its pixels cannot be read."""
     log.info("%s: drawing", output.file)
-    drawing = draw(output, options.differences, options.threads, options.max_memory)
+    drawing = draw(output, options.difference, options.threads, options.max_memory)
     found.drawn[output.file] = drawing.drawn
     found.inputs += drawing.files
 

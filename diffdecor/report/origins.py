@@ -15,9 +15,10 @@ from diffdecor.fits.reading import Reading
 from diffdecor.fits.sums import InputSum
 from diffdecor.images.model import Exposure
 from diffdecor.images.read import OpenedExposure, exposure_of, found_image
+from diffdecor.pipeline.region import cut_out
 from diffdecor.report.outputs import Output
 
-_DIFFERENCE, _SUM = "DDDIF", "DDDIFSUM"
+_DIFFERENCE, _SUM, _REGION = "DDDIF", "DDDIFSUM", "DDREGION"
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,36 +37,32 @@ def open_result(output: Output, reading: Reading) -> Exposure:
     return exposure_of(found_image(path, about, reading)).exposure
 
 
-def open_difference(output: Output, named: Sequence[str], reading: Reading) -> Origin:
+def open_difference(output: Output, given: Sequence[str], reading: Reading) -> Origin:
     """Open the difference that an output was made of.
 
-    It is the file that is `named`, or the one that its card DDDIF names, in the working folder,
-    beside the output or in the folders that are `named`; the sum of its data has to be that of the
-    card DDDIFSUM.
+    It is the file that is `given`, or the one that its card DDDIF names, in the folders that are
+    given, the working folder or beside the output; the sum of its data has to be that of the card
+    DDDIFSUM.
     """
     recorded = str(output.header.get(_DIFFERENCE, "")).strip()
-    folders, chosen = sorted_out(named)
-    files = chosen or _found(recorded, [*_folders(output.file), *map(Path, folders)])
+    folders = [Path(one) for one in given if Path(one).is_dir()]
+    named = [one for one in given if Path(one) not in folders]
+    files = named or _found(recorded, [*folders, *_folders(output.file)])
     if not files:
         name = recorded or "of a name that is not recorded"
+        where = "in the folders of --difference nor " if folders else ""
         return Origin(
             None,
-            f"The input difference {name} is neither in the working folder nor beside the output: "
-            "pictures of it are left out (--difference names its folder).",
+            f"The input difference {name} is neither {where}in the working folder nor beside "
+            "the output: pictures of it are left out (--difference FOLDER says where it is).",
         )
     origins = []
     for file in files:
         # Files in other folders may have the same names.
-        origins.append(_origin(file, output, reading, named=bool(chosen)))
+        origins.append(_origin(file, output, reading, named=bool(named)))
         if origins[-1].exposure is not None:
             return origins[-1]
     return origins[0]
-
-
-def sorted_out(named: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return which of the names are folders, and which are files."""
-    folders = [name for name in named if Path(name).is_dir()]
-    return folders, [name for name in named if name not in folders]
 
 
 def _origin(file: str, output: Output, reading: Reading, *, named: bool) -> Origin:
@@ -73,11 +70,12 @@ def _origin(file: str, output: Output, reading: Reading, *, named: bool) -> Orig
     header = output.header
     folders = [split_extension(file)[0].parent, *_folders(output.file)]
     try:
+        region = FilesConfig.of(region=header.get(_REGION)).region
         opened = exposure_of(found_image(file, recorded_options(header, folders), reading))
         same = _adds_up(file, opened, header, reading)
     except DiffdecorError as error:
         return Origin(None, f"The input difference cannot be shown: {error}")
-    exposure = opened.exposure
+    exposure = cut_out(opened.exposure, region)
     shape = _shape_of(output.file, reading)
     if exposure.shape != shape:
         return Origin(

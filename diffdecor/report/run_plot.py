@@ -11,6 +11,7 @@ from diffdecor.fits.paths import are_same_file
 from diffdecor.fits.reading import Reading
 from diffdecor.images.read import exposure_of, found_image
 from diffdecor.pipeline.job import Job
+from diffdecor.pipeline.region import cut_out
 from diffdecor.report.before_after import before_after_png
 from diffdecor.report.drawing import require_matplotlib
 from diffdecor.report.drawn import has_data, known_psfs, measured_pair
@@ -68,7 +69,8 @@ def plot_of(job: Job) -> bytes | None:
         if not has_data(after):
             return None
         options = job.files.of_image("difference")
-        before = exposure_of(found_image(job.difference, options, reading)).exposure
+        whole = exposure_of(found_image(job.difference, options, reading)).exposure
+        before = cut_out(whole, job.files.region)
         psfs = known_psfs(about, after, before, filters_of(job.output))
         pair = measured_pair(about, after, before, psfs, job.decorrelation.threads, memory)
     words = verdict_line(about).replace("→", "->").replace("±", "+-")

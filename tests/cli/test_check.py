@@ -1,6 +1,7 @@
 """`diffdecor check`: verdicts, numbers, limits, figures."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -114,10 +115,14 @@ def test_many_small_correlations_are_not_small(save, rng):
     (found,) = values(save("broad", broad.astype(np.float32), 1.04), "--fwhm", "4")
     assert 0.03 < found["rho_max"] < 0.05
     fainter = rng.normal(size=(600, 600)) + 0.15 * smooth_noise(rng, (600, 600), 3.0)
-    (found,) = values(save("fainter", fainter.astype(np.float32), 1.0225), "--fwhm", "4")
+    name = save("fainter", fainter.astype(np.float32), 1.0225)
+    (found,) = values(name, "--fwhm", "4")
     assert found["rho_max"] < 0.03
     assert found["factor"] > 1.1
     assert found["verdict"] == "correlated"
+    line = check(name, "--fwhm", "4").stdout
+    change = re.search(r"all lags together change the noise of point sources by (\d+) %", line)
+    assert float(change[1]) == pytest.approx(100 * (found["factor"] - 1), abs=2)
 
 
 def test_a_wrong_variance_is_told_apart_from_correlation(save, rng):

@@ -38,6 +38,8 @@ def completions(process):
         (["verify", "--log"], ["--log-file"]),
         (["check", "--fw"], ["--fwhm"]),
         (["kernel", "info", "--ig"], ["--ignore-checksums"]),
+        (["help", "ph"], ["photometry"]),
+        (["help", "ver"], ["verify"]),
         (["run", "--mode", ""], ["whole", "grid"]),
         (["run", "--science-noise-kind", "s"], ["sigma"]),
         (["check", "--mask-preset", "decam-"], ["decam-bits", "decam-codes"]),

@@ -98,6 +98,17 @@ def test_a_wrong_claim_is_a_warning_in_stderr_and_header(work):
     assert "times the variance that the noise planes" in result.stderr
 
 
+def test_a_variance_made_with_a_gain_is_not_taken_for_a_sigma(work):
+    """A sky that was subtracted is missing in it."""
+    for role in ("science", "template"):
+        with fits.open(work / f"{role}.fits", mode="update") as hdus:
+            del hdus["VARIANCE"]
+    _, result = work.succeeds("--gain", "30")
+    (text,) = [line for line in result.stderr.splitlines() if "times the variance" in line]
+    assert "a sky that was subtracted before (--science-sky, --template-sky)" in text
+    assert "sigma" not in text
+
+
 def test_a_right_claim_is_none(work):
     cards, result = work.succeeds()
     header = cards["PRIMARY"][0]

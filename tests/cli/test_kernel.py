@@ -1,5 +1,6 @@
 """`diffdecor kernel info` and `diffdecor kernel convert`."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -43,6 +44,10 @@ def test_info(folder, kernel):
     stamp = read_kernel(folder / kernel.name)
     assert facts["size"] == list(stamp.shape[::-1])
     low, middle, high = facts["sum"]
+    (line,) = re.findall(r"^sum +(.*)$", text.stdout, re.MULTILINE)
+    assert line.split()[0] == f"{middle:.6g}"
+    if f"{low:.6g}" != f"{high:.6g}":
+        assert line.endswith(f"({low:.6g} to {high:.6g} over the image)")
     assert low <= middle <= high
     assert 0.2 < middle < 5
     assert facts["convolved"][0] in {"template", "science", "unknown"}

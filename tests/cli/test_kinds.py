@@ -77,7 +77,8 @@ def test_a_parser_takes_a_value_or_says_what_is_expected(name, value):
         ("SEED", "one", "expected a number"),
         ("COUNT", "1.5", "expected a whole number above zero"),
         ("SWITCH", "yes", "expected true or false"),
-        ("OUTPUT", "", "expected a file name"),
+        ("OUTPUT", "", "expected a file name, but it is empty (a shell variable that is not set?)"),
+        ("FILE", "a\0b", "expected a file name"),
     ],
 )
 def test_what_is_said(kind, value, says):
@@ -112,6 +113,8 @@ def test_options_of_check_are_called_by_their_names():
 def test_python_hears_the_same():
     with pytest.raises(ConfigError, match=r"^`cell_size` is 'a': expected a number$"):
         DecorrelationConfig(cell_size="a")
+    with pytest.raises(ValueError, match="expected X0:X1"):
+        KINDS["REGION"].parse(10**5000)
     for name in ("cell_size", "max_memory", "threads", "mode"):
         with pytest.raises(ConfigError, match=r"is a number of thousands of digits: expected"):
             DecorrelationConfig(**{name: 10**5000})

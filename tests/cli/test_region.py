@@ -202,7 +202,10 @@ def test_another_region_is_another_job(there):
 @pytest.mark.parametrize(
     ("region", "says"),
     [
-        *((text, "X0:X1,Y0:Y1") for text in ("", "1:2", "5", "a:b,c:d", "-1:5,0:5", "1.0:5,0:5")),
+        *(
+            (text, "expected X0:X1,Y0:Y1")
+            for text in ("", "1:2", "5", "a:b,c:d", "-1:5,0:5", "1.0:5,0:5")
+        ),
         *((text, "no pixel") for text in ("0:0,0:9", "9:3,0:9", "0:9,9:9")),
         *(
             (text, "240 x 260")

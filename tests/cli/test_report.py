@@ -3,7 +3,6 @@
 import base64
 import json
 import re
-import shutil
 import struct
 import sys
 from html.parser import HTMLParser
@@ -206,10 +205,9 @@ class TestTheDifferenceBefore:
 
     @pytest.fixture
     def origin(self, work):
-        def find(named=None):
+        def find(*given):
             with Reading() as reading:
-                names = [str(named)] if named else []
-                return open_difference(read_output(str(work.output)), names, reading)
+                return open_difference(read_output(str(work.output)), [*map(str, given)], reading)
 
         return find
 
@@ -250,6 +248,17 @@ class TestTheDifferenceBefore:
         work.succeeds(difference=f"{work / 'difference.fits'}[D]")
         assert origin().exposure.shape == (40, 48)
 
+    def test_a_part_of_it(self, work, origin, rewrite):
+        """The pixels of the region; of a smaller file of that name nothing is cut out."""
+        whole = fits.getdata(work / "difference.fits")
+        work.succeeds("--region", "2:42,4:38")
+        np.testing.assert_array_equal(origin().exposure.image[0:34], whole[4:38, 2:42])
+        (work / "difference.fits").unlink()
+        fits.writeto(work / "difference.fits", np.zeros((7, 9), np.float32))
+        assert "is not the input difference: it has 9 x 7 pixels" in origin().note
+        rewrite(work.output, lambda hdus: hdus[0].header.set("DDREGION", "all"))
+        assert "region` is 'all': expected X0:X1,Y0:Y1" in origin().note
+
     def test_not_there(self, work, origin, tmp_path):
         work.succeeds()
         elsewhere = tmp_path / "elsewhere.fits"
@@ -257,10 +266,6 @@ class TestTheDifferenceBefore:
         assert origin().exposure is None
         assert "difference.fits is neither in the working folder nor beside" in origin().note
         assert origin(elsewhere).exposure is not None
-        (tmp_path / "raw").mkdir()
-        shutil.copy(elsewhere, tmp_path / "raw" / "difference.fits")
-        assert origin(tmp_path / "raw").exposure is not None
-        (tmp_path / "raw" / "difference.fits").unlink()
         assert call("report", work.output, "-o", work / "report.html").exit_code == 0
         page = checked(work / "report.html")
         assert origin().note in page.text
@@ -269,6 +274,29 @@ class TestTheDifferenceBefore:
         assert "The field, after" in found
         # What the output alone knows.
         assert "Correlation of two pixels, before" in found
+
+    def test_in_a_folder_that_is_named(self, work, origin, tmp_path):
+        """Another file of the same name in another folder is not taken for it."""
+        work.succeeds()
+        for name in ("a", "b"):
+            (tmp_path / name).mkdir()
+        fits.writeto(tmp_path / "a" / "difference.fits", np.ones((40, 48), np.float32))
+        (work / "difference.fits").rename(tmp_path / "b" / "difference.fits")
+        folders = (tmp_path / "a", tmp_path / "b")
+        assert origin(*folders).exposure.name == str(tmp_path / "b" / "difference.fits")
+        assert "a/difference.fits has changed, or is another file" in origin(folders[0]).note
+        assert "nor in the working folder" in origin(tmp_path).note
+
+    def test_of_several_outputs_they_are_in_folders(self, work, tmp_path):
+        work.succeeds()
+        outputs = [work.output, tmp_path / "second.fits"]
+        outputs[1].write_bytes(work.output.read_bytes())
+        (tmp_path / "diffs").mkdir()
+        (work / "difference.fits").rename(tmp_path / "diffs" / "difference.fits")
+        page = tmp_path / "page.html"
+        done = call("report", *outputs, "-o", page, "--difference", tmp_path / "diffs")
+        assert done.exit_code == 0, done.stderr
+        assert "The input difference" not in checked(page).text
 
     def test_changed(self, work, origin, rewrite):
         work.succeeds()
@@ -447,7 +475,7 @@ def test_damage_of_any_kind_is_an_error_of_the_file(many, tmp_path):
         try:
             if output.error is not None:
                 raise output.error
-            draw_summary(output, [], 1, 1 << 28)
+            draw_summary(output, (), 1, 1 << 28)
         except DiffdecorError as error:
             errors.append(str(error))
     assert len(errors) > 10

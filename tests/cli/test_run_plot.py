@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from helpers.workplace import convolved, described, gaussian
+from helpers.workplace import call, convolved, described, gaussian
 
 from diffdecor.images.model import Exposure
 from diffdecor.report.before_after import before_after_png
@@ -47,6 +47,18 @@ def test_what_is_there_is_not_replaced_without_being_told(work):
     work.fails(2, "plot.png", "--overwrite", options=("--plot", work / "plot.png"))
     work.succeeds("--plot", work / "plot.png", "--overwrite")
     assert (work / "plot.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_of_a_part_of_the_image_that_part_is_drawn(work):
+    """So it is on a page, where the same difference is found."""
+    region = ("--region", "2:42,4:38")
+    work.succeeds(*region, "--plot", work / "plot.png")
+    assert (work / "plot.png").read_bytes().startswith(b"\x89PNG")
+    done = call("report", work.output, "-o", work / "page.html")
+    assert (done.exit_code, done.stderr) == (0, "")
+    page = (work / "page.html").read_text(encoding="utf-8")
+    assert "is not the input difference" not in page
+    assert "The field, before" in page
 
 
 def test_neither_an_input_nor_the_output(work):

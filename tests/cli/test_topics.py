@@ -134,7 +134,7 @@ def test_every_module_of_a_topic_is_listed():
     """What defines `blocks` is a topic."""
     package = import_module("diffdecor.cli.topics")
     modules = {path.stem for path in Path(package.__file__).parent.glob("*.py")}
-    others = {"__init__", "blocks", "bounds", "text"}
+    others = {"__init__", "blocks", "bounds", "search", "text"}
     assert {name.replace("_", "-") for name in modules - others} == set(TOPICS)
 
 
@@ -144,7 +144,7 @@ def test_no_topic_is_called_like_a_command():
 
 @pytest.mark.parametrize(("mistyped", "meant"), [
     ("option", "options"), ("kernel-files", "kernels"), ("exitcodes", "exit-codes"),
-    ("KERNELS", "kernels"), ("rum", "run"),
+    ("KERNELS", "kernels"), ("rum", "run"), ("--optoins", "options"),
 ])  # fmt: skip
 def test_a_mistyped_topic_is_met_with_the_right_one(mistyped, meant):
     check_failure(call("help", mistyped), 2, mistyped, meant)
@@ -152,6 +152,27 @@ def test_a_mistyped_topic_is_met_with_the_right_one(mistyped, meant):
 
 def test_a_topic_like_no_other():
     check_failure(call("help", "xyzzy"), 2, "xyzzy", "diffdecor help")
+
+
+def test_a_word_that_is_in_the_text_of_topics():
+    check_failure(call("help", "DDNMODEL"), 2, "The word is in noise, cards.")
+
+
+@pytest.mark.parametrize("name", ["region", "--region", "REGION"])
+def test_an_option_is_shown_by_itself(name):
+    found = call("help", name)
+    assert (found.exit_code, found.stderr) == (0, "")
+    assert found.stdout.startswith("--region X0:X1,Y0:Y1  ")
+    assert "Decorrelate only this part of the images" in found.stdout
+    assert found.stdout.count("\n") < 5
+    (facts,) = json_object(call("help", name, "--json").stdout)["options"]
+    assert facts["option"] == "--region"
+
+
+@pytest.mark.parametrize("name", ["science-gain", "gain", "no-verify", "read_noise", "o"])
+def test_options_of_images_and_switches_are_found(name):
+    flags = {"science-gain": "--science-gain", "gain": "--science-gain", "o": "--output"}
+    assert flags.get(name, f"--{name.replace('_', '-')}") in call("help", name).stdout
 
 
 @pytest.mark.parametrize("path", [path for path, _ in all_commands() if path], ids=" ".join)

@@ -46,8 +46,9 @@ def test_right_noise_is_no_doubt(caplog, seed):
 @pytest.mark.parametrize(
     ("variances", "says"),
     [
-        ((3.0, 16.0), "of science, sigma is taken for variance"),
-        ((9.0, 256.0), "of template, variance is taken for sigma"),
+        ((3.0, 4.0), "in both images sigma is taken for variance"),
+        ((3.0, 16.0), "in the science image sigma is taken for variance"),
+        ((9.0, 256.0), "in the template variance is taken for sigma"),
         ((9.0 * 3, 16.0 * 3), "gain that is too small"),
         ((9.0 / 4, 16.0 / 4), "gain that is too large"),
     ],
@@ -59,6 +60,13 @@ def test_a_wrong_claim_is_said_with_its_cause(caplog, variances, says):
     energy = (gaussian(4, 1.2) ** 2).sum()
     expected = (9 + 16 * energy) / (variances[0] + variances[1] * energy)
     assert metrics.chi_before == pytest.approx(expected, rel=0.03)
+
+
+def test_a_sigma_that_is_itself_off_a_little_is_known_for_one(caplog):
+    """Variances of 1e-5 that are claimed to be 3e-3: a tenth more or less of sigma is nothing."""
+    sigma = (0.003, 0.004)
+    run(triple(sigma=sigma), [0.88 * one for one in sigma])
+    assert any("in both images sigma is taken for variance" in one for one in warnings(caplog))
 
 
 def test_measured_noise_does_not_hide_a_wrong_claim(caplog):

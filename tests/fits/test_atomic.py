@@ -54,6 +54,13 @@ def test_the_mode_follows_the_umask(tmp_path, umask):
     assert stat.S_IMODE((tmp_path / "out.fits").stat().st_mode) == 0o666 & ~umask
 
 
+def test_an_output_of_fits_is_not_called_like_a_picture(tmp_path):
+    with pytest.raises(OutputError, match=r"out\.PNG: the output is a FITS file; name it \.fits"):
+        check_output(tmp_path / "out.PNG", packable=True)
+    check_output(tmp_path / "out.png")
+    check_output(tmp_path / "out", packable=True)
+
+
 def test_nothing_is_overwritten_unless_asked_for(tmp_path):
     path = tmp_path / "out.fits"
     path.write_bytes(b"old")

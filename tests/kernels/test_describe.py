@@ -92,7 +92,10 @@ def test_info_prints_warnings():
     path = str(DATA / "sfft" / "E2_solution.fits")
     lines = call("kernel", "info", path).stdout.splitlines()
     warnings = [line for line in lines if line.startswith("warning: ")]
-    assert warnings[0] == "warning: the convolved side is unknown; say it with --convolved"
+    assert (
+        warnings[0]
+        == "warning: the convolved side is unknown; give run --convolved, or --difference here"
+    )
     assert lines[-len(warnings) :] == warnings
     facts = json.loads(call("kernel", "info", "--json", path).stdout)
     assert ["warning: " + line for line in facts["warnings"]] == warnings

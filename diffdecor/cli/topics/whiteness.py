@@ -7,8 +7,9 @@ from diffdecor.cli.topics.blocks import Block, parsed, terms
 _VERDICTS = {
     "white": "There is no significant correlation.",
     "nearly white": "It is significant but small: no coefficient above 0.03, and I differs from 1 "
-    "by at most 0.03 because of it.",
-    "correlated": "Anything else.",
+    "by at most 0.03 because of it (without a PSF that of a usual one).",
+    "correlated": "Anything else: a large coefficient, or many small ones that add up, as where "
+    "faint sources or an uneven sky are left in.",
 }
 _TEXT = """
 diffdecor check measures whether the noise of an image is white, and whether its variance is right.
@@ -28,9 +29,9 @@ Sources are found and left out, and the local level is removed (planes in blocks
 what that removes from the correlation is corrected for.
 
 - max |rho| is the largest correlation of two pixels within 5 pixels.
-- p is the probability that white noise has a larger correlation at any of the 44 lags up to 5
-  pixels. It says whether there is correlation, not how much: in a million pixels 0.004 is beyond
-  doubt, and of no importance.
+- p is the probability that white noise is correlated as much, at any of the 44 lags up to 5 pixels
+  or at all of them together (the smaller of both). It says whether there is correlation, not how
+  much: in a million pixels 0.004 is beyond doubt, and of no importance.
 - I, the point-source noise (the noise factor of a matched filter), says what the correlation does:
   the fluxes of point sources scatter I times as much as they would with independent pixels of the
   claimed variance (of the measured one if there is no variance plane). What a search calls 5
@@ -42,6 +43,10 @@ what that removes from the correlation is corrected for.
 The verdict is one of:
 
 {}
+
+Of an output, diffdecor report tells what the run itself found, in the sky pixels that it knew;
+check knows the file only, and finds its own, mostly more of them. Where correlation is barely
+significant the verdicts may differ.
 
 --max-rho R and --max-factor R set limits: the exit code is 4 if the excess over one of them is not
 due to chance (p < 0.01). --json has all numbers, with the chi-square Q of all lags, the worst block
