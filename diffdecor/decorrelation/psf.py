@@ -21,7 +21,6 @@ from diffdecor.decorrelation.filtering import FilterGrid, summed_variance
 from diffdecor.decorrelation.mask import NEAR_FILLED
 from diffdecor.decorrelation.nodes import largest_spacing, subdivided
 from diffdecor.decorrelation.subtraction import Subtraction
-from diffdecor.errors import ConfigError
 from diffdecor.images.model import Exposure
 from diffdecor.psfs.model import PointSpreadFunction, StampPsf
 
@@ -224,20 +223,15 @@ def _known_psf(
 
 
 def prepare_detection(
-    psf: PointSpreadFunction | None, subtraction: Subtraction, filters: FilterGrid
+    psf: StampPsf | None, subtraction: Subtraction, filters: FilterGrid
 ) -> Detection | None:
     """Return what significance is measured with, if it is requested.
 
     A score image is the output of a matched filter already, and needs none.
     """
     config = subtraction.config
-    if not config.significance or config.score:
+    if not config.significance or config.score or psf is None:
         return None
-    if not isinstance(psf, StampPsf):
-        msg = "--significance needs a PSF: give --difference-psf, --science-psf or --template-psf"
-        if subtraction.is_alone:
-            msg = "--significance needs a PSF: give --difference-psf"
-        raise ConfigError(msg)
     grid = _followed(subtraction, filters, _everything)
     stamps = np.asarray(psf.stamps)
     width = max(energy_half_width(stamp, psf.origin, _LOST_ENERGY) for stamp in stamps)
