@@ -14,7 +14,7 @@ HOTPANTS := $(call SAMPLE,hotpants) --difference-psf sample_data/hotpants/differ
 define WHAT_IT_GAINED
 
 max |rho|         the largest correlation of two pixels within 5 pixels
-factor I          fluxes of point sources scatter this many times more than their errors say
+noise I           fluxes of point sources scatter this many times as much as their errors say
 claimed/measured  variance of single pixels
 false at 5 sigma  what a matched filter finds in empty sky
 

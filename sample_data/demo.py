@@ -110,7 +110,7 @@ def row(title: str, found: Mapping[str, float], false: int) -> str:
 
 def main(outputs: Path) -> None:
     """Print the table of both samples, whose results are in a folder."""
-    heads = "max |rho|", "factor I", "claimed/measured", "false at 5 sigma"
+    heads = "max |rho|", "noise I", "claimed/measured", "false at 5 sigma"
     for words in (("", *heads), ("  (perfect)", "0", "1", "1", "0")):
         print("{:26}{:>10}{:>10}{:>18}{:>20}".format(*words))  # noqa: T201
     for sample in (
