@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import logging
-import os
 import sys
 import time
 from collections.abc import Iterable
@@ -15,7 +14,7 @@ import click
 from diffdecor.cli.progress import paused
 from diffdecor.cli.text import complain, printable
 from diffdecor.errors import OutputError, OutputExistsError
-from diffdecor.fits.paths import split_extension
+from diffdecor.fits.paths import same_file, split_extension
 
 _LOGGER = logging.getLogger("diffdecor")
 #: Bytes that show whether a file is a text.
@@ -129,7 +128,7 @@ def _check(file: str, inputs: Iterable[str], outputs: Iterable[str]) -> None:
     """Refuse a log that would change another file of the command."""
     for what, others in (("an input", inputs), ("an output", outputs)):
         paths = (split_extension(other)[0] for other in others)
-        if any(_are_same(file, path) for path in paths):
+        if any(same_file(file, path) for path in paths):
             msg = f"{file}: is {what}; give --log-file another name"
             raise OutputExistsError(msg)
     path = Path(file)
@@ -152,13 +151,3 @@ def _is_text(beginning: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return "\0" not in text and not text.startswith("SIMPLE  =")
-
-
-def _are_same(file: str, other: Path) -> bool:
-    """Say whether two names are, or would be, of one file."""
-    if os.path.realpath(file) == os.path.realpath(other):
-        return True
-    try:
-        return Path(file).samefile(other)
-    except OSError:
-        return False

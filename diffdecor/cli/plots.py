@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def plotted(job: Job, file: str | None) -> Iterator[None]:
-    """Check before a job that its picture can be drawn, and draw it after; none without a file."""
-    if file is None:
+def plotted(job: Job) -> Iterator[None]:
+    """Check before a job that its picture can be drawn, and draw it after; if it has one."""
+    if job.plot is None:
         yield
         return
     keep_home_clean()
     from diffdecor.report.run_plot import check_plot, write_plot
 
-    check_plot(job, file)
+    check_plot(job, job.plot)
     yield
-    write_plot(job, file)
+    write_plot(job, job.plot)

@@ -1,4 +1,4 @@
-"""File arguments with a FITS extension in brackets: ``file.fits[SCI]``, ``file.fits[SCI,2]``."""
+"""Names of files: with a FITS extension in brackets, as ``file.fits[SCI,2]``, and of one file."""
 
 from __future__ import annotations
 
@@ -29,3 +29,13 @@ def split_extension(text: str | Path) -> tuple[Path, Extension | None]:
     if versioned is None:
         return Path(match["file"]), extension
     return Path(match["file"]), (versioned["name"], int(versioned["version"]))
+
+
+def same_file(first: str | Path, second: str | Path) -> bool:
+    """Say whether two names are, or would be, of one file; links may lead in circles."""
+    if os.path.realpath(first) == os.path.realpath(second):
+        return True
+    try:
+        return Path(first).samefile(second)
+    except OSError:
+        return False

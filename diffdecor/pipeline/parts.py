@@ -15,6 +15,7 @@ from diffdecor.errors import ConfigError, OutputExistsError
 from diffdecor.fits.atomic import check_output
 from diffdecor.fits.open import open_fits, quiet_astropy
 from diffdecor.fits.output import fits_output, is_tiled
+from diffdecor.fits.paths import same_file
 from diffdecor.fits.reading import Reading
 from diffdecor.images.write import compression
 from diffdecor.pipeline.inputs import Inputs
@@ -69,17 +70,28 @@ def check_parts(inputs: Inputs) -> None:
         check_output(
             file, overwrite=inputs.job.overwrite, inputs=inputs.files.values(), packable=True
         )
+    _check_plot(inputs)
+
+
+def _check_plot(inputs: Inputs) -> None:
+    """Refuse a picture that would replace an input, of which more are known now."""
+    job = inputs.job
+    if job.plot is not None and Path(job.plot).exists():
+        check_output(job.plot, overwrite=True, inputs=inputs.files.values())
 
 
 def _check_names(job: Job) -> None:
     """Refuse a file that is the output, or that of two parts."""
     written = job.files.written
     for name, file in written.items():
-        if _same_file(file, job.output):
+        if same_file(file, job.output):
             msg = f"--write {name}={file}: is the output itself; choose another name"
             raise ConfigError(msg)
+        if job.plot is not None and same_file(file, job.plot):
+            msg = f"--plot {job.plot}: is the file of {name}, too; choose another name"
+            raise ConfigError(msg)
     for (name, file), (other, second) in combinations(written.items(), 2):
-        if _same_file(file, second):
+        if same_file(file, second):
             msg = f"--write {other}={second}: is the file of {name}, too; choose another name"
             raise ConfigError(msg)
 
@@ -110,11 +122,3 @@ def write_parts(inputs: Inputs) -> None:
                 file, overwrite=job.overwrite, inputs=sources, compression=compression()
             ) as out:
                 content.write(out)
-
-
-def _same_file(first: str, second: str) -> bool:
-    """Say whether two names are those of one file, which need not be there."""
-    one, other = Path(first), Path(second)
-    if one.exists() and other.exists():
-        return one.samefile(other)
-    return one.resolve() == other.resolve()

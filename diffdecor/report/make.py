@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -127,8 +128,8 @@ def _check(options: ReportOptions) -> None:
     if number > 1:
         msg = f"{repeated}: is named {number} times; name every output once"
         raise ConfigError(msg)
-    places = [Path(file).resolve() for file in options.written]
-    if len(set(places)) < len(places):
+    places = {os.path.realpath(file) for file in options.written}
+    if len(places) < len(options.written):
         msg = f"{options.write_thresholds}: is written by the report itself; choose another name"
         raise ConfigError(msg)
     for file in options.written:

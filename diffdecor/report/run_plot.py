@@ -8,6 +8,7 @@ from pathlib import Path
 from diffdecor.core.parallel import cores
 from diffdecor.errors import ConfigError, OutputExistsError
 from diffdecor.fits.atomic import atomic_output, check_output
+from diffdecor.fits.paths import same_file
 from diffdecor.images.read import exposure_of, found_image
 from diffdecor.pipeline.job import Job
 from diffdecor.report.before_after import before_after_png
@@ -26,7 +27,7 @@ def check_plot(job: Job, file: str) -> None:
     One that is there already may be that of an output that is there already, too.
     """
     require_matplotlib()
-    if Path(file).resolve() == Path(job.output).resolve():
+    if same_file(file, job.output):
         msg = f"--plot {file}: is the output itself; choose another name"
         raise ConfigError(msg)
     try:

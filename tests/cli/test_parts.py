@@ -207,6 +207,12 @@ def test_two_parts_in_one_file(work):
     work.fails(2, "--write mask", "image", options=[*options, "--overwrite"])
 
 
+def test_a_link_to_itself(work):
+    (work / "circle.fits").symlink_to("circle.fits")
+    options = ("--write", f"image={work / 'circle.fits'}")
+    work.fails(3, "circle.fits", "symbolic link to itself", options=options)
+
+
 def test_significance_is_on_where_a_part_of_it_is_wanted(with_defects):
     place = with_defects
     planes, _ = place.succeeds(*writing(place, "signif"), "--no-verify")

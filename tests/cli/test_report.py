@@ -465,6 +465,9 @@ def test_nothing_is_overwritten_and_inputs_never(work):
     fails("-o", work / "r.html", "--write-thresholds", work / "r.ecsv", mentions=["r.ecsv"])
     fails("-o", work / "r.html", "--thresholds", work / "t.ecsv", code=3)
     fails("-o", work / "r.html", "--png", work / "kernel.fits", code=3)
+    (work / "circle.html").symlink_to("circle.html")
+    fails("-o", work / "circle.html", code=3, mentions=["circle.html", "symbolic link to itself"])
+    (work / "circle.html").unlink()
     # The difference that was found is an input, too.
     named = work / "difference.html"
     work.output.unlink()
