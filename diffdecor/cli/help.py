@@ -13,8 +13,8 @@ from diffdecor.cli.options import json_option, print_json
 from diffdecor.cli.topics import TOPICS, topic_named
 from diffdecor.cli.topics.text import as_text, facts_of, term_list
 
-#: Columns of the widest text.
-_WIDEST = 100
+#: Columns of the narrowest text and of the widest.
+_NARROWEST, _WIDEST = 40, 100
 
 
 @click.command()
@@ -29,7 +29,7 @@ def help(  # noqa: A001  the command is called so
     The name of a command shows what its --help does.
     """
     width, height = shutil.get_terminal_size()
-    width = min(width, _WIDEST)
+    width = max(_NARROWEST, min(width, _WIDEST))
     if not words:
         _show_list(width, as_json=as_json)
         return
@@ -47,7 +47,8 @@ def help(  # noqa: A001  the command is called so
         text = command
     else:
         _refuse(context, name)
-    if sys.stdout.isatty() and text.count("\n") >= height:
+    # There is no stdout at all where it has been closed.
+    if sys.stdout and sys.stdout.isatty() and text.count("\n") >= height:
         click.echo_via_pager(text)
     else:
         click.echo(text, nl=False)

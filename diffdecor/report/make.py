@@ -102,6 +102,8 @@ def make_report(options: ReportOptions) -> list[DiffdecorError]:
     one = len(found.outputs) == 1
     if limits is None:
         limits = thresholds_of([output for output in found.outputs if output.error is None])
+    elif not limits:
+        log.warning("%s: there is no threshold in it; no output is an outlier", options.thresholds)
     if options.write_thresholds and not limits:
         log.warning(
             "%s: there is nothing in it: too few of these outputs have metrics that are compared",
@@ -243,12 +245,17 @@ def _pictures(options: ReportOptions, folder: str, found: _Found) -> dict[str, b
 
 def _stems(outputs: Sequence[str]) -> dict[str, str]:
     """Return a name for every output: that of its file, with a number where others have it, too."""
-    taken: dict[str, int] = {}
+    taken: set[str] = set()
+    numbers: Counter[str] = Counter()
     names = {}
     for output in outputs:
         stem = Path(output).name.removesuffix(".fz").removesuffix(".gz").removesuffix(".fits")
-        taken[stem] = taken.get(stem, 0) + 1
-        names[output] = stem if taken[stem] == 1 else f"{stem}-{taken[stem]}"
+        name = stem
+        while not numbers[stem] or name in taken:
+            numbers[stem] += 1
+            name = stem if numbers[stem] == 1 else f"{stem}-{numbers[stem]}"
+        taken.add(name)
+        names[output] = name
     return names
 
 

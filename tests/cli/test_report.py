@@ -1,11 +1,13 @@
 """``diffdecor report``: a page to look at, whatever the outputs are."""
 
 import base64
+import gzip
 import json
 import re
 import shutil
 import struct
 import sys
+from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -476,6 +478,24 @@ def test_nothing_is_overwritten_and_inputs_never(work):
     fails("-o", named, "--overwrite", mentions=["input"])
 
 
+def test_a_part_is_no_output(work):
+    part, page = work / "part.fits", work / "r.html"
+    work.succeeds("--write", f"image={part}")
+    check_failure(call("report", part, "-o", page), 3, "part.fits", "--write", "name the output")
+    assert not page.exists()
+
+
+def test_a_file_without_thresholds_is_warned_of(work, caplog):
+    limits = work / "limits.ecsv"
+    work.succeeds()
+    for option in ("--write-thresholds", "--thresholds"):
+        result = call("report", work.output, "-o", work / f"{option}.html", option, limits)
+        assert result.exit_code == 0
+        (line,) = result.stderr.splitlines()
+        assert "WARNING: " in line
+        assert "limits.ecsv: there is no" in line
+
+
 def test_contrary_options(work):
     work.succeeds()
     two = [work.output, work / "difference.fits"]
@@ -496,6 +516,21 @@ def test_pictures_as_files(work, reported):
     check_failure(again, 2, "--overwrite")
     assert not (work / "again.html").exists()
     assert not (work / "again.ecsv").exists()
+
+
+def test_pictures_of_outputs_of_like_names(work):
+    """One is called as another would be with a number."""
+    work.succeeds()
+    files = [work / name for name in ("out.fits", "a/out.fits", "out-2.fits", "b/out.fits.gz")]
+    for file in files[1:]:
+        file.parent.mkdir(exist_ok=True)
+        content = work.output.read_bytes()
+        file.write_bytes(gzip.compress(content) if file.suffix == ".gz" else content)
+    result = call("report", *files, "-o", work / "r.html", "--png", work / "png", "-q")
+    assert result.exit_code == 0, result.stderr
+    pictures = Counter(path.name.rpartition("_")[0] for path in (work / "png").iterdir())
+    assert len(pictures) == len(files)
+    assert len(set(pictures.values())) == 1
 
 
 @pytest.mark.parametrize("missing", ["matplotlib", "jinja2"])
