@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import click
 
-from diffdecor.cli.options import json_option, print_json
+from diffdecor.cli.options import JsonCommand, json_option, print_json
 from diffdecor.cli.topics import TOPICS, topic_named
 from diffdecor.cli.topics.text import as_text, facts_of, term_list
 
@@ -17,7 +17,7 @@ from diffdecor.cli.topics.text import as_text, facts_of, term_list
 _NARROWEST, _WIDEST = 40, 100
 
 
-@click.command()
+@click.command(cls=JsonCommand)
 @click.argument("words", nargs=-1, metavar="[TOPIC]")
 @json_option("Print the tables of the topic as one JSON object; the list of topics without one.")
 @click.pass_context

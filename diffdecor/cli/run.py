@@ -90,6 +90,9 @@ def run(  # noqa: PLR0913  what it has options for
     from diffdecor.cli.configs import as_toml, settings
 
     chosen = settings(given, files_given(given))
+    if print_config and as_json:
+        msg = "--print-config and --json exclude each other; leave out one of them"
+        raise click.UsageError(msg)
     if print_config:
         click.echo(as_toml(chosen), nl=False)
         return

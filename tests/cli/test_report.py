@@ -485,7 +485,7 @@ def test_a_part_is_no_output(work):
     assert not page.exists()
 
 
-def test_a_file_without_thresholds_is_warned_of(work, caplog):
+def test_a_file_without_thresholds_is_warned_of(work):
     limits = work / "limits.ecsv"
     work.succeeds()
     for option in ("--write-thresholds", "--thresholds"):

@@ -54,6 +54,12 @@ def text_of(topic, width=80):
     return result.stdout
 
 
+def test_what_is_refused_is_said_in_json_too():
+    for words in (["cardz"], ["--nosuch"]):
+        check_failure(call("help", "--json", *words), 2, words[0])
+        assert json_object(call("help", "--json", *words).stdout)["exit_code"] == 2
+
+
 @pytest.mark.parametrize("topic", ["", *TOPICS])
 def test_narrow_terminals_break_lines_themselves(topic):
     for width in (1, 2, 39):
