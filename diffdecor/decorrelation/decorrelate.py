@@ -217,7 +217,7 @@ def decorrelate(  # noqa: PLR0913  all but four are optional and named
         template_members=tuple(template_members),
     )
     members = [*subtraction.science_members, *subtraction.template_members]
-    parts = [*given.values(), difference, subtraction.kernel]
+    parts: list[Any] = [*given.values(), difference, subtraction.kernel]
     parts += [part for one in members for part in (one.exposure, one.kernel) if part is not None]
     result = _in_memory(prepare(subtraction))
     return replace(result, sources=tuple(dict.fromkeys(part.name for part in parts)))
