@@ -136,8 +136,21 @@ def _check(options: ReportOptions) -> None:
         raise ConfigError(msg)
     for file in options.written:
         check_output(file, overwrite=options.overwrite, inputs=options.inputs)
-    if options.png is not None and Path(options.png).exists():
+    if options.png is not None and _is_there(options.png):
         _check_pictures(options, options.png)
+
+
+def _is_there(folder: str) -> bool:
+    """Say whether a folder is there; OutputError if it is not, and cannot be made."""
+    try:
+        if Path(folder).exists():
+            return True
+        problem = "" if Path(folder).absolute().parent.is_dir() else "there is no folder above it"
+    except OSError as error:
+        problem = str(error.strerror)
+    if problem:
+        raise _no_folder(folder, problem)
+    return False
 
 
 def _check_pictures(options: ReportOptions, folder: str) -> None:
@@ -263,5 +276,8 @@ def _make_folder(folder: str) -> None:
     try:
         Path(folder).mkdir(exist_ok=True)
     except OSError as error:
-        msg = f"{folder}: the folder cannot be made: {error.strerror}; make it first"
-        raise OutputError(msg) from error
+        raise _no_folder(folder, str(error.strerror)) from error
+
+
+def _no_folder(folder: str, problem: str) -> OutputError:
+    return OutputError(f"{folder}: the folder cannot be made: {problem}; make it first")

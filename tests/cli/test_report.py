@@ -467,6 +467,8 @@ def test_nothing_is_overwritten_and_inputs_never(work):
     fails("-o", work / "r.html", "--write-thresholds", work / "r.ecsv", mentions=["r.ecsv"])
     fails("-o", work / "r.html", "--thresholds", work / "t.ecsv", code=3)
     fails("-o", work / "r.html", "--png", work / "kernel.fits", code=3)
+    fails("-o", work / "r.html", "--png", work / "no" / "png", code=3, mentions=["no folder"])
+    fails("-o", work / "r.html", "--png", work / ("x" * 300), code=3, mentions=["cannot be made"])
     (work / "circle.html").symlink_to("circle.html")
     fails("-o", work / "circle.html", code=3, mentions=["circle.html", "symbolic link to itself"])
     (work / "circle.html").unlink()
