@@ -13,6 +13,8 @@ from pathlib import Path
 from diffdecor.core.parallel import cores
 from diffdecor.errors import ConfigError, DiffdecorError, OutputError
 from diffdecor.fits.atomic import atomic_output, check_output
+from diffdecor.fits.open import check_file
+from diffdecor.fits.paths import split_extension
 from diffdecor.pipeline.results_table import results_table
 from diffdecor.report.drawn import PICTURES, SUMMARY, Drawing, draw_all, draw_summary
 from diffdecor.report.multiqc import multiqc_json
@@ -126,6 +128,8 @@ def _check(options: ReportOptions) -> None:
             "the folders where their differences are"
         )
         raise ConfigError(msg)
+    for file in files:
+        check_file(split_extension(file)[0])
     repeated, number = Counter(options.outputs).most_common(1)[0]
     if number > 1:
         msg = f"{repeated}: is named {number} times; name every output once"

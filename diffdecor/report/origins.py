@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -65,7 +66,7 @@ def open_difference(output: Output, named: Sequence[str], reading: Reading) -> O
 
 def sorted_out(named: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return which of the names are folders, and which are files."""
-    folders = [name for name in named if Path(name).is_dir()]
+    folders = [name for name in named if os.path.isdir(name)]  # noqa: PTH112  Path raises on odd ones
     return folders, [name for name in named if name not in folders]
 
 

@@ -442,7 +442,7 @@ def test_damage_of_any_kind_is_an_error_of_the_file(many, tmp_path):
         try:
             if output.error is not None:
                 raise output.error
-            draw_summary(output, None, 1, 1 << 28)
+            draw_summary(output, (), 1, 1 << 28)
         except DiffdecorError as error:
             errors.append(str(error))
     assert len(errors) > 20
@@ -468,6 +468,8 @@ def test_nothing_is_overwritten_and_inputs_never(work):
     fails("-o", work / "r.html", "--thresholds", work / "t.ecsv", code=3)
     fails("-o", work / "r.html", "--png", work / "kernel.fits", code=3)
     fails("-o", work / "r.html", "--png", work / "no" / "png", code=3, mentions=["no folder"])
+    for name in ("no.fits", "x" * 300, "no.fits[IMAGE]"):
+        fails("-o", work / "r.html", "--difference", name, code=3, mentions=[name.split("[")[0]])
     fails("-o", work / "r.html", "--png", work / ("x" * 300), code=3, mentions=["cannot be made"])
     (work / "circle.html").symlink_to("circle.html")
     fails("-o", work / "circle.html", code=3, mentions=["circle.html", "symbolic link to itself"])
