@@ -17,6 +17,7 @@ from diffdecor.fits.open import open_fits, quiet_astropy
 from diffdecor.fits.output import fits_output, is_tiled
 from diffdecor.fits.paths import same_file
 from diffdecor.fits.reading import Reading
+from diffdecor.fits.sums import check_sums
 from diffdecor.images.write import compression
 from diffdecor.pipeline.inputs import Inputs
 from diffdecor.pipeline.job import Job
@@ -96,10 +97,11 @@ def _check_names(job: Job) -> None:
             raise ConfigError(msg)
 
 
-def write_parts(inputs: Inputs) -> None:
+def write_parts(inputs: Inputs, *, was_there: bool = False) -> None:
     """Write parts of the output, which is complete, to files of their own.
 
-    A file that holds the same already is left as it is; raises what `check_parts` does.
+    A file that holds the same already is left as it is; raises what `check_parts` does, and an
+    InputError if an output that `was_there` before is damaged: parts have sums of their own.
     """
     job = inputs.job
     if not job.files.written:
@@ -107,6 +109,8 @@ def write_parts(inputs: Inputs) -> None:
     _check_names(job)
     sources = [*inputs.files.values(), job.output]
     with Reading() as reading, open_fits(job.output, reading.files) as (hdus, _):
+        if was_there and not job.files.ignore_checksums:
+            check_sums([job.output], reading.files, reading)
         for name, file in job.files.written.items():
             with quiet_astropy(job.output):
                 content = content_of(name, hdus, job.output, reading)

@@ -9,6 +9,7 @@ from diffdecor.core.parallel import cores
 from diffdecor.errors import ConfigError, OutputExistsError
 from diffdecor.fits.atomic import atomic_output, check_output
 from diffdecor.fits.paths import same_file
+from diffdecor.fits.sums import check_sums
 from diffdecor.images.read import exposure_of, found_image
 from diffdecor.pipeline.job import Job
 from diffdecor.report.before_after import before_after_png
@@ -72,5 +73,7 @@ def plot_of(job: Job) -> bytes | None:
         psfs = known_psfs(about, after, before, filters_of(job.output))
         threads = job.decorrelation.threads or cores()
         pair = measured_pair(about, after, before, psfs, threads, memory)
+        if not job.files.ignore_checksums:  # it may have been there before
+            check_sums([job.output], reading.files, reading)
     words = verdict_line(about).replace("→", "->").replace("±", "+-")
     return before_after_png(pair, f"{short_name(job.output)}. {words}")

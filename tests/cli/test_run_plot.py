@@ -62,6 +62,15 @@ def test_neither_an_input_nor_the_output(work):
     )
 
 
+def test_an_output_that_is_damaged_meanwhile_is_not_drawn(work):
+    work.succeeds()
+    content = bytearray(work.output.read_bytes())
+    with fits.open(work.output) as hdus:
+        content[hdus["IMAGE"].fileinfo()["datLoc"] + 3001] ^= 1
+    work.output.write_bytes(content)
+    work.fails(3, "out.fits", "DATASUM", options=("--plot", work / "plot.png"))
+
+
 def test_nor_a_link_to_itself(work):
     (work / "circle.png").symlink_to("circle.png")
     work.fails(3, "symbolic link to itself", options=("--plot", work / "circle.png"))
