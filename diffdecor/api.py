@@ -5,6 +5,7 @@ The commands do the same with files.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from diffdecor.decorrelation.subtraction import Subtraction, as_kernel
 from diffdecor.decorrelation.validation import check_exposures, validate
 from diffdecor.decorrelation.verification import Verdict
 from diffdecor.errors import ConfigError
+from diffdecor.fits.paths import split_extension
 from diffdecor.images.model import Exposure
 from diffdecor.images.write import fitting_dtype, result_file
 from diffdecor.kernels.model import MatchingKernel
@@ -87,6 +89,11 @@ def check(
         max_memory=_parsed("max_memory", kinds.MEMORY, max_memory),
     )
     return judged(with_psf(exposure, options), options)
+
+
+def _is_file(name: str) -> bool:
+    """Say whether a name is that of a file; it may be any text."""
+    return os.path.isfile(split_extension(name)[0])  # noqa: PTH113  Path raises on odd ones
 
 
 def _parsed(name: str, kind: kinds.Kind, value: object) -> Any:  # noqa: ANN401
@@ -184,14 +191,15 @@ def write_result(
     dtype : {"float32", "float64"}
         Type of the pixels; float64 in any case where float32 has no such numbers.
     overwrite : bool
-        Replace a file that is there.
+        Replace a file that is there; never one that the exposures or the kernel were read from.
 
     Raises
     ------
     ConfigError
         If the type is another one.
     OutputError
-        If the file cannot be written: `OutputExistsError` if it is there already.
+        If the file cannot be written: `OutputExistsError` if it is there already, or an
+        input.
 
     Examples
     --------
@@ -226,6 +234,7 @@ def write_result(
         significance=result.significance is not None,
         flux_error=result.flux_error is not None,
         overwrite=overwrite,
+        inputs=[name for name in result.sources if _is_file(name)],
     ) as file:
         pairs: list[Any] = [
             (exposure.image, file.image),

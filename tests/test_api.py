@@ -1,9 +1,12 @@
 """What Python programs call does what the commands do; and their programs have types."""
 
+import shutil
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -131,6 +134,25 @@ def test_write_result_writes_what_a_run_does(files, tmp_path, case):
     single = result.exposure.image.astype("f4")
     np.testing.assert_array_equal(again.image, single)
     assert again.mask_planes == result.exposure.mask_planes
+
+
+def test_what_was_read_is_never_overwritten(files, tmp_path):
+    folder = shutil.copytree(files, tmp_path / "own")
+    *images, kernel = read(folder)
+    config = DecorrelationConfig(mode="whole")
+    odd = replace(images[0], name="x" * 5000)
+    results = [decorrelate(*images, kernel, config=config), decorrelate(None, None, odd, None)]
+    for path in map(Path, names(folder).values()):
+        before = path.read_bytes()
+        with pytest.raises(OutputExistsError, match="never overwritten"):
+            write_result(results[0], path, overwrite=True)
+        assert path.read_bytes() == before
+    for result in results:
+        write_result(result, folder / "new.fits", overwrite=True)
+    member = Member(images[1], kernel)
+    result = decorrelate(*images, np.ones((1, 1)), config=config, template_members=[member])
+    with pytest.raises(OutputExistsError, match="never overwritten"):
+        write_result(result, folder / "k.fits", overwrite=True)
 
 
 def test_what_is_written_is_never_replaced_unasked(files, tmp_path):

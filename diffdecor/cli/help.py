@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from diffdecor.cli.options import json_option, print_json
+from diffdecor.cli.options import JsonCommand, json_option, print_json
 from diffdecor.cli.topics import TOPICS, topic_named
 from diffdecor.cli.topics.search import options_named, topics_with
 from diffdecor.cli.topics.text import as_text, facts_of, term_list
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 else:
     _Strings = click.ParamType
 
-#: Columns of the widest text.
-_WIDEST = 100
+#: Columns of the narrowest text and of the widest.
+_NARROWEST, _WIDEST = 40, 100
 
 
 class _Words(_Strings):
@@ -41,7 +41,7 @@ class _Words(_Strings):
         return found or super().shell_complete(ctx, param, incomplete)
 
 
-@click.command(context_settings={"ignore_unknown_options": True})
+@click.command(cls=JsonCommand, context_settings={"ignore_unknown_options": True})
 @click.argument("words", nargs=-1, type=_Words(), metavar="[TOPIC]")
 @json_option("Print the tables of the topic as one JSON object; the list of topics without one.")
 @click.pass_context
@@ -53,7 +53,7 @@ def help(  # noqa: A001  the command is called so
     The name of a command shows what its --help does, that of an option what is said of it.
     """
     width, height = shutil.get_terminal_size()
-    width = min(width, _WIDEST)
+    width = max(_NARROWEST, min(width, _WIDEST))
     if not words:
         _show_list(width, as_json=as_json)
         return
@@ -77,7 +77,8 @@ def help(  # noqa: A001  the command is called so
             print_json({"options": [facts for row in rows for facts in (row.facts, *row.further)]})
             return
         text = term_list([(row.cells[0], row.cells[1]) for row in rows], width) + "\n"
-    if sys.stdout.isatty() and text.count("\n") >= height:
+    # There is no stdout at all where it has been closed.
+    if sys.stdout and sys.stdout.isatty() and text.count("\n") >= height:
         click.echo_via_pager(text)
     else:
         click.echo(text, nl=False)

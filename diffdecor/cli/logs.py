@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterable
@@ -134,6 +135,9 @@ def _check(file: str, inputs: Iterable[str], outputs: Iterable[str]) -> None:
     path = Path(file)
     if not path.exists():
         return
+    if _is_stdout(path):
+        msg = f"{file}: is our standard output; give --log-file another name"
+        raise OutputError(msg)
     if not path.is_file():
         msg = f"{file}: is not a regular file; name the file that the log is appended to"
         raise OutputError(msg)
@@ -142,6 +146,14 @@ def _check(file: str, inputs: Iterable[str], outputs: Iterable[str]) -> None:
     if not _is_text(text):
         msg = f"{file}: is not a text file, so no log is appended to it; name another file"
         raise OutputError(msg)
+
+
+def _is_stdout(path: Path) -> bool:
+    """Say whether what is printed goes to a file: a log would be mixed with it."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(1))
+    except OSError:  # it is closed
+        return False
 
 
 def _is_text(beginning: bytes) -> bool:

@@ -89,20 +89,22 @@ def run(  # noqa: PLR0913  what it has options for
     from diffdecor.cli.configs import as_toml, settings
 
     chosen = settings(given, files_given(given))
+    if print_config and as_json:
+        msg = "--print-config and --json exclude each other; leave out one of them"
+        raise click.UsageError(msg)
     if print_config:
         click.echo(as_toml(chosen), nl=False)
         return
     check_named(chosen.named, output=True, alone=True)
-    job = _job(chosen, given["toml"], overwrite=overwrite)
+    job = _job(chosen, given["toml"], plot, overwrite=overwrite)
     about = json_facts(context, **_facts(job))
-    outputs = [job.output, *job.files.written.values(), *([plot] if plot else [])]
     start_logging(
-        verbose, quiet=quiet, log_file=log_file, inputs=job.inputs.values(), outputs=outputs
+        verbose, quiet=quiet, log_file=log_file, inputs=job.inputs.values(), outputs=job.written
     )
     from diffdecor.errors import DoubtfulError, WhitenessError
 
     try:
-        outcome = _outcome(job, plot, quiet=quiet)
+        outcome = _outcome(job, quiet=quiet)
     except DoubtfulError as error:
         json_facts(context, status="doubtful", warning_texts=error.warnings)
         raise
@@ -114,7 +116,7 @@ def run(  # noqa: PLR0913  what it has options for
         raise WhitenessError(msg)
 
 
-def _job(chosen: Settings, toml: str | None, *, overwrite: bool) -> Job:
+def _job(chosen: Settings, toml: str | None, plot: str | None, *, overwrite: bool) -> Job:
     from diffdecor.pipeline.job import Job
 
     return Job(
@@ -123,24 +125,25 @@ def _job(chosen: Settings, toml: str | None, *, overwrite: bool) -> Job:
         decorrelation=chosen.decorrelation,
         files=chosen.files,
         overwrite=overwrite,
+        plot=plot,
     )
 
 
-def _outcome(job: Job, plot: str | None, *, quiet: bool) -> Outcome:
+def _outcome(job: Job, *, quiet: bool) -> Outcome:
     """Run the job, with a bar where somebody watches; draw its result if that is wanted."""
     from diffdecor.cli.progress import progress
     from diffdecor.pipeline.run import run_job
 
     begin_work()
-    if plot is not None:
+    if job.plot is not None:
         keep_home_clean()
         from diffdecor.report.run_plot import check_plot, write_plot
 
-        check_plot(job, plot)
+        check_plot(job, job.plot)
     with progress("filtering", "megapixels", scale=1e6, quiet=quiet) as show:
         outcome = run_job(job, progress=show)
-    if plot is not None:
-        write_plot(job, plot)
+    if job.plot is not None:
+        write_plot(job, job.plot)
     return outcome
 
 

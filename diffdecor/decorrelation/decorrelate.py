@@ -102,6 +102,9 @@ class Result(PlanesResult):
         The pixels that each filter serves, where filters are not interpolated.
     covariances : Covariances, optional
         Sums of products of sky pixels at every lag, before and after; None without sky.
+    sources : tuple of str
+        Names of the exposures and kernels that it was made of. Those that are files are never
+        overwritten by `write_result`.
 
     Examples
     --------
@@ -119,6 +122,7 @@ class Result(PlanesResult):
     exposure: ArrayExposure
     significance: NDArray[np.float32] | None = None
     flux_error: NDArray[np.floating[Any]] | None = None
+    sources: tuple[str, ...] = ()
 
 
 def decorrelate(  # noqa: PLR0913  all but four are optional and named
@@ -212,7 +216,11 @@ def decorrelate(  # noqa: PLR0913  all but four are optional and named
         science_members=tuple(science_members),
         template_members=tuple(template_members),
     )
-    return _in_memory(prepare(subtraction))
+    members = [*subtraction.science_members, *subtraction.template_members]
+    parts: list[Any] = [*given.values(), difference, subtraction.kernel]
+    parts += [part for one in members for part in (one.exposure, one.kernel) if part is not None]
+    result = _in_memory(prepare(subtraction))
+    return replace(result, sources=tuple(dict.fromkeys(part.name for part in parts)))
 
 
 def prepare(subtraction: Subtraction) -> Prepared:

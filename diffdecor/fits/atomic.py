@@ -131,8 +131,11 @@ def _problem(path: Path, inputs: tuple[str | Path, ...], *, overwrite: bool) -> 
 
 def _is_input(found: os.stat_result, inputs: Iterable[str | Path]) -> bool:
     """Say whether a file is one of the inputs, whatever their names."""
-    sources = (split_extension(item)[0] for item in inputs)
-    return any(source.exists() and os.path.samestat(found, source.stat()) for source in sources)
+    for item in inputs:
+        with suppress(OSError):  # it is not there, or cannot be read either
+            if os.path.samestat(found, split_extension(item)[0].stat()):
+                return True
+    return False
 
 
 def _kept(inputs: tuple[str | Path, ...]) -> Callable[[os.stat_result], bool]:

@@ -33,7 +33,7 @@ def with_inferred(job: Job, images: Mapping[str, OpenedImage]) -> dict[str, Open
             "used for them; exchange them, unless that is meant",
             *(job.difference, named["template"], named["science"]),
         )
-    taken = Roles(job.inputs, outputs=[job.output, *job.files.written.values()])
+    taken = Roles(job.inputs, outputs=job.written)
     return {
         role: image
         if exchanged and role != "difference"
@@ -45,9 +45,8 @@ def with_inferred(job: Job, images: Mapping[str, OpenedImage]) -> dict[str, Open
 def _with(job: Job, role: str, image: OpenedImage, header: object, taken: Roles) -> OpenedImage:
     found = infer(role, image.path, job.difference, header, taken)
     for source in found.written:
-        # The name of a part of the result may be like that of a mask.
-        is_output = Roles(outputs=[job.output]).writes(source.file)
-        if (source.named or is_output) and not _is_ours(source.file, image):
+        # The name of a part of the result may be like that of a mask: then it is ours.
+        if not _is_ours(source.file, image):
             msg = (
                 f"{source.file}: is the noise or mask of the {role} image ({source.why}), which is "
                 "never overwritten; choose another name"

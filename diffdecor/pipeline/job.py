@@ -30,6 +30,8 @@ class Job:
     files: FilesConfig = field(default_factory=FilesConfig)
     #: Replace the output if it is there.
     overwrite: bool = False
+    #: Picture that is drawn of the output; no file that the job reads or writes otherwise.
+    plot: str | None = None
 
     @property
     def is_alone(self) -> bool:
@@ -41,6 +43,11 @@ class Job:
         """The image files, by their role."""
         files = {role: getattr(self, role) for role in ROLES}
         return {role: file for role, file in files.items() if file is not None}
+
+    @property
+    def written(self) -> list[str]:
+        """Every file that is written."""
+        return [self.output, *self.files.written.values(), *filter(None, [self.plot])]
 
     @property
     def inputs(self) -> dict[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from itertools import combinations
+from pathlib import Path
 
 from diffdecor.decorrelation.preparation import Prepared
 from diffdecor.errors import ConfigError, OutputExistsError
@@ -16,6 +17,7 @@ from diffdecor.fits.open import open_fits, quiet_astropy
 from diffdecor.fits.output import fits_output, is_tiled
 from diffdecor.fits.paths import are_same_file
 from diffdecor.fits.reading import Reading
+from diffdecor.fits.sums import check_sums
 from diffdecor.images.write import compression
 from diffdecor.pipeline.inputs import Inputs
 from diffdecor.pipeline.job import Job
@@ -69,6 +71,14 @@ def check_parts(inputs: Inputs) -> None:
         check_output(
             file, overwrite=inputs.job.overwrite, inputs=inputs.files.values(), packable=True
         )
+    _check_plot(inputs)
+
+
+def _check_plot(inputs: Inputs) -> None:
+    """Refuse a picture that would replace an input, of which more are known now."""
+    job = inputs.job
+    if job.plot is not None and Path(job.plot).exists():
+        check_output(job.plot, overwrite=True, inputs=inputs.files.values())
 
 
 def _check_names(job: Job) -> None:
@@ -78,16 +88,20 @@ def _check_names(job: Job) -> None:
         if are_same_file(file, job.output):
             msg = f"--write {name}={file}: is the output itself; choose another name"
             raise ConfigError(msg)
+        if job.plot is not None and are_same_file(file, job.plot):
+            msg = f"--plot {job.plot}: is the file of {name}, too; choose another name"
+            raise ConfigError(msg)
     for (name, file), (other, second) in combinations(written.items(), 2):
         if are_same_file(file, second):
             msg = f"--write {other}={second}: is the file of {name}, too; choose another name"
             raise ConfigError(msg)
 
 
-def write_parts(inputs: Inputs) -> None:
+def write_parts(inputs: Inputs, *, was_there: bool = False) -> None:
     """Write parts of the output, which is complete, to files of their own.
 
-    A file that holds the same already is left as it is; raises what `check_parts` does.
+    A file that holds the same already is left as it is; raises what `check_parts` does, and an
+    InputError if an output that `was_there` before is damaged: parts have sums of their own.
     """
     job = inputs.job
     if not job.files.written:
@@ -95,6 +109,8 @@ def write_parts(inputs: Inputs) -> None:
     _check_names(job)
     sources = [*inputs.files.values(), job.output]
     with Reading() as reading, open_fits(job.output, reading.files) as (hdus, _):
+        if was_there and not job.files.ignore_checksums:
+            check_sums([job.output], reading.files, reading)
         for name, file in job.files.written.items():
             with quiet_astropy(job.output):
                 content = content_of(name, hdus, job.output, reading)

@@ -94,7 +94,7 @@ def _run(job: Job, warnings: list[str], progress: Progress | None) -> Outcome:
         before = recorded.get("warnings")
         texts = [*warnings, f"its card DDWARN counts {before}"] if before else warnings
         refuse_doubtful(job.output, texts, strict=strict)
-        write_parts(inputs)
+        write_parts(inputs, was_there=True)
         # Limits may be others than those that its card was judged by.
         found = recorded | _verdict(job.files, recorded)
         too_much = _failures(job.files, recorded)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,8 @@ from pathlib import Path
 
 from diffdecor.errors import ConfigError, DiffdecorError, OutputError
 from diffdecor.fits.atomic import atomic_output, check_output
+from diffdecor.fits.open import check_file
+from diffdecor.fits.paths import split_extension
 from diffdecor.pipeline.results_table import results_table
 from diffdecor.report.drawn import PICTURES, SUMMARY, Drawing, draw_all, draw_summary
 from diffdecor.report.multiqc import multiqc_json
@@ -103,6 +106,8 @@ def make_report(options: ReportOptions) -> list[DiffdecorError]:
         raise found.outputs[0].error
     if limits is None:
         limits = thresholds_of(found.outputs)
+    elif not limits:
+        log.warning("%s: there is no threshold in it; no output is an outlier", options.thresholds)
     if options.write_thresholds and not limits:
         log.warning(
             "%s: there is nothing in it: too few of these outputs have metrics that are compared",
@@ -124,18 +129,33 @@ def _check(options: ReportOptions) -> None:
             "one OUTPUT; of several name the folders that their differences are in"
         )
         raise ConfigError(msg)
+    for file in options.named:
+        check_file(split_extension(file)[0])
     repeated, number = Counter(options.outputs).most_common(1)[0]
     if number > 1:
         msg = f"{repeated}: is named {number} times; name every output once"
         raise ConfigError(msg)
-    places = [Path(file).resolve() for file in options.written]
-    if len(set(places)) < len(places):
+    places = {os.path.realpath(file) for file in options.written}
+    if len(places) < len(options.written):
         msg = f"{options.write_thresholds}: is written by the report itself; choose another name"
         raise ConfigError(msg)
     for file in options.written:
         check_output(file, overwrite=options.overwrite, inputs=options.inputs)
-    if options.png is not None and Path(options.png).exists():
+    if options.png is not None and _is_there(options.png):
         _check_pictures(options, options.png)
+
+
+def _is_there(folder: str) -> bool:
+    """Say whether a folder is there; OutputError if it is not, and cannot be made."""
+    try:
+        if Path(folder).exists():
+            return True
+        problem = "" if Path(folder).absolute().parent.is_dir() else "there is no folder above it"
+    except OSError as error:
+        problem = str(error.strerror)
+    if problem:
+        raise _no_folder(folder, problem)
+    return False
 
 
 def _check_pictures(options: ReportOptions, folder: str) -> None:
@@ -237,12 +257,17 @@ def _pictures(options: ReportOptions, folder: str, found: _Found) -> dict[str, b
 
 def _stems(outputs: Sequence[str]) -> dict[str, str]:
     """Return a name for every output: that of its file, with a number where others have it, too."""
-    taken: dict[str, int] = {}
+    taken: set[str] = set()
+    numbers: Counter[str] = Counter()
     names = {}
     for output in outputs:
         stem = Path(output).name.removesuffix(".fz").removesuffix(".gz").removesuffix(".fits")
-        taken[stem] = taken.get(stem, 0) + 1
-        names[output] = stem if taken[stem] == 1 else f"{stem}-{taken[stem]}"
+        name = stem
+        while not numbers[stem] or name in taken:
+            numbers[stem] += 1
+            name = stem if numbers[stem] == 1 else f"{stem}-{numbers[stem]}"
+        taken.add(name)
+        names[output] = name
     return names
 
 
@@ -250,5 +275,8 @@ def _make_folder(folder: str) -> None:
     try:
         Path(folder).mkdir(exist_ok=True)
     except OSError as error:
-        msg = f"{folder}: the folder cannot be made: {error.strerror}; make it first"
-        raise OutputError(msg) from error
+        raise _no_folder(folder, str(error.strerror)) from error
+
+
+def _no_folder(folder: str, problem: str) -> OutputError:
+    return OutputError(f"{folder}: the folder cannot be made: {problem}; make it first")

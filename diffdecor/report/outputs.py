@@ -15,7 +15,7 @@ from diffdecor.errors import DiffdecorError, InputError
 from diffdecor.fits.damage import damage_named
 from diffdecor.fits.open import Header, image_shape, open_fits, quiet_astropy, read_pixels
 from diffdecor.images.noise_power import NOISE_COVARIANCE, OF_DIFFERENCE, OF_RESULT
-from diffdecor.pipeline.provenance import METRIC_CARDS, VERSION_CARD, output_cards
+from diffdecor.pipeline.provenance import METRIC_CARDS, PART_CARD, VERSION_CARD, output_cards
 from diffdecor.pipeline.results_table import ResultRow, as_kind, metric_kinds
 from diffdecor.report.noise_numbers import verdict_of
 
@@ -73,6 +73,9 @@ def read_output(file: str) -> Output:
                     f"{file}: not an output of diffdecor run: it has no card "
                     f"{VERSION_CARD.keyword}; name outputs"
                 )
+                raise InputError(msg)
+            if PART_CARD.keyword in header:
+                msg = f"{file}: only a part of an output, which --write made; name the output"
                 raise InputError(msg)
             if not any(hdu.name == "IMAGE" for hdu in hdus):
                 msg = f"{file}: there is no HDU IMAGE in it; make it again"

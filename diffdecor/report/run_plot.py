@@ -9,6 +9,7 @@ from diffdecor.errors import ConfigError, OutputExistsError
 from diffdecor.fits.atomic import atomic_output, check_output
 from diffdecor.fits.paths import are_same_file
 from diffdecor.fits.reading import Reading
+from diffdecor.fits.sums import check_sums
 from diffdecor.images.read import exposure_of, found_image
 from diffdecor.pipeline.job import Job
 from diffdecor.pipeline.region import cut_out
@@ -73,5 +74,7 @@ def plot_of(job: Job) -> bytes | None:
         before = cut_out(whole, job.files.region)
         psfs = known_psfs(about, after, before, filters_of(job.output))
         pair = measured_pair(about, after, before, psfs, job.decorrelation.threads, memory)
+        if not job.files.ignore_checksums:  # it may have been there before
+            check_sums([job.output], reading.files, reading)
     words = verdict_line(about).replace("→", "->").replace("±", "+-")
     return before_after_png(pair, f"{short_name(job.output)}. {words}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 
 from diffdecor.errors import InputError
 from diffdecor.fits.damage import damage_named
-from diffdecor.fits.open import check_file
+from diffdecor.fits.open import check_file, quiet_astropy
 from diffdecor.report.noise_numbers import number_of
 from diffdecor.report.outputs import Output
 
@@ -183,12 +184,18 @@ def read_thresholds(path: str) -> list[Threshold]:
         if Path(path).stat().st_size > _LARGEST_FILE:
             msg = f"{path}: has more than {_LARGEST_FILE} bytes, too many for thresholds; {advice}"
             raise InputError(msg)
-        table = Table.read(path, format="ascii.ecsv")
+        with quiet_astropy(path):
+            table = Table.read(path, format="ascii.ecsv")
     missing = [name for name in _COLUMNS if name not in table.colnames]
     if missing:
         msg = f"{path}: there is no column {', '.join(missing)}; {advice}"
         raise InputError(msg)
-    return [_threshold(row, path) for row in table]
+    found = [_threshold(row, path) for row in table]
+    for metric, number in Counter(one.metric for one in found).items():
+        if number > 1:
+            msg = f"{path}: there are {number} rows for {metric}; leave one of them"
+            raise InputError(msg)
+    return found
 
 
 def _threshold(row: Any, path: str) -> Threshold:  # noqa: ANN401  astropy has no types
@@ -200,8 +207,9 @@ def _threshold(row: Any, path: str) -> Threshold:  # noqa: ANN401  astropy has n
     for name in ("low", "high", "median", "sigma"):
         if name in row.colnames and row[name] is not np.ma.masked:
             try:
-                values[name] = float(row[name])
-            except (TypeError, ValueError):
+                # Of a text: what is complex, or has a unit, is no number that floats can be.
+                values[name] = float(str(row[name]))
+            except ValueError:
                 msg = f"{path}: {name} of {metric} is {row[name]!r}; give a number"
                 raise InputError(msg) from None
     low, high = values.get("low", math.nan), values.get("high", math.nan)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
-from helpers.workplace import call, json_object
+from helpers.workplace import call, check_failure, json_object
 
 import diffdecor
 from diffdecor.config import DecorrelationConfig, FilesConfig
@@ -201,3 +201,9 @@ def test_off_a_terminal_a_run_that_succeeds_says_nothing(work, process):
     child = process(*arguments)
     assert child.communicate(timeout=60) == ("", "")
     assert child.returncode == 0
+
+
+def test_a_file_of_options_is_no_json(work):
+    result = work.run("--json", "--print-config")
+    check_failure(result, 2, "--print-config", "--json")
+    assert json_object(result.stdout)["exit_code"] == 2

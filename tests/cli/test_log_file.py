@@ -6,11 +6,13 @@ import io
 import logging
 import os
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from astropy.io import fits
-from helpers.workplace import call, described
+from helpers.workplace import call, described, json_object
 
 LINE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) (DEBUG|INFO|WARNING|ERROR) \S.*")
 
@@ -142,3 +144,23 @@ def test_names_that_are_not_utf_8_are_logged(work):
     odd.write_bytes((work / "difference.fits").read_bytes())
     work.succeeds("--log-file", work / "my.log", difference=odd)
     assert any("odd" in text for _, text in records(work / "my.log"))
+
+
+@pytest.mark.parametrize("name", ["/dev/stdout", "out.json"])
+def test_no_log_among_what_is_printed(work, name):
+    with (work / "out.json").open("w") as stdout:
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "diffdecor"),
+                *map(str, work.arguments("--json", "--log-file", name)),
+            ],
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            cwd=work.folder,
+        )
+    assert done.returncode == 3
+    assert "standard output" in done.stderr
+    assert json_object((work / "out.json").read_text())["exit_code"] == 3
+    assert not work.output.exists()

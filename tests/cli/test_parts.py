@@ -210,6 +210,29 @@ def test_two_parts_in_one_file(work):
     work.fails(2, "--write mask", "image", options=[*options, "--overwrite"])
 
 
+@pytest.mark.parametrize("ending", ["fits", "fits.fz"])
+def test_of_an_output_that_is_damaged_meanwhile_there_are_no_parts(work, ending):
+    """They would have sums of their own, which are right."""
+    output = work / f"out.{ending}"
+    work.succeeds(output=output)
+    options = ("--write", f"image={work / 'part.fits'}")
+    with fits.open(output, disable_image_compression=True) as hdus:
+        place = hdus[1].fileinfo()["datLoc"]
+        place += hdus[1].data.nbytes // 2
+    with output.open("r+b") as file:
+        file.seek(place)
+        byte = file.read(1)[0]
+        file.seek(place)
+        file.write(bytes([byte ^ 1]))
+    work.fails(3, output.name, options=options, output=output)
+
+
+def test_a_link_to_itself(work):
+    (work / "circle.fits").symlink_to("circle.fits")
+    options = ("--write", f"image={work / 'circle.fits'}")
+    work.fails(3, "circle.fits", "symbolic link to itself", options=options)
+
+
 def test_significance_is_on_where_a_part_of_it_is_wanted(with_defects):
     place = with_defects
     planes, _ = place.succeeds(*writing(place, "signif"), "--no-verify")

@@ -1,10 +1,12 @@
 """``diffdecor report``: a page to look at, whatever the outputs are."""
 
 import base64
+import gzip
 import json
 import re
 import struct
 import sys
+from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -500,12 +502,37 @@ def test_nothing_is_overwritten_and_inputs_never(work):
     fails("-o", work / "r.html", "--write-thresholds", work / "r.ecsv", mentions=["r.ecsv"])
     fails("-o", work / "r.html", "--thresholds", work / "t.ecsv", code=3)
     fails("-o", work / "r.html", "--png", work / "kernel.fits", code=3)
+    fails("-o", work / "r.html", "--png", work / "no" / "png", code=3, mentions=["no folder"])
+    for name in ("no.fits", "x" * 300, "no.fits[IMAGE]"):
+        fails("-o", work / "r.html", "--difference", name, code=3, mentions=[name.split("[")[0]])
+    fails("-o", work / "r.html", "--png", work / ("x" * 300), code=3, mentions=["cannot be made"])
+    (work / "circle.html").symlink_to("circle.html")
+    fails("-o", work / "circle.html", code=3, mentions=["circle.html", "symbolic link to itself"])
+    (work / "circle.html").unlink()
     # The difference that was found is an input, too.
     named = work / "difference.html"
     work.output.unlink()
     (work / "difference.fits").rename(named)
     work.succeeds(difference=named)
     fails("-o", named, "--overwrite", mentions=["input"])
+
+
+def test_a_part_is_no_output(work):
+    part, page = work / "part.fits", work / "r.html"
+    work.succeeds("--write", f"image={part}")
+    check_failure(call("report", part, "-o", page), 3, "part.fits", "--write", "name the output")
+    assert not page.exists()
+
+
+def test_a_file_without_thresholds_is_warned_of(work):
+    limits = work / "limits.ecsv"
+    work.succeeds()
+    for option in ("--write-thresholds", "--thresholds"):
+        result = call("report", work.output, "-o", work / f"{option}.html", option, limits)
+        assert result.exit_code == 0
+        (line,) = result.stderr.splitlines()
+        assert "WARNING: " in line
+        assert "limits.ecsv: there is no" in line
 
 
 def test_contrary_options(work):
@@ -515,6 +542,21 @@ def test_contrary_options(work):
     check_failure(call("report", *two, "-o", page, "--difference", two[1]), 2, "--difference")
     check_failure(call("report", two[0], two[0], "-o", page), 2, "named 2 times")
     assert not page.exists()
+
+
+def test_pictures_of_outputs_of_like_names(work):
+    """One is called as another would be with a number."""
+    work.succeeds()
+    files = [work / name for name in ("out.fits", "a/out.fits", "out-2.fits", "b/out.fits.gz")]
+    for file in files[1:]:
+        file.parent.mkdir(exist_ok=True)
+        content = work.output.read_bytes()
+        file.write_bytes(gzip.compress(content) if file.suffix == ".gz" else content)
+    result = call("report", *files, "-o", work / "r.html", "--png", work / "png", "-q")
+    assert result.exit_code == 0, result.stderr
+    pictures = Counter(path.name.rpartition("_")[0] for path in (work / "png").iterdir())
+    assert len(pictures) == len(files)
+    assert len(set(pictures.values())) == 1
 
 
 @pytest.mark.parametrize("missing", ["matplotlib", "jinja2"])

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from helpers.workplace import call, convolved, described, gaussian
 
 from diffdecor.images.model import Exposure
@@ -73,6 +74,35 @@ def test_neither_an_input_nor_the_output(work):
         "is an input",
         options=("--plot", work / "psf.fits", "--science-psf", work / "psf.fits", "--overwrite"),
     )
+
+
+def test_an_output_that_is_damaged_meanwhile_is_not_drawn(work):
+    work.succeeds()
+    content = bytearray(work.output.read_bytes())
+    with fits.open(work.output) as hdus:
+        content[hdus["IMAGE"].fileinfo()["datLoc"] + 3001] ^= 1
+    work.output.write_bytes(content)
+    work.fails(3, "out.fits", "DATASUM", options=("--plot", work / "plot.png"))
+
+
+def test_nor_a_link_to_itself(work):
+    (work / "circle.png").symlink_to("circle.png")
+    work.fails(3, "symbolic link to itself", options=("--plot", work / "circle.png"))
+
+
+def test_nor_a_part_of_the_output(work):
+    part = ("--write", f"image={work / 'a.png'}")
+    for options in ((), ("--overwrite",)):
+        work.fails(2, "--plot", "image", options=(*part, "--plot", work / "a.png", *options))
+
+
+def test_nor_a_plane_that_was_found_beside_an_image(work, arrays):
+    image, sigma = work / "a_refimg.fits", work / "a_refunc.fits"
+    fits.PrimaryHDU(arrays[1].astype("f4")).writeto(image)
+    fits.PrimaryHDU(np.full(arrays[1].shape, 2, "f4")).writeto(sigma)
+    options = ("--plot", sigma, "--overwrite")
+    work.fails(2, "a_refunc.fits", "is an input", options=options, template=image)
+    work.succeeds("--plot", work / "plot.png", template=image)
 
 
 def test_without_matplotlib_nothing_is_begun(work, monkeypatch):

@@ -54,6 +54,29 @@ def text_of(topic, width=80):
     return result.stdout
 
 
+def test_what_is_refused_is_said_in_json_too():
+    for words in (["cardz"], ["--nosuch"]):
+        check_failure(call("help", "--json", *words), 2, words[0])
+        assert json_object(call("help", "--json", *words).stdout)["exit_code"] == 2
+
+
+@pytest.mark.parametrize("topic", ["", *TOPICS])
+def test_narrow_terminals_break_lines_themselves(topic):
+    for width in (1, 2, 39):
+        results = [
+            call("help", *filter(None, [topic]), env={"COLUMNS": str(columns)})
+            for columns in (width, 40)
+        ]
+        assert [(one.exit_code, one.stderr) for one in results] == 2 * [(0, "")]
+        assert results[0].stdout == results[1].stdout
+
+
+def test_without_a_stdout_nothing_is_shown():
+    command = f"{shlex.quote(sys.executable)} -m diffdecor help options >&-"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def words_of(topic):
     return " ".join(text_of(topic).split())
 

@@ -377,6 +377,15 @@ def test_an_output_that_appears_while_it_is_written_is_kept(tmp_path, monkeypatc
     assert not list(tmp_path.glob(".*"))
 
 
+def test_inputs_that_cannot_be_are_not_the_fault_of_the_output(tmp_path):
+    path = tmp_path / "out.fits"
+    path.write_bytes(b"old")
+    inputs = ["x" * 300, tmp_path / "out.fits" / "below", tmp_path / "gone.fits"]
+    _write(path, overwrite=True, inputs=inputs)
+    with pytest.raises(OutputExistsError, match="is an input"):
+        _write(path, overwrite=True, inputs=[*inputs, path])
+
+
 def test_an_input_that_gets_the_name_of_the_output_is_kept(tmp_path):
     path, source = tmp_path / "out.fits", tmp_path / "in.fits"
     source.write_bytes(b"input")

@@ -164,6 +164,20 @@ def test_what_others_wrote_is_never_overwritten(triple, name):
     assert triple.file(name).read_bytes() == before
 
 
+@pytest.mark.parametrize("name", ["A_sci_msk", "A1_mask", "A_tmpl_rms"])
+@pytest.mark.parametrize("what", ["part", "plot"])
+def test_nor_by_what_is_written_besides(triple, name, what):
+    if name == "A_tmpl_rms":
+        triple.file("A_tmpl_sig").rename(triple.file(name))
+    before = triple.file(name).read_bytes()
+    file = str(triple.file(name))
+    job = triple.job(write=f"mask={file}") if what == "part" else replace(triple.job(), plot=file)
+    with pytest.raises(OutputExistsError, match="which is never overwritten"):
+        run_job(replace(job, overwrite=True))
+    assert triple.file(name).read_bytes() == before
+    assert not (triple.folder / "out.fits").exists()
+
+
 @pytest.mark.parametrize("name", ["A1_noise", "A_sci_mask", "A1_diff_sigma"])
 def test_outputs_with_such_names_are_no_inputs(triple, name):
     """Of this job or another one."""

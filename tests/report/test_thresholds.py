@@ -135,6 +135,8 @@ LIMITS = "# - {name: low, datatype: string}\n# - {name: high, datatype: string}\
         (f"{HEAD}{LIMITS}colour 1 2\n", "'colour' is not a metric"),
         (f"{HEAD}{LIMITS}rho_after x 2\n", "low of rho_after"),
         (f"{HEAD}{LIMITS}rho_after 3 2\n", "low is above high"),
+        (f"{HEAD}{LIMITS}rho_after 1 2\nrho_after 3 4\n", "2 rows for rho_after"),
+        (f"{HEAD}{LIMITS.replace('string', 'complex128')}rho_after 1 2\n", "low of rho_after"),
     ],
 )
 def test_what_is_no_such_file(tmp_path, text, problem):
