@@ -43,8 +43,9 @@ demo: .venv/report ## install, decorrelate the samples, and show what it gained
 	@$(BIN)/python sample_data/demo.py $(DEMO)
 	@echo "$$WHAT_IT_GAINED"
 
+# Threads of BLAS only get in the way of tests that run side by side.
 test: .venv/test ## run the tests
-	$(BIN)/python -m pytest --numprocesses auto
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto
 
 # Old versions know nothing of what newer ones beside them have deprecated.
 test-oldest: build/oldest/installed ## run the tests with the oldest versions that are declared

@@ -51,8 +51,9 @@ def validate(subtraction: Subtraction) -> Subtraction:
     _check_planes(subtraction.exposures, config.ignore_planes, "--ignore-planes")
     _check_planes(subtraction.exposures, config.fill_planes, "--fill-planes")
     if config.significance and not config.score and subtraction.psf is None:
-        given = "" if subtraction.is_alone else ", --science-psf or --template-psf"
-        msg = f"--significance needs a PSF: give --difference-psf{given}"
+        msg = "--significance needs a PSF: give --difference-psf, --science-psf or --template-psf"
+        if subtraction.is_alone:
+            msg = "--significance needs a PSF: give --difference-psf"
         raise ConfigError(msg)
     if isinstance(config.cell_centroids, str):
         msg = f"cell centroids must be positions here, not the file {config.cell_centroids}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -45,7 +46,7 @@ def open_difference(output: Output, given: Sequence[str], reading: Reading) -> O
     DDDIFSUM.
     """
     recorded = str(output.header.get(_DIFFERENCE, "")).strip()
-    folders = [Path(one) for one in given if Path(one).is_dir()]
+    folders = [Path(one) for one in given if os.path.isdir(one)]  # noqa: PTH112  Path raises on odd ones
     named = [one for one in given if Path(one) not in folders]
     files = named or _found(recorded, [*folders, *_folders(output.file)])
     if not files:

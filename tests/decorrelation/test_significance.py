@@ -73,7 +73,7 @@ def test_significance_scatters_by_one_in_cores_and_sky(case):
     flat = np.full(bright.shape, 100.0)
     config = DecorrelationConfig(mode="whole" if case == "whole" else "grid", **WHITE)
     rng, cores, sky = np.random.default_rng(2), [], []
-    for _ in range(12):
+    for _ in range(8):
         if case == "stack":
             inputs, members = stack(rng, flat, bright)
         else:
