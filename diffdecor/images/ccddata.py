@@ -56,6 +56,7 @@ def exposure_of(
     if not isinstance(data, nddata.NDData):
         refuse(name, "data", f"are a {type(data).__name__}, not a CCDData or another NDData")
     image = image_plane(data.data, name)
+    _check_linear(data.unit, name)
     header = _header_of(data, name)
     mask, planes = _mask_of(data, mask_planes, header, name)
     own_psf = getattr(data, "psf", None)
@@ -275,12 +276,23 @@ def _cards_of(meta: Any, name: str) -> fits.Header:  # noqa: ANN401
 def _unit_of(exposure: Exposure, given: Any) -> Any:  # noqa: ANN401
     """Return the unit of the pixels: as given, or that of the header."""
     if given is not None:
-        return units.Unit(given)
+        try:
+            unit = units.Unit(given)
+        except (ValueError, TypeError):
+            refuse(exposure.name, "unit", f"{given!r} is not one that astropy knows")
+        _check_linear(unit, exposure.name)
+        return unit
     text = str("" if exposure.header is None else exposure.header.get("BUNIT") or "").strip()
     known = parsed_unit(text) if text else None
     if known is None:
         _refuse_unit(exposure.name, text)
     return known
+
+
+def _check_linear(unit: Any, name: str) -> None:  # noqa: ANN401
+    """Refuse magnitudes and decibels: noise has a variance in linear units only."""
+    if isinstance(unit, units.function.FunctionUnitBase) or unit in {units.mag, units.dex}:
+        refuse(name, "unit", f"{unit} is logarithmic; convert the pixels to a linear unit")
 
 
 def _refuse_unit(name: str, text: str) -> NoReturn:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from diffdecor.core.given import refuse
 from diffdecor.core.planes import LazyPlane, Plane, in_memory
 from diffdecor.errors import InputError
 from diffdecor.images.arrays import image_plane, mask_plane, split_masked, variance_plane
@@ -209,6 +210,8 @@ class Exposure:
         variance, mask = self.variance, self.mask
         planes: Any = self.mask_planes
         if not isinstance(planes, MaskPlanes):
+            if not isinstance(planes, Mapping):
+                refuse(self.name, "mask_planes", "are not a mapping of names to bit numbers")
             planes = MaskPlanes(dict(planes))
         if variance is not None and len(image.shape) == 2:
             given, infinite = split_masked(variance)

@@ -321,3 +321,17 @@ def test_start_up_does_not_pay_for_nddata():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+@pytest.mark.parametrize("unit", [units.ABmag, units.mag])
+def test_magnitudes_are_refused(unit):
+    """They have no variance; neither way."""
+    with pytest.raises(InputError, match="logarithmic"):
+        Exposure.from_ccddata(CCDData(np.ones((4, 5)), unit=unit))
+    with pytest.raises(InputError, match="logarithmic"):
+        Exposure(image=np.ones((4, 5)), variance=1.0).to_ccddata(unit=unit)
+
+
+def test_a_unit_that_nobody_knows():
+    with pytest.raises(InputError, match="'blub' is not one that astropy knows"):
+        Exposure(image=np.ones((4, 5))).to_ccddata(unit="blub")

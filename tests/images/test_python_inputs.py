@@ -107,6 +107,7 @@ def test_masked_pixels_have_no_data():
         ({"image": IMAGE, "psf": np.ones((5, 5)) * units.adu}, "Quantity"),
         ({"image": IMAGE, "psf": np.ma.masked_array(np.ones((5, 5)), False)}, "masked array"),
         ({"image": IMAGE, "mask": WHERE, "mask_planes": {"SAT": 64}}, "not a bit number"),
+        ({"image": IMAGE, "mask": WHERE, "mask_planes": "BAD"}, "not a mapping of names"),
     ],
 )
 def test_refused(given, says):
