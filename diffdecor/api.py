@@ -52,7 +52,7 @@ def check(
         Any image with noise: a difference, its decorrelated result, a coadd.
     fwhm : float, optional
         FWHM of a Gaussian PSF in pixels, for an image without one. Without either there is no
-        matched-filter noise factor.
+        point-source noise.
     ignore_planes : collection of str
         Planes of the mask whose pixels do not count, besides NEAR_FILLED, EDGE and NO_DATA.
     threads : int, optional

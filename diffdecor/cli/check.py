@@ -171,7 +171,7 @@ def _check_options(given: dict[str, Any]) -> CheckOptions:
 
 
 def _judged(files: Sequence[str], options: CheckOptions, *, quiet: bool) -> list[Checked]:
-    """Judge one file after the other, with a bar where somebody watches."""
+    """Judge the files one by one, with a progress bar on a terminal."""
     from diffdecor.cli.logs import to_file
     from diffdecor.cli.progress import progress
     from diffdecor.pipeline.check import check_file

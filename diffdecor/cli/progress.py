@@ -15,7 +15,7 @@ import click
 #: Seconds that work may take before a bar appears, and between two of its pictures.
 DELAY, INTERVAL = 2.0, 0.2
 _CLEAR_LINE = "\r\033[K"
-#: Held by whoever writes to the terminal.
+#: Held while a bar or a log line is written to the terminal.
 _LOCK = RLock()
 
 

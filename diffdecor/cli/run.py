@@ -130,7 +130,7 @@ def _job(chosen: Settings, toml: str | None, plot: str | None, *, overwrite: boo
 
 
 def _outcome(job: Job, *, quiet: bool) -> Outcome:
-    """Run the job, with a bar where somebody watches; draw its result if that is wanted."""
+    """Run the job, with a progress bar on a terminal, and draw its result if it has a plot."""
     from diffdecor.cli.progress import progress
     from diffdecor.pipeline.run import run_job
 

@@ -159,8 +159,11 @@ class _Table:
         # At the end: anywhere else astropy looks through the whole header for each card.
         kept = [card for card in own.cards if not _OF_BYTES.fullmatch(card.keyword)]
         header.extend(kept, unique=False, end=True)
-        if "ZQUANTIZ" in header:  # bands of rows without NaN say nothing of it
+        if "quantize_method" in self._options:  # bands of rows without NaN say nothing of it
             header["ZBLANK"] = _BLANK
+        else:  # astropy before 8.0.1 has these in lossless planes, and funpack other NaN for it
+            for keyword in ("ZQUANTIZ", "ZBLANK"):
+                header.remove(keyword, ignore_missing=True)
         if self._level is not None:
             header["QUANTLEV"] = (self._level, "steps of quantisation per sigma of the noise")
             header["QUANTVAR"] = (1 / (12 * self._level**2), "noise variance this adds, of a row's")

@@ -222,7 +222,7 @@ def test_a_long_topic_is_paged_on_a_terminal():
             stdin=follower,
             stdout=follower,
             stderr=follower,
-            env=os.environ | {"PAGER": "sed s/^/PAGED:/", "LINES": "60", "COLUMNS": "80"},
+            env=os.environ | {"PAGER": "sed s,^,PAGED:,", "LINES": "60", "COLUMNS": "80"},
         )
         os.close(follower)
         text = b""

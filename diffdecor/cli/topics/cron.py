@@ -32,8 +32,8 @@ exit $worst
 A line for crontab -e; cron does not know the PATH of your shell, so name it:
 
 ```text
-PATH=/home/me/diffdecor/.venv/bin:/usr/bin:/bin
-30 8 * * * /home/me/bin/decorrelate-night /data/last 2>> /data/decorr.log
+PATH=/opt/diffdecor/.venv/bin:/usr/bin:/bin
+30 8 * * * /opt/survey/decorrelate-night /data/last 2>> /data/decorr.log
 ```
 
 Without a terminal a successful run prints nothing, and failures are one line each on stderr;

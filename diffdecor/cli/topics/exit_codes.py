@@ -9,7 +9,7 @@ _TEXT = """
 {}
 
 An error is one line on stderr: which file, what is wrong, what to do. Where the code is not 0 or 4
-there is no output, and an older one is as it was.
+there is no new output, and an older one is unchanged.
 
 Code 0 also means "done already": an output that was made by the same version, from the same data,
 with the same options is kept, and nothing is computed. So a list of commands can be repeated until
