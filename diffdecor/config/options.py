@@ -174,7 +174,9 @@ def read_toml(file: str, what: str, error_type: type[DiffdecorError]) -> dict[st
         problem = f"cannot read {what}: {error.strerror}"
     except RecursionError:
         problem = f"brackets within brackets are not {what}; no value is more than a list"
-    except ValueError as error:  # of TOML, or of UTF-8
+    except UnicodeDecodeError:
+        problem = f"not text in UTF-8, as TOML is, so it is not {what}; name the right file"
+    except ValueError as error:
         problem = f"not valid TOML: {error}"
     msg = f"{file}: {problem}"
     raise error_type(msg)

@@ -182,7 +182,7 @@ def test_sizes_beyond_all_images(work, blend):
 
 TOML = {
     "not TOML": (b"mode = ", "not valid TOML"),
-    "not text": (b"\xff\xfe\x00mode", "not valid TOML"),
+    "not text": (b"\xff\xfe\x00mode", "not text in UTF-8"),
     "null bytes": (b"\x00" * 10, "not valid TOML"),
     "unknown": (b"mood = 'grid'", "mood"),
     "a table": (b"[run]\nmode = 'grid'", "run"),

@@ -218,7 +218,8 @@ def test_plots_write_nothing_to_the_home_folder(work, process, tmp_path):
         _, err = running.communicate(timeout=100)
         assert running.returncode in {0, 4}, err
     assert (tmp_path / "kernel.png").stat().st_size > 1000
-    assert list(home.iterdir()) == []
+    # Older versions of astropy make a folder of their own when they are imported.
+    assert {path.name for path in home.iterdir()} <= {".astropy"}
 
 
 def test_names_with_dollars_are_no_formulas(work, tmp_path):

@@ -259,7 +259,17 @@ def card(keyword, value):
 
 def cell(extension, column, value):
     def edit(hdus):
-        hdus[extension].data[column][0] = value
+        table = hdus[extension]
+        if np.ndim(value):  # arrays that vary in length: older versions of astropy keep the old one
+            changed = np.array([*table.data[column], None], object)[:-1]
+            changed[0] = value
+            columns = [
+                fits.Column(c.name, c.format, array=changed if c.name == column else c.array)
+                for c in table.columns
+            ]
+            hdus[extension] = fits.BinTableHDU.from_columns(columns, table.header)
+        else:
+            table.data[column][0] = value
 
     return edit
 
