@@ -18,6 +18,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = (
     ("__main__",),
     ("cli",),
+    ("batch",),
     ("api", "report"),
     ("pipeline",),
     ("decorrelation",),
