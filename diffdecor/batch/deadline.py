@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import time
 from datetime import datetime, timedelta
@@ -34,7 +33,7 @@ def parse_duration(value: object) -> float:
     Returns seconds; ValueError with what is expected.
     """
     seconds = _seconds(value)
-    if seconds is None or not 0 < seconds < math.inf:
+    if seconds is None or not seconds > 0:
         msg = f"expected {_A_DURATION}"
         raise ValueError(msg)
     if seconds > _LONGEST:
@@ -46,7 +45,7 @@ def parse_duration(value: object) -> float:
 def _seconds(value: object) -> float | None:
     """Return the seconds of a duration, None if it is none."""
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value) if abs(value) <= 2 * _LONGEST else math.inf
+        return float(max(min(value, 2 * _LONGEST), 0))  # an integer may be beyond all floats
     if not isinstance(value, str) or len(value) > _MOST_CHARACTERS:
         return None
     text = value.strip()

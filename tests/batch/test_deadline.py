@@ -110,7 +110,6 @@ def test_times_that_have_passed(text, ago):
         "7:61",
         "tomorrow",
         "2026-13-01T00:00",
-        "7",
         "@",
         "@x",
         "@-5",
@@ -121,10 +120,9 @@ def test_times_that_have_passed(text, ago):
     ],
 )
 def test_what_is_no_deadline(value):
-    if value == "7":
-        assert seconds_until(value, NOW) == 7
-        return
-    with pytest.raises(ValueError, match=r"^expected a duration.* or seconds since 1970"):
+    with pytest.raises(
+        ValueError, match=r"^expected a duration.*( or seconds since 1970|at most 1000d)"
+    ):
         seconds_until(value, NOW)
 
 
