@@ -47,8 +47,8 @@ def commands(tasks: Iterable[Task], *, overwrite: Collection[str] = ()) -> Itera
         for word in words:
             if "\n" in word:
                 msg = (
-                    f"{task.place}: {word!r} has a line break, and --print-commands prints one "
-                    "command a line; rename the file"
+                    f"{task.place}: {word!r} has a line break, and commands are printed one a "
+                    "line; rename the file"
                 )
                 raise ConfigError(msg)
         yield shlex.join([_PROGRAM, *words])
