@@ -137,11 +137,6 @@ def _in_words(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def parse_deadline(value: object) -> float:
-    """Parse a deadline; return what `time.monotonic` will be then."""
-    return time.monotonic() + seconds_until(value)
-
-
-#: The kinds of options: seconds, and a time of `time.monotonic`.
+#: The kinds of options: seconds, of the latter from now on.
 DURATION = Kind(parse_duration, "DURATION")
-DEADLINE = Kind(parse_deadline, "TIME|DURATION")
+DEADLINE = Kind(seconds_until, "TIME|DURATION")
