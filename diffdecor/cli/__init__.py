@@ -138,9 +138,9 @@ def _fail(ctx: click.Context | None, message: str, code: int) -> NoReturn:
 def _tell(ctx: click.Context | None, message: str, code: int) -> None:
     """Say what went wrong in the log file and in JSON, where these are wanted."""
     from diffdecor.cli.logs import to_file
-    from diffdecor.cli.options import print_json_error
+    from diffdecor.cli.options import output_of, print_json_error
 
-    to_file(message, "ERROR")
+    to_file(message, "ERROR", {"status": "error", "exit_code": code} | output_of(ctx))
     print_json_error(ctx, message, code)
 
 

@@ -12,6 +12,7 @@ from diffdecor.cli.options import (
     SomeOptionsCommand,
     json_option,
     log_file_option,
+    log_json_option,
     overwrite_option,
     print_json,
     start_logging,
@@ -92,6 +93,7 @@ class _Check(SomeOptionsCommand):
 @click.option("--plot", type=OUTPUT_FILE, metavar="FILE", help="Draw the measurements (PNG file).")
 @overwrite_option
 @log_file_option
+@log_json_option
 @verbosity_options
 @click.pass_context
 def check(  # noqa: PLR0913  what it has options for
@@ -103,6 +105,7 @@ def check(  # noqa: PLR0913  what it has options for
     plot: str | None,
     overwrite: bool,
     log_file: str | None,
+    log_json: str | None,
     verbose: int,
     quiet: bool,
     **given: Any,  # noqa: ANN401
@@ -119,7 +122,14 @@ def check(  # noqa: PLR0913  what it has options for
         raise click.UsageError(msg)
     inputs = [*files, *filter(None, (options.image.noise, options.image.mask, options.image.psf))]
     outputs = [] if plot is None else [plot]
-    start_logging(verbose, quiet=quiet, log_file=log_file, inputs=inputs, outputs=outputs)
+    start_logging(
+        verbose,
+        quiet=quiet,
+        log_file=log_file,
+        log_json=log_json,
+        inputs=inputs,
+        outputs=outputs,
+    )
     from diffdecor.fits.atomic import atomic_output, check_output
 
     if plot is not None:
@@ -180,7 +190,8 @@ def _judged(files: Sequence[str], options: CheckOptions, *, quiet: bool) -> list
     with progress("checking", "files", quiet=quiet or len(files) == 1) as show:
         for file in files:
             found.append(check_file(file, options))
-            to_file(f"{file}: {found[-1].words}", "INFO" if found[-1].error is None else "ERROR")
+            level = "INFO" if found[-1].error is None else "ERROR"
+            to_file(f"{file}: {found[-1].words}", level, {"file": file})
             if show is not None:
                 show(len(found), len(files))
     return found

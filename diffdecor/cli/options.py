@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from diffdecor.cli.parameters import INPUT_FILE, OUTPUT_FILE
-from diffdecor.cli.text import discard
+from diffdecor.cli.text import as_json, discard
 
 if TYPE_CHECKING:
     from diffdecor.cli.configs import ConfigOption
@@ -185,6 +185,12 @@ log_file_option = click.option(
     metavar="FILE",
     help="Append what is done, with UTC times, to FILE, whatever -q says.",
 )
+log_json_option = click.option(
+    "--log-json",
+    type=OUTPUT_FILE,
+    metavar="FILE",
+    help="The same as JSON, one object a line: time, level, message and what it is about.",
+)
 
 
 def json_option(text: str = "Print one JSON object.") -> Callable[[Command], Command]:
@@ -206,16 +212,24 @@ def start_logging(
     *,
     quiet: bool,
     log_file: str | None = None,
+    log_json: str | None = None,
     inputs: Iterable[str] = (),
     outputs: Iterable[str] = (),
 ) -> None:
     """Send the log to stderr: warnings only, unless a person is watching or asks for more.
 
-    It also goes to `log_file`, which must be none of the other files of the command.
+    It also goes to `log_file` and `log_json`, which must be none of the other files of the command.
     """
     from diffdecor.cli.logs import start
 
-    start(verbose, quiet=quiet, file=log_file, inputs=inputs, outputs=outputs)
+    start(
+        verbose,
+        quiet=quiet,
+        file=log_file,
+        json_file=log_json,
+        inputs=inputs,
+        outputs=outputs,
+    )
 
 
 def json_facts(ctx: click.Context, **facts: Any) -> dict[str, Any]:  # noqa: ANN401
@@ -223,6 +237,12 @@ def json_facts(ctx: click.Context, **facts: Any) -> dict[str, Any]:  # noqa: ANN
     known: dict[str, Any] = ctx.meta.setdefault(_JSON_FACTS, {})
     known.update(facts)
     return known
+
+
+def output_of(ctx: click.Context | None) -> dict[str, Any]:
+    """Return the output that a command is about, as far as it is known, for its log."""
+    facts = {} if ctx is None else json_facts(ctx)
+    return {name: facts[name] for name in ("output",) if name in facts}
 
 
 def print_json_error(ctx: click.Context | None, message: str, code: int) -> None:
@@ -239,19 +259,7 @@ def print_json_error(ctx: click.Context | None, message: str, code: int) -> None
 
 def print_json(values: Mapping[str, Any] | Sequence[Any]) -> None:
     """Print one JSON object or list on stdout; what is not finite becomes null."""
-    import json
-
     ctx = click.get_current_context(silent=True)
     if ctx is not None:
         ctx.meta.pop(_JSON_ERROR, None)  # no second one
-    click.echo(json.dumps(_json_value(values)))
-
-
-def _json_value(value: Any) -> Any:  # noqa: ANN401
-    if isinstance(value, float):
-        return value if value - value == 0 else None
-    if isinstance(value, Mapping):
-        return {name: _json_value(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_json_value(part) for part in value]
-    return value
+    click.echo(as_json(values))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from diffdecor.cli.options import (
     json_facts,
     json_option,
     log_file_option,
+    log_json_option,
     overwrite_option,
     print_json,
     start_logging,
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 #: Of the layout of the JSON object; a field that is added does not change it.
 JSON_VERSION = 1
+#: What the log in JSON says of a run that has ended.
+_LOGGED = ("output", "status", "exit_code", "started", "wall_seconds", "cpu_seconds")
 _EXAMPLES = """
 \b
 Examples:
@@ -63,6 +65,7 @@ Examples:
 )
 @json_option("Print what was done as JSON: inputs, options, times, warnings, metrics.")
 @log_file_option
+@log_json_option
 @verbosity_options
 @click.pass_context
 def run(  # noqa: PLR0913  what it has options for
@@ -74,6 +77,7 @@ def run(  # noqa: PLR0913  what it has options for
     print_config: bool,
     as_json: bool,
     log_file: str | None,
+    log_json: str | None,
     verbose: int,
     quiet: bool,
     **given: Any,  # noqa: ANN401
@@ -99,7 +103,12 @@ def run(  # noqa: PLR0913  what it has options for
     job = _job(chosen, given["toml"], plot, overwrite=overwrite)
     about = json_facts(context, **_facts(job))
     start_logging(
-        verbose, quiet=quiet, log_file=log_file, inputs=job.inputs.values(), outputs=job.written
+        verbose,
+        quiet=quiet,
+        log_file=log_file,
+        log_json=log_json,
+        inputs=job.inputs.values(),
+        outputs=job.written,
     )
     from diffdecor.errors import DoubtfulError, WhitenessError
 
@@ -147,20 +156,23 @@ def _outcome(job: Job, *, quiet: bool) -> Outcome:
     return outcome
 
 
-def _report(job: Job, outcome: Outcome, about: Mapping[str, Any], *, as_json: bool) -> None:
+def _report(job: Job, outcome: Outcome, about: dict[str, Any], *, as_json: bool) -> None:
     """Say in the log file, and in JSON if that is wanted, what was done."""
     from diffdecor.cli.logs import to_file
     from diffdecor.errors import WhitenessError
 
+    found = {
+        "status": outcome.status,
+        "inputs": outcome.inputs,
+        "warning_texts": outcome.warnings,
+        "exit_code": WhitenessError.exit_code if outcome.failures else 0,
+    }
     cpu = f"{about['cpu_seconds']:.3g} s of processors"
-    to_file(f"{job.output}: {outcome.status} in {about['wall_seconds']:.3g} s ({cpu})")
+    to_file(
+        f"{job.output}: {outcome.status} in {about['wall_seconds']:.3g} s ({cpu})",
+        fields={name: (about | found)[name] for name in _LOGGED},
+    )
     if as_json:
-        found = {
-            "status": outcome.status,
-            "inputs": outcome.inputs,
-            "warning_texts": outcome.warnings,
-            "exit_code": WhitenessError.exit_code if outcome.failures else 0,
-        }
         print_json({**about, **outcome.metrics, **found})
 
 

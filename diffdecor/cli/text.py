@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 import click
 
@@ -25,6 +27,23 @@ def say(text: str) -> None:
 def complain(text: str) -> None:
     """Print a message of one line on stderr."""
     click.echo(printable("diffdecor: " + " ".join(text.split())), err=True)
+
+
+def as_json(values: Mapping[str, Any] | Sequence[Any]) -> str:
+    """Return one JSON object or list, in one line; what is not finite becomes null."""
+    import json
+
+    return json.dumps(_json_value(values))
+
+
+def _json_value(value: Any) -> Any:  # noqa: ANN401
+    if isinstance(value, float):
+        return value if value - value == 0 else None
+    if isinstance(value, Mapping):
+        return {name: _json_value(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json_value(part) for part in value]
+    return value
 
 
 def discard(stream: object) -> None:

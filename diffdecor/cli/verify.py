@@ -14,6 +14,7 @@ from diffdecor.cli.options import (
     json_facts,
     json_option,
     log_file_option,
+    log_json_option,
     print_json,
     start_logging,
     triple,
@@ -48,6 +49,7 @@ class _Verify(ConfiguredCommand):
 @config_file
 @json_option()
 @log_file_option
+@log_json_option
 @verbosity_options
 @click.pass_context
 def verify(
@@ -56,6 +58,7 @@ def verify(
     *,
     as_json: bool,
     log_file: str | None,
+    log_json: str | None,
     verbose: int,
     quiet: bool,
     **given: Any,  # noqa: ANN401
@@ -86,13 +89,19 @@ def verify(
         decorrelation=decorrelation,
         files=files,
     )
-    start_logging(verbose, quiet=quiet, log_file=log_file, inputs=job.inputs.values())
+    start_logging(
+        verbose,
+        quiet=quiet,
+        log_file=log_file,
+        log_json=log_json,
+        inputs=job.inputs.values(),
+    )
     begin_work()
     about = json_facts(context, version=JSON_VERSION)
     with progress("rebuilding", "parts", quiet=quiet) as show:
         verdict = verify_job(job, progress=show)
     lines = _lines(verdict)
-    to_file(f"{job.difference}: {'; '.join(lines)}")
+    to_file(f"{job.difference}: {'; '.join(lines)}", fields={"file": job.difference})
     if as_json:
         print_json({**about, **asdict(verdict)})
     else:

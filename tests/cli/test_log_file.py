@@ -1,8 +1,8 @@
-"""`--log-file`: what was done, with UTC times, whatever is said on stderr."""
+"""`--log-file` and `--log-json`: what was done, with UTC times, whatever is said on stderr."""
 
 import datetime as dt
 import gzip
-import io
+import json
 import logging
 import os
 import re
@@ -105,8 +105,9 @@ UNFIT = {
 }
 
 
+@pytest.mark.parametrize("option", ["--log-file", "--log-json"])
 @pytest.mark.parametrize("name", UNFIT)
-def test_no_log_is_appended_to_what_is_no_log(work, name):
+def test_no_log_is_appended_to_what_is_no_log(work, name, option):
     (work / "link").symlink_to("template.fits")
     (work / "folder").mkdir()
     (work / "binary").write_bytes(b"some\0thing")
@@ -116,7 +117,7 @@ def test_no_log_is_appended_to_what_is_no_log(work, name):
     before = {k: v for k, v in described(work.folder).items() if k != "pipe"}
     files = {"science": f"{work / 'science.fits'}[IMAGE]"} if name == "an input by its HDU" else {}
     options = ("--config", work / "my.toml", "--write", f"noisecov={work / 'part.fits'}")
-    result = work.run(*options, "--log-file", work / UNFIT[name], **files)
+    result = work.run(*options, option, work / UNFIT[name], **files)
     own = {"an input", "an input by its HDU", "the kernel", "an input by a link"}
     expected = 2 if name in own | {"the output", "a part of the result", "the configuration"} else 3
     assert result.exit_code == expected, result.stderr
@@ -126,15 +127,18 @@ def test_no_log_is_appended_to_what_is_no_log(work, name):
     assert {k: v for k, v in described(work.folder).items() if k != "pipe"} == before
 
 
-def test_a_log_that_cannot_be_written_on_ends_with_a_warning(work, monkeypatch):
+@pytest.mark.parametrize("option", ["--log-file", "--log-json"])
+def test_a_log_that_cannot_be_written_on_ends_with_a_warning(work, monkeypatch, option):
     """The work goes on: it is what counts."""
+    write = os.write
 
-    class Full(io.StringIO):
-        def write(self, _):
+    def full(file, content):
+        if os.fstat(file).st_ino == (work / "my.log").stat().st_ino:
             raise OSError(28, "No space left on device")
+        return write(file, content)
 
-    monkeypatch.setattr(logging.FileHandler, "_open", lambda _: Full())
-    _, result = work.succeeds("--log-file", work / "my.log")
+    monkeypatch.setattr(os, "write", full)
+    _, result = work.succeeds(option, work / "my.log")
     assert result.stderr.count("my.log: cannot be written: No space left on device") == 1
     assert "Traceback" not in result.stderr
 
@@ -146,13 +150,14 @@ def test_names_that_are_not_utf_8_are_logged(work):
     assert any("odd" in text for _, text in records(work / "my.log"))
 
 
+@pytest.mark.parametrize("option", ["--log-file", "--log-json"])
 @pytest.mark.parametrize("name", ["/dev/stdout", "out.json"])
-def test_no_log_among_what_is_printed(work, name):
+def test_no_log_among_what_is_printed(work, name, option):
     with (work / "out.json").open("w") as stdout:
         done = subprocess.run(
             [
                 *(sys.executable, "-m", "diffdecor"),
-                *map(str, work.arguments("--json", "--log-file", name)),
+                *map(str, work.arguments("--json", option, name)),
             ],
             stdout=stdout,
             stderr=subprocess.PIPE,
@@ -164,3 +169,119 @@ def test_no_log_among_what_is_printed(work, name):
     assert "standard output" in done.stderr
     assert json_object((work / "out.json").read_text())["exit_code"] == 3
     assert not work.output.exists()
+
+
+def objects(path):
+    """Return the JSON objects of a log, one a line; each has time, level and message first."""
+    lines = path.read_bytes().split(b"\n")
+    assert lines.pop() == b""
+    found = [json_object(line) for line in lines]
+    for one in found:
+        assert [*one][:3] == ["time", "level", "message"]
+        assert one["time"].endswith("Z")
+        assert dt.datetime.fromisoformat(one["time"]).tzinfo is dt.UTC
+    return found
+
+
+def test_a_run_is_logged_as_json(work):
+    files = work / "my.log", work / "my.jsonl"
+    work.succeeds("--log-file", files[0], "--log-json", files[1], "-q")
+    text, found = records(files[0]), objects(files[1])
+    assert [(one["level"], one["message"]) for one in found] == text
+    last = found[-1]
+    assert (last["output"], last["status"]) == (str(work.output), "done")
+    assert last["exit_code"] == 0
+    assert last["wall_seconds"] > 0
+    work.succeeds("--log-json", files[1])
+    assert objects(files[1])[-1]["status"] == "already done"
+    assert len(objects(files[1])) > len(found)
+
+
+def test_errors_are_logged_as_json(work):
+    log = work / "my.jsonl"
+    work.run("--log-json", log, difference=work / "no.fits")
+    last = objects(log)[-1]
+    assert (last["level"], last["status"], last["exit_code"]) == ("ERROR", "error", 3)
+    assert last["output"] == str(work.output)
+    work.run("--log-json", log, "--max-factor", "0.01", "--science-psf", work / "psf.fits")
+    *_, done, gate = objects(log)
+    assert (done["status"], done["exit_code"]) == ("done", 4)
+    assert (gate["level"], gate["exit_code"]) == ("ERROR", 4)
+
+
+def test_checks_and_verdicts_are_logged_as_json(work):
+    log = work / "my.jsonl"
+    call("verify", *work.arguments()[1:4], *work.arguments()[4:6], "--log-json", log, "-q")
+    assert objects(log)[-1]["file"] == str(work / "difference.fits")
+    call("check", work / "difference.fits", "--log-json", log, "-q")
+    assert objects(log)[-1]["file"] == str(work / "difference.fits")
+
+
+def test_what_is_no_name_for_a_terminal_is_kept_in_json(work):
+    odd = work / b"odd \xff\x1b[1m.fits".decode(errors="surrogateescape")
+    odd.write_bytes((work / "difference.fits").read_bytes())
+    work.succeeds("--log-json", work / "my.log", difference=odd, output=work / "out\n.fits")
+    assert objects(work / "my.log")[-1]["output"] == str(work / "out\n.fits")
+    assert all(byte >= 32 or byte == 10 for byte in (work / "my.log").read_bytes())
+
+
+def test_fields_of_records_are_logged(tmp_path):
+    """Whatever fields there are, they replace nothing; numbers that are none are null."""
+    from diffdecor.cli import logs
+
+    log = tmp_path / "my.jsonl"
+    logs.start(0, quiet=True, json_file=str(log))
+    try:
+        fields = {"status": "done", "message": "no", "rho": float("nan")}
+        logs.to_file("text", "WARNING", fields)
+        logging.getLogger("diffdecor.x").info("%d rows", 3, extra={"fields": {"rows": 3}})
+    finally:
+        logs.stop()
+    first, second = objects(log)
+    assert (first["message"], first["status"], first["rho"]) == ("text", "done", None)
+    assert (second["message"], second["rows"]) == ("3 rows", 3)
+
+
+def test_both_logs_are_two_files(work):
+    for other in ("my.log", "link"):
+        (work / "link").unlink(missing_ok=True)
+        (work / "link").symlink_to("my.log")
+        result = work.run("--log-file", work / "my.log", "--log-json", work / other)
+        assert result.exit_code == 2
+        assert "is the other log, too; give --log-json another name" in result.stderr
+    assert not (work / "my.log").exists()
+    assert not work.output.exists()
+
+
+def test_no_json_is_appended_to_another_text(work):
+    (work / "night.csv").write_text("difference,output\n")
+    result = work.run("--log-json", work / "night.csv")
+    assert result.exit_code == 3
+    assert "does not hold JSON objects" in result.stderr
+
+
+@pytest.mark.parametrize("option", ["--log-file", "--log-json"])
+def test_a_line_that_was_torn_stays_alone(work, option):
+    torn = '{"time": "2026-11-'
+    (work / "my.log").write_text(torn)
+    work.succeeds(option, work / "my.log")
+    first, *others = (work / "my.log").read_text().splitlines()
+    assert first == torn
+    assert others
+    if option == "--log-json":
+        assert all(json.loads(line) for line in others)
+
+
+def test_lines_of_several_processes_do_not_mix(tmp_path):
+    code = (
+        "from diffdecor.cli import logs\n"
+        "import sys\n"
+        "logs.start(0, quiet=True, json_file=sys.argv[1])\n"
+        "for number in range(200): logs.to_file(sys.argv[2] * 2000, fields={'n': number})\n"
+    )
+    log = tmp_path / "my.jsonl"
+    started = [subprocess.Popen([sys.executable, "-c", code, log, name]) for name in "ab"]
+    assert [process.wait() for process in started] == [0, 0]
+    found = objects(log)
+    for name in "ab":
+        assert [one["n"] for one in found if one["message"] == name * 2000] == list(range(200))
