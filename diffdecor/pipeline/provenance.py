@@ -162,9 +162,9 @@ def source_values(
 def is_done(job: Job, sources: Callable[[], Mapping[str, object]]) -> bool:
     """Say whether the output is there and was made by this very job.
 
-    That is so if all cards but the metrics and the version are as they would be written now: another
-    version with the same algorithm makes the same of it. `sources` gives what `source_values` does,
-    if that is needed.
+    That is so if all cards but metrics and version are as they would be written now: another
+    version with the same algorithm makes the same of it. `sources` gives what `source_values`
+    does, if that is needed.
     """
     try:
         if not Path(job.output).is_file():
