@@ -18,8 +18,6 @@ from diffdecor.pipeline.job import Job
 #: Bytes of a process before it has pixels, and of each pixel of the difference with what belongs
 #: to it.
 PROCESS, PIXEL = 100 << 20, 20
-#: Bytes that drawing a plot takes besides.
-PLOT = 150 << 20
 #: Pixels of a difference that cannot be looked at.
 DEFAULT_PIXELS = 1 << 23
 #: Tasks whose files are looked at; those of one manifest are of few kinds.
@@ -46,8 +44,7 @@ def jobs_at_once(tasks: Sequence[Task], max_memory: int | None = None) -> int:
 def needed_memory(job: Job) -> int:
     """Return how many bytes a job takes at most, roughly, from the size of its difference."""
     pixels = PIXEL * (image_pixels(job.difference) or DEFAULT_PIXELS)
-    plot = PLOT if job.plot is not None else 0
-    return PROCESS + min(pixels, job.decorrelation.max_memory) + plot
+    return PROCESS + min(pixels, job.decorrelation.max_memory)
 
 
 def image_pixels(name: str) -> int | None:

@@ -8,7 +8,6 @@ from diffdecor.batch import capacity
 from diffdecor.batch.capacity import (
     DEFAULT_PIXELS,
     PIXEL,
-    PLOT,
     PROCESS,
     free_memory,
     image_pixels,
@@ -67,7 +66,6 @@ def test_the_options_of_a_task_bound_its_memory(tmp_path):
     small = DecorrelationConfig(max_memory=100 << 20)
     assert needed_memory(Job(difference=file, decorrelation=small)) == PROCESS + (100 << 20)
     assert needed_memory(Job(difference=file)) == PROCESS + PIXEL * 12_000_000
-    assert needed_memory(Job(difference=file, plot="p.png")) == PROCESS + PIXEL * 12_000_000 + PLOT
 
 
 def test_jobs_are_limited_by_cores_memory_and_tasks(monkeypatch):
