@@ -35,8 +35,8 @@ _LOGGER = logging.getLogger(__name__)
 
 #: Seconds that a scheduler is waited for, when the batch begins and when it vanishes later.
 PATIENCE = 60.0
-#: Seconds of one attempt to reach it, and between two of them.
-_ATTEMPT, _PAUSE = 5.0, 0.5
+#: Seconds of the first attempt to reach it, of the longest one, and between two of them.
+_ATTEMPT, _LONGEST, _PAUSE = 2.0, 16.0, 0.5
 #: Seconds after which the connection, and the number of workers, are looked at again.
 _LOOK = 1.0
 #: Seconds for whatever still works at the end.
@@ -177,10 +177,11 @@ class DaskExecutor:
     def _connect(self) -> None:
         """Connect to the scheduler, as soon as there is one."""
         until = time.monotonic() + self._patience
+        attempt = min(_ATTEMPT, self._patience)
         is_said = False
         while self._client is None:
             try:
-                self._client = _connected(self._address())
+                self._client = _connected(self._address(), attempt)
             except (OSError, ValueError, KeyError, TypeError) as error:
                 if isinstance(error, ConfigError):
                     raise
@@ -190,6 +191,7 @@ class DaskExecutor:
                     _LOGGER.warning("no scheduler %s: waiting for it", self._place())
                     is_said = True
                 time.sleep(_PAUSE)
+                attempt = min(2 * attempt, _LONGEST, max(_ATTEMPT, until - time.monotonic()))
         if is_said:
             _LOGGER.warning("the scheduler is there")
 
@@ -341,13 +343,13 @@ def _check_installed() -> None:
         raise ConfigError(msg) from None
 
 
-def _connected(address: Any) -> Client:  # noqa: ANN401  an address, or a cluster
+def _connected(address: Any, timeout: float) -> Client:  # noqa: ANN401  an address, or a cluster
     """Return a client of a scheduler."""
     from distributed import Client
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        client = Client(address, timeout=_ATTEMPT, set_as_default=False, name="diffdecor")
+        client = Client(address, timeout=timeout, set_as_default=False, name="diffdecor")
     for one in caught:
         _LOGGER.warning("Dask: %s", one.message)
     return client
@@ -355,20 +357,22 @@ def _connected(address: Any) -> Client:  # noqa: ANN401  an address, or a cluste
 
 @contextmanager
 def _local_cluster(number: int, folder: str) -> Iterator[LocalCluster]:
-    """Start a scheduler and workers on this machine."""
+    """Start a scheduler and workers, in this process."""
+    import dask.config
     from distributed import LocalCluster
 
-    cluster = LocalCluster(
-        n_workers=number,
-        threads_per_worker=1,
-        processes=True,
-        host="127.0.0.1",
-        dashboard_address=None,
-        local_directory=folder,
-        # The memory that counts is that of our processes, which Dask does not see.
-        memory_limit=0,
-        silence_logs=logging.ERROR,
-    )
+    with dask.config.set({"temporary-directory": folder}):
+        cluster = LocalCluster(
+            n_workers=number,
+            threads_per_worker=1,
+            # Tasks have processes of their own. More of them, made by multiprocessing, would die
+            # of Ctrl-C while they are being stopped, and import the main module again.
+            processes=False,
+            dashboard_address=None,
+            # The memory that counts is that of our processes, which Dask does not see.
+            memory_limit=0,
+            silence_logs=logging.ERROR,
+        )
     try:
         yield cluster
     finally:
