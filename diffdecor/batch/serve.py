@@ -8,9 +8,10 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from multiprocessing.connection import Connection
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 from diffdecor import process, signals
 from diffdecor.batch.model import Ended, Order
@@ -18,6 +19,8 @@ from diffdecor.words import of_commands
 
 #: Seconds that a task may take to leave nothing behind when the parent is gone.
 _GRACE = 1.5
+#: Seconds after which an idle process looks for signals.
+_LOOKED = 1.0
 _SIGNALS = ("SIGTERM", "SIGHUP")
 
 
@@ -40,7 +43,7 @@ def serve(connection: Connection, target: str) -> None:
         threading.Thread(target=_receive, args=(connection, orders), daemon=True).start()
         connection.send(None)  # we are ready
         with of_commands():
-            while (order := orders.get()) is not None:
+            while (order := _next(orders)) is not None:
                 _answer(connection, do(order))
     except BaseException:
         signals.check()
@@ -54,6 +57,13 @@ def _function(target: str) -> Callable[[Order], Ended]:
     module, _, name = target.partition(":")
     function: Callable[[Order], Ended] = getattr(import_module(module), name)
     return function
+
+
+def _next(orders: SimpleQueue[Order | None]) -> Order | None:
+    """Wait for an order, and for signals, which Python misses at the moment when it begins to."""
+    while True:
+        with suppress(Empty):
+            return orders.get(timeout=_LOOKED)
 
 
 def _answer(connection: Connection, ended: Ended) -> None:

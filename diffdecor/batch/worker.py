@@ -6,12 +6,14 @@ module again, and processes that are daemons, as those of Dask are, may have non
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 DO = "diffdecor.batch.work:do"
 #: Seconds between SIGTERM and SIGKILL, and until what even that does not end is left alone.
 GRACE = 5.0
+#: Seconds between one SIGTERM and the next.
+_ASKED_AGAIN = 0.5
 #: Seconds in which a process has imported what it needs, from a slow network file system too.
 _START = 600.0
 _BOOT = (
@@ -113,7 +117,11 @@ class Worker:
                 if self._is_stopped:
                     msg = "stopped"
                     raise _DeadError(msg)
-                process = self._process = _Process(self._target)
+                try:
+                    process = self._process = _Process(self._target)
+                except OSError as error:
+                    msg = f"not started: {error.strerror or error}"
+                    raise _DeadError(msg) from error
             try:
                 process.prepare()
             except _DeadError:
@@ -150,8 +158,8 @@ class _Process:
     """
 
     def __init__(self, target: str) -> None:
-        """Start it."""
-        ours, theirs = socket.socketpair()
+        """Start it; OSError if that cannot be."""
+        ours, theirs = _socket_pair()
         try:
             with theirs, _interrupts_kept_off():
                 self._process = subprocess.Popen(  # noqa: S603  our own program
@@ -162,10 +170,6 @@ class _Process:
                     stdout=2 if _is_open(2) else subprocess.DEVNULL,
                     stderr=None if _is_open(2) else subprocess.DEVNULL,
                 )
-        except OSError as error:
-            ours.close()
-            text = f"not started: {error.strerror or error}"
-            raise _DeadError(text) from error
         except BaseException:
             ours.close()
             raise
@@ -206,11 +210,13 @@ class _Process:
 
     def end(self) -> None:
         """Ask it to end; make it end if it does not."""
+        last = time.monotonic() + GRACE
+        while not self.has_ended() and time.monotonic() < last:
+            # A signal at the very moment when Python begins to wait is heeded only at the next one.
+            self._process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(_ASKED_AGAIN)
         if self.has_ended():
-            return
-        self._process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(GRACE)
             return
         self._process.kill()
         # A file system that hangs may keep it for ever.
@@ -236,6 +242,14 @@ def _how(code: int | None) -> tuple[str, int]:
     names = {one.value: one.name for one in signal.Signals}
     name = f" ({names[number]})" if number in names else ""
     return f"killed by signal {number}{name}", number
+
+
+def _socket_pair() -> tuple[socket.socket, socket.socket]:
+    """Return two connected sockets, neither of them in the place of a closed standard stream."""
+    pair = socket.socketpair()
+    with pair[0], pair[1]:
+        ours, theirs = (fcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, 3) for one in pair)
+    return socket.socket(fileno=ours), socket.socket(fileno=theirs)
 
 
 @contextmanager

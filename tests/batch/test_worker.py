@@ -2,19 +2,14 @@
 
 import os
 import signal
-import subprocess
 import sys
 import threading
-import time
-from pathlib import Path
 
 import pytest
-from helpers.batch_targets import order
+from helpers.batch_targets import TARGET, found, order
+from helpers.processes import is_gone, python, wait_until
 
 from diffdecor.batch.worker import Worker
-
-TARGET = "helpers.batch_targets:do"
-TESTS = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -28,36 +23,6 @@ def mark(tmp_path, monkeypatch):
     """File in which a process that sleeps leaves its number."""
     monkeypatch.setenv("DIFFDECOR_TEST_MARK", str(tmp_path / "mark"))
     return tmp_path / "mark"
-
-
-def found(ended):
-    return ended.record.metrics["found"]
-
-
-def wait_until(is_so, seconds=60):
-    end = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
-def is_gone(number):
-    try:
-        os.kill(number, 0)
-    except ProcessLookupError:
-        return True
-    # What nobody waits for stays as a zombie where process 1 is an ordinary program.
-    stat = Path(f"/proc/{number}/stat")
-    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] in "ZX"
-
-
-def python(code, *flags, **options):
-    """Start Python with the tests' helpers on its path, to use workers as another program does."""
-    head = f"import sys; sys.path.insert(0, {str(TESTS)!r})\n"
-    return subprocess.Popen(
-        [sys.executable, *flags, "-c", head + code],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options,
-    )  # fmt: skip
 
 
 def test_one_process_does_many_tasks(worker):
@@ -151,7 +116,7 @@ def test_it_is_stopped_from_another_thread(worker, mark):
     worker.stop()
 
 
-def test_an_exception_leaves_no_answer_for_the_next_task(worker, mark):
+def test_an_exception_leaves_no_answer_for_the_next_task(worker):
     """As a signal makes one in the main thread, which waits."""
 
     class StoppedError(Exception):
@@ -177,10 +142,7 @@ def test_what_libraries_print_is_no_output_of_ours():
     )
     out, err = done.communicate(timeout=60)
     assert out == ""
-    assert err.splitlines() == ["from Python", "from C"] or set(err.splitlines()) == {
-        "from Python",
-        "from C",
-    }
+    assert set(err.splitlines()) == {"from Python", "from C"}
 
 
 @pytest.mark.parametrize(
@@ -234,8 +196,8 @@ def test_it_starts_without_standard_streams(closed, tmp_path):
 
 
 @pytest.mark.parametrize("what", ["sleep", "deaf"])
-def test_no_process_outlives_who_started_it(tmp_path, what):
-    """However that ended: several workers, at work and idle, and none keeps another from knowing."""
+def test_no_process_outlives_who_started_it(what):
+    """However that ended: at work and idle, and none keeps another from knowing."""
     done = python(
         "import threading, time\n"
         "from diffdecor.batch.worker import Worker\nfrom helpers.batch_targets import order\n"
