@@ -310,7 +310,7 @@ class DaskExecutor:
             if future.status != "error":  # the scheduler, or the worker with the result, is gone
                 return None
             _refuse_unusable(error)
-            return Ended(order=given.order, died=f"Dask: {type(error).__name__}: {error}")
+            return Ended(order=given.order, died=f"lost by Dask: {type(error).__name__}: {error}")
         return ended
 
     def _stop(self) -> None:

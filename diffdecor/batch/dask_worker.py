@@ -19,6 +19,7 @@ from distributed import WorkerPlugin, get_worker
 from diffdecor import __version__
 from diffdecor.batch.model import Ended, Order, Record, Status
 from diffdecor.batch.worker import Worker
+from diffdecor.pipeline.provenance import ALGORITHM
 
 #: Batches that a Dask worker remembers to have ended: an order may arrive after that.
 _REMEMBERED = 1000
@@ -30,7 +31,7 @@ class MismatchError(Exception):
 
 def identity() -> str:
     """Return what must be the same on both sides: options may have been added, results changed."""
-    return f"diffdecor {__version__}"
+    return f"diffdecor {__version__}, algorithm {ALGORITHM}"
 
 
 def do(order: bytes, timeout: float | None, wanted: str, batch: str, target: str) -> Ended:
