@@ -225,7 +225,7 @@ class DaskExecutor:
         if self._file is None:
             return f"at {self._scheduler}"
         with suppress(OSError, ValueError, KeyError, TypeError):
-            return f"at {self._address()}, which {self._file} names"
+            return f"at {self._address()} (of {self._file})"
         return f"has written {self._file}"
 
     def _unreachable(self) -> str:

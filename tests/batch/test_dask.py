@@ -7,9 +7,9 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
+from helpers.processes import TESTS, is_gone, wait_until
 
 from diffdecor.batch.dask import ClusterError, DaskExecutor
 from diffdecor.errors import ConfigError
@@ -20,9 +20,7 @@ from helpers.dask_cluster import (  # noqa: E402  it needs distributed
     PATIENCE,
     TARGET,
     Cluster,
-    eventually,
     has_begun,
-    is_alive,
     notes,
     order,
 )
@@ -73,14 +71,14 @@ def test_workers_of_this_machine(tmp_path, monkeypatch, capfd):
             executor.start(order(tmp_path, number), None)
         results = ended(executor, 8)
         executor.start(order(tmp_path, 8, "hang"), None)
-        eventually(lambda: has_begun(tmp_path / "out8"))
+        wait_until(lambda: has_begun(tmp_path / "out8"))
     assert all(one.record.status == "done" for one in results.values())
     assert done(tmp_path, range(8))
     begun = [notes(tmp_path / f"out{number}")[0] for number in range(9)]
     processes = {int(note[1]) for note in begun}
     assert len(processes) == 2
     assert {int(note[2]) for note in begun} == {os.getpid()}
-    assert not any(map(is_alive, processes))
+    assert all(map(is_gone, processes))
     assert {path.stem for path in tmp_path.iterdir()} == {f"out{number}" for number in range(9)}
     assert capfd.readouterr() == ("", "")
 
@@ -97,7 +95,7 @@ def test_a_signal_to_all_processes(tmp_path, name):
         "    for number in range(4): executor.start(order(Path.cwd(), number, 'hang'), None)\n"
         "    while True: executor.wait(60)\n"
     )
-    path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
     batch = subprocess.Popen(
         [sys.executable, "-W", "default", "-c", script],
         env=os.environ | {"PYTHONPATH": path, "TMPDIR": str(tmp_path / "tmp")},
@@ -107,14 +105,14 @@ def test_a_signal_to_all_processes(tmp_path, name):
         start_new_session=True,
     )
     with batch:
-        eventually(lambda: sum(has_begun(tmp_path / f"out{number}") for number in range(4)) == 2)
+        wait_until(lambda: sum(has_begun(tmp_path / f"out{number}") for number in range(4)) == 2)
         number = getattr(signal, name)
         os.killpg(batch.pid, number)
         assert batch.communicate(timeout=PATIENCE)[0] == b""
     assert batch.returncode == 128 + number
     begun = [note for number in range(4) for note in notes(tmp_path / f"out{number}")]
     assert [note[0] for note in begun] == ["begun"] * 2
-    assert not any(is_alive(int(note[1])) for note in begun)
+    assert all(is_gone(int(note[1])) for note in begun)
     assert not list((tmp_path / "tmp").iterdir())
 
 
@@ -129,14 +127,14 @@ def test_a_worker_that_vanishes_has_its_task_done_elsewhere(tmp_path, number):
         go = tmp_path / "go"
         for row in range(2):
             executor.start(order(tmp_path, row, f"wait {go}"), None)
-        eventually(lambda: all(has_begun(tmp_path / f"out{row}") for row in range(2)))
+        wait_until(lambda: all(has_begun(tmp_path / f"out{row}") for row in range(2)))
         process, dask_worker = map(int, notes(tmp_path / "out0")[0][1:])
         victim = next(worker for worker in workers if worker.pid == dask_worker)
         for row in range(2, 8):
             executor.start(order(tmp_path, row), None)
         victim.send_signal(number)
         victim.wait(PATIENCE)
-        eventually(lambda: not is_alive(process))
+        wait_until(lambda: is_gone(process))
         go.touch()
         results = ended(executor, 8)
     assert all(one.record and not one.died for one in results.values())
@@ -152,7 +150,7 @@ def test_a_task_whose_workers_vanish_again_and_again(tmp_path, monkeypatch):
     ):
         victim = cluster.start_worker()
         executor.start(order(tmp_path, 0, "hang"), None)
-        eventually(lambda: has_begun(tmp_path / "out0"))
+        wait_until(lambda: has_begun(tmp_path / "out0"))
         cluster.kill(victim)
         result = ended(executor, 1)[0]
     assert result.vanished
@@ -173,18 +171,18 @@ def test_a_scheduler_that_is_killed_is_waited_for(tmp_path, caplog, capfd):
         for number in range(1, 8):
             manner = f"wait {go}" if number < 3 else ""
             executor.start(order(tmp_path, number, manner), None)
-        eventually(lambda: all(has_begun(tmp_path / f"out{number}") for number in (1, 2)))
+        wait_until(lambda: all(has_begun(tmp_path / f"out{number}") for number in (1, 2)))
         address = cluster.file.read_text()
         cluster.kill(cluster.scheduler)
         for worker in old:
             worker.wait(PATIENCE)  # Dask's do not look for another scheduler
-        assert not any(is_alive(int(notes(tmp_path / f"out{n}")[0][1])) for n in (1, 2))
+        assert all(is_gone(int(notes(tmp_path / f"out{n}")[0][1])) for n in (1, 2))
         go.touch()
         caplog.clear()
         threading.Timer(1, cluster.start_scheduler).start()
         for _ in range(2):
             executor.wait(0.5)
-        eventually(cluster.file.exists)
+        wait_until(cluster.file.exists)
         assert cluster.file.read_text() != address
         cluster.start_worker()
         results = ended(executor, 7)
@@ -236,11 +234,11 @@ def test_a_scheduler_without_workers_is_given_time(tmp_path, caplog):
     ):
         assert executor.slots == 1
         executor.start(order(tmp_path, 0), None)
-        eventually(lambda: executor.wait(0.1) or "no workers" in caplog.text)
+        wait_until(lambda: executor.wait(0.1) or "no workers" in caplog.text)
         executor.wait(1.5)
         cluster.start_worker()
         assert ended(executor, 1)[0].record
-        eventually(lambda: executor.slots == 2)
+        wait_until(lambda: executor.slots == 2)
         assert not executor.can_be_alone
     assert caplog.text.count("no workers") == 1
 
@@ -279,10 +277,10 @@ def test_what_still_works_is_stopped_at_the_end(tmp_path, cluster):
     with DaskExecutor(scheduler_file=cluster.file, target=TARGET) as executor:
         for number in range(3):
             executor.start(order(tmp_path, number, "hang"), None)
-        eventually(lambda: any(has_begun(tmp_path / f"out{number}") for number in range(3)))
+        wait_until(lambda: any(has_begun(tmp_path / f"out{number}") for number in range(3)))
     begun = [note for number in range(3) for note in notes(tmp_path / f"out{number}")]
     assert len(begun) == 1
-    assert not is_alive(int(begun[0][1]))
+    assert is_gone(int(begun[0][1]))
     # The worker goes on for others.
     with DaskExecutor(scheduler_file=cluster.file, target=TARGET) as executor:
         executor.start(order(tmp_path, 3), None)

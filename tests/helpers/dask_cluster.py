@@ -5,8 +5,9 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
+
+from helpers.processes import TESTS, wait_until
 
 from diffdecor.batch.model import Ended, Order, Record, Status, Task
 from diffdecor.pipeline.job import Job
@@ -39,7 +40,7 @@ def do(one):
     _note(output, f"begun {os.getpid()} {os.getppid()}")
     manner, _, rest = one.task.detector.partition(" ")
     if manner == "wait" and not output.exists():
-        eventually(Path(rest).exists)
+        wait_until(Path(rest).exists)
     elif manner == "die":
         os.kill(os.getpid(), int(rest))
     elif manner == "hang":
@@ -69,28 +70,6 @@ def has_begun(output):
     return any(note[0] == "begun" for note in notes(output))
 
 
-def eventually(condition):
-    """Wait until a condition holds."""
-    until = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < until, condition
-        time.sleep(0.02)
-
-
-def is_alive(process):
-    """Say whether a process is there, and no zombie."""
-    try:
-        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        if Path("/proc/self/stat").exists():
-            return False
-        with suppress(ProcessLookupError):
-            os.kill(process, 0)
-            return True
-        return False
-    return state != "Z"
-
-
 class Cluster:
     """A scheduler, and workers with one thread each; a context that kills what is left of them."""
 
@@ -111,7 +90,7 @@ class Cluster:
 
     def _start(self, command, *options):
         environment = os.environ | {
-            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *_home()])
+            "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
         }
         with (self.folder / f"{command}.log").open("ab") as log:
             return subprocess.Popen(
@@ -131,6 +110,7 @@ class Cluster:
         )
 
     def start_worker(self):
+        """Start one that is a single process, which a test can kill."""
         worker = self._start(
             *("worker", "--scheduler-file", str(self.file), "--nthreads", "1", "--no-nanny"),
             *("--no-dashboard", "--memory-limit", "0", "--death-timeout", "60"),
@@ -141,8 +121,3 @@ class Cluster:
     def kill(self, process):
         process.send_signal(signal.SIGKILL)
         process.wait()
-
-
-def _home():
-    """Where diffdecor is found, if not among what is installed."""
-    return [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
