@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import field, fields
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -109,6 +109,7 @@ class Checked:
             object.__setattr__(self, item.name, parsed)
 
 
+@cache
 def options(config_type: type) -> tuple[Option, ...]:
     """Return the options declared in `config_type`, in their order, with those of the images."""
     found: list[Option] = []
