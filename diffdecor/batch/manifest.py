@@ -222,7 +222,7 @@ class _Jobs:
         problems = _missing(named)
         if problems:
             return None, problems
-        values = self._shared | one.values
+        values = {**self._shared, **one.values}
         try:
             job = Job(
                 **named,

@@ -165,7 +165,8 @@ def _separated(
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
     columns: tuple[str, ...] = ()
     place = ""
-    rows, problems = [], []
+    rows: list[Row] = []
+    problems: list[str] = []
     while True:
         lines.between = True
         try:
