@@ -26,7 +26,7 @@ FLOORS = (
     ("kernels", "psfs"),
     ("fits", "config"),
     ("core",),
-    ("errors", "signals", "_version"),
+    ("errors", "process", "signals", "_version"),
     ("words",),
 )
 # The method knows what images, kernels and PSFs are, not how their files are read.

@@ -17,9 +17,9 @@ import click
 from diffdecor import signals
 from diffdecor._version import __version__
 from diffdecor.cli.groups import Group
-from diffdecor.cli.process import do_without_home
 from diffdecor.cli.text import complain, discard
 from diffdecor.errors import DiffdecorError
+from diffdecor.process import do_without_home
 from diffdecor.words import of_commands
 
 #: What every command does, in the order of use; each is in the module of its name.

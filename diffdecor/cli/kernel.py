@@ -14,8 +14,8 @@ from diffdecor.cli.options import (
     verbosity_options,
 )
 from diffdecor.cli.parameters import INPUT_FILE, OUTPUT_FILE
-from diffdecor.cli.process import keep_home_clean
 from diffdecor.cli.text import say
+from diffdecor.process import keep_home_clean
 
 of_difference = click.option(
     "--difference",

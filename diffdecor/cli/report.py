@@ -13,8 +13,8 @@ from diffdecor.cli.options import (
     verbosity_options,
 )
 from diffdecor.cli.parameters import INPUT_FILE, OUTPUT_FILE
-from diffdecor.cli.process import begin_work, keep_home_clean
 from diffdecor.cli.text import complain
+from diffdecor.process import begin_work, keep_home_clean
 
 _EXAMPLES = """
 \b

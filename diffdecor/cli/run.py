@@ -25,7 +25,7 @@ from diffdecor.cli.options import (
     verbosity_options,
 )
 from diffdecor.cli.parameters import OUTPUT_FILE
-from diffdecor.cli.process import begin_work, keep_home_clean
+from diffdecor.process import begin_work, keep_home_clean
 
 if TYPE_CHECKING:
     from diffdecor.cli.configs import Settings

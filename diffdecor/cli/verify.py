@@ -20,8 +20,8 @@ from diffdecor.cli.options import (
     triple,
     verbosity_options,
 )
-from diffdecor.cli.process import begin_work
 from diffdecor.cli.text import say
+from diffdecor.process import begin_work
 
 if TYPE_CHECKING:
     from diffdecor.decorrelation.verification import Verdict

@@ -72,6 +72,12 @@ def doubted(work, rewrite):
         rewrite(work / f"{role}.fits", lambda hdus: hdus[0].header.update(CONVD="REF"))
 
 
+def heeding():
+    """Heed the signals that tests in the background, or of `nohup`, and their children ignore."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.fixture
 def process():
     """Run `diffdecor` as a process of its own, with a clean environment."""
@@ -85,8 +91,7 @@ def process():
     def start(*arguments, env=None, module=True, **about):
         command = [sys.executable, *(["-m", "diffdecor"] if module else []), *map(str, arguments)]
         about = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | about
-        # A test run in the background ignores interrupts, and so would all its children.
-        about.setdefault("preexec_fn", lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+        about.setdefault("preexec_fn", heeding)
         return subprocess.Popen(command, env=environment | (env or {}), **about)
 
     return start

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from helpers.workplace import check_failure, described, json_object, opened, verify
 
-from diffdecor.cli.process import do_without_home
 from diffdecor.errors import OutputExistsError
 from diffdecor.fits import atomic
+from diffdecor.process import do_without_home
 
 # Writes the planes of the output, says so, and goes on when it is told to.
 SLOW = """

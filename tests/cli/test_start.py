@@ -58,7 +58,7 @@ def test_garbage_is_collected_once_the_work_begins(tmp_path):
 def test_calling_a_command_leaves_the_collector_of_others_alone():
     import gc
 
-    from diffdecor.cli.process import begin_work
+    from diffdecor.process import begin_work
 
     frozen = gc.get_freeze_count()
     assert gc.isenabled()
