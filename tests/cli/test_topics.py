@@ -448,7 +448,7 @@ def commands_in(text):
     for line in text.replace("\\\n", " ").splitlines():
         found = re.match(r"\s*(?:exec )?diffdecor (.*?)(?:\|.*)?$", line)
         if found:
-            yield shlex.split(re.sub(r"\$\{?\w+[^}\"\s]*\}?|\$\d", "2", found[1]), comments=True)
+            yield shlex.split(re.sub(r"\$\{[^}]*\}|\$\w+", "2", found[1]), comments=True)
 
 
 @pytest.mark.parametrize("script", codes("sh"))

@@ -23,7 +23,8 @@ Every task of the array does one share of the table with all cores that it has. 
 #SBATCH --requeue
 #SBATCH --output=decorr_%a.log
 
-# decorr.sh MANIFEST: one of 20 shares. The deadline is some minutes before --time.
+# decorr.sh MANIFEST: one of 20 shares.
+# The deadline is some minutes before --time.
 diffdecor batch "$1" --shard "$SLURM_ARRAY_TASK_ID/20" \\
     --jobs "$SLURM_CPUS_PER_TASK" --deadline 110m
 code=$?
@@ -36,12 +37,13 @@ exit $code
 sbatch decorr.sh night.csv
 sacct -j JOBID --format=JobID,State,ExitCode
 diffdecor batch night.csv --status
+sbatch --array=3,7 decorr.sh night.csv
 ```
 
-The number of shares stands in the script, not SLURM_ARRAY_TASK_COUNT: so sbatch --array=3,7 repeats
-these two shares and no others. --shard takes the rows I, I+N, I+2N and so on, whatever is done
-already. --deadline also takes seconds since 1970, as newer versions of Slurm have them in
-SLURM_JOB_END_TIME. Nothing is started that cannot be expected to end by then.
+The last line repeats two shares: for this their number stands in the script, and not
+SLURM_ARRAY_TASK_COUNT, which would be 2. --shard takes the rows I, I+N, I+2N and so on, whatever is
+done already. Nothing is started that cannot be expected to end by the deadline; it may also be
+given in seconds since 1970, as newer versions of Slurm have them in SLURM_JOB_END_TIME.
 
 HTCondor counts from 0, so $(Process) needs one more:
 
@@ -87,8 +89,8 @@ diffdecor batch night.csv --dask 4
 diffdecor batch night.csv --scheduler tcp://head.example:8786
 ```
 
-dask-jobqueue starts the workers as jobs of Slurm. One thread of a worker does one job at a time;
-each has a process of its own for it, so --nanny is not needed. Workers end by themselves before the
+dask-jobqueue starts the workers as jobs of Slurm. Every thread of a worker does one job at a time,
+in a process of its own. Workers end by themselves before the
 walltime, not all at once (lifetime and stagger), and new ones take their place:
 
 ```python
