@@ -58,10 +58,13 @@ class DoubtfulError(DiffdecorError):
 
     exit_code = 4
 
-    def __init__(self, message: str, warnings: tuple[str, ...] = ()) -> None:
-        """Keep the warnings."""
+    def __init__(
+        self, message: str, warnings: tuple[str, ...] = (), files: tuple[str, ...] = ()
+    ) -> None:
+        """Keep the warnings, and the files that were read or sought."""
         super().__init__(message)
         self.warnings = warnings
+        self.files = files
 
 
 class OutputError(DiffdecorError, OSError):
@@ -80,3 +83,8 @@ class BusyError(OutputError):
     """Another process is writing this output now; trying again later helps."""
 
     exit_code = 75
+
+    def __init__(self, message: str, holder: str = "") -> None:
+        """Keep who it is, if that is known."""
+        super().__init__(message)
+        self.holder = holder

@@ -105,6 +105,8 @@ class Order:
     redo: bool = False
     #: Number of this try, from 1 on.
     tries: int = 1
+    #: Name of the manifest, without its folder.
+    manifest: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +116,8 @@ class Ended:
     order: Order
     #: What came of it, recorded in the ledger already; None if the process died, or was stopped.
     record: Record | None = None
+    #: Why the record could not be written into the ledger; the output is there all the same.
+    unrecorded: str = ""
     #: Another process holds the lock of the output: who it is.
     busy: str = ""
     #: It failed for what may pass (ESTALE, EIO); nothing has been recorded.

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from diffdecor import signals
 from diffdecor.errors import BusyError, OutputError, OutputExistsError
-from diffdecor.fits.lock import NO_LINKS, REASONS, Lock, held, tidy
+from diffdecor.fits.lock import NO_LINKS, REASONS, Lock, busy, held, tidy
 from diffdecor.fits.paths import split_extension
 
 #: Endings of packed files, and those of FITS files that are packed as they are written.
@@ -60,6 +60,21 @@ def atomic_output(
         if isinstance(error, OutputError) or code not in _WRITING:
             raise
         raise _failed(path, code) from error
+
+
+@contextmanager
+def output_held(path: str | Path, *, inputs: Iterable[str | Path] = ()) -> Iterator[Lock]:
+    """Hold the lock of an output for longer than it takes to write it, in this thread.
+
+    What a dead process left beside it is removed. Raises `BusyError` if another process has it.
+    """
+    with held(_followed(Path(path)), _kept(tuple(inputs))) as lock:
+        yield lock
+
+
+def tidy_output(path: str | Path, *, inputs: Iterable[str | Path] = ()) -> None:
+    """Remove what a dead process left beside an output, if anything: this is quick if nothing."""
+    tidy(_followed(Path(path)), _kept(tuple(inputs)))
 
 
 def check_output(
@@ -165,6 +180,8 @@ def _part(lock: Lock, target: Path) -> Iterator[BinaryIO]:
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
         descriptor = os.open(lock.part, flags, mode)
+    except FileExistsError as error:  # this thread holds the lock, and is writing the output
+        raise busy(target, lock.owner) from error
     except OSError as error:
         if error.errno in _WRITING:
             raise

@@ -118,17 +118,24 @@ def beside(output: Path, ending: str) -> Path:
     return output.with_name(f".{name}.{ending}")
 
 
-# The locks of this process, by their tokens.
+# The locks of this process, by their tokens; and those of its threads, by thread and output.
 _all_held: dict[str, Lock] = {}
+_of_threads: dict[tuple[int, Path], Lock] = {}
 
 
 @contextmanager
 def held(output: Path, keep: Callable[[os.stat_result], bool]) -> Iterator[Lock]:
     """Hold the lock on an output until the block ends.
 
-    What a dead process left of it is removed, unless `keep` says of a file that it is not to be.
-    Raises `BusyError` if another process has the lock, `OutputError` if none can be made here.
+    A thread that has it already goes on with it, and releases it where it took it. What a dead
+    process left of it is removed, unless `keep` says of a file that it is not to be. Raises
+    `BusyError` if another process, or thread, has the lock, `OutputError` if none can be made here.
     """
+    place = threading.get_ident(), output
+    own = _of_threads.get(place)
+    if own is not None and own.owner.process == os.getpid():  # not that of the parent of a fork
+        yield own
+        return
     lock = Lock(output, Owner.this())
     file = beside(output, "lock")
     ended = threading.Event()
@@ -141,9 +148,11 @@ def held(output: Path, keep: Callable[[os.stat_result], bool]) -> Iterator[Lock]
             lock = replace(lock, made=False)
         else:
             threading.Thread(target=_renew, args=(file, lock, ended), daemon=True).start()
+        _of_threads[place] = lock
         yield lock
     finally:
         ended.set()
+        _of_threads.pop(place, None)
         _release(lock)
         del _all_held[lock.owner.token]
 
@@ -255,9 +264,9 @@ def _remove_left(part: Path, file: Path, keep: Callable[[os.stat_result], bool])
 
 def busy(output: Path, owner: Owner) -> BusyError:
     """Return what to raise where another process writes an output."""
+    holder = f"process {owner.process} of {owner.user} on {owner.host}"
     return BusyError(
-        f"{output}: another process is writing it now; try again later (process {owner.process} of "
-        f"{owner.user} on {owner.host})"
+        f"{output}: another process is writing it now; try again later ({holder})", holder
     )
 
 

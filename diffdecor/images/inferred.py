@@ -59,12 +59,18 @@ class Inferred:
     why: str = ""
     #: Files that would be taken, but are to be written.
     written: tuple[Source, ...] = ()
+    #: Every file that the command may mean, whether it is there or not.
+    sought: tuple[str, ...] = ()
 
     @property
     def without_noise(self) -> Inferred:
         """The same without anything on the noise, where that is given."""
         return Inferred(
-            mask=self.mask, command=self.command, no_mask=self.no_mask, written=self.written
+            mask=self.mask,
+            command=self.command,
+            no_mask=self.no_mask,
+            written=self.written,
+            sought=self.sought,
         )
 
 
@@ -129,7 +135,23 @@ def infer(
         no_mask=no_mask,
         why="; ".join((*no_noise, *filter(None, [why]))),
         written=written,
+        sought=tuple(
+            file
+            for what in ("noise", "mask")
+            for file in _meant(command, getattr(WORDS[role], what), folder)
+        ),
     )
+
+
+def _meant(command: Command | None, option: str, folder: Path) -> list[str]:
+    """Return the files that an option of a command may mean, the best first."""
+    name = None if command is None else command.file(option)
+    if name is None:
+        return []
+    path = split_extension(name)[0]
+    return [
+        f"{named}{packed}" for named in (folder / path, folder / path.name) for packed in PACKED
+    ]
 
 
 def _named(
@@ -147,16 +169,14 @@ def _named(
     why = f"-{option} in {title}"
     if option == "oni" and "convvar" in command.values:
         return None, (f"{name}, named by {why}, is no sigma: it was made with -convvar",)
-    path, extension = split_extension(name)
+    extension = split_extension(name)[1]
     brackets = "" if extension is None else name[name.rindex("[") :]
-    for named in (folder / path, folder / path.name):
-        for packed in PACKED:
-            file = f"{named}{packed}"
-            if os.path.isfile(file):  # noqa: PTH113  Path raises where a name is too long
-                if taken.forbid(file + brackets, what):
-                    return None, (f"{file}, named by {why}, has another role here",)
-                preset = "hotpants" if role == "difference" and what == "mask" else ""
-                return Source(file + brackets, why, preset, named=True), ()
+    for file in _meant(command, option, folder):
+        if os.path.isfile(file):  # noqa: PTH113  Path raises where a name is too long
+            if taken.forbid(file + brackets, what):
+                return None, (f"{file}, named by {why}, has another role here",)
+            preset = "hotpants" if role == "difference" and what == "mask" else ""
+            return Source(file + brackets, why, preset, named=True), ()
     return None, (f"{name}, named by {why}, is not there",)
 
 
@@ -164,17 +184,29 @@ def _beside(
     image: str | Path, what: str, ends: tuple[str, ...], taken: Roles
 ) -> tuple[Source | None, tuple[str, ...]]:
     """Return the one file beside an image that its name says to be noise or mask."""
-    path, name = split_extension(image)[0], bare_name(image)
+    path = split_extension(image)[0]
     found = []
-    for end in (one for one in _ENDS if name.lower().endswith(one)):
-        stem, suffix = name[: -len(end)], name[-len(end) :]
-        for added in ends:
-            files = [f"{path.parent / (stem + added + suffix)}{packed}" for packed in PACKED]
-            there = [file for file in files if os.path.isfile(file)]  # noqa: PTH113  as above
-            found += [file for file in there[:1] if not taken.forbid(file, what)]
+    for names in names_beside(image, ends):
+        files = [str(path.parent / name) for name in names]
+        there = [file for file in files if os.path.isfile(file)]  # noqa: PTH113  as above
+        found += [file for file in there[:1] if not taken.forbid(file, what)]
     if len(found) > 1:
         return None, (f"{' and '.join(found)} may both be the {what}: name one",)
     return (Source(found[0], f"beside {path}"), ()) if found else (None, ())
+
+
+def names_beside(image: str | Path, ends: tuple[str, ...]) -> list[list[str]]:
+    """Return the names that a file of `SIGMAS` or `MASKS` beside an image may have, by its end.
+
+    Of one end there are several, packed or not; the first that is there counts.
+    """
+    name = bare_name(image)
+    return [
+        [f"{name[: -len(end)]}{added}{name[-len(end) :]}{packed}" for packed in PACKED]
+        for end in _ENDS
+        if name.lower().endswith(end)
+        for added in ends
+    ]
 
 
 def _numbers(role: str, command: Command | None, title: str) -> tuple[dict[str, float], str]:

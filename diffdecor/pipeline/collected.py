@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from astropy.io import fits
@@ -42,12 +42,17 @@ def collected() -> Iterator[list[str]]:
         logger.removeHandler(collector)
 
 
-def refuse_doubtful(output: str, warnings: Sequence[str], *, strict: bool) -> None:
-    """Raise `DoubtfulError` if there are warnings, and the options do not allow any."""
+def refuse_doubtful(
+    output: str, warnings: Sequence[str], files: Iterable[str] = (), *, strict: bool
+) -> None:
+    """Raise `DoubtfulError` if there are warnings, and the options do not allow any.
+
+    It keeps the `files` that were read or sought.
+    """
     if strict and warnings:
         number = f"{len(warnings)} warning{'s' if len(warnings) > 1 else ''}"
         msg = f"{output}: not written, for there is {number} (--strict): {warnings[0]}"
-        raise DoubtfulError(msg, tuple(warnings))
+        raise DoubtfulError(msg, tuple(warnings), tuple(files))
 
 
 def with_history(cards: Header, warnings: Sequence[str]) -> fits.Header:

@@ -76,11 +76,18 @@ class Inputs:
     files: Mapping[str, str]
     #: What gives the sum of each.
     sums: Mapping[str, Callable[[], int]]
+    #: Files that the command of HOTPANTS may mean, whether they are there or not.
+    sought: Sequence[str] = ()
 
     @cached_property
     def sources(self) -> dict[str, object]:
         """Values of the cards of the input files; reads what has not been read yet."""
         return source_values(self.files, self.sums)
+
+    @property
+    def all_sought(self) -> list[str]:
+        """Every file that is read, or would be if it were there."""
+        return [*self.files.values(), *self.sought]
 
 
 def read_inputs(job: Job) -> Inputs:
@@ -106,7 +113,8 @@ def _read_inputs(job: Job, reading: Reading) -> Inputs:
     _check_shapes(list(images.values()))
     header = images["difference"].header
     refuse_decorrelated(header, job.difference, files, force=job.files.force)
-    opened = {role: _open(job, role, image) for role, image in with_inferred(job, images).items()}
+    images = with_inferred(job, images)
+    opened = {role: _open(job, role, image) for role, image in images.items()}
     _check_used(job, opened)
     job = _naming_what_was_found(job, opened)
     science, template = (_exposure(opened, role) for role in SIDES)
@@ -140,6 +148,7 @@ def _read_inputs(job: Job, reading: Reading) -> Inputs:
         ),
         files=named,
         sums=input_sums(job, named, unneeded, reading),
+        sought=[file for image in images.values() for file in image.inferred.sought],
     )
 
 

@@ -73,3 +73,5 @@ class Outcome:
     warnings: Sequence[str] = ()
     #: Every file that was read, by its role: those that were named, and those found beside them.
     inputs: Mapping[str, str] = field(default_factory=dict)
+    #: Files that would have been read if they had been there, and others that were.
+    sought: Sequence[str] = ()

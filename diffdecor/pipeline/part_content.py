@@ -31,7 +31,7 @@ from diffdecor.pipeline.provenance import PART_CARD, VERSION_CARD, output_cards
 _Rows = NDArray[Any]
 _MASK = "MASK"
 #: Cards that differ between files of the same content.
-_OF_ONE_FILE = {"DATE", ""}
+_OF_ONE_FILE = {"DATE", "", VERSION_CARD.keyword}
 
 
 def _sigma(variance: _Rows, _: _Rows) -> _Rows:

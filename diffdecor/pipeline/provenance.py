@@ -24,8 +24,13 @@ from diffdecor.fits.reading import Reading
 from diffdecor.fits.sums import InputSum
 from diffdecor.pipeline.job import Job
 
+#: Number of the algorithm. Raise it when, and only when, results of the same files and options
+#: change by more than rounding: pixels, variances, masks, PSFs, metrics. Outputs of another number
+#: are not "done already". `tests/pipeline/test_algorithm.py` notices where it is forgotten.
+ALGORITHM = 1
 VERSION_CARD = Card("version", "DDVERS", "", "version of diffdecor that made this")
 _SUM = "sum of its data and of BSCALE, BZERO, BLANK"
+ALGORITHM_CARD = Card("algorithm", "DDALGO", "", "number of the algorithm that made this")
 PART_CARD = Card("part", "DDPART", "", "part of the result that --write made")
 SOURCE_CARDS = (
     Card("science", "DDSCI", "", "science file"),
@@ -75,7 +80,11 @@ def cards_of(
 ) -> Header:
     """Return the cards of version, inputs, the options of configs, and metrics."""
     table = list(output_cards())
-    values: dict[str, object] = {VERSION_CARD.keyword: __version__, **sources}
+    values: dict[str, object] = {
+        VERSION_CARD.keyword: __version__,
+        ALGORITHM_CARD.keyword: ALGORITHM,
+        **sources,
+    }
     for config in configs:
         for item in recorded_options(type(config)):
             values[item.keyword] = _recorded(item.value_in(config), item)
@@ -91,7 +100,7 @@ def output_cards() -> Sequence[Card]:
         for config_type in (DecorrelationConfig, FilesConfig)
         for item in recorded_options(config_type)
     ]
-    return [VERSION_CARD, PART_CARD, *SOURCE_CARDS, *METRIC_CARDS, *recorded]
+    return [VERSION_CARD, ALGORITHM_CARD, PART_CARD, *SOURCE_CARDS, *METRIC_CARDS, *recorded]
 
 
 def _recorded(value: object, item: Option) -> object:
@@ -153,8 +162,9 @@ def source_values(
 def is_done(job: Job, sources: Callable[[], Mapping[str, object]]) -> bool:
     """Say whether the output is there and was made by this very job.
 
-    That is so if all cards but the metrics are as they would be written now; `sources` gives what
-    `source_values` does, if that is needed.
+    That is so if all cards but metrics and version are as they would be written now: another
+    version with the same algorithm makes the same of it. `sources` gives what `source_values`
+    does, if that is needed.
     """
     try:
         if not Path(job.output).is_file():
@@ -167,8 +177,8 @@ def is_done(job: Job, sources: Callable[[], Mapping[str, object]]) -> bool:
         return False
     # As they are when they have been written: some texts and long numbers are cut off then.
     wanted = fits.Header.fromstring(record(job, sources(), {}).tostring())
-    metrics = {card.keyword for card in METRIC_CARDS}
-    compared = [card.keyword for card in output_cards() if card.keyword not in metrics]
+    others = {VERSION_CARD.keyword, *(card.keyword for card in METRIC_CARDS)}
+    compared = [card.keyword for card in output_cards() if card.keyword not in others]
     return all(there.get(keyword) == wanted.get(keyword) for keyword in compared)
 
 

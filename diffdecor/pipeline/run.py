@@ -61,7 +61,7 @@ def run_job(job: Job, *, progress: Progress | None = None) -> Outcome:
     """Decorrelate one triple of files.
 
     Planes pass through in bands of rows. Nothing is written unless all goes well. An output that
-    the same version made of the same inputs with the same options is left as it is. `progress` is
+    the same algorithm made of the same inputs with the same options is left as it is. `progress` is
     told how many pixels of the result are done, and of how many. Raises a DiffdecorError if the job
     is contradictory, an input cannot be used or the output not written.
     """
@@ -84,7 +84,7 @@ def _run(job: Job, warnings: list[str], progress: Progress | None) -> Outcome:
         inputs = replace(inputs, subtraction=subtraction)
         prepared = prepare(subtraction)
         check_there(job, prepared)
-        refuse_doubtful(job.output, warnings, strict=strict)
+        refuse_doubtful(job.output, warnings, inputs.all_sought, strict=strict)
         metrics |= _write(inputs, prepared, metrics, warnings, progress)
     except OutputExistsError:  # now, or since another process has finished it
         if job.overwrite or not is_done(inputs.job, lambda: inputs.sources):
@@ -93,16 +93,19 @@ def _run(job: Job, warnings: list[str], progress: Progress | None) -> Outcome:
         recorded = recorded_metrics(job.output)
         before = recorded.get("warnings")
         texts = [*warnings, f"its card DDWARN counts {before}"] if before else warnings
-        refuse_doubtful(job.output, texts, strict=strict)
+        refuse_doubtful(job.output, texts, inputs.all_sought, strict=strict)
         write_parts(inputs, was_there=True)
         # Limits may be others than those that its card was judged by.
         found = recorded | _verdict(job.files, recorded)
-        too_much = _failures(job.files, recorded)
-        return Outcome("already done", found, too_much, tuple(warnings), inputs.files)
+        too_much = limit_failures(job.files, recorded)
+        return Outcome(
+            "already done", found, too_much, tuple(warnings), inputs.files, inputs.sought
+        )
     write_parts(inputs)
     _report(job, metrics)
     found = {card.name: metrics.get(card.name) for card in METRIC_CARDS}
-    return Outcome("done", found, _failures(job.files, found), tuple(warnings), inputs.files)
+    too_much = limit_failures(job.files, found)
+    return Outcome("done", found, too_much, tuple(warnings), inputs.files, inputs.sought)
 
 
 @of_commands()
@@ -129,7 +132,7 @@ def _check_limits(inputs: Inputs) -> None:
         raise InputError(msg)
 
 
-def _failures(config: FilesConfig, metrics: Mapping[str, Any]) -> list[str]:
+def limit_failures(config: FilesConfig, metrics: Mapping[str, Any]) -> list[str]:
     """Return why the noise of a result exceeds the limits of the options."""
 
     def number(name: str) -> float:
@@ -149,7 +152,7 @@ def _verdict(config: FilesConfig, metrics: Mapping[str, Any]) -> dict[str, objec
     """Return the verdict on a result, if there are limits, as its card holds it."""
     if config.max_rho is None and config.max_factor is None:
         return {}
-    return {"gate": "failed" if _failures(config, metrics) else "passed"}
+    return {"gate": "failed" if limit_failures(config, metrics) else "passed"}
 
 
 def _write(
@@ -202,7 +205,7 @@ def _write(
         found |= _verdict(job.files, found)
         found["warnings"] = len(warnings)
         file.set_cards(with_history(record(job, sources, found), warnings))
-        refuse_doubtful(job.output, warnings, strict=job.files.strict)
+        refuse_doubtful(job.output, warnings, inputs.all_sought, strict=job.files.strict)
     return found
 
 

@@ -14,6 +14,7 @@ from diffdecor.core.planes import streamed
 from diffdecor.fits.reading import Reading
 from diffdecor.fits.sums import check_sums
 from diffdecor.images.model import Exposure
+from diffdecor.pipeline.results_table import number_of
 from diffdecor.report.before_after import PAGE_DPI, before_after_png
 from diffdecor.report.curves import filters_picture, histogram_picture, power_picture, psf_picture
 from diffdecor.report.drawing import Picture
@@ -29,7 +30,6 @@ from diffdecor.report.noise_numbers import (
     correlation_of_lags,
     correlation_of_sums,
     depth_change,
-    number_of,
 )
 from diffdecor.report.origins import open_difference, open_result
 from diffdecor.report.outputs import Output, filters_of, lag_images

@@ -14,7 +14,7 @@ from diffdecor.errors import ConfigError, DiffdecorError, OutputError
 from diffdecor.fits.atomic import atomic_output, check_output
 from diffdecor.fits.open import check_file
 from diffdecor.fits.paths import split_extension
-from diffdecor.pipeline.results_table import results_table
+from diffdecor.pipeline.results_table import BATCH_COLUMNS, COLUMNS, results_text
 from diffdecor.report.drawn import PICTURES, SUMMARY, Drawing, draw_all, draw_summary
 from diffdecor.report.multiqc import multiqc_json
 from diffdecor.report.outputs import Output, read_output
@@ -246,7 +246,9 @@ def _write(options: ReportOptions, found: _Found, limits: Sequence[Threshold], p
         file = io.BytesIO()
         write_thresholds(limits, file)
         contents[options.write_thresholds] = file.getvalue()
-    contents[options.table] = _table(found.outputs)
+    columns = BATCH_COLUMNS if options.tables else COLUMNS
+    rows = [output.row for output in found.outputs]
+    contents[options.table] = results_text(rows, columns).encode()
     contents[options.multiqc] = multiqc_json(found.outputs)
     contents[options.page] = page
     for name in contents:
@@ -257,12 +259,6 @@ def _write(options: ReportOptions, found: _Found, limits: Sequence[Threshold], p
     for name, content in contents.items():
         with atomic_output(name, overwrite=options.overwrite, inputs=inputs) as out:
             out.write(content)
-
-
-def _table(outputs: Sequence[Output]) -> bytes:
-    text = io.StringIO()
-    results_table([output.row for output in outputs]).write(text, format="ascii.ecsv")
-    return text.getvalue().encode()
 
 
 def _pictures(options: ReportOptions, folder: str, found: _Found) -> dict[str, bytes]:

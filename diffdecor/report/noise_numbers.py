@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffdecor.core.covariance import LagSums, opposite
-from diffdecor.core.lag_statistics import any_of, normal_probability
-from diffdecor.decorrelation.judgement import LAGS, REAL, SMALL
+from diffdecor.pipeline.results_table import number_of
 
 #: Largest lag that is shown, pixels.
 SHOWN_LAG = 8
@@ -81,30 +80,6 @@ def radial_power(correlation: Values) -> RadialPower:
     total = np.bincount(at[inside], weights=power[inside], minlength=number)
     middles = np.asarray((np.arange(number) + 0.5) * _BIN, dtype=np.float64)
     return RadialPower(middles, total / counts)
-
-
-def verdict_of(metrics: Mapping[str, Any]) -> str:
-    """Return what the metrics of a result say of its noise.
-
-    One of ``white``, ``nearly white``, ``correlated``, ``skipped`` and ``not measured``.
-    """
-    if metrics.get("skipped"):
-        return "skipped"
-    rho, error = number_of(metrics, "rho_after"), number_of(metrics, "rho_error")
-    if not error > 0 or math.isnan(rho):
-        return "not measured"
-    if any_of(normal_probability(rho / error), LAGS) >= REAL:
-        return "white"
-    factor = number_of(metrics, "factor_after")
-    # Comparisons with NaN are False: an unknown factor says nothing against it.
-    return "correlated" if rho > SMALL or abs(factor - 1) > SMALL else "nearly white"
-
-
-def number_of(metrics: Mapping[str, Any], name: str) -> float:
-    """Return a metric as a number, NaN where it is not known."""
-    value = metrics.get(name)
-    known = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if known else math.nan  # type: ignore[arg-type]
 
 
 def depth_change(metrics: Mapping[str, Any], measured: Mapping[str, float]) -> float:

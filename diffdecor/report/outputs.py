@@ -16,8 +16,7 @@ from diffdecor.fits.damage import damage_named
 from diffdecor.fits.open import Header, image_shape, open_fits, quiet_astropy, read_pixels
 from diffdecor.images.noise_power import NOISE_COVARIANCE, OF_DIFFERENCE, OF_RESULT
 from diffdecor.pipeline.provenance import METRIC_CARDS, PART_CARD, VERSION_CARD, output_cards
-from diffdecor.pipeline.results_table import ResultRow, as_kind, metric_kinds
-from diffdecor.report.noise_numbers import verdict_of
+from diffdecor.pipeline.results_table import ResultRow, as_kind, metric_kinds, verdict_of
 from diffdecor.report.results import Told
 
 #: Cards of the observation that say which image it is.

@@ -15,10 +15,9 @@ from typing import Any
 from diffdecor._version import __version__
 from diffdecor.errors import ConfigError
 from diffdecor.pipeline.provenance import METRIC_CARDS
-from diffdecor.pipeline.results_table import COLUMNS, printable
+from diffdecor.pipeline.results_table import COLUMNS, number_of, printable
 from diffdecor.report.citation import SOFTWARE, WORKS, sentence
 from diffdecor.report.drawing import Picture, require_matplotlib
-from diffdecor.report.noise_numbers import number_of
 from diffdecor.report.outputs import Output, short_name
 from diffdecor.report.results import FAILED, UNDONE
 from diffdecor.report.thresholds import Oddity, Threshold

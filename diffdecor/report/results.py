@@ -13,7 +13,7 @@ from typing import Any
 from diffdecor.errors import InputError
 from diffdecor.fits.damage import damage_named
 from diffdecor.fits.open import check_file, quiet_astropy
-from diffdecor.pipeline.results_table import COLUMNS, as_kind
+from diffdecor.pipeline.results_table import OF_BATCHES, as_kind
 
 #: What a batch says of outputs that are there, and of others.
 THERE = frozenset({"done", "skipped", "not white"})
@@ -23,11 +23,8 @@ UNDONE = "undone"
 _BEGINNING = b"# %ECSV"
 #: Columns that every table of results has.
 _NEEDED = ("output", "status", "error")
-#: What is said of a job besides, where a table has it: columns that are no metrics.
-_FACTS = (
-    "exit_code", "tries", "started", "wall_seconds", "cpu_seconds", "peak_memory", "host",
-    "manifest",
-)  # fmt: skip
+#: What is said of a job besides, where a table has it, with its type.
+_FACTS = {column.name: column.kind for column in OF_BATCHES}
 #: Bytes of a table, of which ten thousand rows take some ten million; and of its header.
 _LARGEST, _LARGEST_HEADER = 1 << 28, 1 << 18
 _ADVICE = "name the results.ecsv of a batch, or outputs"
@@ -40,7 +37,7 @@ class Told:
     status: str
     #: One line.
     error: str = ""
-    #: Of `_FACTS`, those that are known.
+    #: Of the columns `OF_BATCHES`, those that are known.
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -119,7 +116,6 @@ def _columns(file: str) -> Sequence[str]:
 
 
 def _by_output(file: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Told]:
-    kinds = {column.name: column.kind for column in COLUMNS} | _kinds_of_facts()
     folder = Path(file).parent
     found: dict[str, Told] = {}
     for number, row in enumerate(rows, 1):
@@ -134,17 +130,10 @@ def _by_output(file: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Told]:
         if path in found:
             msg = f"{file}: row {number} is about {output}, too; leave one of these rows"
             raise InputError(msg)
-        facts = {name: as_kind(row.get(name), kinds[name]) for name in _FACTS}
+        facts = {name: as_kind(row.get(name), kind) for name, kind in _FACTS.items()}
         found[path] = Told(
             status=status,
             error=" ".join(error.split()) if isinstance(error, str) else "",
             facts={name: value for name, value in facts.items() if value not in {None, ""}},
         )
     return found
-
-
-def _kinds_of_facts() -> dict[str, type]:
-    """Return the types of the facts, whatever columns this version has for them."""
-    whole = dict.fromkeys(("exit_code", "tries", "peak_memory"), int)
-    texts = dict.fromkeys(("started", "host", "manifest"), str)
-    return {**whole, **texts, "wall_seconds": float, "cpu_seconds": float}

@@ -14,7 +14,7 @@ import numpy as np
 from diffdecor.errors import InputError
 from diffdecor.fits.damage import damage_named
 from diffdecor.fits.open import check_file, quiet_astropy
-from diffdecor.report.noise_numbers import number_of
+from diffdecor.pipeline.results_table import number_of
 from diffdecor.report.outputs import Output
 from diffdecor.report.results import FAILED
 

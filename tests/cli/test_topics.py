@@ -42,7 +42,7 @@ from diffdecor.images.surveys import layout_named
 from diffdecor.kernels.registry import IN_TREE, kernel_formats
 from diffdecor.pipeline.output_hdus import OUTPUT_HDUS
 from diffdecor.pipeline.provenance import METRIC_CARDS, output_cards
-from diffdecor.pipeline.results_table import COLUMNS
+from diffdecor.pipeline.results_table import BATCH_COLUMNS
 from diffdecor.psfs.registry import described_formats
 
 WITH_TABLES = {
@@ -426,7 +426,9 @@ def test_statuses_and_records_of_batches_are_described():
     found = tables_of("batches")
     assert [row["status"] for row in found["statuses"]] == [*Status]
     columns = {row["field"] for row in found["columns"]}
-    assert columns == {column.name for column in COLUMNS} - {card.name for card in METRIC_CARDS}
+    assert columns == {column.name for column in BATCH_COLUMNS} - {
+        card.name for card in METRIC_CARDS
+    }
     assert {one.name for one in fields(Record)} <= columns | {
         row["field"] for row in found["fields"]
     }

@@ -9,12 +9,14 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from diffdecor.errors import BusyError, OutputError, OutputExistsError
-from diffdecor.fits.atomic import atomic_output, check_output
+from diffdecor.fits.atomic import atomic_output, check_output, output_held, tidy_output
+from diffdecor.fits.lock import Owner, beside
 
 # What is tested is said as a command says it.
 pytestmark = pytest.mark.usefixtures("as_a_command")
@@ -206,6 +208,35 @@ def test_one_writer_at_a_time(tmp_path):
             _write(path)
         _write(tmp_path / "other.fits")
     assert path.read_bytes() == b"first"
+
+
+def test_an_output_that_is_held_is_written_more_than_once(tmp_path):
+    path = tmp_path / "link.fits"
+    path.symlink_to("out.fits")  # the lock is that of the file
+    with output_held(path) as lock:
+        _write(path, b"one")
+        _write(tmp_path / "out.fits", b"two", overwrite=True)
+        tidy_output(path)
+        with pytest.raises(OutputExistsError):
+            _write(path, b"three")
+        assert lock.is_held()
+        assert _names(tmp_path) == [".out.fits.lock", "link.fits", "out.fits"]
+    assert path.read_bytes() == b"two"
+    assert _names(tmp_path) == ["link.fits", "out.fits"]
+
+
+def test_holding_an_output_keeps_its_inputs(tmp_path):
+    """A lock of the dead may name a file that is an input."""
+    path, dead = tmp_path / "out.fits", 2**22 + 1  # no process has this number
+    owner = replace(Owner.this(), process=dead)
+    beside(path, "lock").symlink_to(owner.text())
+    part = beside(path, f"{owner.token}.part")
+    part.write_bytes(b"input")
+    with output_held(path, inputs=[part]):
+        assert part.read_bytes() == b"input"
+    beside(path, "lock").symlink_to(owner.text())
+    tidy_output(path)
+    assert _names(tmp_path) == []
 
 
 def _in_python(code, *arguments):

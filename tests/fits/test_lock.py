@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +27,12 @@ def keep_nothing(_found):
 def hold(path, keep=keep_nothing):
     with held(path, keep):
         return sorted(one.name for one in path.parent.iterdir())
+
+
+def hold_elsewhere(path):
+    """Hold the lock in another thread of this process."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(hold, path).result()
 
 
 def ended_process():
@@ -56,9 +63,58 @@ def test_a_living_process_keeps_its_lock(tmp_path):
     path = tmp_path / "out.fits"
     with held(path, keep_nothing) as lock:
         with pytest.raises(BusyError, match=rf"try again later \(process {os.getpid()} of"):
-            hold(path)
+            hold_elsewhere(path)
         assert lock.is_held()
     assert hidden(path) == []
+
+
+def test_the_thread_that_has_a_lock_goes_on_with_it(tmp_path):
+    path = tmp_path / "out.fits"
+    with held(path, keep_nothing) as outer:
+        for _ in range(2):
+            with held(path, keep_nothing) as inner:
+                assert inner is outer
+            assert outer.is_held()
+            tidy(path, keep_nothing)
+            assert outer.is_held()
+        with pytest.raises(BusyError) as error:
+            hold_elsewhere(path)
+        assert error.value.holder == f"process {os.getpid()} of {outer.owner.user} on " + (
+            outer.owner.host
+        )
+        with held(tmp_path / "other.fits", keep_nothing) as other:
+            assert other is not outer
+    assert hidden(path) == []
+    with held(path, keep_nothing) as again:
+        assert again.owner.token != outer.owner.token
+
+
+def test_a_lock_is_forgotten_though_taking_it_failed(tmp_path):
+    path = tmp_path / "out.fits"
+    planted(path)
+    for _ in range(2):
+        with pytest.raises(BusyError):
+            hold(path)
+    beside(path, "lock").unlink()
+    with pytest.raises(RuntimeError), held(path, keep_nothing):
+        raise RuntimeError
+    assert hold(path) == [".out.fits.lock"]
+    assert hidden(path) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_fork_has_not_the_lock_of_its_parent(tmp_path):
+    path = tmp_path / "out.fits"
+    with held(path, keep_nothing) as lock:
+        process = os.fork()
+        if not process:
+            try:
+                hold(path)
+            except BusyError:
+                os._exit(75)
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 75
+        assert lock.is_held()
 
 
 @pytest.mark.parametrize("dead", ["gone", "another start", "zombie"])
@@ -185,7 +241,7 @@ def test_file_systems_without_symbolic_links(tmp_path, monkeypatch):
     with held(path, keep_nothing) as lock:
         assert beside(path, "lock").read_text() == lock.owner.text()
         with pytest.raises(BusyError):
-            hold(path)
+            hold_elsewhere(path)
     assert hidden(path) == []
     beside(path, "lock").write_text(replace(Owner.this(), process=ended_process()).text())
     hold(path)

@@ -11,6 +11,7 @@ from diffdecor.core.covariance import LagSums, lag_sums
 from diffdecor.core.interpolate import Stamps
 from diffdecor.core.planes import LazyPlane, constant_plane
 from diffdecor.images.model import Exposure
+from diffdecor.pipeline.results_table import verdict_of
 from diffdecor.report.measures import (
     binned,
     block_means,
@@ -25,7 +26,6 @@ from diffdecor.report.noise_numbers import (
     correlation_of_sums,
     depth_change,
     radial_power,
-    verdict_of,
     within,
 )
 from diffdecor.report.psf_numbers import change_over_field, filters_over_field, psf_before

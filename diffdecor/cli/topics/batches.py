@@ -9,7 +9,7 @@ from diffdecor.batch.model import FAILED, Record, Status
 from diffdecor.cli.topics.blocks import Block, Row, Table, parsed
 from diffdecor.fits.lock import DEAD
 from diffdecor.pipeline.provenance import METRIC_CARDS
-from diffdecor.pipeline.results_table import COLUMNS
+from diffdecor.pipeline.results_table import BATCH_COLUMNS
 
 #: What each status means, and when the same command does the job again.
 STATUSES: Mapping[Status, tuple[str, str]] = {
@@ -119,7 +119,7 @@ def blocks() -> tuple[Block, ...]:
         for status, about in STATUSES.items()
     )
     metrics = {card.name for card in METRIC_CARDS}
-    columns = {one.name: one.description for one in COLUMNS if one.name not in metrics}
+    columns = {one.name: one.description for one in BATCH_COLUMNS if one.name not in metrics}
     recorded = {one.name: RECORDED[one.name] for one in fields(Record) if one.name in RECORDED}
     codes = (
         Row((str(code), text), {"code": code, "meaning": text}) for code, text in _CODES.items()

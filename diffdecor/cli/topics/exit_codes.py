@@ -11,9 +11,9 @@ _TEXT = """
 An error is one line on stderr: which file, what is wrong, what to do. Where the code is not 0 or 4
 there is no new output, and an older one is unchanged.
 
-Code 0 also means "done already": an output that was made by the same version, from the same data,
-with the same options is kept, and nothing is computed. So a list of commands can be repeated until
-all of it is done.
+Code 0 also means "done already": an output that was made by the same algorithm (card DDALGO), from
+the same data, with the same options is kept, and nothing is computed. So a list of commands can be
+repeated until all of it is done.
 
 Code 75 is that of "temporary failure" (EX_TEMPFAIL): the same command will work later.
 

@@ -68,8 +68,10 @@ in a file is ever evaluated or unpickled.
 
 ## How a run knows that it is done already
 
-An output records a sum of every input. If version, sums and options are the same, the output is
-kept, and the exit code is 0. What goes into a sum:
+An output records a sum of every input. If these sums, the options and the number of the algorithm
+(card DDALGO) are the same, the output is kept, and the exit code is 0. The number is raised when
+results change; a new version of diffdecor (card DDVERS) with the same number computes nothing anew.
+What goes into a sum:
 
 - Of an image: its data, as the FITS DATASUM over all HDUs of the file, and the cards BSCALE, BZERO
   and BLANK, without which the data mean something else. Other cards do not count: if you only edit

@@ -75,6 +75,23 @@ def is_companion(file: str | Path, companion: Companion | None) -> bool:
     return companion is not None and re.fullmatch(companion.looks, bare_name(file)) is not None
 
 
+def companion_names(path: str | Path) -> list[str]:
+    """Return every name that a file of noise or mask beside an image may have, in any survey."""
+    name = bare_name(path)
+    companions = [one for row in _all_layouts() for one in (row.noise_file, row.mask_file) if one]
+    return [
+        match.expand(added) + packed
+        for companion in companions
+        if (match := re.fullmatch(companion.image, name))
+        for added in companion.names
+        for packed in PACKED
+    ]
+
+
+def _all_layouts() -> list[Layout]:
+    return [layout_named(name) for step in STEPS for name in step]
+
+
 def _beside(path: Path, companion: Companion) -> Path | None:
     """Return the companion of an image that is there, packed or not."""
     match = re.fullmatch(companion.image, bare_name(path))
