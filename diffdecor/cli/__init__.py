@@ -35,10 +35,12 @@ EXIT_CODES = {
     0: "done, or done already",
     1: "internal error",
     2: "usage: an option is wrong, or the output exists already",
-    3: "bad input, too little memory, or the output cannot be written",
+    3: "bad input, too little memory, or the output cannot be written; of a batch: some jobs "
+    "failed",
     4: "the noise exceeds --max-rho or --max-factor, and the output is kept; or there were "
-    "warnings with --strict, and nothing is written",
-    75: "busy: another process is writing this output; try again later",
+    "warnings with --strict, and nothing is written; of a batch: so it is with some jobs",
+    75: "busy: another process is writing this output; of a batch: some jobs are not done; either "
+    "way, try again later",
     130: "interrupted; for other signals 128 + their number, such as 143 when terminated",
 }
 

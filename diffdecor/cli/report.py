@@ -23,6 +23,8 @@ Examples:
       what decorrelation did to one difference: a page of pictures and numbers
   diffdecor report night/*.fits -o night.html
       a table of many outputs, outliers first, with pictures of the first 20
+  diffdecor report out/results.ecsv -o night.html
+      the same of a batch, by its table of results: also what failed, and why
   diffdecor report out/*.fits --difference diffs -o out.html
       the same; the differences as they were are in the folder diffs
   diffdecor report may/*.fits -o may.html --write-thresholds limits.ecsv
@@ -82,6 +84,9 @@ def report(
     **given: Any,  # noqa: ANN401
 ) -> None:
     """Show what decorrelation did to one or more OUTPUTs of run: PAGE is one HTML file.
+
+    OUTPUT may also be the results.ecsv of a batch: it stands for the outputs of its rows, and those
+    that failed or are not done yet are listed with the reason.
 
     It needs no network and no other file. Beside PAGE its raw values are written (PAGE with .ecsv
     for .html), and a file for MultiQC (diffdecor_mqc.json beside report.html). Outputs that cannot

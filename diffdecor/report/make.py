@@ -6,19 +6,20 @@ import io
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from diffdecor.errors import ConfigError, DiffdecorError, OutputError
 from diffdecor.fits.atomic import atomic_output, check_output
 from diffdecor.fits.open import check_file
 from diffdecor.fits.paths import split_extension
-from diffdecor.pipeline.results_table import results_table
+from diffdecor.pipeline.results_table import BATCH_COLUMNS, COLUMNS, results_text
 from diffdecor.report.drawn import PICTURES, SUMMARY, Drawing, draw_all, draw_summary
 from diffdecor.report.multiqc import multiqc_json
 from diffdecor.report.outputs import Output, read_output
 from diffdecor.report.page import Drawn, page_of_one, page_of_several, require_report
+from diffdecor.report.results import Told, is_table, read_results
 from diffdecor.report.thresholds import (
     Oddity,
     Threshold,
@@ -39,6 +40,7 @@ _USUAL = "report"
 class ReportOptions:
     """What a report is made of, and what is written."""
 
+    #: Outputs, and tables of results of batches.
     outputs: Sequence[str]
     page: str
     #: The difference before, of one output, or folders where differences are.
@@ -52,6 +54,20 @@ class ReportOptions:
     overwrite: bool = False
     threads: int | None = None
     max_memory: int = 1 << 30
+    #: The tables that outputs were named by, and what these say of each.
+    tables: Sequence[str] = ()
+    told: Mapping[str, Told] = field(default_factory=dict)
+
+    def expanded(self) -> ReportOptions:
+        """Return options with the outputs of the tables instead of these."""
+        tables = [file for file in self.outputs if is_table(file)]
+        told: dict[str, Told] = {}
+        outputs: list[str] = []
+        for file in self.outputs:
+            found = read_results(file) if file in tables else {file: None}
+            told |= {output: one for output, one in found.items() if one is not None}
+            outputs += found
+        return replace(self, outputs=outputs, tables=tables, told=told)
 
     @property
     def table(self) -> str:
@@ -68,7 +84,7 @@ class ReportOptions:
     @property
     def inputs(self) -> list[str]:
         """Files that are never overwritten."""
-        return [*self.outputs, *self.named, *filter(None, (self.thresholds,))]
+        return [*self.tables, *self.outputs, *self.named, *filter(None, (self.thresholds,))]
 
     @property
     def named(self) -> list[str]:
@@ -94,14 +110,16 @@ class _Found:
 def make_report(options: ReportOptions) -> list[DiffdecorError]:
     """Write a page on outputs of runs; return the errors of those that cannot be read.
 
-    The only output of a report must be readable. Raises a DiffdecorError if something is contrary
+    Those that a table of a batch says are not there are no errors. The only output of a report must
+    be readable. Raises a DiffdecorError if something is contrary
     or cannot be written; nothing is written then, but what was complete before.
     """
     require_report()
+    options = options.expanded()
     _check(options)
     limits = None if options.thresholds is None else read_thresholds(options.thresholds)
-    found = _Found([read_output(file) for file in options.outputs])
-    one = len(found.outputs) == 1
+    found = _Found([read_output(file, options.told.get(file)) for file in options.outputs])
+    one = len(found.outputs) == 1 and not options.tables
     if one and found.outputs[0].error is not None:
         raise found.outputs[0].error
     if limits is None:
@@ -167,7 +185,8 @@ def _check_pictures(options: ReportOptions, folder: str) -> None:
     for stem in _stems(options.outputs).values():
         for name in names:
             file = Path(folder) / f"{stem}_{name}.png"
-            check_output(file, overwrite=options.overwrite, inputs=options.inputs)
+            if os.path.lexists(file):  # most are not, and there may be thousands of outputs
+                check_output(file, overwrite=options.overwrite, inputs=options.inputs)
 
 
 def _page_of_one(options: ReportOptions, found: _Found, limits: Sequence[Threshold]) -> bytes:
@@ -182,12 +201,13 @@ def _page_of_several(options: ReportOptions, found: _Found, limits: Sequence[Thr
     for output in list(found.outputs):
         if len(found.drawn) == options.pictures:
             break
-        if output.status != "done":
+        if not output.has_pixels:
             continue
         try:
             _draw(draw_summary, options, output, found)
         except DiffdecorError as error:  # its pixels are read only now
-            found.outputs[found.outputs.index(output)] = Output(file=output.file, error=error)
+            unread = Output(file=output.file, error=error, told=output.told)
+            found.outputs[found.outputs.index(output)] = unread
     odd = _oddities(found.outputs, limits)
     found.outputs = ordered(found.outputs, odd)
     about = {
@@ -226,7 +246,9 @@ def _write(options: ReportOptions, found: _Found, limits: Sequence[Threshold], p
         file = io.BytesIO()
         write_thresholds(limits, file)
         contents[options.write_thresholds] = file.getvalue()
-    contents[options.table] = _table(found.outputs)
+    columns = BATCH_COLUMNS if options.tables else COLUMNS
+    rows = [output.row for output in found.outputs]
+    contents[options.table] = results_text(rows, columns).encode()
     contents[options.multiqc] = multiqc_json(found.outputs)
     contents[options.page] = page
     for name in contents:
@@ -237,12 +259,6 @@ def _write(options: ReportOptions, found: _Found, limits: Sequence[Threshold], p
     for name, content in contents.items():
         with atomic_output(name, overwrite=options.overwrite, inputs=inputs) as out:
             out.write(content)
-
-
-def _table(outputs: Sequence[Output]) -> bytes:
-    text = io.StringIO()
-    results_table([output.row for output in outputs]).write(text, format="ascii.ecsv")
-    return text.getvalue().encode()
 
 
 def _pictures(options: ReportOptions, folder: str, found: _Found) -> dict[str, bytes]:

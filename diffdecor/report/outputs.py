@@ -17,6 +17,7 @@ from diffdecor.fits.open import Header, image_shape, open_fits, quiet_astropy, r
 from diffdecor.images.noise_power import NOISE_COVARIANCE, OF_DIFFERENCE, OF_RESULT
 from diffdecor.pipeline.provenance import METRIC_CARDS, PART_CARD, VERSION_CARD, output_cards
 from diffdecor.pipeline.results_table import ResultRow, as_kind, metric_kinds, verdict_of
+from diffdecor.report.results import Told
 
 #: Cards of the observation that say which image it is.
 _OBSERVATION = ("OBJECT", "TELESCOP", "INSTRUME", "DETECTOR", "FILTER", "DATE-OBS", "EXPTIME")
@@ -37,24 +38,48 @@ class Output:
     observation: Sequence[tuple[str, Any]] = ()
     warnings: Sequence[str] = ()
     header: Header = None
+    #: What the table of a batch says of it, if it was named by one.
+    told: Told | None = None
+
+    @property
+    def missing(self) -> str:
+        """Why there is no output, as the table of a batch has it: its status; or nothing."""
+        return "" if self.told is None or self.told.is_there else self.told.status
+
+    @property
+    def has_pixels(self) -> bool:
+        """Whether it can be drawn, as far as is known."""
+        return self.error is None and not self.missing and not self.metrics.get("skipped")
 
     @property
     def status(self) -> str:
-        """``done``, ``skipped`` or ``error``."""
+        """``done``, ``skipped`` or ``error``, or what the table of a batch says."""
         if self.error is not None:
             return "error"
+        if self.told is not None:
+            return self.told.status
         return "skipped" if self.metrics.get("skipped") else "done"
 
     @property
     def verdict(self) -> str:
-        """What its noise is, in a word or two."""
-        return "unreadable" if self.error is not None else verdict_of(self.metrics)
+        """What its noise is, in a word or two; or why there is none."""
+        if self.error is not None:
+            return "unreadable"
+        return self.missing or verdict_of(self.metrics)
+
+    @property
+    def reason(self) -> str:
+        """What is wrong with it, one line."""
+        if self.error is not None:
+            return " ".join(str(self.error).split())
+        return "" if self.told is None else self.told.error
 
     @property
     def row(self) -> ResultRow:
         """Its row in a table of results."""
-        error = "" if self.error is None else " ".join(str(self.error).split())
-        return ResultRow(output=self.file, status=self.status, error=error, metrics=self.metrics)
+        return ResultRow(
+            output=self.file, status=self.status, error=self.reason, metrics=self.metrics
+        )
 
     @property
     def planes_to_ignore(self) -> list[str]:
@@ -62,8 +87,13 @@ class Output:
         return [name for name in str(self.header.get("DDIGNORE", "")).split(",") if name]
 
 
-def read_output(file: str) -> Output:
-    """Read the headers of an output; what is wrong with it is in the result."""
+def read_output(file: str, told: Told | None = None) -> Output:
+    """Read the headers of an output; what is wrong with it is in the result.
+
+    One that is not there, as the table of a batch has `told`, is not looked for.
+    """
+    if told is not None and not told.is_there:
+        return Output(file=file, told=told)
     try:
         with open_fits(file) as (hdus, _), quiet_astropy(file):
             header = hdus[0].header
@@ -86,9 +116,10 @@ def read_output(file: str) -> Output:
                 observation=[(name, header[name]) for name in _OBSERVATION if name in header],
                 warnings=_warnings(header),
                 header=header.copy(),
+                told=told,
             )
     except DiffdecorError as error:
-        return Output(file=file, error=error)
+        return Output(file=file, error=error, told=told)
 
 
 def _metrics(header: Header) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from diffdecor.pipeline.results_table import COLUMNS, number_of, printable
 from diffdecor.report.citation import SOFTWARE, WORKS, sentence
 from diffdecor.report.drawing import Picture, require_matplotlib
 from diffdecor.report.outputs import Output, short_name
+from diffdecor.report.results import FAILED, UNDONE
 from diffdecor.report.thresholds import Oddity, Threshold
 
 #: Columns of the table of outputs: title, what it is, whether it holds words.
@@ -41,8 +43,19 @@ _WORDS = {
     "not measured": "The noise could not be measured (too few pixels of sky)",
     "skipped": "No pixel has data: the difference was left as it was",
     "unreadable": "Unreadable",
+    "refused": "Refused",
+    "error": "Failed",
+    "died": "Its process died",
+    "timeout": "Took too long",
+    "undone": "Not done yet",
 }
 _GOOD = {"white", "nearly white"}
+#: Columns beside these of what a batch says: title, what it is, whether it holds words.
+_OF_BATCHES = (
+    ("status", "what became of the job", True),
+    ("time", "of the job, seconds", False),
+    ("host", "where it was done", True),
+)
 #: What stands for a number that is not known, and digits of numbers.
 _UNKNOWN = "\N{EN DASH}"
 _DIGITS = 5
@@ -103,12 +116,14 @@ def page_of_several(
     `about` has the name of the file of raw values, and where thresholds are from.
     """
     numbered = list(enumerate(outputs))
+    of_batch = any(one.told is not None for one in outputs)
+    columns = [_COLUMNS[0], *(_OF_BATCHES if of_batch else ()), *_COLUMNS[1:]]
     rows = [
         {
             "anchor": f"o{number}",
             "name": _shown(short_name(one.file)),
             "state": "bad" if _is_first(one, odd[one.file]) else "",
-            "cells": _cells(one, odd[one.file]),
+            "cells": [*(_of_batch(one) if of_batch else ()), *_cells(one, odd[one.file])],
         }
         for number, one in numbered
     ]
@@ -118,17 +133,11 @@ def page_of_several(
         | {"anchor": f"o{number}", "metrics": _numbers(one) if one.file in drawn else []}
         for number, one in numbered
     ]
-    failed = sum(one.error is not None for one in outputs)
     first = sum(row["state"] == "bad" for row in rows)
-    good = sum(one.verdict in _GOOD for one in outputs)
-    words = [f"{good} of {len(outputs)} outputs have white or nearly white noise"]
-    words.append(f"{first} to look at" if first else "none is unlike the others")
-    if failed:
-        words.append(f"{failed} unreadable")
     ordering = (
-        "First are outputs that cannot be read, failed their limits, are outliers, or whose noise "
-        "is correlated or unknown."
-        if first
+        "First are outputs that cannot be read or were not made, failed their limits, are "
+        "outliers, or whose noise is correlated or unknown."
+        if first or any(one.missing for one in outputs)
         else "They are in the order of their names."
     )
     if not thresholds:
@@ -137,18 +146,39 @@ def page_of_several(
         ordering += f" The first {len(drawn)} that can be drawn have pictures (--pictures)."
     return _rendered(
         several=True,
-        title=f"{len(outputs)} decorrelated differences",
-        verdict="; ".join(words),
-        state="bad" if first else "good",
+        title=_title(outputs),
+        verdict=_verdict(outputs, first),
+        state="bad" if first else "unknown" if any(one.missing for one in outputs) else "good",
         ordering=ordering,
         raw=_shown(about["raw"]),
         thresholds_from=about["thresholds"],
         thresholds=[_range(one) for one in thresholds],
-        columns=[{"title": t, "about": a, "words": w} for t, a, w in _COLUMNS],
+        columns=[{"title": t, "about": a, "words": w} for t, a, w in columns],
         rows=rows,
         parts=parts,
         sentence=sentence(),
     )
+
+
+def _title(outputs: Sequence[Output]) -> str:
+    """Return how many outputs there are, and how many there are to be."""
+    there = sum(not one.missing for one in outputs)
+    if there == len(outputs):
+        return f"{there} decorrelated differences"
+    return f"{len(outputs)} differences, {there} of them decorrelated"
+
+
+def _verdict(outputs: Sequence[Output], first: int) -> str:
+    """Return what a set of outputs is worth, in one line."""
+    good = sum(one.verdict in _GOOD for one in outputs)
+    words = [f"{good} of {len(outputs)} outputs have white or nearly white noise"]
+    words.append(f"{first} to look at" if first else "none is unlike the others")
+    unreadable = sum(one.error is not None for one in outputs)
+    missing = Counter(one.missing for one in outputs if one.missing)
+    failed = missing.total() - missing[UNDONE]
+    counts = {"failed": failed, "not done yet": missing[UNDONE], "unreadable": unreadable}
+    words += [f"{number} {what}" for what, number in counts.items() if number]
+    return "; ".join(words)
 
 
 def _rendered(**values: Any) -> bytes:  # noqa: ANN401
@@ -191,6 +221,7 @@ def _part(output: Output, drawn: Drawn, odd: Sequence[Oddity]) -> dict[str, Any]
         "verdict": verdict_line(output),
         "odd": ", ".join(one.words for one in odd),
         "about": ", ".join(f"{key} {_shown(value)}" for key, value in output.observation),
+        "job": "" if output.told is None else _shown(output.told.words),
         "notes": [_shown(note) for note in drawn.notes],
         "warnings": [_shown(text) for text in output.warnings],
         "groups": groups,
@@ -213,8 +244,9 @@ def _embedded(picture: Picture) -> dict[str, Any]:
 
 def verdict_line(output: Output) -> str:
     """Return what an output is worth, in one line."""
-    if output.error is not None:
-        return f"{_WORDS['unreadable']}: {_shown(output.error)}"
+    if output.error is not None or output.missing:
+        words = [_WORDS[output.verdict], *filter(None, [_shown(output.reason)])]
+        return ": ".join(words) + ("" if output.reason else ".")
     words = [_WORDS[output.verdict]]
     known = output.metrics
     for what, name, digits in (("max |rho|", "rho", 3), ("point-source noise I", "factor", 3)):
@@ -228,13 +260,14 @@ def verdict_line(output: Output) -> str:
 
 
 def _state(output: Output) -> str:
-    if output.metrics.get("gate") == "failed" or output.verdict in {"correlated", "unreadable"}:
+    bad = {"correlated", "unreadable", *FAILED}
+    if output.metrics.get("gate") == "failed" or output.verdict in bad:
         return "bad"
     return "good" if output.verdict in _GOOD else "unknown"
 
 
 def _is_first(output: Output, odd: Sequence[Oddity]) -> bool:
-    return bool(odd) or _state(output) != "good"
+    return output.missing != UNDONE and (bool(odd) or _state(output) != "good")
 
 
 def _cells(output: Output, odd: Sequence[Oddity]) -> list[str]:
@@ -242,8 +275,8 @@ def _cells(output: Output, odd: Sequence[Oddity]) -> list[str]:
     known = output.metrics
     ratio = number_of(known, "chi_after")
     why = "; ".join(one.words for one in odd)
-    if output.error is not None:
-        why = _shown(output.error).removeprefix(f"{_shown(output.file)}: ")
+    if output.error is not None or output.missing:
+        why = _shown(output.reason).removeprefix(f"{_shown(output.file)}: ")
     return [
         output.verdict,
         _number(number_of(known, "rho_before"), 3),
@@ -256,6 +289,15 @@ def _cells(output: Output, odd: Sequence[Oddity]) -> list[str]:
         str(known.get("gate", _UNKNOWN)),
         why,
     ]
+
+
+def _of_batch(output: Output) -> list[str]:
+    """Return the cells of what a batch says."""
+    if output.told is None:
+        return [_UNKNOWN] * len(_OF_BATCHES)
+    seconds = number_of(output.told.facts, "wall_seconds")
+    host = _shown(output.told.facts.get("host", _UNKNOWN))
+    return [output.told.status, _number(seconds, 1), host]
 
 
 def _number(value: float, digits: int) -> str:

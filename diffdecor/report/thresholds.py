@@ -16,6 +16,7 @@ from diffdecor.fits.damage import damage_named
 from diffdecor.fits.open import check_file, quiet_astropy
 from diffdecor.pipeline.results_table import number_of
 from diffdecor.report.outputs import Output
+from diffdecor.report.results import FAILED
 
 
 class _Compared(NamedTuple):
@@ -129,20 +130,23 @@ def oddities(output: Output, thresholds: Sequence[Threshold]) -> list[Oddity]:
 def ordered(outputs: Sequence[Output], odd: Mapping[str, Sequence[Oddity]]) -> list[Output]:
     """Return outputs with those first that somebody should look at.
 
-    Unreadable ones, those that failed their limits, outliers by how far they are off, those whose
-    noise is correlated or unknown; then the others, by name.
+    Unreadable ones and jobs that failed, those that failed their limits, outliers by how far they
+    are off, those whose noise is correlated or unknown, those that are still undone; then the
+    others, by name.
     """
 
     def place(output: Output) -> tuple[int, float, str]:
         off = max((one.threshold.off(one.value) for one in odd[output.file]), default=0.0)
-        if output.error is not None:
+        if output.error is not None or output.missing in FAILED:
             rank = 0
+        elif output.missing:
+            rank = 4
         elif output.metrics.get("gate") == "failed":
             rank = 1
         elif off:
             rank = 2
         else:
-            rank = 4 if output.verdict in {"white", "nearly white"} else 3
+            rank = 5 if output.verdict in {"white", "nearly white"} else 3
         return rank, -off, output.file
 
     return sorted(outputs, key=place)

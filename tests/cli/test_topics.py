@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from helpers.workplace import (
 )
 
 import diffdecor
+from diffdecor.batch.model import Record, Status
 from diffdecor.cli import EXIT_CODES, main
 from diffdecor.cli.topics import TOPICS, topic_named
 from diffdecor.cli.topics.blocks import Code, Heading, Items, Paragraph, Table, Topic, parsed, table
@@ -40,6 +42,7 @@ from diffdecor.images.surveys import layout_named
 from diffdecor.kernels.registry import IN_TREE, kernel_formats
 from diffdecor.pipeline.output_hdus import OUTPUT_HDUS
 from diffdecor.pipeline.provenance import METRIC_CARDS, output_cards
+from diffdecor.pipeline.results_table import BATCH_COLUMNS
 from diffdecor.psfs.registry import described_formats
 
 WITH_TABLES = {
@@ -419,6 +422,19 @@ def test_the_hdus_of_an_output_are_those_that_are_written(large):
     assert {row["hdu"] for row in rows_of("output")} == written
 
 
+def test_statuses_and_records_of_batches_are_described():
+    found = tables_of("batches")
+    assert [row["status"] for row in found["statuses"]] == [*Status]
+    columns = {row["field"] for row in found["columns"]}
+    assert columns == {column.name for column in BATCH_COLUMNS} - {
+        card.name for card in METRIC_CARDS
+    }
+    assert {one.name for one in fields(Record)} <= columns | {
+        row["field"] for row in found["fields"]
+    }
+    assert {row["code"] for row in found["exit_codes"]} == {0, 2, 3, 4, 75}
+
+
 # What topics tell people to type.
 
 
@@ -432,9 +448,9 @@ def test_topics_name_real_options_and_topics_only(topic):
 def commands_in(text):
     """Give the words of every call of diffdecor in a shell script, with values for variables."""
     for line in text.replace("\\\n", " ").splitlines():
-        found = re.match(r"\s*(?:exec )?diffdecor (.*)", line)
+        found = re.match(r"\s*(?:exec )?diffdecor (.*?)(?:\|.*)?$", line)
         if found:
-            yield shlex.split(re.sub(r"\$\{?\w+[^}\"\s]*\}?|\$\d", "2", found[1]), comments=True)
+            yield shlex.split(re.sub(r"\$\{[^}]*\}|\$\w+", "2", found[1]), comments=True)
 
 
 @pytest.mark.parametrize("script", codes("sh"))
@@ -454,63 +470,6 @@ def test_commands_of_topics_can_be_called(script):
 def test_scripts_are_sound(script):
     done = subprocess.run(["sh", "-n"], input=script, text=True, capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-
-
-def script_of(topic):
-    (script,) = (param.values[0] for param in codes("sh") if param.id == topic)
-    return script
-
-
-@pytest.fixture
-def program(tmp_path):
-    """A program `diffdecor` that logs its call and ends with the code beside its output."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    file = folder / "diffdecor"
-    file.write_text(
-        '#!/bin/sh\necho "$@" >> calls\nfor word; do last=$word; [ "$was" = -o ] && out=$word\n'
-        'was=$word; done\nexit "$(cat "$out.code" 2> /dev/null || echo 0)"\n'
-    )
-    file.chmod(0o755)
-    return {"PATH": f"{folder}:{os.environ['PATH']}"}
-
-
-@pytest.mark.parametrize(("codes_", "worst"), [
-    ({}, 0), ({"a": 75}, 75), ({"a": 4, "b": 75}, 4), ({"a": 75, "b": 3}, 3), ({"a": 143}, 143),
-])  # fmt: skip
-def test_the_script_of_a_night_ends_with_the_worst_code(tmp_path, program, codes_, worst):
-    night = tmp_path / "night"
-    night.mkdir()
-    for name in ("a", "b"):
-        (night / f"{name}_diff.fits").touch()
-        (night / f"{name}_decorr.fits.code").write_text(str(codes_.get(name, 0)))
-    script = tmp_path / "decorrelate-night"
-    script.write_text(script_of("cron"))
-    done = subprocess.run(["sh", script, night], env=program, check=False)
-    assert done.returncode == worst
-    calls = (night / "calls").read_text().splitlines()
-    assert calls[0] == "run a.fits a_tmpl.fits a_diff.fits -o a_decorr.fits"
-    assert len(calls) == (1 if worst == 143 else 2)
-
-
-def test_the_script_of_a_cluster_takes_its_line_of_the_list(tmp_path, program):
-    (tmp_path / "triples.txt").write_text("a b c d\ne f g h\ntoo few\n")
-    script = tmp_path / "decorr.sh"
-    script.write_text(script_of("cluster"))
-
-    def task(number):
-        slurm = {"SLURM_ARRAY_TASK_ID": str(number), "SLURM_CPUS_PER_TASK": "2"}
-        return subprocess.run(
-            ["sh", script, "triples.txt"],
-            cwd=tmp_path,
-            env=program | slurm,
-            capture_output=True,
-            check=False,
-        ).returncode
-
-    assert task(2) == 0
-    assert (tmp_path / "calls").read_text().startswith("run e f g -o h --threads 2 ")
-    assert task(3) == 2
 
 
 @pytest.mark.parametrize("text", codes("toml"))

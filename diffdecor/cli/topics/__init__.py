@@ -31,8 +31,9 @@ TOPICS = {
     "speed": "time and memory, beside other programs",
     "reliability": "killed runs, locks, damaged files, bounds of files",
     "python": "the same from Python, on arrays",
+    "batches": "tables of jobs: what is done again, what is recorded",
     "cron": "running it every night",
-    "cluster": "running it on many nodes with Slurm",
+    "cluster": "running it on many machines: job arrays, xargs, Dask",
 }
 
 

@@ -1,49 +1,138 @@
-"""Running it on many nodes with Slurm."""
+"""Running it on many machines: with a scheduler of jobs, or with Dask."""
 
 from __future__ import annotations
 
 from diffdecor.cli.topics.blocks import Block, parsed
 
 _TEXT = """
-Write a list of triples, one line for each, of four names: science image, template, difference,
-output. Names must not contain spaces. For example:
+There are three ways, and all of them take the same table of jobs (diffdecor help batches): shares
+of it in a job array, single commands, or Dask. All machines must see the same files by the same
+names. Whatever is killed, by a walltime or otherwise, is done again by whoever comes next.
 
-```text
-n1/sci_001.fits n1/tmpl_001.fits n1/diff_001.fits n1/decorr_001.fits
-n1/sci_002.fits n1/tmpl_002.fits n1/diff_002.fits n1/decorr_002.fits
-```
+## Job arrays
 
-An array of Slurm jobs, one task for each line:
+Every task of the array does one share of the table with all cores that it has. An array for Slurm:
 
 ```sh
 #!/bin/sh
 #SBATCH --job-name=diffdecor
-#SBATCH --array=1-200%50
-#SBATCH --cpus-per-task=2
-#SBATCH --mem=2G
-#SBATCH --time=00:10:00
+#SBATCH --array=1-20
+#SBATCH --cpus-per-task=8
+#SBATCH --mem=8G
+#SBATCH --time=02:00:00
+#SBATCH --requeue
 #SBATCH --output=decorr_%a.log
 
-# Line number SLURM_ARRAY_TASK_ID of the list that is given as argument.
-set -- $(sed -n "${SLURM_ARRAY_TASK_ID}p" "$1")
-if [ $# -ne 4 ]; then
-    echo "line $SLURM_ARRAY_TASK_ID: not four names" >&2
-    exit 2
-fi
-exec diffdecor run "$1" "$2" "$3" -o "$4" \\
-    --threads "$SLURM_CPUS_PER_TASK" --max-memory 1G
+# decorr.sh MANIFEST: one of 20 shares.
+# The deadline is some minutes before --time.
+diffdecor batch "$1" --shard "$SLURM_ARRAY_TASK_ID/20" \\
+    --jobs "$SLURM_CPUS_PER_TASK" --deadline 110m
+code=$?
+# Some are not done: go on in a new job.
+[ $code -ne 75 ] || scontrol requeue "$SLURM_JOB_ID"
+exit $code
 ```
 
 ```text
-sbatch decorr.sh triples.txt
-sacct -j JOBID --state=FAILED --format=JobID,ExitCode
+sbatch decorr.sh night.csv
+sacct -j JOBID --format=JobID,State,ExitCode
+diffdecor batch night.csv --status
+sbatch --array=3,7 decorr.sh night.csv
 ```
 
-Submit the same array again to repeat what failed: outputs that are there already are kept, which
-takes about a second each. A task that Slurm cancels (SIGTERM) leaves no output. The locks of
-outputs work across nodes on network file systems; 75 means that another task is writing this one.
+The last line repeats two shares: for this their number stands in the script, and not
+SLURM_ARRAY_TASK_COUNT, which would be 2. --shard takes the rows I, I+N, I+2N and so on, whatever is
+done already. Nothing is started that cannot be expected to end by the deadline; it may also be
+given in seconds since 1970, as newer versions of Slurm have them in SLURM_JOB_END_TIME.
 
---threads does not change the result. Memory hardly grows with the images (diffdecor help speed).
+HTCondor counts from 0, so $(Process) needs one more:
+
+```text
+executable = /opt/diffdecor/.venv/bin/diffdecor
+arguments = batch night.csv --shard $INT(Share)/20 --jobs 8 --deadline 110m
+Share = $(Process) + 1
+request_cpus = 8
+request_memory = 8G
+on_exit_remove = (ExitCode =!= 75)
+queue 20
+```
+
+## Single commands
+
+--print-commands prints what is left to be done, one command a line, quoted for sh. xargs and GNU
+parallel do several at a time:
+
+```sh
+diffdecor batch night.csv --print-commands | tr '\\n' '\\0' |
+    xargs -0 -n 1 -P 8 sh -c
+```
+
+```sh
+diffdecor batch night.csv --print-commands | parallel --jobs 8
+```
+
+Or write them to a file, and have task N of a job array do line N. Every command is a process of its
+own, which costs a small image twice the time, and nothing is written to the table of results. The
+outputs are the same; diffdecor batch night.csv finds them done, and then writes the table.
+
+## Dask
+
+With pip install 'diffdecor[dask]', the workers of a Dask scheduler do the jobs. Only names of files
+are sent to them. If a worker vanishes its job is done by another; if the scheduler does, the same
+command goes on where it was. To try it out on one machine, and then with a scheduler of your own:
+
+```sh
+diffdecor batch night.csv --dask 4
+```
+
+```sh
+diffdecor batch night.csv --scheduler tcp://head.example:8786
+```
+
+dask-jobqueue starts the workers as jobs of Slurm. Every thread of a worker does one job at a time,
+in a process of its own. Workers end by themselves before the
+walltime, not all at once (lifetime and stagger), and new ones take their place:
+
+```python
+import subprocess
+import sys
+
+from dask_jobqueue import SLURMCluster
+
+cluster = SLURMCluster(
+    cores=8,
+    processes=1,
+    memory="8GB",
+    walltime="02:00:00",
+    worker_extra_args=["--lifetime", "110m", "--lifetime-stagger", "8m"],
+)
+cluster.adapt(minimum_jobs=0, maximum_jobs=20)
+address = cluster.scheduler_address
+command = ["diffdecor", "batch", sys.argv[1], "--scheduler", address]
+sys.exit(subprocess.run(command).returncode)
+```
+
+With HTCondor, the same with another class:
+
+```python
+import subprocess
+import sys
+
+from dask_jobqueue import HTCondorCluster
+
+cluster = HTCondorCluster(
+    cores=8,
+    processes=1,
+    memory="8GB",
+    disk="2GB",
+    worker_extra_args=["--lifetime", "110m", "--lifetime-stagger", "8m"],
+    job_extra_directives={"+MaxRuntime": "7200"},
+)
+cluster.scale(jobs=20)
+address = cluster.scheduler_address
+command = ["diffdecor", "batch", sys.argv[1], "--scheduler", address]
+sys.exit(subprocess.run(command).returncode)
+```
 """
 
 
