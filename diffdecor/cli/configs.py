@@ -123,6 +123,24 @@ def settings(given: Mapping[str, Any], named: Mapping[str, str]) -> Settings:
     return Settings(*both_configs(values | _given(given)), files | dict(named))
 
 
+def shared_values(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what holds for all jobs of a batch, by name: the files of each are in its manifest."""
+    toml = given["toml"]
+    values = {} if toml is None else _toml_values(toml)
+    named = [item.name for item in JOB_FILES if item.name in values]
+    if named:
+        msg = f"{toml}: {named[0]} is for one job; a batch has it in the manifest"
+        raise ConfigError(msg)
+    try:
+        both_configs(values)
+    except ConfigError as error:
+        msg = f"{toml}: {error}"
+        raise ConfigError(msg) from None
+    values |= _given(given)
+    both_configs(values)
+    return values
+
+
 def _given(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options that the command line sets, by name."""
     values = {}
