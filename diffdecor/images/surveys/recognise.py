@@ -80,13 +80,13 @@ def companion_names(path: str | Path) -> list[str]:
     """Return every name that a file of noise or mask beside an image may have, in any survey."""
     name = bare_name(path)
     # `re.sub` remembers templates, which `expand` parses each time.
-    return [
-        re.sub(rf"(?:{companion.image})\Z", added, name, count=1) + packed
+    names = [
+        re.sub(rf"(?:{companion.image})\Z", added, name, count=1)
         for companion in _all_companions()
         if re.fullmatch(companion.image, name)
         for added in companion.names
-        for packed in PACKED
     ]
+    return [f"{name}{packed}" for name in names for packed in PACKED]
 
 
 @cache
