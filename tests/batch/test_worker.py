@@ -57,6 +57,11 @@ def test_a_task_that_takes_too_long_is_stopped(worker):
     assert worker.do(order("process"), 60).record
 
 
+@pytest.mark.parametrize("timeout", [1e7, 1e300, float("inf")])
+def test_a_task_may_have_a_very_long_time(worker, timeout):
+    assert worker.do(order("process"), timeout).record
+
+
 def test_a_task_that_heeds_no_signal_is_killed(worker, monkeypatch):
     monkeypatch.setattr("diffdecor.batch.worker.GRACE", 0.5)
     assert worker.do(order("deaf", 60), 0.3).timeout == 0.3
