@@ -16,12 +16,26 @@ from diffdecor.fits.paths import Extension, split_extension
 from diffdecor.fits.raw_headers import RawHeader, Stored, header_at
 from diffdecor.pipeline.job import Job
 
-#: Bytes of a process with the bands of rows it works on; and for each pixel of the difference.
-PROCESS, PIXEL = 128 << 20, 16
+# Measured on 2026-11-30: peak memory of `run --threads 1` on triples of float32 images, mask and
+# variance, a kernel of 43 pixels; MB of 2^20 bytes. The second column has PSFs and --significance,
+# which take the most (--variance full, --precision double, --noise-realisation: up to 12 more than
+# the first); the last of each line is what is computed here.
+#
+#     512 x 512      96   97   132    packed  103   141
+#    1024 x 1024    118  119   144            148   180
+#    2048 x 2048    131  142   192            258   336
+#    2048 x 4096    147  219   256            408   544
+#    4096 x 4096    164  231   288            476   800
+#    8192 x 8192    284  331   448             -    960
+
+#: Bytes of a process without pixels.
+PROCESS = 128 << 20
+#: Bytes of the rows that are worked on: for each pixel of a small image, and each column of others.
+PIXEL, COLUMN = 16, 40_000
+#: Share of a task's --max-memory for unpacked planes, as in `pipeline.inputs`.
+KEPT = 0.5
 #: Planes that belong to an image that was named by its extension: pixels, mask, variance.
 _PLANES = 3
-#: Pixels of a difference that cannot be looked at.
-DEFAULT_PIXELS = 1 << 23
 #: Tasks whose files are looked at; those of one manifest are of few kinds.
 _LOOKED_AT = 64
 
@@ -46,17 +60,23 @@ def jobs_at_once(tasks: Sequence[Task], max_memory: int | None = None) -> int:
 def needed_memory(job: Job) -> int:
     """Return how many bytes a job takes at most, roughly, from the headers of what it reads."""
     images = {role: _images(name) for role, name in job.inputs.items()}
-    pixels = max((one.pixels for one in images["difference"]), default=DEFAULT_PIXELS)
+    largest = max(images["difference"], key=lambda one: one.pixels, default=_DEFAULT)
+    rows = min(PIXEL * largest.pixels, COLUMN * largest.width)
     packed = sum(one.unpacked for found in images.values() for one in found)
-    return PROCESS + min(PIXEL * pixels + packed, job.decorrelation.max_memory)
+    return PROCESS + rows + min(packed, int(KEPT * job.decorrelation.max_memory))
 
 
 @dataclass(frozen=True)
 class _Image:
     """An image of a file: its size, and the bytes that it takes when it is unpacked, if it is."""
 
+    width: int
     pixels: int
     unpacked: int
+
+
+#: A difference that cannot be looked at.
+_DEFAULT = _Image(4096, 1 << 23, 0)
 
 
 def _images(name: str) -> list[_Image]:
@@ -93,9 +113,10 @@ def _image(header: RawHeader) -> _Image | None:
     prefix = "Z" if is_packed else ""
     if header.whole(f"{prefix}NAXIS", 0, default=0) < 2:
         return None
-    pixels = header.whole(f"{prefix}NAXIS1", 0) * header.whole(f"{prefix}NAXIS2", 0)
+    width, height = (header.whole(f"{prefix}NAXIS{axis}", 0) for axis in (1, 2))
+    pixels = width * height
     bits = abs(header.whole(f"{prefix}BITPIX", -64, 64))
-    return _Image(pixels, pixels * bits // 8 if is_packed else 0)
+    return _Image(width, pixels, pixels * bits // 8 if is_packed else 0)
 
 
 def free_memory(root: Path = Path("/")) -> int | None:

@@ -5,7 +5,7 @@ from astropy.io import fits
 
 from diffdecor.batch import capacity
 from diffdecor.batch.capacity import (
-    DEFAULT_PIXELS,
+    COLUMN,
     PIXEL,
     PROCESS,
     free_memory,
@@ -59,7 +59,7 @@ def test_brackets_name_an_image(tmp_path):
         hdus.append(fits.ImageHDU(np.zeros(shape), name="SCI", ver=version))
     fits.HDUList(hdus).writeto(tmp_path / "d.fits")
     found = [needed(tmp_path / f"d.fits{name}") for name in ("[sci]", "[SCI,2]", "[SCI,3]", "[1]")]
-    assert found == [PIXEL * n for n in (12, 30, DEFAULT_PIXELS, 12)]
+    assert found == [PIXEL * n for n in (12, 30, (1 << 23), 12)]
 
 
 def test_an_image_in_the_primary_hdu(tmp_path):
@@ -76,15 +76,19 @@ def test_what_cannot_be_looked_at_has_a_usual_size(tmp_path):
     image(tmp_path / "packed.fits.gz", (30, 40))
     fits.PrimaryHDU().writeto(tmp_path / "header.fits")
     names = ["text.fits", "empty.fits", "short.fits", "packed.fits.gz", "header.fits", "", "gone"]
-    assert {needed(tmp_path / name) for name in names} == {PIXEL * DEFAULT_PIXELS}
+    assert {needed(tmp_path / name) for name in names} == {PIXEL * (1 << 23)}
+
+
+def test_only_some_rows_of_large_images_are_in_memory(tmp_path):
+    assert needed(image(tmp_path / "d.fits", (9000, 500))) == COLUMN * 500
 
 
 def test_the_options_of_a_task_bound_its_memory(tmp_path):
     """They, not the number of jobs, decide how it is done."""
-    file = image(tmp_path / "d.fits", (3000, 4000))
-    small = DecorrelationConfig(max_memory=100 << 20)
-    assert needed(file, decorrelation=small) == 100 << 20
-    assert needed(file) == PIXEL * 12_000_000
+    file = image(tmp_path / "d.fits", (5000, 2000), packed=True)
+    assert needed(file) == COLUMN * 2000 + 4 * 10_000_000
+    small = DecorrelationConfig(max_memory=64 << 20)
+    assert needed(file, decorrelation=small) == COLUMN * 2000 + (32 << 20)
 
 
 def test_jobs_are_limited_by_cores_memory_and_tasks(monkeypatch):
