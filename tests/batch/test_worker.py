@@ -220,3 +220,18 @@ def test_no_process_outlives_who_started_it(what):
     done.kill()
     wait_until(lambda: all(map(is_gone, processes)), 20)
     done.communicate()
+
+
+def test_who_ends_while_a_process_starts_leaves_none_behind(tmp_path):
+    """Nor does that process complain."""
+    done = python(
+        "import os\nfrom diffdecor.batch.worker import Worker\n"
+        "from helpers.batch_targets import order\n"
+        "Worker('helpers.slow_target:do').do(order('process'), None)\n",
+        env=os.environ | {"DIFFDECOR_TEST_MARK": str(tmp_path / "mark")},
+    )
+    mark = tmp_path / "mark"
+    wait_until(lambda: mark.exists() and mark.read_text())
+    done.kill()
+    wait_until(lambda: is_gone(int(mark.read_text())), 20)
+    assert done.communicate()[1] == ""
