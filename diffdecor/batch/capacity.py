@@ -26,7 +26,7 @@ from diffdecor.pipeline.job import Job
 #    2048 x 2048    131  142   192            258   336
 #    2048 x 4096    147  219   256            408   544
 #    4096 x 4096    164  231   284            476   796
-#    8192 x 8192    284  331   440             -    953
+#    8192 x 8192    284  331   440            545   953
 
 #: Bytes of a process without pixels.
 PROCESS = 128 << 20
