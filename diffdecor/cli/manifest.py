@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -59,7 +60,10 @@ class _ManifestCommand(click.Command):
         with formatter.section("Options"):
             formatter.write_dl([record for record in own if record is not None])
         with formatter.section("Files of other options of run, a GLOB each"):
-            formatter.write_text(", ".join(param.opts[0] for param in self._patterns))
+            names = ", ".join(param.opts[0] for param in self._patterns)
+            indent = " " * formatter.current_indent
+            for line in textwrap.wrap(names, formatter.width - 2, break_on_hyphens=False):
+                formatter.write(f"{indent}{line}\n")
 
 
 def _pattern(name: str, text: str) -> Callable[[Command], Command]:
@@ -90,7 +94,7 @@ def _pattern(name: str, text: str) -> Callable[[Command], Command]:
 @click.option(
     "--each-hdu",
     is_flag=True,
-    help="A row for every detector of files with several, by EXTNAME; diffdecor batch --join puts "
+    help="A row for every detector of files with several, by EXTNAME; diffdecor batch can put "
     "their outputs into one file again.",
 )
 @overwrite_option
