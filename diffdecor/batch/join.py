@@ -1,4 +1,4 @@
-"""Outputs of detectors put into one file again: ``batch --join``.
+"""Outputs of detectors put into one file again.
 
 The image of detector N1 is the HDU N1, as in the files that the manifest names, and its other
 planes are N1_MASK, N1_VARIANCE and so on. Data units are copied as they are.

@@ -26,7 +26,7 @@ from diffdecor.pipeline.job import Job
 __all__ = ["COLUMNS", "Manifest", "ManifestError", "read_manifest"]
 
 #: Columns that no option of `run` has.
-JOINED = Option("", "", kinds.OUTPUT, "File that --join makes the output a part of.", name="joined")
+JOINED = Option("", "", kinds.OUTPUT, "File that the output is to be joined into.", name="joined")
 DETECTOR = Option("", "", kinds.Kind(str, "NAME"), "What it is called there.", name="detector")
 #: Every column by its name; the files of a job come first.
 COLUMNS: Mapping[str, Option] = {

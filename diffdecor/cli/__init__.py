@@ -27,10 +27,10 @@ COMMANDS = {
     "run": "Give a difference image white noise, its true variance and PSF.",
     "check": "Say whether an image's noise is white, and its variance right.",
     "manifest": "Write a table of jobs for diffdecor batch, from names of files.",
-    "verify": "Say whether a difference, its images and its kernel belong together.",
-    "report": "Make a page to look at: before and after, or a table of many outputs.",
+    "verify": "Say whether a difference, its images and kernel belong together.",
+    "report": "Make a page to look at: before and after, or many outputs.",
     "kernel": "Show, draw or convert what is in a file of a matching kernel.",
-    "help": "Show the reference by topic: options, cards, masks, kernels and more.",
+    "help": "Show the reference by topic: options, cards, masks and more.",
 }
 EXIT_CODES = {
     0: "done, or done already",
