@@ -160,9 +160,10 @@ def _cell(text: str, folder: str, *, is_file: bool) -> str:
     if text != text.strip() or "\0" in text or len(text.splitlines()) > 1:
         msg = f"{text!r}: a manifest has no names with line breaks, or white space at an end"
         raise InputError(msg)
-    absolute = os.path.normpath(Path.cwd() / text) if ".." not in text else str(Path.cwd() / text)
-    # The folder is real, so that .. leads up from it; down to the file, links may be on the way.
-    near = os.path.commonpath([absolute, folder]) != "/" and ".." not in text
+    parent, base = os.path.split(Path.cwd() / text)
+    # Folders may be links: .. leads up from where they really are.
+    absolute = os.path.join(os.path.realpath(parent) if ".." in text else parent, base)  # noqa: PTH118
+    near = os.path.commonpath([absolute, folder]) != "/"
     name = os.path.relpath(absolute, folder) if near else absolute
     return f"./{name}" if name.startswith("#") else name
 

@@ -18,7 +18,7 @@ from typing import BinaryIO, NamedTuple
 from astropy.io import fits
 
 from diffdecor.batch.model import Task
-from diffdecor.errors import DiffdecorError, InputError, OutputExistsError
+from diffdecor.errors import DiffdecorError, InputError, OutputError, OutputExistsError
 from diffdecor.fits.atomic import atomic_output
 from diffdecor.fits.checksum import datasum, header_with_sums
 from diffdecor.fits.damage import damage_named
@@ -63,6 +63,7 @@ class Joined:
     missing: Sequence[str] = ()
     #: One line, of what is neither done nor already done.
     error: str = ""
+    #: Of an error; that outputs are missing is known of their jobs.
     exit_code: int = 0
 
 
@@ -120,21 +121,35 @@ def _joined(group: Sequence[Task], is_there: Callable[[Task], bool], *, overwrit
             f"{file}: not joined: {len(missing)} of {len(parts)} outputs are missing, the first is "
             f"{missing[0]}{left}"
         )
-        return replace(about, status=JoinStatus.INCOMPLETE, error=error, exit_code=75)
+        return replace(about, status=JoinStatus.INCOMPLETE, error=error)
     by_name = {task.detector: task.job.output for task in group}
+    total = ""
     try:
         primary, total = _common(by_name)
+        _make_folder(file)
         if _recorded(file) == total:
             return replace(about, status=JoinStatus.ALREADY)
         with _output(file, by_name, overwrite=overwrite) as out:
             _write(out, by_name, primary, total)
     except OutputExistsError as error:
+        if _recorded(file) == total:  # another process has joined them
+            return replace(about, status=JoinStatus.ALREADY)
         text = str(error).replace("exists already;", "exists already, made of other outputs;")
         return replace(about, status=JoinStatus.ERROR, error=text, exit_code=error.exit_code)
     except DiffdecorError as error:
         code = error.exit_code
         return replace(about, status=JoinStatus.ERROR, error=str(error), exit_code=code)
     return about
+
+
+def _make_folder(file: str) -> None:
+    """Make the folder of a joined file, if it is not there."""
+    folder = Path(file).parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        msg = f"{folder}: cannot be made: {error.strerror}"
+        raise OutputError(msg) from None
 
 
 def _common(parts: Mapping[str, str]) -> tuple[Header, str]:

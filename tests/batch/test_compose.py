@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from helpers.detectors import NAMES, SHAPE, camera, write_exposure
 from helpers.workplace import call, check_failure, described
 
@@ -60,6 +61,15 @@ def test_manifests_can_be_moved_with_their_files(night):
         "science,template,difference,output",
         "../sci_1.fits,../tmpl_1.fits,../diff_1.fits,diff_1_decorr.fits",
     ]
+
+
+def test_names_from_above(night, monkeypatch):
+    """A folder that is left through a link is not the one that the link is in."""
+    (night / "a" / "b").mkdir(parents=True)
+    (night / "link").symlink_to("a/b")
+    monkeypatch.chdir(night / "a")
+    manifest("--difference", "../link/../../diff_*.fits", "--out-dir", "../out")
+    assert (night / "out" / "manifest.csv").read_text().splitlines()[1].startswith("../diff_1.fits")
 
 
 def test_links_on_the_way(night, tmp_path):
@@ -232,3 +242,30 @@ def test_detectors_without_names_and_with_odd_ones(tmp_path):
         ("SCI_1", "SCI,1", True),
         ("SCI_2", "SCI,2", True),
     ]
+
+
+def test_files_beside_those_of_a_detector_are_found(tmp_path, monkeypatch):
+    """DECam: weights and masks of all detectors are in files of their own; each has its own."""
+    monkeypatch.chdir(tmp_path)
+    write_exposure(tmp_path, 1)
+    random = np.random.default_rng(3)
+    with fits.open("sci_1.fits") as hdus:
+        images = {name: hdus[name].data.copy() for name in NAMES}
+    weights = {name: np.full(SHAPE, 1 / 9, np.float32) for name in NAMES}
+    masks = {name: (random.random(SHAPE) < 0.01).astype(np.int16) for name in NAMES}
+    for letter, planes in {"i": images, "w": weights, "d": masks}.items():
+        file = f"c4d_1_oo{letter}_g.fits.fz"
+        hdus = camera(planes, compressed=True, PLVER="V4.8", INSTRUME="DECam")
+        hdus.writeto(tmp_path / file)
+    manifest(
+        *("--science", "c4d_*_ooi_g.fits.fz", "--template", "tmpl_*.fits"),
+        *("--difference", "diff_*.fits", "--kernel", "kernel_*.fits", "--template-noise"),
+        *("var_*.fits", "--out-dir", ".", "--each-hdu"),
+    )
+    tasks = read_manifest("manifest.csv", {"template_noise_kind": "variance"}).tasks
+    for task, name in zip(tasks, NAMES, strict=True):
+        assert task.job.science == f"{tmp_path}/c4d_1_ooi_g.fits.fz[{name}]"
+        run_job(task.job)
+        with fits.open(task.job.output) as hdus:
+            bad = hdus["MASK"].data & (1 << hdus["MASK"].header["MP_BAD"]) != 0
+            np.testing.assert_array_equal(bad, masks[name] != 0)

@@ -208,6 +208,13 @@ def test_compressed_parts_stay_compressed(night):
     np.testing.assert_array_equal(pixels, contents(night / "N1.fits")["IMAGE", 1][0])
 
 
+def test_the_folder_is_made(night):
+    (found,) = join(rows(night, joined="new/folder/all.fits"))
+    assert found.status == JoinStatus.DONE
+    (found,) = join(rows(night, joined="N1.fits/all.fits"))
+    assert found.status == JoinStatus.ERROR
+
+
 def test_a_joined_file_that_is_an_output_is_not_written(night):
     tasks = rows(night)
     spoiled = [tasks[0], tasks[1]]

@@ -257,6 +257,28 @@ def test_what_is_read_or_written_elsewhere_is_not_written(tmp_path, row, what):
     assert any(p.startswith(f"line {line}: {what} ") for p in problems) or "night.csv" in row
 
 
+def test_rows_that_are_wrong_otherwise_are_in_the_way_too(tmp_path):
+    text = "difference,output,gain\nd.fits,o.fits,x\nd.fits,o.fits,\n"
+    assert lines_of(problems_of(tmp_path, text)) == [2, 3]
+
+
+def test_files_of_all_rows_are_not_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = "difference,output\na.fits,m.fits\nb.fits,opts.toml.fits\n"
+    file = write(tmp_path, text)
+    with pytest.raises(ManifestError) as caught:
+        read_manifest(file, {"difference_mask": "m.fits"}, configuration="opts.toml.fits")
+    assert lines_of(caught.value.problems) == [2, 3]
+
+
+def test_a_link_in_a_circle_is_a_name_like_others(tmp_path):
+    (tmp_path / "o.fits").symlink_to("o.fits")
+    (tmp_path / "p.fits").symlink_to("q.fits")
+    (tmp_path / "q.fits").symlink_to("p.fits")
+    text = "difference,output\nd.fits,o.fits\nd.fits,p.fits\nd.fits,q.fits\n"
+    assert len(tasks_of(tmp_path, text)) == 3
+
+
 def test_columns_that_there_are_not(tmp_path):
     problems = problems_of(tmp_path, "difference,outptu,sience_mask,zzz,gain,gain\nd,o,,,,\n")
     assert len(problems) == 5
