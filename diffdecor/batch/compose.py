@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diffdecor.batch.detectors import DetectorRow, Detectors
+from diffdecor.batch.files import make_folder_of
+from diffdecor.batch.manifest import checked_manifest
 from diffdecor.batch.matching import DIFFERENCE, match, output_names
+from diffdecor.batch.tables import Row, TextTable
 from diffdecor.errors import ConfigError, InputError, OutputExistsError
 from diffdecor.fits.atomic import atomic_output
 from diffdecor.fits.paths import are_same_file, split_extension
@@ -106,10 +109,17 @@ def check_name(file: str) -> None:
         raise ConfigError(msg)
 
 
-def write_manifest(file: str, rows: Sequence[Mapping[str, str]], *, overwrite: bool) -> bool:
+def write_manifest(
+    file: str,
+    rows: Sequence[Mapping[str, str]],
+    *,
+    overwrite: bool,
+    make_folder: bool = False,
+) -> bool:
     """Write rows as a manifest, in the format that its name says; False if it is there already.
 
-    Names in it are relative to it, but where they have nothing in common.
+    Names in it are relative to it, but where they have nothing in common. ManifestError if there
+    could be no batch of it.
     """
     check_name(file)
     inputs = sorted(
@@ -121,6 +131,10 @@ def write_manifest(file: str, rows: Sequence[Mapping[str, str]], *, overwrite: b
         [_cell(row.get(column, ""), folder, is_file=column != "detector") for column in columns]
         for row in rows
     ]
+    about = [Row(f"row {number}", tuple(row)) for number, row in enumerate(cells, 1)]
+    checked_manifest(file, TextTable("heading", tuple(columns), tuple(about)))
+    if make_folder:
+        make_folder_of(file)
     content = _content(Path(file).suffix.lower(), columns, cells)
     if not overwrite and not any(are_same_file(file, split_extension(name)[0]) for name in inputs):
         try:

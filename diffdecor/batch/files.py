@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from diffdecor.errors import OutputError
 from diffdecor.fits.paths import split_extension
 
 
@@ -51,6 +52,16 @@ class FileNames:
         with suppress(OSError), os.scandir(folder or ".") as entries:
             there = {one.name: None if one.is_symlink() else one.inode() for one in entries}
         return (state.st_dev, state.st_ino), there
+
+
+def make_folder_of(file: str) -> None:
+    """Make the folder of a file that is to be written, if it is not there; OutputError."""
+    folder = Path(file).parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        msg = f"{folder}: cannot be made: {error.strerror}"
+        raise OutputError(msg) from None
 
 
 class Use(NamedTuple):

@@ -17,8 +17,9 @@ from typing import BinaryIO, NamedTuple
 
 from astropy.io import fits
 
+from diffdecor.batch.files import make_folder_of
 from diffdecor.batch.model import Task
-from diffdecor.errors import DiffdecorError, InputError, OutputError, OutputExistsError
+from diffdecor.errors import DiffdecorError, InputError, OutputExistsError
 from diffdecor.fits.atomic import atomic_output
 from diffdecor.fits.checksum import datasum, header_with_sums
 from diffdecor.fits.damage import damage_named
@@ -126,7 +127,7 @@ def _joined(group: Sequence[Task], is_there: Callable[[Task], bool], *, overwrit
     total = ""
     try:
         primary, total = _common(by_name)
-        _make_folder(file)
+        make_folder_of(file)
         if _recorded(file) == total:
             return replace(about, status=JoinStatus.ALREADY)
         with _output(file, by_name, overwrite=overwrite) as out:
@@ -140,16 +141,6 @@ def _joined(group: Sequence[Task], is_there: Callable[[Task], bool], *, overwrit
         code = error.exit_code
         return replace(about, status=JoinStatus.ERROR, error=str(error), exit_code=code)
     return about
-
-
-def _make_folder(file: str) -> None:
-    """Make the folder of a joined file, if it is not there."""
-    folder = Path(file).parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        msg = f"{folder}: cannot be made: {error.strerror}"
-        raise OutputError(msg) from None
 
 
 def _common(parts: Mapping[str, str]) -> tuple[Header, str]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from diffdecor.batch.files import FileNames, Use, clashes
@@ -79,7 +80,16 @@ def read_manifest(
     values may be those of `configuration`, a file that no row may write to. Inputs are not looked
     for: a job that lacks one fails by itself. ManifestError if anything is wrong.
     """
-    table = read_table(file, _is_heading)
+    return checked_manifest(file, read_table(file, _is_heading), shared, configuration)
+
+
+def checked_manifest(
+    file: str,
+    table: TextTable,
+    shared: Mapping[str, Any] = MappingProxyType({}),
+    configuration: str | None = None,
+) -> Manifest:
+    """Return what a table means that is, or will be, in a file; see `read_manifest`."""
     names = _columns(file, table)
     if not table.rows and not table.problems:
         raise ManifestError(file, ["there are no rows in it, only the heading"])

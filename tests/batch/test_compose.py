@@ -129,6 +129,12 @@ def test_outputs_beside_differences_are_no_differences(night):
         ([*TRIPLE, "--out-dir", "sci_1.fits"], 3, ["sci_1.fits"]),
         ([*TRIPLE, "--out-dir", "out", "-o", "sci_1.fits", "--overwrite"], 2, ["is an input"]),
         ([*TRIPLE, "--kernel", "k_*.fits", "--out-dir", "out"], 3, ["--kernel k_*.fits"]),
+        (
+            ["--difference", "diff_*.fits", "--kernel", "sci_1.fits", "--out-dir", "out"],
+            2,
+            ["row 1"],
+        ),
+        ([*TRIPLE, "--out-dir", ".", "-o", "diff_1_decorr.fits"], 2, ["row 1", "the manifest"]),
         (["--difference", "d_*_*.fits", "--kernel", "**", "--out-dir", "o"], 2, ["**"]),
     ],
 )

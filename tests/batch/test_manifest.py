@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import re
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -384,6 +385,20 @@ def test_every_problem_has_its_line(tmp_path_factory, content):
     elif any(kind in {"good", "spread"} for kind, _ in content):
         good = sum(kind in {"good", "spread"} for kind, _ in content)
         assert len(tasks_of(folder, text)) == good
+
+
+@given(st.data())
+def test_damage_is_said_and_nothing_else_gets_out(tmp_path_factory, data):
+    """Whatever bytes are lost, changed or new: tasks, or a ManifestError."""
+    folder = tmp_path_factory.getbasetemp()
+    whole = b'# %ECSV 1.0\n# ---\ndifference output gain\n"a b" c.fits ""\nd.fits "e\nf" 1\n'
+    whole = data.draw(st.sampled_from([whole, whole.replace(b" ", b",").replace(b"#,", b"#")]))
+    start = data.draw(st.integers(0, len(whole)))
+    stop = data.draw(st.integers(start, min(start + 9, len(whole))))
+    new = data.draw(st.one_of(st.binary(max_size=9), st.sampled_from([b'"', b"\n", b"#", b"\0"])))
+    file = write(folder, whole[:start] + new + whole[stop:], "damaged.csv")
+    with suppress(ManifestError):
+        assert read_manifest(file, {}).tasks
 
 
 def test_names_of_any_case_and_dashes(tmp_path):
