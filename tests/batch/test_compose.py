@@ -9,7 +9,7 @@ from astropy.io import fits
 from helpers.detectors import NAMES, SHAPE, camera, write_exposure
 from helpers.workplace import call, check_failure, described
 
-from diffdecor.batch.detectors import detectors_of
+from diffdecor.batch.detectors import Detectors, detectors_of
 from diffdecor.batch.manifest import read_manifest
 from diffdecor.pipeline.run import run_job
 
@@ -236,8 +236,6 @@ def test_detectors_without_names_and_with_odd_ones(tmp_path):
     camera({"1": pixels, "2": pixels}, named=False).writeto(file)
     assert [one[:2] for one in detectors_of(str(file))] == [("HDU1", "1"), ("HDU2", "2")]
     hdus = camera({"12": pixels, "A B,2": pixels, "C[1]": pixels, "MASK": pixels})
-    hdus.append(type(hdus[1])(pixels, name="SCI", ver=1))
-    hdus.append(type(hdus[1])(pixels, name="SCI", ver=2))
     hdus.append(type(hdus[1])(name="EMPTY"))
     hdus.writeto(file, overwrite=True)
     assert [tuple(one) for one in detectors_of(str(file))] == [
@@ -245,9 +243,30 @@ def test_detectors_without_names_and_with_odd_ones(tmp_path):
         ("A_B_2", "2", True),
         ("C_1_", "3", True),
         ("MASK", "MASK", False),
-        ("SCI_1", "SCI,1", True),
-        ("SCI_2", "SCI,2", True),
     ]
+
+
+def test_images_of_one_name_are_the_detectors(tmp_path):
+    """HST: SCI, ERR and DQ of every chip, and tables of distortion that are images, too."""
+    hdus = camera({})
+    for version in (1, 2):
+        for name in ("SCI", "ERR", "DQ"):
+            hdus.append(fits.ImageHDU(np.ones(SHAPE, np.float32), name=name, ver=version))
+    hdus.append(fits.ImageHDU(np.ones((2, 3), np.float32), name="D2IMARR"))
+    hdus.writeto(tmp_path / "flc.fits")
+    images = [one[:2] for one in detectors_of(str(tmp_path / "flc.fits")) if one.is_image]
+    assert images == [("SCI_1", "SCI,1"), ("SCI_2", "SCI,2")]
+
+
+def test_a_kernel_without_a_name_is_for_all(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pixels = np.ones(SHAPE, np.float32)
+    for name, contents in {"d": {"1": pixels, "2": pixels}, "k": {"1": pixels}}.items():
+        camera(contents, named=False).writeto(f"{name}.fits")
+    found, lacking = Detectors().rows({"difference": "d.fits", "kernel": "k.fits"})
+    assert not lacking
+    assert [one.files["difference"] for one in found] == ["d.fits[1]", "d.fits[2]"]
+    assert {one.files["kernel"] for one in found} == {"k.fits"}
 
 
 def test_files_beside_those_of_a_detector_are_found(tmp_path, monkeypatch):
