@@ -12,25 +12,11 @@ import click
 from diffdecor._version import __version__
 from diffdecor.cli.parameters import KindType
 from diffdecor.config import DecorrelationConfig, FilesConfig, ImageOptions, kinds
+from diffdecor.config.flat import JOB_FILES, all_options, both_configs
 from diffdecor.config.options import Option, options, read_toml
 from diffdecor.errors import ConfigError
 
 SECTIONS = {"Decorrelation": DecorrelationConfig, "Files": FilesConfig}
-#: The files of a job: the command line names them, and so may a TOML file.
-JOB_FILES = tuple(
-    Option("", None, kind, text, name=name)
-    for name, kind, text in (
-        ("science", kinds.FILE, "Science image."),
-        ("template", kinds.FILE, "Template."),
-        ("difference", kinds.FILE, "Difference; without the other two images, a difference alone."),
-        (
-            "kernel",
-            kinds.FILE,
-            "File of the matching kernel.  [default: the difference carries it]",
-        ),
-        ("output", kinds.OUTPUT, "File to write."),
-    )
-)
 #: Characters of a line of a comment.
 _WIDTH = 96
 
@@ -130,36 +116,44 @@ def settings(given: Mapping[str, Any], named: Mapping[str, str]) -> Settings:
     values = {} if toml is None else _toml_values(toml)
     files = {item.name: values.pop(item.name) for item in JOB_FILES if item.name in values}
     try:
-        _both(values)
+        both_configs(values)
     except ConfigError as error:
         msg = f"{toml}: {error}"
         raise ConfigError(msg) from None
-    return Settings(*_both(values | _given(given)), files | dict(named))
+    return Settings(*both_configs(values | _given(given)), files | dict(named))
+
+
+def shared_values(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what holds for all jobs of a batch, by name: the files of each are in its manifest."""
+    toml = given["toml"]
+    values = {} if toml is None else _toml_values(toml)
+    named = [item.name for item in JOB_FILES if item.name in values]
+    if named:
+        msg = f"{toml}: {named[0]} is for one job; a batch has it in the manifest"
+        raise ConfigError(msg)
+    try:
+        both_configs(values)
+    except ConfigError as error:
+        msg = f"{toml}: {error}"
+        raise ConfigError(msg) from None
+    values |= _given(given)
+    both_configs(values)
+    return values
 
 
 def _given(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options that the command line sets, by name."""
     values = {}
-    for config_type in SECTIONS.values():
-        for item in options(config_type):
-            value = given.get(item.name)
-            if value is not None and not (item.kind.several and not value):
-                values[item.name] = value
+    for item in all_options().values():
+        value = given.get(item.name)
+        if value is not None and not (item.kind.several and not value):
+            values[item.name] = value
     return values
-
-
-def _both(values: Mapping[str, Any]) -> tuple[DecorrelationConfig, FilesConfig]:
-    numerics, files = (
-        {item.name: values[item.name] for item in options(config_type) if item.name in values}
-        for config_type in SECTIONS.values()
-    )
-    return DecorrelationConfig(**numerics), FilesConfig.of(**files)
 
 
 def _toml_values(file: str) -> dict[str, Any]:
     """Return what is set in a TOML file, by Python name; ``_`` may stand for ``-`` in it."""
-    of_configs = (options(config_type) for config_type in SECTIONS.values())
-    known = {item.name for items in (JOB_FILES, *of_configs) for item in items}
+    known = {item.name for item in JOB_FILES} | set(all_options())
     values: dict[str, Any] = {}
     for option, value in read_toml(file, "the configuration", ConfigError).items():
         name, dashed = option.replace("-", "_"), option.replace("_", "-")

@@ -90,25 +90,28 @@ def check_output(
     as ``file.fits`` or ``file.fits[EXT]``, which are never overwritten; `OutputError` for all else.
     A name may be that of a packed file where it is `packable`: .fz or .gz.
     """
-    if str(path).endswith(os.sep):
-        msg = f"{path}: is the name of a folder; name the file to be written"
-        raise OutputError(msg)
-    path = Path(path)
+    problem = _packed(path, packable=packable)
     try:
-        problem = _packed(path, packable=packable) or _problem(
-            path, tuple(inputs), overwrite=overwrite
-        )
-        if problem is None and packable and path.suffix.lower() in _OTHERS:
-            problem = OutputError(f"{path}: the output is a FITS file; name it .fits")
+        problem = problem or _problem(Path(path), tuple(inputs), overwrite=overwrite)
     except OSError as error:
         problem = OutputError(f"{path}: cannot be written: {error.strerror}")
+    problem = problem or name_problem(path, packable=packable)
     if problem is not None:
         raise problem
 
 
-def _packed(path: Path, *, packable: bool) -> OutputError | None:
-    """Refuse the name of a file that is packed in a way in which this one will not be."""
-    suffix = path.suffix.lower()
+def name_problem(path: str | Path, *, packable: bool = False) -> OutputError | None:
+    """Return what is wrong with the name of an output, whatever files there are."""
+    if packable and Path(path).suffix.lower() in _OTHERS:
+        return OutputError(f"{path}: the output is a FITS file; name it .fits")
+    return _packed(path, packable=packable)
+
+
+def _packed(path: str | Path, *, packable: bool) -> OutputError | None:
+    """Refuse the name of a folder, or of a file that is packed otherwise than this one will be."""
+    if str(path).endswith(os.sep):
+        return OutputError(f"{path}: is the name of a folder; name the file to be written")
+    suffix = Path(path).suffix.lower()
     if suffix not in _PACKED or (packable and suffix in {".fz", ".gz"}):
         return None
     if packable:

@@ -103,7 +103,7 @@ def read_inputs(job: Job) -> Inputs:
 
 def _read_inputs(job: Job, reading: Reading) -> Inputs:
     if job.is_alone:
-        _check_alone(job)
+        check_alone(job)
     files = reading.files
     for file in job.inputs.values():
         files.note(split_extension(file)[0])
@@ -152,7 +152,7 @@ def _read_inputs(job: Job, reading: Reading) -> Inputs:
     )
 
 
-def _check_alone(job: Job) -> None:
+def check_alone(job: Job) -> None:
     """Refuse what says something of images or a kernel that there are not."""
     check_options_alone(job.decorrelation, job.difference)
     if job.kernel is not None:

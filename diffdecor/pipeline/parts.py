@@ -27,10 +27,18 @@ log = logging.getLogger(__name__)
 
 
 def with_what_parts_need(job: Job) -> Job:
-    """Return a job with the options that its parts imply.
+    """Return a job with the options that its parts imply; raises what `check_exclusive` does."""
+    check_exclusive(job)
+    written, config = job.files.written, job.decorrelation
+    named = [f"--write {name}" for name in ("signif", "fluxerr") if name in written]
+    if named and not config.significance:
+        log.info("%s: --significance is on, for %s", job.output, " and ".join(named))
+        return replace(job, decorrelation=replace(config, significance=True))
+    return job
 
-    ConfigError if options for outputs exclude each other.
-    """
+
+def check_exclusive(job: Job) -> None:
+    """Raise a ConfigError if options for outputs exclude each other, whatever the files hold."""
     written, config = job.files.written, job.decorrelation
     problem = ""
     if "psi" in written and not job.files.filters:
@@ -43,11 +51,6 @@ def with_what_parts_need(job: Job) -> Job:
         problem = "--write fluxerr and --score exclude each other: score images have no flux errors"
     if problem:
         raise ConfigError(problem)
-    named = [f"--write {name}" for name in ("signif", "fluxerr") if name in written]
-    if named and not config.significance:
-        log.info("%s: --significance is on, for %s", job.output, " and ".join(named))
-        return replace(job, decorrelation=replace(config, significance=True))
-    return job
 
 
 def check_there(job: Job, prepared: Prepared) -> None:

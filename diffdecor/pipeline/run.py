@@ -90,22 +90,36 @@ def _run(job: Job, warnings: list[str], progress: Progress | None) -> Outcome:
         if job.overwrite or not is_done(inputs.job, lambda: inputs.sources):
             raise
         log.info("%s: done already", job.output)
-        recorded = recorded_metrics(job.output)
-        before = recorded.get("warnings")
+        outcome = _recorded(inputs, job.files, warnings)
+        before = outcome.metrics.get("warnings")
         texts = [*warnings, f"its card DDWARN counts {before}"] if before else warnings
         refuse_doubtful(job.output, texts, inputs.all_sought, strict=strict)
         write_parts(inputs, was_there=True)
-        # Limits may be others than those that its card was judged by.
-        found = recorded | _verdict(job.files, recorded)
-        too_much = limit_failures(job.files, recorded)
-        return Outcome(
-            "already done", found, too_much, tuple(warnings), inputs.files, inputs.sought
-        )
+        return outcome
     write_parts(inputs)
     _report(job, metrics)
     found = {card.name: metrics.get(card.name) for card in METRIC_CARDS}
     too_much = limit_failures(job.files, found)
     return Outcome("done", found, too_much, tuple(warnings), inputs.files, inputs.sought)
+
+
+@of_commands()
+def existing_outcome(job: Job) -> Outcome | None:
+    """Return what an output records that this very job has made, None if there is none.
+
+    Nothing is written. Raises a DiffdecorError if an input cannot be used.
+    """
+    inputs = read_inputs(job)
+    made = is_done(inputs.job, lambda: inputs.sources)
+    return _recorded(inputs, job.files, ()) if made else None
+
+
+def _recorded(inputs: Inputs, config: FilesConfig, warnings: Sequence[str]) -> Outcome:
+    """Return what an output records, judged by the limits that hold now."""
+    recorded = recorded_metrics(inputs.job.output)
+    found = recorded | _verdict(config, recorded)
+    too_much = limit_failures(config, recorded)
+    return Outcome("already done", found, too_much, tuple(warnings), inputs.files, inputs.sought)
 
 
 @of_commands()

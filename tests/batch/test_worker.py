@@ -2,19 +2,14 @@
 
 import os
 import signal
-import subprocess
 import sys
 import threading
-import time
-from pathlib import Path
 
 import pytest
-from helpers.batch_targets import order
+from helpers.batch_targets import TARGET, found, order
+from helpers.processes import is_gone, python, wait_until
 
 from diffdecor.batch.worker import Worker
-
-TARGET = "helpers.batch_targets:do"
-TESTS = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -28,36 +23,6 @@ def mark(tmp_path, monkeypatch):
     """File in which a process that sleeps leaves its number."""
     monkeypatch.setenv("DIFFDECOR_TEST_MARK", str(tmp_path / "mark"))
     return tmp_path / "mark"
-
-
-def found(ended):
-    return ended.record.metrics["found"]
-
-
-def wait_until(is_so, seconds=60):
-    end = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
-def is_gone(number):
-    try:
-        os.kill(number, 0)
-    except ProcessLookupError:
-        return True
-    # What nobody waits for stays as a zombie where process 1 is an ordinary program.
-    stat = Path(f"/proc/{number}/stat")
-    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] in "ZX"
-
-
-def python(code, *flags, **options):
-    """Start Python with the tests' helpers on its path, to use workers as another program does."""
-    head = f"import sys; sys.path.insert(0, {str(TESTS)!r})\n"
-    return subprocess.Popen(
-        [sys.executable, *flags, "-c", head + code],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options,
-    )  # fmt: skip
 
 
 def test_one_process_does_many_tasks(worker):

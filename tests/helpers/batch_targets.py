@@ -10,6 +10,14 @@ from pathlib import Path
 from diffdecor.batch.model import Ended, Order, Record, Status, Task
 from diffdecor.pipeline.job import Job
 
+#: For a `Worker`.
+TARGET = "helpers.batch_targets:do"
+
+
+def found(ended):
+    """Return what a process found out."""
+    return ended.record.metrics["found"]
+
 
 def order(what, *arguments, folder="/nowhere", **fields):
     """Return an order to do one of the things below."""
@@ -24,7 +32,12 @@ def record(given, status=Status.DONE, exit_code=0, **fields):
 
 def do(given):
     what, *arguments = Path(given.task.job.output).name.split("-")
-    found = _THINGS[what](*arguments)
+    if what == "error":
+        return Ended(order=given, record=record(given, Status.ERROR, 3, error="bad input"))
+    if what in _IN_FOLDER:
+        found = _IN_FOLDER[what](Path(given.task.job.output).parent, *arguments)
+    else:
+        found = _THINGS[what](*arguments)
     return Ended(order=given, record=record(given, metrics={"found": found}))
 
 
@@ -59,6 +72,27 @@ def _fail():
     raise RuntimeError(msg)
 
 
+def _mark(folder, name):
+    """Leave the number of the process in a file, and sleep."""
+    (folder / f"{name}.mark").write_text(str(os.getpid()))
+    time.sleep(60)
+
+
+def _deaf_mark(folder, name):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    _mark(folder, name)
+
+
+def _meet(folder, own, other):
+    """Wait for another task, which waits for this one."""
+    (folder / own).touch()
+    end = time.monotonic() + 30
+    while not (folder / other).exists() and time.monotonic() < end:
+        time.sleep(0.01)
+    return (folder / other).exists()
+
+
+_IN_FOLDER = {"mark": _mark, "deafmark": _deaf_mark, "meet": _meet}
 _THINGS = {
     "sleep": _sleep,
     "kill": _kill,

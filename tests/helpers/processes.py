@@ -1,0 +1,35 @@
+"""Processes in tests: start them, wait for what they do, see whether they are gone."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+TESTS = Path(__file__).parents[1]
+
+
+def wait_until(is_so, seconds=60):
+    end = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def is_gone(number):
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return True
+    # What nobody waits for stays as a zombie where process 1 is an ordinary program.
+    stat = Path(f"/proc/{number}/stat")
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] in "ZX"
+
+
+def python(code, *flags, **options):
+    """Start Python with the tests' helpers on its path, to use workers as another program does."""
+    head = f"import sys; sys.path.insert(0, {str(TESTS)!r})\n"
+    return subprocess.Popen(
+        [sys.executable, *flags, "-c", head + code],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options,
+    )  # fmt: skip
