@@ -195,7 +195,7 @@ def night(tmp_path):
     random = np.random.default_rng(2)
     names = [f"d {number} $x.fits" for number in range(6)]
     for name in names:
-        noise = random.normal(size=(64, 72))
+        noise = random.normal(size=(90, 96))
         noise = noise + 0.5 * np.roll(noise, 1, axis=1)
         fits.writeto(folder / name, noise.astype(np.float32))
     rows = [f'"{name}","out/{name}"\n' for name in names]
