@@ -55,11 +55,14 @@ def jobs(folder):
             images = {"difference": images["difference"]}
         if name == "nircam":
             images["kernel"] = str(where / "kernel.fits")
-        yield name, Job(
-            **images,
-            output=str(folder / f"{name}.fits"),
-            decorrelation=DecorrelationConfig(**options, significance=True, threads=1),
-            files=FilesConfig.of(**files),
+        yield (
+            name,
+            Job(
+                **images,
+                output=str(folder / f"{name}.fits"),
+                decorrelation=DecorrelationConfig(**options, significance=True, threads=1),
+                files=FilesConfig.of(**files),
+            ),
         )
 
 
