@@ -25,7 +25,7 @@ NOISE = RNG.normal(size=(80, 90))
 SCIENCE = Exposure(image=NOISE, variance=1.0, name="science.fits")
 DELTA = np.ones((1, 1))
 #: Rooms that only commands reach.
-OF_COMMANDS = {"cli", "report", "pipeline", "__main__.py"}
+OF_COMMANDS = {"cli", "batch", "report", "pipeline", "__main__.py"}
 #: What Python programs can give.
 ARGUMENTS = {
     *(item.name for item in options(DecorrelationConfig)),

@@ -290,12 +290,11 @@ class _Loop:
 
     def _leave(self, item: _Item, reason: str) -> None:
         """Leave a task undone, for the next batch."""
-        error = f"{item.order.task.output}: {reason}"
         record = Record(
             output=item.output,
             status=Status.UNDONE,
             exit_code=_UNDONE,
-            error=error,
+            error=reason,
             tries=len(item.ends),
         )
         self._on_end(record)
@@ -303,5 +302,4 @@ class _Loop:
 
 def _record(item: _Item, status: Status, code: int) -> Record:
     """Return the record of a task whose process could not make one."""
-    error = f"{item.order.task.output}: {item.history}"
-    return Record(output=item.output, status=status, exit_code=code, error=error)
+    return Record(output=item.output, status=status, exit_code=code, error=item.history)

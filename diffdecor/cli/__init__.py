@@ -27,7 +27,7 @@ COMMANDS = {
     "run": "Give a difference image white noise, its true variance and PSF.",
     "check": "Say whether an image's noise is white, and its variance right.",
     "verify": "Say whether a difference, its images and its kernel belong together.",
-    "batch": "Do a night's work: many jobs from a table, whatever happens, as often as you like.",
+    "batch": "Do many jobs from a table, and go on where it was stopped.",
     "report": "Make a page to look at: before and after, or a table of many outputs.",
     "kernel": "Show, draw or convert what is in a file of a matching kernel.",
     "help": "Show the reference by topic: options, cards, masks, kernels and more.",
