@@ -228,6 +228,9 @@ def test_commands_are_done_by_others(night, real, program):
     assert done.returncode == 0, done.stderr
     assert all(" WARNING: " in line for line in done.stderr.splitlines())
     assert len(outputs(night)) == 6
+    made = [(night / "out" / name).stat().st_mtime_ns for name in outputs(night)]
+    assert run("diffdecor batch night.csv", env=real, cwd=night).returncode == 0
+    assert [(night / "out" / name).stat().st_mtime_ns for name in outputs(night)] == made
     again = run("diffdecor batch night.csv --print-commands", env=real, cwd=night)
     assert (again.returncode, again.stdout) == (0, "")
 
