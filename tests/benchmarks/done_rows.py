@@ -1,11 +1,11 @@
 """Make a folder with a batch that is done already: `done_rows.py FOLDER NUMBER`.
 
-Only its first row is really done. The other outputs are hard links to that one, and the ledger has
-the same record for each.
+Only its first row is really done. For the others there are files of a few bytes, and the ledger has
+the same record for each: what is known again is so by the record and the state of the files, and
+none is opened.
 """
 
 import csv
-import os
 import subprocess
 import sys
 import time
@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
-from diffdecor.batch.manifest import read_manifest
 
 from diffdecor.batch.ledger import Ledger
-from diffdecor.batch.recognition import job_key
+from diffdecor.batch.manifest import read_manifest
+from diffdecor.batch.recognition import job_key, stamp
 
 
 def make(folder, number):
@@ -28,7 +28,7 @@ def make(folder, number):
     names = [f"out/{row}.fits" for row in range(number)]
     if (folder / f"{number} rows").exists():
         return
-    noise = np.random.default_rng(1).normal(size=(64, 72)).astype(np.float32)
+    noise = np.random.default_rng(1).normal(size=(90, 96)).astype(np.float32)
     fits.PrimaryHDU(noise).writeto(folder / "difference.fits", overwrite=True)
     time.sleep(3)  # a file that has just been written may be written again in the same moment
     with manifest.open("w", newline="", encoding="utf-8") as file:
@@ -41,14 +41,11 @@ def make(folder, number):
     ledger.refresh()
     first = ledger.records[tasks[0].job.output]
     for task in tasks[1:]:
-        (folder / task.output).unlink(missing_ok=True)
-        os.link(folder / names[0], folder / task.output)
-        stamps = {
-            task.job.output if file == first.output else file: stamp
-            for file, stamp in first.stamps.items()
-        }
-        record = replace(first, output=task.job.output, key=job_key(task.job), stamps=stamps)
-        ledger.append(record)
+        output = task.job.output
+        Path(output).write_bytes(b"done")
+        stamps = {file: known for file, known in first.stamps.items() if file != first.output}
+        stamps[output] = stamp(output)
+        ledger.append(replace(first, output=output, key=job_key(task.job), stamps=stamps))
     (folder / f"{number} rows").touch()
 
 
