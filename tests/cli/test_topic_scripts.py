@@ -195,7 +195,7 @@ def night(tmp_path):
     random = np.random.default_rng(2)
     names = [f"d {number} $x.fits" for number in range(6)]
     for name in names:
-        noise = random.normal(size=(64, 72))
+        noise = random.normal(size=(90, 96))
         noise = noise + 0.5 * np.roll(noise, 1, axis=1)
         fits.writeto(folder / name, noise.astype(np.float32))
     rows = [f'"{name}","out/{name}"\n' for name in names]
@@ -225,8 +225,12 @@ def test_commands_are_done_by_others(night, real, program):
         pytest.skip(f"no {program}")
     text = script("cluster", f"{program} -")
     done = run(text.replace("-P 8", "-P 2"), env=real, cwd=night)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0, done.stderr
+    assert all(" WARNING: " in line for line in done.stderr.splitlines())
     assert len(outputs(night)) == 6
+    made = [(night / "out" / name).stat().st_mtime_ns for name in outputs(night)]
+    assert run("diffdecor batch night.csv", env=real, cwd=night).returncode == 0
+    assert [(night / "out" / name).stat().st_mtime_ns for name in outputs(night)] == made
     again = run("diffdecor batch night.csv --print-commands", env=real, cwd=night)
     assert (again.returncode, again.stdout) == (0, "")
 
@@ -252,7 +256,8 @@ def test_the_script_of_a_night_does_it(tmp_path, real, originals):
     for number in range(2):
         for role, short in (("science", "sci"), ("template", "tmpl"), ("difference", "diff")):
             shutil.copy(originals / f"{role}.fits", folder / f"{number}_{short}.fits")
-    text = script("cron", NIGHT).replace("--max-rho", f"--kernel {originals}/kernel.fits --max-rho")
+    shutil.copy(originals / "kernel.fits", folder)
+    text = script("cron", NIGHT).replace("--out-dir", "--kernel kernel.fits --out-dir")
     first = run(text, folder, env=real, cwd=tmp_path)
     assert first.returncode in {0, 4}, first.stderr
     assert len(list((folder / "decorr").glob("*.fits"))) == 2
