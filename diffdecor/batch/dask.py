@@ -251,7 +251,7 @@ class DaskExecutor:
 
     def _give(self, given: _Given) -> None:
         """Send a task; one that cannot be sent is kept for the next scheduler."""
-        from diffdecor.batch.dask_worker import do, identity
+        from diffdecor.batch.dask_worker import call, identity
 
         key = f"diffdecor-{self._batch}-{next(self._numbers)}"
         self._given[key] = given
@@ -260,17 +260,9 @@ class DaskExecutor:
         if client is None or client.status != "running":
             return
         order = pickle.dumps(given.order)
+        wanted = call(order, given.timeout, identity(), self._batch, self._target)
         with suppress(OSError, RuntimeError):
-            given.future = client.submit(
-                do,
-                order,
-                given.timeout,
-                identity(),
-                self._batch,
-                self._target,
-                key=key,
-                pure=False,
-            )
+            given.future = client.submit(pickle.loads, wanted, key=key, pure=False)
             given.future.add_done_callback(lambda future: self._news.put(future.key))
 
     def _collect(self, seconds: float) -> list[Ended]:
@@ -340,8 +332,9 @@ def _refuse_unusable(error: Exception) -> None:
     from diffdecor.batch.dask_worker import MismatchError
 
     if isinstance(error, MismatchError | ImportError) or "deserializ" in str(error):
+        reason = " ".join(str(error).split())
         msg = (
-            f"the scheduler or a worker of Dask cannot do this batch: {error}; start them all in "
-            "the environment of this diffdecor, and run the batch again"
+            f"the workers of Dask cannot do this batch: {reason}; start them in the environment of "
+            "this diffdecor, and run the batch again"
         )
         raise ClusterError(msg) from error

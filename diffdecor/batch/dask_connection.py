@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import warnings
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 _LOGGER = logging.getLogger(__name__)
 
+#: Loggers of lost connections, and of calls that a signal has interrupted.
+_SAID_OTHERWISE = ("distributed.client", "asyncio")
 #: Seconds for a local cluster to end.
 _STOP = 10.0
 
@@ -77,12 +80,13 @@ def quiet() -> Iterator[None]:
 
     manager = logging.Logger.manager
     names = [n for n in manager.loggerDict if n.split(".")[0] in {"distributed", "tornado"}]
-    loggers = {name: logging.getLogger(name) for name in names}
+    loggers = {name: logging.getLogger(name) for name in [*names, *_SAID_OTHERWISE]}
     before = {name: logger.level for name, logger in loggers.items()}
     for name, logger in loggers.items():
-        logger.setLevel(logging.CRITICAL if name == "distributed.client" else logging.ERROR)
+        logger.setLevel(logging.CRITICAL if name in _SAID_OTHERWISE else logging.ERROR)
     try:
         yield
     finally:
+        gc.collect()  # asyncio speaks of what nobody waits for any more when that is collected
         for name, logger in loggers.items():
             logger.setLevel(before[name])

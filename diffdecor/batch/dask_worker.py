@@ -36,6 +36,23 @@ def identity() -> str:
     return f"diffdecor {__version__}, algorithm {ALGORITHM}"
 
 
+def call(*arguments: object) -> bytes:
+    """Return a call of `do` as what `pickle.loads` makes it of.
+
+    That function is everywhere: a scheduler needs no diffdecor to pass it on, and a worker without
+    it says so, rather than end because it cannot read what it is to do.
+    """
+    return pickle.dumps(_Call(arguments))
+
+
+class _Call:
+    def __init__(self, arguments: tuple[object, ...]) -> None:
+        self._arguments = arguments
+
+    def __reduce__(self) -> tuple[Callable[..., Ended], tuple[object, ...]]:
+        return do, self._arguments
+
+
 def do(order: bytes, timeout: float | None, wanted: str, batch: str, target: str) -> Ended:
     """Do a task, in the process of this thread.
 

@@ -279,6 +279,22 @@ def test_a_worker_with_another_diffdecor_is_refused(tmp_path, executor, monkeypa
     assert not (tmp_path / "out0").exists()
 
 
+def test_a_worker_without_diffdecor_says_so(tmp_path):
+    missing = tmp_path / "missing"
+    (missing / "diffdecor").mkdir(parents=True)
+    error = "raise ModuleNotFoundError(\"No module named 'diffdecor'\")"
+    (missing / "diffdecor" / "__init__.py").write_text(error)
+    with (
+        Cluster(tmp_path) as cluster,
+        DaskExecutor(scheduler_file=cluster.file, target=TARGET) as executor,
+    ):
+        worker = cluster.start_worker(path=str(missing))
+        executor.start(order(tmp_path, 0), None)
+        with pytest.raises(ClusterError, match="No module named 'diffdecor'; start them"):
+            ended(executor, 1)
+        assert worker.poll() is None  # it may have other work
+
+
 def test_what_still_works_is_stopped_at_the_end(tmp_path, cluster):
     with DaskExecutor(scheduler_file=cluster.file, target=TARGET) as executor:
         for number in range(3):
