@@ -49,7 +49,10 @@ def record_of(line: bytes) -> Record | None:
     if not all(_FIELDS[name](value) for name, value in known.items()):
         return None
     try:
-        return Record(**{**known, "status": Status(values["status"])})
+        known["status"] = Status(values["status"])
+        known["warnings"] = tuple(known.get("warnings", ()))
+        known["stamps"] = {file: tuple(one) for file, one in known.get("stamps", {}).items()}
+        return Record(**known)
     except (KeyError, TypeError, ValueError):
         return None
 

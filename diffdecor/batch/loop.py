@@ -86,8 +86,9 @@ def do_all(
 ) -> None:
     """Have all tasks done by an executor that has been entered; `on_end` gets a record for each.
 
-    What processes have not recorded themselves (deaths, timeouts, trouble that did not pass) goes
-    to `append` before. What ends the executor's waiting, such as a signal, ends all.
+    What processes have not recorded themselves (deaths, timeouts, trouble that did not pass, what
+    they could not record) goes to `append` before. What ends the executor's waiting, such as a
+    signal, ends all.
     """
     _Loop(orders, executor, limits, on_end, append, on_start).run()
 
@@ -205,6 +206,9 @@ class _Loop:
     def _take(self, item: _Item, ended: Ended) -> None:
         """See to a task that has ended, one way or another."""
         if ended.record is not None:
+            if ended.unrecorded:
+                logger.warning("%s", ended.unrecorded)
+                self._append(ended.record)
             self._finish(ended.record)
         elif ended.busy:
             self._put_off(item, ended.busy)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import field, fields
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -111,6 +111,11 @@ class Checked:
 
 def options(config_type: type) -> tuple[Option, ...]:
     """Return the options declared in `config_type`, in their order, with those of the images."""
+    return _options(config_type)
+
+
+@cache
+def _options(config_type: type) -> tuple[Option, ...]:
     found: list[Option] = []
     later: list[Option] = []
     for item in fields(config_type):

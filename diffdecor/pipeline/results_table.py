@@ -6,7 +6,6 @@ What is not known is masked.
 
 from __future__ import annotations
 
-import csv
 import io
 import math
 from collections.abc import Mapping, Sequence
@@ -121,16 +120,17 @@ def results_table(rows: Sequence[ResultRow], columns: Sequence[Column] = COLUMNS
 
 def results_text(rows: Sequence[ResultRow], columns: Sequence[Column] = COLUMNS) -> str:
     """Return the same table as the text of an ECSV file, ten times as fast for many rows."""
-    text = io.StringIO()
-    results_table([], columns).write(text, format="ascii.ecsv", delimiter=",")
-    lines = csv.writer(text, lineterminator="\n")
-    # What is masked is empty.
-    lines.writerows([_written(_value(row, column)) for column in columns] for row in rows)
-    return text.getvalue()
+    head = io.StringIO()
+    results_table([], columns).write(head, format="ascii.ecsv", delimiter=",")
+    lines = (",".join(_written(_value(row, column)) for column in columns) for row in rows)
+    return head.getvalue() + "".join(f"{line}\n" for line in lines)
 
 
 def _written(value: object) -> str:
-    return "" if value is None else value if isinstance(value, str) else repr(value)
+    """Return a value as the text has it: nothing where it is masked, texts in quotes."""
+    if value is None:
+        return ""
+    return '"' + value.replace('"', '""') + '"' if isinstance(value, str) else repr(value)
 
 
 def _value(row: ResultRow, column: Column) -> Any:  # noqa: ANN401

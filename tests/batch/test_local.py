@@ -6,13 +6,18 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from astropy.io import fits
 from helpers.batch_targets import TARGET, found, order
 from helpers.processes import is_gone, python, wait_until
 
 from diffdecor.batch.local import LocalExecutor
 from diffdecor.batch.loop import Limits, do_all
-from diffdecor.batch.model import Status
+from diffdecor.batch.model import Order, Status, Task
+from diffdecor.config import DecorrelationConfig
+from diffdecor.pipeline.job import Job
+from diffdecor.pipeline.run import run_job
 
 
 def until_all_end(executor, number):
@@ -157,3 +162,38 @@ def test_a_signal_to_the_whole_group_leaves_nobody(number, tmp_path):
     out, err = done.communicate(timeout=60)
     assert (done.returncode, out, err) == (128 + number, "", "")
     assert all(is_gone(int(one.read_text())) for one in files)
+
+
+def real(folder, number, difference):
+    output = str(folder / "out" / f"{number}.fits")
+    job = Job(
+        difference=str(difference), output=output, decorrelation=DecorrelationConfig(threads=1)
+    )
+    task = Task(number=number, place=f"line {number}", job=job, output=output)
+    return Order(task=task, ledger=folder / "results.jsonl", since=0)
+
+
+def test_real_tasks_give_what_one_run_gives(tmp_path):
+    """Whichever process does them, and whatever it has done before."""
+    rng = np.random.default_rng(5)
+    differences = [tmp_path / f"d{number}.fits" for number in range(4)]
+    for number, file in enumerate(differences[:3]):
+        pixels = rng.standard_normal((64 + 8 * number, 80), np.float32)
+        fits.PrimaryHDU(pixels).writeto(file)
+    records, appended = [], []
+    with LocalExecutor(2) as executor:
+        orders = [real(tmp_path, number, file) for number, file in enumerate(differences)]
+        do_all(orders, executor, Limits(), records.append, appended.append)
+    records.sort(key=lambda one: one.output)
+    assert [one.status for one in records] == [Status.DONE] * 3 + [Status.ERROR]
+    assert records[3].error.startswith(f"{differences[3]}: ")
+    assert not appended
+    assert len((tmp_path / "results.jsonl").read_text().splitlines()) == 4
+    for number, file in enumerate(differences[:3]):
+        alone = real(tmp_path / "alone", number, file).task.job
+        (tmp_path / "alone" / "out").mkdir(parents=True, exist_ok=True)
+        run_job(alone)
+        with fits.open(alone.output) as one, fits.open(records[number].output) as other:
+            assert [hdu.name for hdu in one] == [hdu.name for hdu in other]
+            for hdu, same in zip(one, other, strict=True):
+                assert hdu.header.get("DATASUM") == same.header.get("DATASUM")

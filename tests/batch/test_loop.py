@@ -1,6 +1,6 @@
 """The loop of a batch: every task gets one record, and no more tries than are allowed."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from helpers.batch_targets import order, record
@@ -63,9 +63,9 @@ class FakeExecutor:
             return []
         self.clock.now = max(first, self.clock.now)
         ready = [one for one in self.running.values() if one[2] <= self.clock.now]
-        return [self._end(*one) for one in ready]
+        return [self.ending(*one) for one in ready]
 
-    def _end(self, order, what, _, seconds):
+    def ending(self, order, what, _, seconds):
         output = order.task.job.output
         del self.running[output]
         self.deaths.discard(output)
@@ -165,6 +165,18 @@ def test_where_none_can_be_alone_others_go_on(batch):
     done = batch([("killed", 1.0)], *[[(GOOD, 1.0)]] * 5, can_be_alone=False)
     assert done.statuses == [Status.DONE] * 6
     assert done.seconds == pytest.approx(4)
+
+
+def test_a_record_that_its_process_could_not_write_is_written_by_us(monkeypatch, batch, caplog):
+    whole = FakeExecutor.ending
+
+    def end(self, *about):
+        return replace(whole(self, *about), unrecorded="results.jsonl: the disk is full")
+
+    monkeypatch.setattr(FakeExecutor, "ending", end)
+    done = batch([])
+    assert done.appended == done.records
+    assert caplog.messages == ["results.jsonl: the disk is full"]
 
 
 def test_one_that_hangs(batch):
