@@ -153,11 +153,12 @@ def test_other_parts_replace_it_only_if_that_is_wanted(night):
 
 def test_foreign_files_are_not_renewed(night):
     fits.PrimaryHDU().writeto(night / "all.fits")
+    tasks = rows(night)
     before = described(night)
-    (found,) = join(rows(night), renew=True)
+    (found,) = join(tasks, renew=True)
     assert (found.status, found.exit_code) == (JoinStatus.ERROR, 2)
     assert described(night) == before
-    (found,) = join(rows(night), overwrite=True)
+    (found,) = join(tasks, overwrite=True)
     assert found.status == JoinStatus.DONE
 
 
