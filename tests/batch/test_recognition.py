@@ -28,6 +28,8 @@ from diffdecor.batch.recognition import (
 from diffdecor.batch.work import do
 from diffdecor.config import DecorrelationConfig, FilesConfig
 from diffdecor.fits.lock import Owner, beside
+from diffdecor.images.surveys import layout_named
+from diffdecor.images.surveys.recognise import STEPS, companion_names, companions_of
 from diffdecor.pipeline import run
 from diffdecor.pipeline.job import Job
 
@@ -414,3 +416,20 @@ def test_records_of_a_ledger_are_known(order, task, tmp_path):
     assert ledger.records[made.job.output] == record
     assert recognised(made, ledger.records[made.job.output]) == record
     assert isinstance(record, Record)
+
+
+@pytest.mark.parametrize(
+    "image", ["z_refimg.fits", "z_sciimg.fits.fz", "c4d_ooi_r_v1.fits.fz", "a.fits", "m_red.fits"]
+)
+def test_names_in_any_survey_are_those_that_are_found(tmp_path, image):
+    path, layouts = tmp_path / image, [layout_named(name) for step in STEPS for name in step]
+    names = companion_names(path)
+    assert names
+    for name in names:
+        file = tmp_path / name
+        if name == image:
+            continue
+        file.write_bytes(b"")
+        found = {one for layout in layouts for one in companions_of(path, layout).values()}
+        assert found == {str(file)}
+        file.unlink()
