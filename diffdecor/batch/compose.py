@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diffdecor.batch.detectors import DetectorRow, Detectors
+from diffdecor.batch.files import make_folder_of
+from diffdecor.batch.manifest import checked_manifest
 from diffdecor.batch.matching import DIFFERENCE, match, output_names
+from diffdecor.batch.tables import Row, TextTable
 from diffdecor.errors import ConfigError, InputError, OutputExistsError
 from diffdecor.fits.atomic import atomic_output
 from diffdecor.fits.paths import are_same_file, split_extension
@@ -106,10 +109,17 @@ def check_name(file: str) -> None:
         raise ConfigError(msg)
 
 
-def write_manifest(file: str, rows: Sequence[Mapping[str, str]], *, overwrite: bool) -> bool:
+def write_manifest(
+    file: str,
+    rows: Sequence[Mapping[str, str]],
+    *,
+    overwrite: bool,
+    make_folder: bool = False,
+) -> bool:
     """Write rows as a manifest, in the format that its name says; False if it is there already.
 
-    Names in it are relative to it, but where they have nothing in common.
+    Names in it are relative to it, but where they have nothing in common. ManifestError if there
+    could be no batch of it.
     """
     check_name(file)
     inputs = sorted(
@@ -121,6 +131,10 @@ def write_manifest(file: str, rows: Sequence[Mapping[str, str]], *, overwrite: b
         [_cell(row.get(column, ""), folder, is_file=column != "detector") for column in columns]
         for row in rows
     ]
+    about = [Row(f"row {number}", tuple(row)) for number, row in enumerate(cells, 1)]
+    checked_manifest(file, TextTable("heading", tuple(columns), tuple(about)))
+    if make_folder:
+        make_folder_of(file)
     content = _content(Path(file).suffix.lower(), columns, cells)
     if not overwrite and not any(are_same_file(file, split_extension(name)[0]) for name in inputs):
         try:
@@ -160,9 +174,10 @@ def _cell(text: str, folder: str, *, is_file: bool) -> str:
     if text != text.strip() or "\0" in text or len(text.splitlines()) > 1:
         msg = f"{text!r}: a manifest has no names with line breaks, or white space at an end"
         raise InputError(msg)
-    absolute = os.path.normpath(Path.cwd() / text) if ".." not in text else str(Path.cwd() / text)
-    # The folder is real, so that .. leads up from it; down to the file, links may be on the way.
-    near = os.path.commonpath([absolute, folder]) != "/" and ".." not in text
+    parent, base = os.path.split(Path.cwd() / text)
+    # Folders may be links: .. leads up from where they really are.
+    absolute = os.path.join(os.path.realpath(parent) if ".." in text else parent, base)  # noqa: PTH118
+    near = os.path.commonpath([absolute, folder]) != "/"
     name = os.path.relpath(absolute, folder) if near else absolute
     return f"./{name}" if name.startswith("#") else name
 

@@ -11,8 +11,11 @@ from typing import NamedTuple
 from diffdecor.errors import InputError
 from diffdecor.fits.open import Hdu, image_shape, open_fits
 from diffdecor.fits.paths import split_extension
-from diffdecor.images.locate import images_of
+from diffdecor.images.locate import hdu_name, images_of
 from diffdecor.pipeline.job import ROLES
+
+#: How the names of HDUs begin that have none of their own.
+_NUMBERED = "HDU"
 
 
 class Detector(NamedTuple):
@@ -92,7 +95,10 @@ class Detectors:
     @staticmethod
     def _is_of_detectors(role: str, found: Mapping[str, Detector], wanted: Sequence[str]) -> bool:
         """Say whether a file is one of detectors, and not for all of them."""
-        return (role in ROLES and _count_images(found) > 1) or bool(found.keys() & set(wanted))
+        same = found.keys() & set(wanted)
+        # One HDU without a name, which every file has, is no detector.
+        named = len(same) > 1 or any(not name.startswith(_NUMBERED) for name in same)
+        return (role in ROLES and _count_images(found) > 1) or named
 
 
 def _count_images(found: Mapping[str, Detector]) -> int:
@@ -102,7 +108,11 @@ def _count_images(found: Mapping[str, Detector]) -> int:
 def detectors_of(file: str) -> tuple[Detector, ...]:
     """Return every HDU with content of a FITS file that could be of a detector, in their order."""
     with open_fits(file) as (hdus, _):
-        images = {id(hdu) for hdu in images_of(hdus) if len(image_shape(hdu)) == 2}
+        flat = [hdu for hdu in images_of(hdus) if len(image_shape(hdu)) == 2]
+        names = Counter(hdu_name(hdu) for hdu in flat)
+        # Where several have one name they are the detectors, and others are not.
+        alike = any(count > 1 for count in names.values())
+        images = {id(hdu) for hdu in flat if names[hdu_name(hdu)] > 1 or not alike}
         contents = [(number, hdu) for number, hdu in enumerate(hdus) if hdu.header.get("NAXIS")]
         found = list(_named(contents))
         # Of HDUs that no name tells apart, and of names that are too much alike, the numbers do.
@@ -110,7 +120,7 @@ def detectors_of(file: str) -> tuple[Detector, ...]:
         return tuple(
             Detector(name, address, id(hdu) in images)
             if name and counts[name] == 1
-            else Detector(f"HDU{number}", str(number), id(hdu) in images)
+            else Detector(f"{_NUMBERED}{number}", str(number), id(hdu) in images)
             for (number, hdu), (name, address) in zip(contents, found, strict=True)
         )
 

@@ -1,4 +1,4 @@
-"""Outputs of detectors put into one file again: ``batch --join``.
+"""Outputs of detectors put into one file again.
 
 The image of detector N1 is the HDU N1, as in the files that the manifest names, and its other
 planes are N1_MASK, N1_VARIANCE and so on. Data units are copied as they are.
@@ -17,6 +17,7 @@ from typing import BinaryIO, NamedTuple
 
 from astropy.io import fits
 
+from diffdecor.batch.files import make_folder_of
 from diffdecor.batch.model import Task
 from diffdecor.errors import DiffdecorError, InputError, OutputExistsError
 from diffdecor.fits.atomic import atomic_output
@@ -63,6 +64,7 @@ class Joined:
     missing: Sequence[str] = ()
     #: One line, of what is neither done nor already done.
     error: str = ""
+    #: Of an error; that outputs are missing is known of their jobs.
     exit_code: int = 0
 
 
@@ -93,22 +95,26 @@ def join(
     tasks: Sequence[Task],
     *,
     overwrite: bool = False,
+    renew: bool = False,
     is_there: Callable[[Task], bool] = lambda task: Path(task.job.output).is_file(),
 ) -> list[Joined]:
     """Put the outputs of detectors together: every joined file of which all outputs are there.
 
     The tasks are all those of a manifest; those that are no detector's do not count. `is_there`
-    may count outputs as missing that are of an earlier time. What cannot be joined is reported, and
-    stops no other.
+    may count outputs as missing that are of an earlier time. To `renew` is to replace what has been
+    joined of other outputs before, and no other files, as to `overwrite` is. What cannot be joined
+    is reported, and stops no other.
     """
     groups: dict[str, list[Task]] = {}
     for task in tasks:
         if task.joined:
             groups.setdefault(os.path.realpath(task.joined), []).append(task)
-    return [_joined(group, is_there, overwrite=overwrite) for group in groups.values()]
+    return [_joined(group, is_there, overwrite=overwrite, renew=renew) for group in groups.values()]
 
 
-def _joined(group: Sequence[Task], is_there: Callable[[Task], bool], *, overwrite: bool) -> Joined:
+def _joined(
+    group: Sequence[Task], is_there: Callable[[Task], bool], *, overwrite: bool, renew: bool
+) -> Joined:
     """Join one file."""
     file = group[0].joined
     parts = [task.job.output for task in group]
@@ -120,15 +126,21 @@ def _joined(group: Sequence[Task], is_there: Callable[[Task], bool], *, overwrit
             f"{file}: not joined: {len(missing)} of {len(parts)} outputs are missing, the first is "
             f"{missing[0]}{left}"
         )
-        return replace(about, status=JoinStatus.INCOMPLETE, error=error, exit_code=75)
+        return replace(about, status=JoinStatus.INCOMPLETE, error=error)
     by_name = {task.detector: task.job.output for task in group}
+    total = ""
     try:
         primary, total = _common(by_name)
-        if _recorded(file) == total:
+        make_folder_of(file)
+        before = _recorded(file)
+        if before == total:
             return replace(about, status=JoinStatus.ALREADY)
-        with _output(file, by_name, overwrite=overwrite) as out:
+        may_replace = overwrite or (renew and before is not None)
+        with _output(file, by_name, overwrite=may_replace) as out:
             _write(out, by_name, primary, total)
     except OutputExistsError as error:
+        if _recorded(file) == total:  # another process has joined them
+            return replace(about, status=JoinStatus.ALREADY)
         text = str(error).replace("exists already;", "exists already, made of other outputs;")
         return replace(about, status=JoinStatus.ERROR, error=text, exit_code=error.exit_code)
     except DiffdecorError as error:

@@ -72,7 +72,8 @@ def _do(order: Order) -> Ended:
         except BusyError as error:
             return _busy(order, error)
         except OutputError as error:
-            if is_passing(error):
+            # A folder that has just been made may have vanished again.
+            if is_passing(error) or isinstance(error.__cause__, FileNotFoundError):
                 return Ended(order=order, passing=_Attempt(order, None).failed(error))
             # An output that is there already needs no lock, and `run_job` says the same otherwise.
             log.info("%s", error)
@@ -148,8 +149,9 @@ def _passes(error: Exception, job: Job, lock: Lock | None) -> bool:
         return True
     if not isinstance(error, OutputError) or isinstance(error, OutputExistsError):
         return False
+    # Without a lock the folder could not even be made.
     has_vanished = not all(Path(file).parent.is_dir() for file in job.written)
-    return has_vanished or (lock is not None and not lock.is_held())
+    return lock is not None and (has_vanished or not lock.is_held())
 
 
 @dataclass

@@ -137,7 +137,6 @@ def _write(
 ) -> None:
     from diffdecor import words
     from diffdecor.batch.compose import check_name, compose, write_manifest
-    from diffdecor.errors import OutputError
 
     log = words.logger(__name__)
     file = output or str(Path(out_dir, "manifest.csv"))
@@ -148,11 +147,5 @@ def _write(
     more = len(composed.remarks) - _MOST_SHOWN
     if more > 0:
         log.warning("%d more files have been left out", more)
-    if output is None:
-        try:
-            Path(out_dir).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            msg = f"{out_dir}: cannot be made: {error.strerror}"
-            raise OutputError(msg) from None
-    written = write_manifest(file, composed.rows, overwrite=overwrite)
+    written = write_manifest(file, composed.rows, overwrite=overwrite, make_folder=output is None)
     log.info("%s: %d rows%s", file, len(composed.rows), "" if written else ", there already")

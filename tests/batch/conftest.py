@@ -61,3 +61,11 @@ def order(task, tmp_path):
         )
 
     return make
+
+
+@pytest.fixture
+def settled(monkeypatch):
+    """Files that were written a moment ago are taken for old ones."""
+    from diffdecor.batch import recognition
+
+    monkeypatch.setattr(recognition, "_TICK", 0)

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from helpers.detectors import NAMES, SHAPE, camera, write_exposure
 from helpers.workplace import call, check_failure, described
 
-from diffdecor.batch.detectors import detectors_of
+from diffdecor.batch.detectors import Detectors, detectors_of
 from diffdecor.batch.manifest import read_manifest
 from diffdecor.pipeline.run import run_job
 
@@ -60,6 +61,15 @@ def test_manifests_can_be_moved_with_their_files(night):
         "science,template,difference,output",
         "../sci_1.fits,../tmpl_1.fits,../diff_1.fits,diff_1_decorr.fits",
     ]
+
+
+def test_names_from_above(night, monkeypatch):
+    """A folder that is left through a link is not the one that the link is in."""
+    (night / "a" / "b").mkdir(parents=True)
+    (night / "link").symlink_to("a/b")
+    monkeypatch.chdir(night / "a")
+    manifest("--difference", "../link/../../diff_*.fits", "--out-dir", "../out")
+    assert (night / "out" / "manifest.csv").read_text().splitlines()[1].startswith("../diff_1.fits")
 
 
 def test_links_on_the_way(night, tmp_path):
@@ -119,6 +129,12 @@ def test_outputs_beside_differences_are_no_differences(night):
         ([*TRIPLE, "--out-dir", "sci_1.fits"], 3, ["sci_1.fits"]),
         ([*TRIPLE, "--out-dir", "out", "-o", "sci_1.fits", "--overwrite"], 2, ["is an input"]),
         ([*TRIPLE, "--kernel", "k_*.fits", "--out-dir", "out"], 3, ["--kernel k_*.fits"]),
+        (
+            ["--difference", "diff_*.fits", "--kernel", "sci_1.fits", "--out-dir", "out"],
+            2,
+            ["row 1"],
+        ),
+        ([*TRIPLE, "--out-dir", ".", "-o", "diff_1_decorr.fits"], 2, ["row 1", "the manifest"]),
         (["--difference", "d_*_*.fits", "--kernel", "**", "--out-dir", "o"], 2, ["**"]),
     ],
 )
@@ -220,8 +236,6 @@ def test_detectors_without_names_and_with_odd_ones(tmp_path):
     camera({"1": pixels, "2": pixels}, named=False).writeto(file)
     assert [one[:2] for one in detectors_of(str(file))] == [("HDU1", "1"), ("HDU2", "2")]
     hdus = camera({"12": pixels, "A B,2": pixels, "C[1]": pixels, "MASK": pixels})
-    hdus.append(type(hdus[1])(pixels, name="SCI", ver=1))
-    hdus.append(type(hdus[1])(pixels, name="SCI", ver=2))
     hdus.append(type(hdus[1])(name="EMPTY"))
     hdus.writeto(file, overwrite=True)
     assert [tuple(one) for one in detectors_of(str(file))] == [
@@ -229,6 +243,54 @@ def test_detectors_without_names_and_with_odd_ones(tmp_path):
         ("A_B_2", "2", True),
         ("C_1_", "3", True),
         ("MASK", "MASK", False),
-        ("SCI_1", "SCI,1", True),
-        ("SCI_2", "SCI,2", True),
     ]
+
+
+def test_images_of_one_name_are_the_detectors(tmp_path):
+    """HST: SCI, ERR and DQ of every chip, and tables of distortion that are images, too."""
+    hdus = camera({})
+    for version in (1, 2):
+        for name in ("SCI", "ERR", "DQ"):
+            hdus.append(fits.ImageHDU(np.ones(SHAPE, np.float32), name=name, ver=version))
+    hdus.append(fits.ImageHDU(np.ones((2, 3), np.float32), name="D2IMARR"))
+    hdus.writeto(tmp_path / "flc.fits")
+    images = [one[:2] for one in detectors_of(str(tmp_path / "flc.fits")) if one.is_image]
+    assert images == [("SCI_1", "SCI,1"), ("SCI_2", "SCI,2")]
+
+
+def test_a_kernel_without_a_name_is_for_all(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pixels = np.ones(SHAPE, np.float32)
+    for name, contents in {"d": {"1": pixels, "2": pixels}, "k": {"1": pixels}}.items():
+        camera(contents, named=False).writeto(f"{name}.fits")
+    found, lacking = Detectors().rows({"difference": "d.fits", "kernel": "k.fits"})
+    assert not lacking
+    assert [one.files["difference"] for one in found] == ["d.fits[1]", "d.fits[2]"]
+    assert {one.files["kernel"] for one in found} == {"k.fits"}
+
+
+def test_files_beside_those_of_a_detector_are_found(tmp_path, monkeypatch):
+    """DECam: weights and masks of all detectors are in files of their own; each has its own."""
+    monkeypatch.chdir(tmp_path)
+    write_exposure(tmp_path, 1)
+    random = np.random.default_rng(3)
+    with fits.open("sci_1.fits") as hdus:
+        images = {name: hdus[name].data.copy() for name in NAMES}
+    weights = {name: np.full(SHAPE, 1 / 9, np.float32) for name in NAMES}
+    masks = {name: (random.random(SHAPE) < 0.01).astype(np.int16) for name in NAMES}
+    for letter, planes in {"i": images, "w": weights, "d": masks}.items():
+        file = f"c4d_1_oo{letter}_g.fits.fz"
+        hdus = camera(planes, compressed=True, PLVER="V4.8", INSTRUME="DECam")
+        hdus.writeto(tmp_path / file)
+    manifest(
+        *("--science", "c4d_*_ooi_g.fits.fz", "--template", "tmpl_*.fits"),
+        *("--difference", "diff_*.fits", "--kernel", "kernel_*.fits", "--template-noise"),
+        *("var_*.fits", "--out-dir", ".", "--each-hdu"),
+    )
+    tasks = read_manifest("manifest.csv", {"template_noise_kind": "variance"}).tasks
+    for task, name in zip(tasks, NAMES, strict=True):
+        assert task.job.science == f"{tmp_path}/c4d_1_ooi_g.fits.fz[{name}]"
+        run_job(task.job)
+        with fits.open(task.job.output) as hdus:
+            bad = hdus["MASK"].data & (1 << hdus["MASK"].header["MP_BAD"]) != 0
+            np.testing.assert_array_equal(bad, masks[name] != 0)

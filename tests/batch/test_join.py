@@ -77,7 +77,7 @@ def test_every_detector_is_in_it_as_it_was(night, ending):
         for hdu in hdus:
             assert hdu.verify_checksum() == 1
             assert hdu.verify_datasum() == 1
-    if ending == ".fits":
+    if ending != ".fits.gz":
         verify(file)
     if ending == ".fits.gz":
         plain = night / "plain.fits"
@@ -146,9 +146,19 @@ def test_other_parts_replace_it_only_if_that_is_wanted(night):
     assert "exists already, made of other outputs; use --overwrite" in found.error
     assert found.exit_code == 2
     assert described(night)["all.fits"] == before
-    (found,) = join(tasks, overwrite=True)
+    (found,) = join(tasks, renew=True)
     assert found.status == JoinStatus.DONE
     assert contents(night / "all.fits")["S2", 1][0].dtype.itemsize == 8
+
+
+def test_foreign_files_are_not_renewed(night):
+    fits.PrimaryHDU().writeto(night / "all.fits")
+    before = described(night)
+    (found,) = join(rows(night), renew=True)
+    assert (found.status, found.exit_code) == (JoinStatus.ERROR, 2)
+    assert described(night) == before
+    (found,) = join(rows(night), overwrite=True)
+    assert found.status == JoinStatus.DONE
 
 
 def test_nothing_is_written_while_outputs_are_missing(night):
@@ -204,8 +214,16 @@ def test_compressed_parts_stay_compressed(night):
     assert "name it .fits.fz" in found.error
     (found,) = join(rows(night, ".fits", joined="packed.fits.fz"))
     assert found.status == JoinStatus.DONE
+    verify(night / "packed.fits.fz")
     pixels = contents(night / "packed.fits.fz")["N1", 1][0]
     np.testing.assert_array_equal(pixels, contents(night / "N1.fits")["IMAGE", 1][0])
+
+
+def test_the_folder_is_made(night):
+    (found,) = join(rows(night, joined="new/folder/all.fits"))
+    assert found.status == JoinStatus.DONE
+    (found,) = join(rows(night, joined="N1.fits/all.fits"))
+    assert found.status == JoinStatus.ERROR
 
 
 def test_a_joined_file_that_is_an_output_is_not_written(night):
