@@ -106,7 +106,7 @@ cluster = SLURMCluster(
     walltime="02:00:00",
     worker_extra_args=["--lifetime", "110m", "--lifetime-stagger", "8m"],
 )
-cluster.adapt(minimum_jobs=0, maximum_jobs=20)
+cluster.adapt(minimum_jobs=1, maximum_jobs=20)
 address = cluster.scheduler_address
 command = ["diffdecor", "batch", sys.argv[1], "--scheduler", address]
 sys.exit(subprocess.run(command).returncode)
@@ -126,9 +126,8 @@ cluster = HTCondorCluster(
     memory="8GB",
     disk="2GB",
     worker_extra_args=["--lifetime", "110m", "--lifetime-stagger", "8m"],
-    job_extra_directives={"+MaxRuntime": "7200"},
 )
-cluster.scale(jobs=20)
+cluster.adapt(minimum_jobs=1, maximum_jobs=20)
 address = cluster.scheduler_address
 command = ["diffdecor", "batch", sys.argv[1], "--scheduler", address]
 sys.exit(subprocess.run(command).returncode)
