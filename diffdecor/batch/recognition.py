@@ -217,7 +217,7 @@ def _unmeasured(job: Job, record: Record) -> str:
     """Say whether a limit is of something that was not measured: `run_job` knows what to do."""
     known = record.metrics.get("factor_after") is not None or record.metrics.get("skipped")
     if job.files.max_factor is not None and record.status in THERE and not known:
-        return "to be looked at: --max-factor is of what was not measured"
+        return "to be looked at: a limit is of what was not measured"
     return ""
 
 

@@ -5,7 +5,6 @@ So of several batches only one does a task, and the others learn from the ledger
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -14,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from diffdecor import signals
+from diffdecor import signals, words
 from diffdecor.batch.ledger import Ledger
 from diffdecor.batch.lines import plain
 from diffdecor.batch.measured import Meter
@@ -45,9 +44,8 @@ from diffdecor.pipeline.collected import collected
 from diffdecor.pipeline.job import Job, Outcome
 from diffdecor.pipeline.provenance import PART_CARD, VERSION_CARD
 from diffdecor.pipeline.run import run_job
-from diffdecor.words import of_commands
 
-log = logging.getLogger(__name__)
+log = words.logger(__name__)
 
 
 def do(order: Order) -> Ended:
@@ -55,7 +53,7 @@ def do(order: Order) -> Ended:
 
     Every error is in the record that comes back; only what stops the process is raised.
     """
-    with of_commands():
+    with words.of_commands():
         try:
             return _do(order)
         finally:
@@ -188,7 +186,10 @@ class _Attempt:
         elif isinstance(error, DiffdecorError):
             code = error.exit_code
         elif isinstance(error, MemoryError):
-            code, text = 3, f"{output}: not enough memory; --max-memory and fewer --jobs take less"
+            code, text = (
+                3,
+                f"{output}: not enough memory; fewer jobs at a time, or --max-memory, take less",
+            )
         elif isinstance(error, OSError) and is_passing(error):
             code, text = 3, f"{error.filename or output}: {reason_of(error)}"
         else:

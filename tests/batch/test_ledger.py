@@ -180,16 +180,16 @@ def append_many(folder, start, number):
 
 def test_many_processes_and_threads_append_at_once(tmp_path):
     context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=append_many, args=(tmp_path, 100 * n, 40)) for n in range(3)]
+    workers = [context.Process(target=append_many, args=(tmp_path, 100 * n, 40)) for n in range(2)]
     threads = [
-        threading.Thread(target=append_many, args=(tmp_path, 100 * n, 40)) for n in range(3, 6)
+        threading.Thread(target=append_many, args=(tmp_path, 100 * n, 40)) for n in range(2, 5)
     ]
     for one in (*workers, *threads):
         one.start()
     for one in (*workers, *threads):
         one.join()
     ledger = refreshed(tmp_path)
-    expected = {f"/out/{100 * n + place}.fits" for n in range(6) for place in range(40)}
+    expected = {f"/out/{100 * n + place}.fits" for n in range(5) for place in range(40)}
     assert set(ledger.records) == expected
     assert ledger.unreadable == 0
     assert names(tmp_path) == ["results.jsonl"]

@@ -432,7 +432,7 @@ def test_killed_at_any_moment_and_done_by_the_next(order, tmp_path):
     orders = [order(number=number) for number in range(1, 5)]
     chance = np.random.default_rng(5)
     finished = {}
-    for _ in range(int(os.environ.get("DIFFDECOR_KILLS", "5"))):
+    for _ in range(int(os.environ.get("DIFFDECOR_KILLS", "4"))):
         process = start(tmp_path, orders)
         go(process)
         time.sleep(chance.uniform(0.0, 0.6))
