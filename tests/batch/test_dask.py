@@ -63,9 +63,9 @@ def done(folder, numbers):
     )
 
 
-def test_workers_of_this_machine(tmp_path, monkeypatch, capfd):
+def test_workers_of_this_machine(tmp_path, monkeypatch, capfd, caplog):
     monkeypatch.chdir(tmp_path)
-    with DaskExecutor(local=2, target=TARGET) as executor:
+    with DaskExecutor(local=1), DaskExecutor(local=2, target=TARGET) as executor:
         assert executor.slots == 4
         assert executor.can_be_alone
         for number in range(8):
@@ -82,6 +82,7 @@ def test_workers_of_this_machine(tmp_path, monkeypatch, capfd):
     assert all(map(is_gone, processes))
     assert {path.stem for path in tmp_path.iterdir()} == {f"out{number}" for number in range(9)}
     assert capfd.readouterr() == ("", "")
+    assert not caplog.messages
 
 
 def hanging_batch(folder, where, **environment):
