@@ -225,6 +225,15 @@ def test_no_scheduler(tmp_path, unused_port):
         assert all(name in str(caught.value) for name in named)
 
 
+@pytest.mark.parametrize("address", ["", "nonsense://host:8786", "host:port", "tcp://127.0.0.1"])
+def test_what_is_no_address_is_not_waited_for(address):
+    with (
+        pytest.raises(ConfigError, match="not the address of a scheduler"),
+        DaskExecutor(scheduler=address),
+    ):
+        pass
+
+
 @pytest.fixture
 def unused_port():
     import socket
