@@ -42,7 +42,7 @@ _LOGGER = logging.getLogger(__name__)
 #: Seconds that a scheduler is waited for, when the batch begins and when it vanishes later.
 PATIENCE = 60.0
 #: Seconds of the first attempt to reach it, of the longest one, and between two of them.
-_ATTEMPT, _LONGEST, _PAUSE = 2.0, 16.0, 0.5
+_ATTEMPT, _LONGEST, _PAUSE = 2.0, 8.0, 0.5
 #: Seconds after which the connection, and the number of workers, are looked at again.
 _LOOK = 1.0
 #: Seconds for whatever still works at the end.
@@ -183,8 +183,9 @@ class DaskExecutor:
             try:
                 self._client = connected(self._address(), attempt)
             except (OSError, ValueError, KeyError, TypeError) as error:
-                if isinstance(error, ConfigError):
-                    raise
+                if isinstance(error, ValueError) and self._file is None:
+                    msg = f"{self._scheduler!r} is not the address of a scheduler, tcp://host:8786"
+                    raise ConfigError(msg) from error
                 if time.monotonic() >= until:
                     raise ClusterError(self._unreachable()) from error
                 if not is_said:
@@ -192,6 +193,8 @@ class DaskExecutor:
                     is_said = True
                 time.sleep(_PAUSE)
                 attempt = min(2 * attempt, _LONGEST, max(_ATTEMPT, until - time.monotonic()))
+            except ImportError as error:
+                _refuse_unusable(error)
         if is_said:
             _LOGGER.warning("the scheduler is there")
 
@@ -261,9 +264,12 @@ class DaskExecutor:
             return
         order = pickle.dumps(given.order)
         wanted = call(order, given.timeout, identity(), self._batch, self._target)
-        with suppress(OSError, RuntimeError):
+        try:
             given.future = client.submit(pickle.loads, wanted, key=key, pure=False)
             given.future.add_done_callback(lambda future: self._news.put(future.key))
+        except Exception:  # noqa: BLE001  Dask has several for a connection that is lost
+            given.future = None
+            self._disconnect()
 
     def _collect(self, seconds: float) -> list[Ended]:
         """Return what has ended; wait for the first."""

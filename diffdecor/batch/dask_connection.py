@@ -62,7 +62,10 @@ def local_cluster(number: int, folder: str) -> Iterator[LocalCluster]:
             # Tasks have processes of their own. More of them, made by multiprocessing, would die
             # of Ctrl-C while they are being stopped, and import the main module again.
             processes=False,
-            dashboard_address=None,
+            # They have servers even without a dashboard: for this machine only, on free ports.
+            dashboard_address="127.0.0.1:0",
+            worker_dashboard_address="127.0.0.1:0",
+            scheduler_kwargs={"dashboard": False},
             # The memory that counts is that of our processes, which Dask does not see.
             memory_limit=0,
             silence_logs=logging.ERROR,

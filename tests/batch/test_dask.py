@@ -63,9 +63,9 @@ def done(folder, numbers):
     )
 
 
-def test_workers_of_this_machine(tmp_path, monkeypatch, capfd):
+def test_workers_of_this_machine(tmp_path, monkeypatch, capfd, caplog):
     monkeypatch.chdir(tmp_path)
-    with DaskExecutor(local=2, target=TARGET) as executor:
+    with DaskExecutor(local=1), DaskExecutor(local=2, target=TARGET) as executor:
         assert executor.slots == 4
         assert executor.can_be_alone
         for number in range(8):
@@ -82,6 +82,7 @@ def test_workers_of_this_machine(tmp_path, monkeypatch, capfd):
     assert all(map(is_gone, processes))
     assert {path.stem for path in tmp_path.iterdir()} == {f"out{number}" for number in range(9)}
     assert capfd.readouterr() == ("", "")
+    assert not caplog.messages
 
 
 def hanging_batch(folder, where, **environment):
@@ -222,6 +223,15 @@ def test_no_scheduler(tmp_path, unused_port):
         assert caught.value.exit_code == 75
         assert "run the batch again" in str(caught.value)
         assert all(name in str(caught.value) for name in named)
+
+
+@pytest.mark.parametrize("address", ["", "nonsense://host:8786", "host:port", "tcp://127.0.0.1"])
+def test_what_is_no_address_is_not_waited_for(address):
+    with (
+        pytest.raises(ConfigError, match="not the address of a scheduler"),
+        DaskExecutor(scheduler=address),
+    ):
+        pass
 
 
 @pytest.fixture
