@@ -36,6 +36,11 @@ OF_SCHEDULERS = {
     "--requeue",
     "--lifetime",
     "--lifetime-stagger",
+    "--nworkers",
+    "--nthreads",
+    "--memory-limit",
+    "--no-dashboard",
+    "--death-timeout",
 }
 FOREIGN = {"--output-kernel-list", "--science", "--no-science", *OF_SCHEDULERS}
 ROLES = ("science", "template", "difference")

@@ -283,7 +283,7 @@ def test_python_of_the_recipes_is_sound(text):
     options = {word.arg: ast.literal_eval(word.value) for word in call_.keywords}
     with getattr(of_jobs, call_.func.id)(**options) as cluster:
         job = cluster.job_script()
-    for text_ in ("--nthreads 8", "--lifetime 110m", "--lifetime-stagger 8m", "7.45"):
+    for text_ in ("--nthreads 1", "--lifetime 3h40m", "--lifetime-stagger 10m", "1.86GiB"):
         assert text_ in job, job
 
 
@@ -302,7 +302,11 @@ def test_a_night_on_the_workers_of_slurm(tmp_path, night, real):
     )
     executable(bin_ / "scancel", '#!/bin/sh\nfor job; do kill -- "-$job"; done\n')
     (text,) = (one for one in OF_JOBQUEUE if "SLURMCluster" in one)
-    text = text.replace("cores=8", "cores=2").replace("maximum_jobs=20", "maximum_jobs=1")
+    text = (
+        text.replace("=8,", "=2,")
+        .replace("16GB", "4GB")
+        .replace("maximum_jobs=20", "maximum_jobs=1")
+    )
     (night / "batch.py").write_text(text)
     done = subprocess.run(
         [sys.executable, "batch.py", "night.csv"],
