@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from diffdecor import signals
 from diffdecor.batch.ledger import Ledger
 from diffdecor.batch.loop import Limits, do_all
 from diffdecor.batch.manifest import Manifest, read_manifest
@@ -193,7 +194,8 @@ def _table_of(plan: Plan, records: Mapping[str, Record]) -> Iterator[Callable[[]
     try:
         yield write_if_due
     finally:
-        write()
+        with signals.answering():
+            write()
 
 
 def counts(records: Iterable[Record]) -> dict[str, int]:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -194,7 +195,8 @@ def workers_of(running):
 
 def kill_all(running):
     """Kill a batch and its workers at once."""
-    os.killpg(running.pid, signal.SIGKILL)
+    with suppress(ProcessLookupError):  # it has ended by itself
+        os.killpg(running.pid, signal.SIGKILL)
     running.communicate(timeout=60)
 
 
