@@ -12,6 +12,8 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 #: What Ctrl-C sends.
 INTERRUPT = int(signal.SIGINT)
@@ -26,6 +28,7 @@ class _State:
     moment: float = 0.0
     complete: float | None = None
     reported: bool = False
+    answering: bool = False
 
 
 _state = _State()
@@ -66,8 +69,18 @@ def set_complete(complete: bool) -> None:  # noqa: FBT001  it is what the functi
 
 def check() -> None:
     """Raise SystemExit if a signal was received, though what it raised was lost."""
-    if _state.received is not None:
+    if _state.received is not None and not _state.answering:
         raise SystemExit(128 + _state.received)
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Do what is left to be done even if a signal was received: `check` does not stop it."""
+    _state.answering = True
+    try:
+        yield
+    finally:
+        _state.answering = False
 
 
 def _stop(number: int, _frame: object) -> None:

@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
 from diffdecor.batch.dask_connection import (
-    ClusterError,
     check_installed,
     connected,
     local_cluster,
@@ -32,7 +31,7 @@ from diffdecor.batch.dask_connection import (
 )
 from diffdecor.batch.model import Ended, Order
 from diffdecor.batch.worker import DO
-from diffdecor.errors import ConfigError
+from diffdecor.errors import ClusterError, ConfigError
 
 if TYPE_CHECKING:
     from distributed import Client, Future, LocalCluster

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from diffdecor.errors import ConfigError, DiffdecorError
+from diffdecor.errors import ConfigError
 
 if TYPE_CHECKING:
     from distributed import Client, LocalCluster
@@ -20,12 +20,6 @@ _LOGGER = logging.getLogger(__name__)
 _SAID_OTHERWISE = ("distributed.client", "asyncio")
 #: Seconds for a local cluster to end.
 _STOP = 10.0
-
-
-class ClusterError(DiffdecorError, ConnectionError):
-    """There is no scheduler, or its workers cannot be used; running the batch again goes on."""
-
-    exit_code = 75
 
 
 def check_installed() -> None:

@@ -1,8 +1,11 @@
 """Tasks on a small triple, each in a folder of its own."""
 
+import os
+
 import numpy as np
 import pytest
 from astropy.io import fits
+from helpers.nights import Night, content, make_inputs
 from helpers.workplace import convolved, exposure, gaussian
 
 from diffdecor.batch.model import Order, Task
@@ -69,3 +72,39 @@ def settled(monkeypatch):
     from diffdecor.batch import recognition
 
     monkeypatch.setattr(recognition, "_TICK", 0)
+
+
+#: How often batches are killed, and from what number on there are more triples in them.
+KILLS, LONG = int(os.environ.get("DIFFDECOR_KILLS", "6")), 50
+#: Triples of a night.
+NUMBER = 40 if KILLS >= LONG else 12
+
+
+@pytest.fixture(scope="session")
+def inputs(tmp_path_factory):
+    """Folder with the triples of a night, never to be changed."""
+    folder = tmp_path_factory.mktemp("inputs")
+    make_inputs(folder, NUMBER)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory, inputs):
+    """What the outputs of a night are that one process made one after another, by their names."""
+    night = Night(tmp_path_factory.mktemp("undisturbed"), inputs, NUMBER)
+    assert night.ends(0, "--jobs", 1) == ("", "")
+    assert night.hidden() == []
+    night.is_true()
+    return {output.name: content(output) for output in night.outputs}
+
+
+@pytest.fixture
+def night(tmp_path, inputs):
+    """Make a manifest of the first triples: ``night(number)``."""
+
+    def make(number=NUMBER, **about):
+        folder = tmp_path / "night"
+        folder.mkdir(exist_ok=True)
+        return Night(folder, inputs, number, **about)
+
+    return make

@@ -12,8 +12,7 @@ import pytest
 from helpers.processes import TESTS, is_gone, wait_until
 
 from diffdecor.batch.dask import DaskExecutor
-from diffdecor.batch.dask_connection import ClusterError
-from diffdecor.errors import ConfigError
+from diffdecor.errors import ClusterError, ConfigError
 
 distributed = pytest.importorskip("distributed")
 

@@ -1,7 +1,6 @@
 """A small triple in a folder of its own for every test."""
 
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
+from helpers.processes import heeding
 from helpers.workplace import SHAPE, WCS, Workplace, convolved, exposure, gaussian
 
 import diffdecor
@@ -70,12 +70,6 @@ def doubted(work, rewrite):
     """Give a run on the triple something to warn of."""
     for role in ("science", "difference"):
         rewrite(work / f"{role}.fits", lambda hdus: hdus[0].header.update(CONVD="REF"))
-
-
-def heeding():
-    """Heed the signals that tests in the background, or of `nohup`, and their children ignore."""
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Processes in tests: start them, wait for what they do, see whether they are gone."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -14,6 +15,12 @@ def wait_until(is_so, seconds=60):
     while not is_so():
         assert time.monotonic() < end
         time.sleep(0.02)
+
+
+def heeding():
+    """Heed the signals that tests in the background, or of `nohup`, and their children ignore."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def is_gone(number):
