@@ -315,7 +315,7 @@ def test_a_night_on_the_workers_of_slurm(tmp_path, night, real):
         check=False,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     assert len(outputs(night)) == 6
