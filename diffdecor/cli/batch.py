@@ -279,8 +279,9 @@ def _say(task: Task, record: Record) -> None:
     why = f": {record.error}" if record.error else ""
     text = f"{task.place}: {task.output}: {record.status}{seconds}{why}"
     fields = {"output": task.output, "status": str(record.status), "exit_code": record.exit_code}
-    level = logging.ERROR if exit_code([record]) else logging.INFO
-    _LOG.log(level, "%s", text, extra={"fields": fields})
+    # What is undone is summed up in one line: there may be thousands, for one reason.
+    is_wrong = exit_code([record]) and record.status != "undone"
+    _LOG.log(logging.ERROR if is_wrong else logging.INFO, "%s", text, extra={"fields": fields})
     for warning in record.warnings:
         to_file(f"{task.place}: {task.output}: {warning}", "WARNING", fields)
 
@@ -300,6 +301,10 @@ def _summary(
     text = ", ".join(f"{count} {status}" for status, count in number.items()) or "nothing to do"
     line = f"{plan.manifest.file.name}: {text} ({plan.ledger.table})"
     tasks = [(task, records[task.job.output]) for task in plan.tasks]
+    undone = [(task, record) for task, record in tasks if record.status == "undone"]
+    if undone:
+        task, record = undone[0]
+        line += f"; undone, as {task.output}: {record.error}"
     if as_json:
         rows = [_row(task, record) for task, record in tasks]
         print_json({**about, "exit_code": code, "counts": number, "tasks": rows})
