@@ -45,7 +45,7 @@ demo: .venv/report ## install, decorrelate the samples, and show what it gained
 
 # Threads of BLAS only get in the way of tests that run side by side.
 test: .venv/test ## run the tests
-	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 # Old versions know nothing of what newer ones beside them have deprecated.
 test-oldest: build/oldest/installed ## run the tests with the oldest versions that are declared
@@ -75,7 +75,8 @@ fuzz: .venv/test ## ten thousand damaged files of every role and codec, and as m
 	PYTHONPATH=tests $(BIN)/python -W ignore tests/fuzz.py 10000
 	DIFFDECOR_FUZZ=10000 $(BIN)/python -m pytest --numprocesses auto tests/kernels/test_fuzz.py
 
-test-long: .venv/test ## kill 300 runs at random moments
+test-long: .venv/test ## all tests with more examples, and 300 runs killed at random moments
+	DIFFDECOR_LONG=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 	DIFFDECOR_KILLS=300 $(BIN)/python -m pytest tests/cli/test_signals.py
 
 whiteness: .venv/test ## are the probabilities of `diffdecor check` right? 300 images of each kind

@@ -10,12 +10,26 @@ from hypothesis import settings
 
 from diffdecor.words import of_commands
 
+#: `make test-long` runs what says little more than its neighbours, and looks at more examples.
+LONG = bool(os.environ.get("DIFFDECOR_LONG"))
 # How long an example takes says more about the machine than about the code. The examples are the
 # same in every run: a test that passes here passes elsewhere. `make fuzz` looks for new ones.
 settings.register_profile(
-    "diffdecor", deadline=None, derandomize=True, database=None, print_blob=True
+    "diffdecor",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    print_blob=True,
+    max_examples=300 if LONG else 50,
 )
 settings.load_profile("diffdecor")
+
+
+def pytest_collection_modifyitems(items):
+    """Leave out the long tests, unless they are asked for."""
+    for item in items:
+        if not LONG and item.get_closest_marker("long"):
+            item.add_marker(pytest.mark.skip(reason="make test-long runs it"))
 
 
 @pytest.fixture(autouse=True)

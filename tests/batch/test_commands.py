@@ -106,7 +106,6 @@ def task(number=1, **about):
     return Task(number=number, place=f"line {number + 1}", job=job, output=job.output)
 
 
-@settings(max_examples=300)
 @given(JOBS)
 def test_the_words_are_parsed_to_the_same_job(job):
     assert parsed(as_arguments(job)) == job

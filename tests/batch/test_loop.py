@@ -283,7 +283,7 @@ ENDS = st.sampled_from(
 PLANS = st.lists(st.lists(st.tuples(ENDS, st.floats(0.01, 50)), max_size=14), max_size=12)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=100)
 @given(
     plans=PLANS,
     slots=st.integers(1, 4),

@@ -62,9 +62,9 @@ main()
 @pytest.mark.parametrize(
     "options",
     [
-        ["--mode", "whole", "--noise-realisation", "3"],
+        pytest.param(["--mode", "whole", "--noise-realisation", "3"], marks=pytest.mark.long),
         ["--no-scale-by-fwhm", "--grid-step", "216"],
-        ["--variance", "full"],
+        pytest.param(["--variance", "full"], marks=pytest.mark.long),
     ],
     ids=["whole", "grid", "full"],
 )

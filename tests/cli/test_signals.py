@@ -12,7 +12,7 @@ from helpers.workplace import call, described, verify
 
 from diffdecor.cli.text import printable
 
-KILLS = int(os.environ.get("DIFFDECOR_KILLS", "12"))
+KILLS = int(os.environ.get("DIFFDECOR_KILLS", "8"))
 SIGNALS = ["SIGKILL", "SIGTERM", "SIGINT", "SIGHUP"]
 # A run of the script, whose file of the output says when it appears.
 BOMB = """
@@ -208,7 +208,6 @@ def test_plots_write_nothing_to_the_home_folder(work, process, tmp_path):
     home.mkdir()
     work.succeeds()
     jobs = [
-        ("kernel", "plot", work / "kernel.fits", "-o", tmp_path / "kernel.png"),
         ("check", work.output, "--plot", tmp_path / "check.png"),
         (*work.arguments(), "--plot", tmp_path / "run.png"),
         ("report", work.output, "-o", tmp_path / "report.html"),
@@ -217,7 +216,7 @@ def test_plots_write_nothing_to_the_home_folder(work, process, tmp_path):
         running = process(*arguments, env={"HOME": str(home)})
         _, err = running.communicate(timeout=100)
         assert running.returncode in {0, 4}, err
-    assert (tmp_path / "kernel.png").stat().st_size > 1000
+    assert (tmp_path / "check.png").stat().st_size > 1000
     # Older versions of astropy make a folder of their own when they are imported.
     assert {path.name for path in home.iterdir()} <= {".astropy"}
 

@@ -41,7 +41,12 @@ def differences(rng, science, template):
 
 
 @pytest.mark.parametrize(
-    ("factor", "side"), [(3.0, "template"), (10.0, "template"), (10.0, "science")]
+    ("factor", "side"),
+    [
+        pytest.param(3.0, "template", marks=pytest.mark.long),
+        (10.0, "template"),
+        pytest.param(10.0, "science", marks=pytest.mark.long),
+    ],
 )
 def test_noise_is_as_claimed_in_all_parts_of_the_tiles(factor, side):
     rng, (shallow, inside) = np.random.default_rng(7), tiles()

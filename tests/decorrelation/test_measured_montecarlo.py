@@ -117,9 +117,9 @@ def test_the_score_tells_good_from_bad():
 
 
 CASES = [
-    ("A", 0.4, "white"),
+    pytest.param("A", 0.4, "white", marks=pytest.mark.long),
     ("B", 0.1, "measured"),
-    ("C", 0.0, "measured"),
+    pytest.param("C", 0.0, "measured", marks=pytest.mark.long),
     ("C", 0.1, "alone"),
 ]
 

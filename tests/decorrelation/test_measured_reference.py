@@ -81,6 +81,7 @@ def test_nircam_is_white(reference, name):
 
 
 @pytest.mark.reference
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "fitted"), [("sfft_ref", 0), ("hotpants", 1)])
 def test_squares_of_nircam_that_were_not_fitted_are_white(reference, name, fitted):
     """As white as the halves can tell.

@@ -64,7 +64,7 @@ def test_the_flux_error_is_exact_inside_bright_sources():
     assert np.abs(white[near] / error[near] - 1).max() > 0.1
 
 
-@pytest.mark.parametrize("case", ["whole", "grid", "stack"])
+@pytest.mark.parametrize("case", ["whole", "grid", pytest.param("stack", marks=pytest.mark.long)])
 def test_significance_scatters_by_one_in_cores_and_sky(case):
     """Also where the noise level changes sevenfold, and of a stack whose images differ."""
     bright, places = galaxies()

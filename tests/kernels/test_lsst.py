@@ -403,7 +403,7 @@ def original(tmp_path_factory):
     "ignore::pytest.PytestUnraisableExceptionWarning",
     "ignore::RuntimeWarning",
 )
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_mutated_files_raise_nothing_but_our_errors(original, tmp_path, data):
     content = bytearray(original)

@@ -168,7 +168,7 @@ def originals(tmp_path_factory):
     "ignore::pytest.PytestUnraisableExceptionWarning",
     "ignore::RuntimeWarning",
 )
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_mutated_files_raise_nothing_but_our_errors(originals, tmp_path, data):
     content = bytearray(data.draw(st.sampled_from(originals)))
