@@ -6,7 +6,7 @@ import string
 import subprocess
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from diffdecor.batch.commands import as_arguments, commands
