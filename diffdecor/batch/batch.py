@@ -14,7 +14,7 @@ from diffdecor import signals
 from diffdecor.batch.ledger import Ledger
 from diffdecor.batch.loop import Limits, do_all
 from diffdecor.batch.manifest import Manifest, read_manifest
-from diffdecor.batch.model import FAILED, Executor, Order, Record, Status, Task
+from diffdecor.batch.model import FAILED, Executor, Order, Record, Status, Task, undone
 from diffdecor.batch.recognition import Folders, job_key, judged, recognised, tidy, why_undone
 from diffdecor.batch.shard import Shard, take
 from diffdecor.core.planes import Progress
@@ -121,7 +121,7 @@ def _has_failed(record: Record | None) -> bool:
 
 
 def _undone(task: Task, why: str) -> Record:
-    return Record(output=task.job.output, status=Status.UNDONE, exit_code=_UNDONE, error=why)
+    return undone(task.job.output, why)
 
 
 def run_batch(

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from diffdecor.batch.lines import line_of, record_of
-from diffdecor.batch.model import THERE, Record, Status, Task
+from diffdecor.batch.model import THERE, Record, Task, undone
 from diffdecor.batch.trouble import is_passing, reason_of
 from diffdecor.errors import BusyError, OutputError
 from diffdecor.fits.atomic import atomic_output, output_held, tidy_output
@@ -253,7 +253,7 @@ def _write_whole(descriptor: int, line: bytes) -> None:
 def _row(task: Task, manifest: str, record: Record | None, folder: Path) -> ResultRow:
     """Return the row of a task."""
     if record is None:
-        record = Record(output=task.job.output, status=Status.UNDONE, exit_code=75, tries=0)
+        record = undone(task.job.output)
     record = replace(record, output=task.job.output, manifest=manifest)
     return _row_of(record, folder, task.number)
 

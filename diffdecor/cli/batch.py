@@ -26,10 +26,9 @@ from diffdecor.cli.options import (
     verbosity_options,
 )
 from diffdecor.cli.parameters import INPUT_FILE, OUTPUT_FILE, KindType
-from diffdecor.cli.run import Clock
 from diffdecor.cli.text import complain, say
 from diffdecor.config import DecorrelationConfig, kinds
-from diffdecor.process import begin_work
+from diffdecor.process import Clock, begin_work
 
 if TYPE_CHECKING:
     from diffdecor.batch.batch import BatchOptions, Plan
@@ -168,9 +167,14 @@ def batch(
     context.exit(code or joined)
 
 
-def _mode(given: dict[str, Any]) -> str:
+def _mode(given: Mapping[str, Any]) -> str:
     """Return the option that makes another command of it, empty if there is none."""
-    chosen = [name for name in ("status", "dry_run", "print_commands") if given.pop(name)]
+    return _one_of(given, "status", "dry_run", "print_commands")
+
+
+def _one_of(given: Mapping[str, Any], *names: str) -> str:
+    """Return the one of some options that was given, empty if none was; refuse several."""
+    chosen = [name for name in names if given[name]]
     if len(chosen) > 1:
         one, other = (f"--{name.replace('_', '-')}" for name in chosen[:2])
         msg = f"{one} and {other} exclude each other; leave out one of them"
@@ -183,9 +187,7 @@ def _options(given: Mapping[str, Any]) -> BatchOptions:
     from diffdecor.batch.loop import Limits
     from diffdecor.cli.configs import shared_values
 
-    if given["redo"] and given["retry_failed"]:
-        msg = "--redo and --retry-failed exclude each other; leave out one of them"
-        raise click.UsageError(msg)
+    _one_of(given, "redo", "retry_failed")
     deadline = given["deadline"]
     return BatchOptions(
         manifest=given["manifest"],
@@ -257,14 +259,14 @@ def _done(
 
 def _executor(plan: Plan, given: Mapping[str, Any]) -> Executor:
     """Return where the tasks are done: on this machine, or by the workers of a Dask scheduler."""
-    address, file, number = (given[name] for name in ("scheduler", "scheduler_file", "dask"))
-    if sum(one is not None for one in (address, file, number)) > 1:
-        msg = "--scheduler, --scheduler-file and --dask exclude each other; give one of them"
-        raise click.UsageError(msg)
-    if address or file or number:
+    if _one_of(given, "scheduler", "scheduler_file", "dask"):
         from diffdecor.batch.dask import DaskExecutor
 
-        return DaskExecutor(scheduler=address, scheduler_file=file, local=number or 0)
+        return DaskExecutor(
+            scheduler=given["scheduler"],
+            scheduler_file=given["scheduler_file"],
+            local=given["dask"] or 0,
+        )
     from diffdecor.batch.capacity import jobs_at_once
     from diffdecor.batch.local import LocalExecutor
 
@@ -380,7 +382,7 @@ def _join(plan: Plan, records: Mapping[str, Record]) -> int:
         return record is not None and record.status in THERE and Path(task.job.output).is_file()
 
     worst = 0
-    for one in join(plan.manifest.tasks, renew=True, is_there=is_there):
+    for one in join(plan.manifest.tasks, is_there=is_there):
         fields = {"output": one.file, "status": str(one.status)}
         _LOG.log(
             logging.ERROR if one.error else logging.INFO,

@@ -109,13 +109,9 @@ class Checked:
             object.__setattr__(self, item.name, parsed)
 
 
+@cache
 def options(config_type: type) -> tuple[Option, ...]:
     """Return the options declared in `config_type`, in their order, with those of the images."""
-    return _options(config_type)
-
-
-@cache
-def _options(config_type: type) -> tuple[Option, ...]:
     found: list[Option] = []
     later: list[Option] = []
     for item in fields(config_type):
