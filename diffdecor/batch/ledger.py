@@ -84,8 +84,8 @@ class Ledger:
 
     def _read(self) -> None:
         try:
-            with self.file.open("rb") as opened:
-                found = os.fstat(opened.fileno())
+            with open(self.file, "rb", opener=_opened) as opened:  # noqa: PTH123
+                found = _regular(self.file, opened.fileno())
                 if found.st_size < self._size or self._inode not in {-1, found.st_ino}:
                     self._begin_anew()
                 self._inode = found.st_ino
@@ -212,15 +212,25 @@ def _lines(opened: BinaryIO, start: int) -> Iterator[tuple[int, int, bytes]]:
         kept = kept + rest if end - start <= _LONGEST else b"?"
 
 
+def _opened(file: str, flags: int) -> int:
+    # A pipe would keep us until somebody writes to it.
+    return os.open(file, flags | os.O_NONBLOCK)
+
+
+def _regular(file: Path, descriptor: int) -> os.stat_result:
+    """Return the state of an open file; OutputError if it is a pipe, a device, or a folder."""
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        msg = f"{file}: is not a regular file; remove it"
+        raise OutputError(msg)
+    return found
+
+
 def _append(file: Path, line: bytes, *, alone: bool) -> None:
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
     descriptor = os.open(file, flags, 0o666)
     try:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            msg = f"{file}: is not a regular file; remove it"
-            raise OutputError(msg)
-        size = found.st_size
+        size = _regular(file, descriptor).st_size
         # What was torn before stays apart; where others may be writing there may be such by now.
         if not alone or (size and os.pread(descriptor, 1, size - 1) != b"\n"):
             line = b"\n" + line
