@@ -6,7 +6,8 @@ Which one to raise:
 * `InputError` when a file or array cannot be used: `KernelError` for the matching kernel;
 * `WhitenessError` when a result is there, but its noise is not as white as the options want it;
 * `DoubtfulError` when there were warnings, and none is allowed;
-* `OutputError` when the result cannot be written; `BusyError` when another process is writing it.
+* `OutputError` when the result cannot be written; `BusyError` when another process is writing it;
+* `ClusterError` when the machines that are to do the work cannot be had.
 
 Every class is also the built-in exception that a Python caller would expect. Nothing here knows of
 the command line; `exit_code` is what a process ending on this error should return.
@@ -88,3 +89,9 @@ class BusyError(OutputError):
         """Keep who it is, if that is known."""
         super().__init__(message)
         self.holder = holder
+
+
+class ClusterError(DiffdecorError, ConnectionError):
+    """There is no scheduler, or its workers cannot be used; running the batch again goes on."""
+
+    exit_code = 75

@@ -18,7 +18,7 @@ from diffdecor.batch.model import FAILED, Executor, Order, Record, Status, Task
 from diffdecor.batch.recognition import Folders, job_key, judged, recognised, tidy, why_undone
 from diffdecor.batch.shard import Shard, take
 from diffdecor.core.planes import Progress
-from diffdecor.errors import BusyError, DiffdecorError
+from diffdecor.errors import BusyError, ClusterError, DiffdecorError
 from diffdecor.pipeline.run import existing_outcome
 
 #: The table of results is written when this share of the time since it was written last covers it.
@@ -66,9 +66,9 @@ def make_plan(options: BatchOptions) -> Plan:
     ledger = Ledger(Path(options.out_dir or manifest.file.parent).absolute())
     ledger.refresh()
     tasks = manifest.tasks if options.shard is None else take(manifest.tasks, options.shard)
-    records, waiting, folders = {}, [], Folders()
+    found, records, waiting, folders = ledger.records, {}, [], Folders()
     for task in tasks:
-        record = ledger.records.get(task.job.output)
+        record = found.get(task.job.output)
         known = None
         if record is not None and not options.redo:
             known = recognised(task, record, folders)
@@ -91,9 +91,9 @@ def reasons(plan: Plan, options: BatchOptions) -> list[tuple[Task, str]]:
 
 def as_it_stands(plan: Plan) -> dict[str, Record]:
     """Return what has come of every task so far; nothing is done, and nothing written."""
-    records, folders = dict(plan.records), Folders()
+    found, records, folders = plan.ledger.records, dict(plan.records), Folders()
     for task in plan.waiting:
-        record = plan.ledger.records.get(task.job.output)
+        record = found.get(task.job.output)
         if record is not None and _has_failed(record):
             records[task.job.output] = record
         else:
@@ -159,8 +159,13 @@ def run_batch(
         if progress is not None:
             progress(0, len(tasks))
         if orders:
-            with executor:
-                do_all(orders, executor, options.limits, ended, append)
+            try:
+                with executor:
+                    do_all(orders, executor, options.limits, ended, append)
+            except ClusterError as error:
+                for task in plan.waiting:
+                    if task.job.output not in records:
+                        ended(_undone(task, str(error)))
     return records
 
 

@@ -5,21 +5,37 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from diffdecor.batch.model import Task
 from diffdecor.core.parallel import cores
 from diffdecor.errors import DiffdecorError
 from diffdecor.fits.bounds import raw_hdus
-from diffdecor.fits.paths import split_extension
+from diffdecor.fits.paths import Extension, split_extension
 from diffdecor.fits.raw_headers import RawHeader, Stored, header_at
 from diffdecor.pipeline.job import Job
 
-#: Bytes of a process before it has pixels, and of each pixel of the difference with what belongs
-#: to it.
-PROCESS, PIXEL = 100 << 20, 20
-#: Pixels of a difference that cannot be looked at.
-DEFAULT_PIXELS = 1 << 23
+# Measured on 2026-11-30: peak memory of `run --threads 1` on triples of float32 images, mask and
+# variance, a kernel of 43 pixels; MB of 2^20 bytes. The second column has PSFs and --significance,
+# which take the most (--variance full, --precision double, --noise-realisation: up to 12 more than
+# the first); the last of each line is what is computed here.
+#
+#     512 x 512      96   97   132    packed  103   141
+#    1024 x 1024    118  119   144            148   180
+#    2048 x 2048    131  142   192            258   336
+#    2048 x 4096    147  219   256            408   544
+#    4096 x 4096    164  231   284            476   796
+#    8192 x 8192    284  331   440            545   953
+
+#: Bytes of a process without pixels.
+PROCESS = 128 << 20
+#: Bytes of the rows that are worked on: for each pixel of a small image, and each column of others.
+PIXEL, COLUMN = 16, 40_000
+#: Share of a task's --max-memory for unpacked planes, as in `pipeline.inputs`.
+KEPT = 0.5
+#: Planes that belong to an image that was named by its extension: pixels, mask, variance.
+_PLANES = 3
 #: Tasks whose files are looked at; those of one manifest are of few kinds.
 _LOOKED_AT = 64
 
@@ -42,38 +58,65 @@ def jobs_at_once(tasks: Sequence[Task], max_memory: int | None = None) -> int:
 
 
 def needed_memory(job: Job) -> int:
-    """Return how many bytes a job takes at most, roughly, from the size of its difference."""
-    pixels = PIXEL * (image_pixels(job.difference) or DEFAULT_PIXELS)
-    return PROCESS + min(pixels, job.decorrelation.max_memory)
+    """Return how many bytes a job takes at most, roughly, from the headers of what it reads."""
+    images = {role: _images(name) for role, name in job.inputs.items()}
+    largest = max(images["difference"], key=lambda one: one.pixels, default=_DEFAULT)
+    rows = min(PIXEL * largest.pixels, COLUMN * largest.width)
+    packed = sum(one.unpacked for found in images.values() for one in found)
+    return PROCESS + rows + min(packed, int(KEPT * job.decorrelation.max_memory))
 
 
-def image_pixels(name: str) -> int | None:
-    """Return how many pixels the largest image of a file has; None if that cannot be told.
+@dataclass(frozen=True)
+class _Image:
+    """An image of a file: its size, and the bytes that it takes when it is unpacked, if it is."""
 
-    Headers are read, nothing else; not even those of gzipped files.
+    width: int
+    pixels: int
+    unpacked: int
+
+
+#: A difference that cannot be looked at.
+_DEFAULT = _Image(4096, 1 << 23, 0)
+
+
+def _images(name: str) -> list[_Image]:
+    """Return the images of a file, or the named one for each of its planes; none if unreadable.
+
+    Headers are read, nothing else; of gzipped files not even those.
     """
     file, extension = split_extension(name)
     with suppress(OSError, DiffdecorError), file.open("rb") as opened:
         content = Stored(opened)
         hdus = raw_hdus(content, file)
         headers = [header_at(content, hdu.header, i, file) for i, hdu in enumerate(hdus)]
-        if isinstance(extension, int):
-            headers = headers[extension : extension + 1]
-        return max(map(_pixels, headers), default=0) or None
-    return None
+        if extension is not None:
+            headers = [one for i, one in enumerate(headers) if _is_named(extension, i, one)]
+            headers = headers[:1] * _PLANES
+        return [image for image in map(_image, headers) if image is not None]
+    return []
 
 
-def _pixels(header: RawHeader) -> int:
-    """Return how many pixels an image has, packed or not; 0 if it is something else."""
-    if header.value("ZIMAGE") == b"T":
-        prefix = "Z"
-    elif header.text("XTENSION", "IMAGE") == "IMAGE":
-        prefix = ""
-    else:
-        return 0
+def _is_named(extension: Extension, number: int, header: RawHeader) -> bool:
+    """Say whether brackets name an HDU."""
+    if isinstance(extension, int):
+        return number == extension
+    name, version = extension if isinstance(extension, tuple) else (extension, None)
+    is_version = version in {None, header.whole("EXTVER", 0, default=1)}
+    return header.text("EXTNAME").upper() == name.upper() and is_version
+
+
+def _image(header: RawHeader) -> _Image | None:
+    """Return the image of an HDU, packed or not; None if it is something else."""
+    is_packed = header.value("ZIMAGE") == b"T"
+    if not is_packed and header.text("XTENSION", "IMAGE") != "IMAGE":
+        return None
+    prefix = "Z" if is_packed else ""
     if header.whole(f"{prefix}NAXIS", 0, default=0) < 2:
-        return 0
-    return header.whole(f"{prefix}NAXIS1", 0) * header.whole(f"{prefix}NAXIS2", 0)
+        return None
+    width, height = (header.whole(f"{prefix}NAXIS{axis}", 0) for axis in (1, 2))
+    pixels = width * height
+    bits = abs(header.whole(f"{prefix}BITPIX", -64, 64))
+    return _Image(width, pixels, pixels * bits // 8 if is_packed else 0)
 
 
 def free_memory(root: Path = Path("/")) -> int | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from diffdecor.batch.model import Task
@@ -38,20 +40,28 @@ def as_arguments(job: Job, *, overwrite: bool = False) -> list[str]:
 def commands(tasks: Iterable[Task], *, overwrite: Collection[str] = ()) -> Iterator[str]:
     """Give a line for sh for every task; those of the outputs in `overwrite` replace them.
 
-    Names that are not text are in it as Python has them (surrogateescape): `os.fsencode` gives
-    the bytes. A ConfigError if a word has a line break, which the readers of lines cannot tell
-    from the end of a command.
+    It makes the folders of the output first, where these are not there now. Names that are not text
+    are in it as Python has them (surrogateescape): `os.fsencode` gives the bytes. A ConfigError if
+    a word has a line break, which the readers of lines cannot tell from the end of a command.
     """
     for task in tasks:
-        words = as_arguments(task.job, overwrite=task.job.output in overwrite)
-        for word in words:
+        make = _making_folders(task.job)
+        words = [_PROGRAM, *as_arguments(task.job, overwrite=task.job.output in overwrite)]
+        for word in [*make, *words]:
             if "\n" in word:
                 msg = (
                     f"{task.place}: {word!r} has a line break, and commands are printed one a "
                     "line; rename the file"
                 )
                 raise ConfigError(msg)
-        yield shlex.join([_PROGRAM, *words])
+        yield " && ".join(shlex.join(part) for part in (make, words) if part)
+
+
+def _making_folders(job: Job) -> list[str]:
+    """Return the words that make the folders that a job writes to, none if they are there."""
+    folders = (str(Path(file).absolute().parent) for file in job.written)
+    missing = [folder for folder in dict.fromkeys(folders) if not os.path.isdir(folder)]  # noqa: PTH112  Path raises on odd ones
+    return ["mkdir", "-p", *missing] if missing else []
 
 
 def _option(item: Option, value: Any) -> list[str]:  # noqa: ANN401

@@ -13,9 +13,8 @@ import pickle
 import tempfile
 import threading
 import time
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -24,9 +23,15 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
+from diffdecor.batch.dask_connection import (
+    check_installed,
+    connected,
+    local_cluster,
+    quiet,
+)
 from diffdecor.batch.model import Ended, Order
 from diffdecor.batch.worker import DO
-from diffdecor.errors import ConfigError, DiffdecorError
+from diffdecor.errors import ClusterError, ConfigError
 
 if TYPE_CHECKING:
     from distributed import Client, Future, LocalCluster
@@ -36,19 +41,13 @@ _LOGGER = logging.getLogger(__name__)
 #: Seconds that a scheduler is waited for, when the batch begins and when it vanishes later.
 PATIENCE = 60.0
 #: Seconds of the first attempt to reach it, of the longest one, and between two of them.
-_ATTEMPT, _LONGEST, _PAUSE = 2.0, 16.0, 0.5
+_ATTEMPT, _LONGEST, _PAUSE = 2.0, 8.0, 0.5
 #: Seconds after which the connection, and the number of workers, are looked at again.
 _LOOK = 1.0
 #: Seconds for whatever still works at the end.
 _STOP = 10.0
 #: Tasks that are given per thread of a worker: none has to wait for its next one.
 _PER_THREAD = 2
-
-
-class ClusterError(DiffdecorError, ConnectionError):
-    """There is no scheduler, or its workers cannot be used; running the batch again goes on."""
-
-    exit_code = 75
 
 
 @dataclass(eq=False)
@@ -94,9 +93,9 @@ class DaskExecutor:
         target: str = DO,
     ) -> None:
         if sum([scheduler is not None, scheduler_file is not None, local > 0]) != 1:
-            msg = "give one of --scheduler, --scheduler-file and --dask"
+            msg = "a batch on Dask needs one scheduler, one file of it, or workers of its own"
             raise ConfigError(msg)
-        _check_installed()
+        check_installed()
         self._scheduler = scheduler
         self._file = None if scheduler_file is None else Path(scheduler_file).absolute()
         self._local = local
@@ -118,14 +117,14 @@ class DaskExecutor:
     def __enter__(self) -> Self:
         """Connect to the scheduler; start it, and its workers, if they are to be local."""
         with ExitStack() as stack:
-            stack.enter_context(_quiet())
+            stack.enter_context(quiet())
             if self._local:
                 folder = stack.enter_context(
                     tempfile.TemporaryDirectory(
                         prefix="diffdecor-dask-", ignore_cleanup_errors=True
                     )
                 )
-                self._cluster = stack.enter_context(_local_cluster(self._local, folder))
+                self._cluster = stack.enter_context(local_cluster(self._local, folder))
             stack.callback(self._disconnect)
             self._connect()
             stack.callback(self._stop)
@@ -181,10 +180,11 @@ class DaskExecutor:
         is_said = False
         while self._client is None:
             try:
-                self._client = _connected(self._address(), attempt)
+                self._client = connected(self._address(), attempt)
             except (OSError, ValueError, KeyError, TypeError) as error:
-                if isinstance(error, ConfigError):
-                    raise
+                if isinstance(error, ValueError) and self._file is None:
+                    msg = f"{self._scheduler!r} is not the address of a scheduler, tcp://host:8786"
+                    raise ConfigError(msg) from error
                 if time.monotonic() >= until:
                     raise ClusterError(self._unreachable()) from error
                 if not is_said:
@@ -192,6 +192,8 @@ class DaskExecutor:
                     is_said = True
                 time.sleep(_PAUSE)
                 attempt = min(2 * attempt, _LONGEST, max(_ATTEMPT, until - time.monotonic()))
+            except ImportError as error:
+                _refuse_unusable(error)
         if is_said:
             _LOGGER.warning("the scheduler is there")
 
@@ -239,10 +241,10 @@ class DaskExecutor:
         now = time.monotonic()
         if self._client is None or (self._looked and now - self._looked < _LOOK):
             return
+        self._looked = now
         # What is lost here is noticed by `_mend`.
         with suppress(Exception):
-            self._threads = sum(self._client.nthreads().values())
-            self._looked = now
+            self._threads = sum(self._client.nthreads(callback_timeout=_ATTEMPT).values())
             if not self._threads and not self._lacks_workers:
                 _LOGGER.warning("the scheduler %s has no workers: waiting for one", self._place())
             self._lacks_workers = not self._threads
@@ -251,7 +253,7 @@ class DaskExecutor:
 
     def _give(self, given: _Given) -> None:
         """Send a task; one that cannot be sent is kept for the next scheduler."""
-        from diffdecor.batch.dask_worker import do, identity
+        from diffdecor.batch.dask_worker import call, identity
 
         key = f"diffdecor-{self._batch}-{next(self._numbers)}"
         self._given[key] = given
@@ -260,18 +262,13 @@ class DaskExecutor:
         if client is None or client.status != "running":
             return
         order = pickle.dumps(given.order)
-        with suppress(OSError, RuntimeError):
-            given.future = client.submit(
-                do,
-                order,
-                given.timeout,
-                identity(),
-                self._batch,
-                self._target,
-                key=key,
-                pure=False,
-            )
+        wanted = call(order, given.timeout, identity(), self._batch, self._target)
+        try:
+            given.future = client.submit(pickle.loads, wanted, key=key, pure=False)
             given.future.add_done_callback(lambda future: self._news.put(future.key))
+        except Exception:  # noqa: BLE001  Dask has several for a connection that is lost
+            given.future = None
+            self._disconnect()
 
     def _collect(self, seconds: float) -> list[Ended]:
         """Return what has ended; wait for the first."""
@@ -335,75 +332,14 @@ class DaskExecutor:
         stopping.join(_STOP)
 
 
-def _check_installed() -> None:
-    try:
-        import distributed  # noqa: F401
-    except ImportError as error:
-        msg = f"Dask needs distributed ({error}); pip install 'diffdecor[dask]'"
-        raise ConfigError(msg) from None
-
-
-def _connected(address: Any, timeout: float) -> Client:  # noqa: ANN401  an address, or a cluster
-    """Return a client of a scheduler."""
-    from distributed import Client
-
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        client = Client(address, timeout=timeout, set_as_default=False, name="diffdecor")
-    for one in caught:
-        _LOGGER.warning("Dask: %s", one.message)
-    return client
-
-
-@contextmanager
-def _local_cluster(number: int, folder: str) -> Iterator[LocalCluster]:
-    """Start a scheduler and workers, in this process."""
-    import dask.config
-    from distributed import LocalCluster
-
-    with dask.config.set({"temporary-directory": folder}):
-        cluster = LocalCluster(
-            n_workers=number,
-            threads_per_worker=1,
-            # Tasks have processes of their own. More of them, made by multiprocessing, would die
-            # of Ctrl-C while they are being stopped, and import the main module again.
-            processes=False,
-            dashboard_address=None,
-            # The memory that counts is that of our processes, which Dask does not see.
-            memory_limit=0,
-            silence_logs=logging.ERROR,
-        )
-    try:
-        yield cluster
-    finally:
-        cluster.close(timeout=_STOP)
-
-
 def _refuse_unusable(error: Exception) -> None:
     """Raise if an error says that the cluster cannot be used, whatever the task."""
     from diffdecor.batch.dask_worker import MismatchError
 
     if isinstance(error, MismatchError | ImportError) or "deserializ" in str(error):
+        reason = " ".join(str(error).split())
         msg = (
-            f"the scheduler or a worker of Dask cannot do this batch: {error}; start them all in "
-            "the environment of this diffdecor, and run the batch again"
+            f"the workers of Dask cannot do this batch: {reason}; start them in the environment of "
+            "this diffdecor, and run the batch again"
         )
         raise ClusterError(msg) from error
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Let Dask log errors only: what becomes of its connections is said in our words."""
-    import distributed  # noqa: F401  it sets levels when it is imported
-
-    manager = logging.Logger.manager
-    names = [n for n in manager.loggerDict if n.split(".")[0] in {"distributed", "tornado"}]
-    loggers = {name: logging.getLogger(name) for name in names}
-    before = {name: logger.level for name, logger in loggers.items()}
-    for name, logger in loggers.items():
-        logger.setLevel(logging.CRITICAL if name == "distributed.client" else logging.ERROR)
-    try:
-        yield
-    finally:
-        for name, logger in loggers.items():
-            logger.setLevel(before[name])

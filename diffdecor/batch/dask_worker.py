@@ -11,7 +11,9 @@ import asyncio
 import pickle
 import socket
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 from distributed import Worker as DaskWorker
 from distributed import WorkerPlugin, get_worker
@@ -32,6 +34,23 @@ class MismatchError(Exception):
 def identity() -> str:
     """Return what must be the same on both sides: options may have been added, results changed."""
     return f"diffdecor {__version__}, algorithm {ALGORITHM}"
+
+
+def call(*arguments: object) -> bytes:
+    """Return a call of `do` as what `pickle.loads` makes it of.
+
+    That function is everywhere: a scheduler needs no diffdecor to pass it on, and a worker without
+    it says so, rather than end because it cannot read what it is to do.
+    """
+    return pickle.dumps(_Call(arguments))
+
+
+class _Call:
+    def __init__(self, arguments: tuple[object, ...]) -> None:
+        self._arguments = arguments
+
+    def __reduce__(self) -> tuple[Callable[..., Ended], tuple[object, ...]]:
+        return do, self._arguments
 
 
 def do(order: bytes, timeout: float | None, wanted: str, batch: str, target: str) -> Ended:
@@ -59,12 +78,22 @@ def do(order: bytes, timeout: float | None, wanted: str, batch: str, target: str
         return Ended(order=one, passing=_sees_nothing(one))
     dask_worker = get_worker()
     dask_worker.loop.add_callback(_watch, dask_worker)
-    return _desk.do(one, timeout, batch, target)
+    seat = _Seat(batch, Worker(target), dask_worker.get_current_task())
+    return _desk.do(one, timeout, seat)
 
 
 async def stop(batch: str) -> None:
     """Stop the processes of a batch on this Dask worker, and refuse what of it still arrives."""
-    await asyncio.to_thread(_desk.stop, batch)
+    await asyncio.to_thread(_desk.end, batch)
+
+
+@dataclass(eq=False)
+class _Seat:
+    """The process of a thread, the batch that it works for, and the task that it has in hand."""
+
+    batch: str
+    worker: Worker
+    key: str = ""
 
 
 class _Desk:
@@ -72,70 +101,80 @@ class _Desk:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._workers: dict[int, tuple[str, Worker]] = {}
-        #: In the order in which they ended.
+        self._seats: dict[int, _Seat] = {}
+        #: Whose processes are being stopped.
+        self._leaving: set[_Seat] = set()
+        #: Batches, in the order in which they ended.
         self._ended: dict[str, None] = {}
 
-    def do(self, order: Order, timeout: float | None, batch: str, target: str) -> Ended:
-        """Do a task in the process of this thread; one that was stopped says nothing of it."""
-        worker = self._worker(batch, target)
-        if worker is None:
-            return Ended(order=order, vanished=True)
-        ended = worker.do(order, timeout)
-        if ended.died and not self._has(worker):
+    def do(self, order: Order, timeout: float | None, seat: _Seat) -> Ended:
+        """Do a task in the process of this thread; one that is stopped says nothing of it."""
+        seat = self._taken(seat)
+        ended = None if seat.batch in self._ended else seat.worker.do(order, timeout)
+        with self._lock:
+            seat.key = ""
+            is_stopped = not any(one is seat for one in self._seats.values())
+        if ended is None or (ended.record is None and is_stopped):
             return Ended(order=order, vanished=True)
         return ended
 
-    def stop(self, batch: str | None) -> None:
-        """Stop the processes of a batch, or all of them, at once."""
+    def stop(self, chosen: Callable[[_Seat], bool]) -> None:
+        """Stop processes, all of them at once; return when they are gone."""
         with self._lock:
-            if batch is not None:
-                self._ended[batch] = None
-                for oldest in list(self._ended)[:-_REMEMBERED]:
-                    del self._ended[oldest]
-            chosen = {
-                thread: worker
-                for thread, (owner, worker) in self._workers.items()
-                if batch in {None, owner}
-            }
-            for thread in chosen:
-                del self._workers[thread]
-        if chosen:
-            with ThreadPoolExecutor(len(chosen)) as pool:
-                list(pool.map(Worker.stop, chosen.values()))
+            self._leaving |= {seat for seat in self._seats.values() if chosen(seat)}
+            self._seats = {t: s for t, s in self._seats.items() if s not in self._leaving}
+            stopped = [seat for seat in self._leaving if chosen(seat)]
+        if stopped:
+            with ThreadPoolExecutor(len(stopped)) as pool:
+                list(pool.map(Worker.stop, [seat.worker for seat in stopped]))
+        with self._lock:
+            self._leaving -= set(stopped)
 
-    def _worker(self, batch: str, target: str) -> Worker | None:
-        """Return the process of this thread; None if the batch has ended."""
+    def end(self, batch: str) -> None:
+        """Stop the processes of a batch, and refuse what of it still arrives."""
+        with self._lock:
+            self._ended[batch] = None
+            for oldest in list(self._ended)[:-_REMEMBERED]:
+                del self._ended[oldest]
+        self.stop(lambda seat: seat.batch == batch)
+
+    def has(self, key: str) -> bool:
+        """Say whether a task is in hand."""
+        with self._lock:
+            return any(seat.key == key for seat in self._seats.values())
+
+    def _taken(self, wanted: _Seat) -> _Seat:
+        """Return the seat of this thread, with its process if it has worked for this batch."""
         thread = threading.get_ident()
         with self._lock:
-            if batch in self._ended:
-                return None
-            owner, worker = self._workers.get(thread, ("", None))
-            if worker is None or owner != batch:
-                other, worker = worker, Worker(target)
-                self._workers[thread] = (batch, worker)
-            else:
-                other = None
-        if other is not None:
-            other.stop()
-        return worker
-
-    def _has(self, worker: Worker) -> bool:
-        with self._lock:
-            return any(one is worker for _, one in self._workers.values())
+            seat = self._seats.get(thread)
+            if seat is not None and seat.batch == wanted.batch:
+                seat.key = wanted.key
+                return seat
+            self._seats[thread] = wanted
+        if seat is not None:
+            seat.worker.stop()
+        return wanted
 
 
 _desk = _Desk()
 
 
 class _Stopping(WorkerPlugin):  # type: ignore[misc]  # untyped where distributed is not installed
-    """Stops our processes when a Dask worker closes."""
+    """Stops our processes when a Dask worker closes, and when nobody waits for their task."""
 
     name = "diffdecor"
 
     async def teardown(self, worker: DaskWorker) -> None:  # noqa: ARG002  as Dask calls it
-        """Stop them."""
-        await asyncio.to_thread(_desk.stop, None)
+        """Stop them all."""
+        await asyncio.to_thread(_desk.stop, lambda _: True)
+
+    def transition(self, key: str, start: str, finish: str, **_: object) -> None:
+        """Stop the process of a task that is cancelled: its batch may have been killed."""
+        if (start, finish) == ("executing", "released") and _desk.has(key):
+            # In a thread of its own: it takes seconds, and this one has to answer the scheduler.
+            stopping = (lambda seat: seat.key == key,)
+            threading.Thread(target=_desk.stop, args=stopping, daemon=True).start()
 
 
 async def _watch(worker: DaskWorker) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
-from diffdecor.batch.model import Task
+from diffdecor.errors import OutputError
 from diffdecor.fits.paths import split_extension
 
 
@@ -31,8 +32,11 @@ class FileNames:
         if base not in there:
             return key, base
         number = there[base]
-        # Of a link, the file that it leads to.
-        return self.file(os.path.realpath(name)) if number is None else (key[0], number)
+        if number is not None:
+            return key[0], number
+        target = os.path.realpath(name)
+        # A link in a circle leads nowhere.
+        return self.file(target) if target != name else (key, base)
 
     @staticmethod
     def _listed(folder: str) -> tuple[tuple[Hashable, ...], dict[str, int | None]]:
@@ -50,58 +54,71 @@ class FileNames:
         return (state.st_dev, state.st_ino), there
 
 
-def clashes(tasks: Sequence[Task], kept: Sequence[str], names: FileNames) -> list[str]:
+def make_folder_of(file: str) -> None:
+    """Make the folder of a file that is to be written, if it is not there; OutputError."""
+    folder = Path(file).parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        msg = f"{folder}: cannot be made: {error.strerror}"
+        raise OutputError(msg) from None
+
+
+class Use(NamedTuple):
+    """The files of a row, by what they are called."""
+
+    place: str
+    written: Mapping[str, str]
+    read: Mapping[str, str]
+    joined: str = ""
+    detector: str = ""
+
+
+def clashes(uses: Sequence[Use], kept: Mapping[str, str], names: FileNames) -> list[str]:
     """Return a problem for every file that is written twice, or written and read.
 
-    Each begins with the place of the task that must write elsewhere. Of inputs it counts what the
-    tasks name; those that are `kept` must not be written either.
+    Each begins with the place of the row that must write elsewhere. `kept` are files that no row
+    may write, by what they are.
     """
-    written: dict[Hashable, tuple[Task, str]] = {}
     problems = []
-    for task in tasks:
-        for what, file in _written(task):
-            other, role = written.setdefault(names.file(file), (task, what))
-            if (other, role) != (task, what):
-                problems.append(f"{task.place}: {what} {file} is {role} of {other.place}, too")
-    joined = {names.file(task.joined): task for task in tasks if task.joined}
-    for key in written.keys() & joined.keys():
-        task, what = written[key]
-        problems.append(f"{task.place}: {what} is the joined file of {joined[key].place}, too")
+    written: dict[Hashable, tuple[Use, str]] = {}
+    for use in uses:
+        for what, file in use.written.items():
+            other, role = written.setdefault(names.file(file), (use, what))
+            if (other, role) != (use, what):
+                problems.append(f"{use.place}: {what} {file} is {role} of {other.place}, too")
+    joined: dict[Hashable, Use] = {}
     parts: set[tuple[Hashable, str]] = set()
-    for task in tasks:
-        part = (names.file(task.joined), task.detector.upper())
-        if task.joined and part in parts:
-            problems.append(f"{task.place}: there is another detector {task.detector} of this file")
-        parts.add(part)
-    return problems + _read_and_written(tasks, kept, names, written, joined)
+    for use in uses:
+        if not use.joined:
+            continue
+        key = names.file(use.joined)
+        joined.setdefault(key, use)
+        if (key, use.detector.upper()) in parts:
+            problems.append(f"{use.place}: detector {use.detector} is in {use.joined} twice")
+        parts.add((key, use.detector.upper()))
+    for key in written.keys() & joined.keys():
+        use, what = written[key]
+        problems.append(f"{use.place}: {what} is joined of {joined[key].place}, too")
+    targets = {key: (use, "joined") for key, use in joined.items()} | written
+    return problems + _written_inputs(uses, kept, names, targets)
 
 
-def _written(task: Task) -> Iterator[tuple[str, str]]:
-    """Give every file that a task writes, and what it is."""
-    yield "output", task.job.output
-    for name, file in task.job.files.written.items():
-        yield f"--write {name}", file
-
-
-def _read_and_written(
-    tasks: Sequence[Task],
-    kept: Sequence[str],
+def _written_inputs(
+    uses: Sequence[Use],
+    kept: Mapping[str, str],
     names: FileNames,
-    written: dict[Hashable, tuple[Task, str]],
-    joined: dict[Hashable, Task],
+    targets: Mapping[Hashable, tuple[Use, str]],
 ) -> list[str]:
     """Return a problem for every file that is written and read."""
-    targets = {key: (task, "joined") for key, task in joined.items()} | written
-    seen: dict[str, str] = {}
-    for file in kept:
-        seen.setdefault(file, "the manifest, or a file of options")
-    for task in tasks:
-        for role, file in task.job.inputs.items():
-            seen.setdefault(file, f"{role.replace('_', '-')} of {task.place}")
+    seen = {file: what for what, file in kept.items()}
+    for use in uses:
+        for role, file in use.read.items():
+            seen.setdefault(file, f"{role.replace('_', '-')} of {use.place}")
     problems = {}
     for file, what in seen.items():
         key = names.file(str(split_extension(file)[0]) if file.endswith("]") else file)
         if key in targets and key not in problems:
-            task, role = targets[key]
-            problems[key] = f"{task.place}: {role} {file} is an input: {what}"
+            use, role = targets[key]
+            problems[key] = f"{use.place}: {role} {file} is an input, {what}"
     return list(problems.values())

@@ -110,6 +110,7 @@ class Ledger:
             before is not None
             and before.status in THERE
             and record.status in THERE
+            and before.started
             and not record.started
             and record.key == before.key
         ):
@@ -180,9 +181,16 @@ def _patiently(action: Callable[[], Result], file: Path, done: str) -> Result:
             return action()
         except OSError as error:
             if last or not (isinstance(error, BusyError) or is_passing(error)):
-                msg = f"{file}: cannot be {done}: {reason_of(error)}"
+                msg = f"{file}: cannot be {done}: {_reason(error, file)}"
                 raise OutputError(msg) from error
     raise AssertionError  # the last attempt returns or raises
+
+
+def _reason(error: OSError, file: Path) -> str:
+    """Return why a file cannot be used; an error of ours says it, after the name of the file."""
+    if not isinstance(error, OutputError):
+        return reason_of(error)
+    return str(error).removeprefix(f"{file}: ").removeprefix("cannot be written: ")
 
 
 def _attempts() -> Iterator[bool]:
@@ -191,7 +199,7 @@ def _attempts() -> Iterator[bool]:
     while time.monotonic() < end:
         yield False
         time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311  not a secret
-        pause = min(2 * pause, 1.0)
+        pause = min(2 * pause, 0.25)
     yield True
 
 

@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from diffdecor.batch.files import FileNames, clashes
+from diffdecor.batch.files import FileNames, Use, clashes
 from diffdecor.batch.model import Task
 from diffdecor.batch.tables import ManifestError, Row, TextTable, read_table
 from diffdecor.config import DecorrelationConfig, FilesConfig, kinds
@@ -26,7 +27,7 @@ from diffdecor.pipeline.job import Job
 __all__ = ["COLUMNS", "Manifest", "ManifestError", "read_manifest"]
 
 #: Columns that no option of `run` has.
-JOINED = Option("", "", kinds.OUTPUT, "File that --join makes the output a part of.", name="joined")
+JOINED = Option("", "", kinds.OUTPUT, "File that the output is to be joined into.", name="joined")
 DETECTOR = Option("", "", kinds.Kind(str, "NAME"), "What it is called there.", name="detector")
 #: Every column by its name; the files of a job come first.
 COLUMNS: Mapping[str, Option] = {
@@ -36,6 +37,10 @@ COLUMNS: Mapping[str, Option] = {
 #: Columns that are for people.
 _REMARKS = {"comment", "comments", "note", "notes"}
 _NEEDED = ("difference", "output")
+#: Columns of files that are read.
+_READ = tuple(
+    item.name for item in COLUMNS.values() if item.is_file and item.name not in {"output", "joined"}
+)
 _OF_JOB = tuple(item.name for item in JOB_FILES)
 _SWITCHES = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 #: Separates what an option that may be given several times is given.
@@ -75,7 +80,16 @@ def read_manifest(
     values may be those of `configuration`, a file that no row may write to. Inputs are not looked
     for: a job that lacks one fails by itself. ManifestError if anything is wrong.
     """
-    table = read_table(file, _is_heading)
+    return checked_manifest(file, read_table(file, _is_heading), shared, configuration)
+
+
+def checked_manifest(
+    file: str,
+    table: TextTable,
+    shared: Mapping[str, Any] = MappingProxyType({}),
+    configuration: str | None = None,
+) -> Manifest:
+    """Return what a table means that is, or will be, in a file; see `read_manifest`."""
     names = _columns(file, table)
     if not table.rows and not table.problems:
         raise ManifestError(file, ["there are no rows in it, only the heading"])
@@ -91,7 +105,7 @@ def read_manifest(
         problems += [f"{one.row.place}: {text}" for text in found]
         if task is not None:
             tasks.append(task)
-    problems += clashes(tasks, [str(Path(file).absolute())], FileNames())
+    problems += clashes(list(map(_use, given)), jobs.kept(file), FileNames())
     if problems:
         raise ManifestError(file, sorted(problems, key=_place))
     return Manifest(file=Path(file).absolute(), tasks=tuple(tasks))
@@ -204,6 +218,21 @@ def _absolute(file: str, folder: str) -> str:
     return file if file.startswith("/") else f"{folder.rstrip('/')}/{file.removeprefix('./')}"
 
 
+def _use(one: _Given) -> Use:
+    """Return the files that a row names, also where something else is wrong with it."""
+    written = {"output": one.values["output"]} if "output" in one.values else {}
+    for text in one.values.get("write", ()):
+        name, _, file = text.partition("=")
+        written[f"--write {name}"] = file
+    return Use(
+        place=one.row.place,
+        written=written,
+        read={name: one.values[name] for name in _READ if name in one.values},
+        joined=one.values.get("joined", ""),
+        detector=one.values.get("detector", ""),
+    )
+
+
 class _Jobs:
     """Makes the tasks of rows; those with the same values share their configs."""
 
@@ -213,6 +242,15 @@ class _Jobs:
         self._shared = {"threads": 1, **options}
         self._configuration = configuration
         self._configs = cache(self._make)
+
+    def kept(self, manifest: str) -> dict[str, str]:
+        """Return the files that are not to be written: the manifest, and inputs of all rows."""
+        kept = {"the manifest": str(Path(manifest).absolute())}
+        if self._configuration:
+            kept["the file of options"] = self._configuration
+        shared = {**self._files, **self._shared}
+        named = {name: shared[name] for name in _READ if isinstance(shared.get(name), str)}
+        return kept | {f"--{name.replace('_', '-')}": file for name, file in named.items()}
 
     def task(self, one: _Given) -> tuple[Task | None, Sequence[str]]:
         """Return the task of a row, or what is wrong with the row."""

@@ -12,11 +12,9 @@ import json
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 from typing import Any
 
 from diffdecor.batch.model import FAILED, THERE, Record, Status, Task
-from diffdecor.config import DecorrelationConfig, FilesConfig
 from diffdecor.config.options import Option, recorded_options
 from diffdecor.fits.atomic import tidy_output
 from diffdecor.fits.paths import split_extension
@@ -40,8 +38,8 @@ def job_key(job: Job) -> str:
     """Return a sum of all that the results of a job depend on, but the content of its files."""
     values: dict[str, Any] = {
         item.name: _of_option(item.value_in(config), item)
-        for kind, config in ((DecorrelationConfig, job.decorrelation), (FilesConfig, job.files))
-        for item in _recorded(kind)
+        for config in (job.decorrelation, job.files)
+        for item in recorded_options(type(config))
     }
     files = {role: _absolute(file) for role, file in job.images.items()}
     named = {"kernel": job.kernel, "output": job.output}
@@ -49,11 +47,6 @@ def job_key(job: Job) -> str:
     written = {name: _absolute(file) for name, file in job.files.written.items()}
     whole = [ALGORITHM, values, files, written, job.files.strict]
     return hashlib.sha256(json.dumps(whole, sort_keys=True, default=str).encode()).hexdigest()
-
-
-@cache
-def _recorded(config_type: type) -> tuple[Option, ...]:
-    return recorded_options(config_type)
 
 
 def _of_option(value: object, item: Option) -> object:
@@ -224,7 +217,7 @@ def _unmeasured(job: Job, record: Record) -> str:
     """Say whether a limit is of something that was not measured: `run_job` knows what to do."""
     known = record.metrics.get("factor_after") is not None or record.metrics.get("skipped")
     if job.files.max_factor is not None and record.status in THERE and not known:
-        return "to be looked at: --max-factor is of what was not measured"
+        return "to be looked at: a limit is of what was not measured"
     return ""
 
 

@@ -36,12 +36,12 @@ def serve(connection: Connection, target: str) -> None:
     signals.heed(*_SIGNALS)
     process.begin()
     try:
+        orders: SimpleQueue[Order | None] = SimpleQueue()
+        threading.Thread(target=_receive, args=(connection, orders), daemon=True).start()
         process.do_without_home()
         do = _function(target)
         process.begin_work()
-        orders: SimpleQueue[Order | None] = SimpleQueue()
-        threading.Thread(target=_receive, args=(connection, orders), daemon=True).start()
-        connection.send(None)  # we are ready
+        _send(connection, None)  # we are ready
         with of_commands():
             while (order := _next(orders)) is not None:
                 _answer(connection, do(order))
@@ -68,12 +68,20 @@ def _next(orders: SimpleQueue[Order | None]) -> Order | None:
 
 def _answer(connection: Connection, ended: Ended) -> None:
     """Say what came of an order, and whether a signal that was lost on the way ends us now."""
-    connection.send((ended, signals.received() is not None))
+    _send(connection, (ended, signals.received() is not None))
     signals.check()
 
 
+def _send(connection: Connection, what: object) -> None:
+    """Tell the parent; end quietly if it is gone."""
+    try:
+        connection.send(what)
+    except OSError:
+        raise SystemExit(128 + signal.SIGTERM) from None
+
+
 def _receive(connection: Connection, orders: SimpleQueue[Order | None]) -> None:
-    """Pass on orders; once the parent is gone, end the process, in the midst of work too."""
+    """Pass on orders; once the parent is gone, end the process, whatever it is at."""
     try:
         while True:
             orders.put(connection.recv())

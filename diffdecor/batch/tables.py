@@ -20,6 +20,8 @@ from diffdecor.fits.paths import split_extension
 
 #: Bytes; 10 000 rows take a few million.
 _LARGEST = 256 << 20
+#: Characters of what is said of a row: some names are long.
+_LONGEST = 1000
 _GZIP_MAGIC = b"\x1f\x8b"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 #: Characters that may separate cells. White space comes last: it may also be within cells.
@@ -38,10 +40,16 @@ class ManifestError(ConfigError):
     def __init__(self, file: str | Path, problems: Sequence[str]) -> None:
         """Keep the problems, each of one line that begins with its place, where it has one."""
         self.file = str(file)
-        self.problems = tuple(problems)
+        self.problems = tuple(map(_one_line, problems))
         more = len(self.problems) - 1
         rest = f" (and {more} more problem{'s' if more > 1 else ''})" if more > 0 else ""
         super().__init__(f"{file}: {self.problems[0]}{rest}")
+
+
+def _one_line(text: str) -> str:
+    """Return a text without line breaks, no longer than anybody reads."""
+    line = " ".join(text.split())
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..."
 
 
 class Row(NamedTuple):

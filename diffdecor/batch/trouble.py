@@ -30,8 +30,7 @@ def reason_of(error: OSError) -> str:
     """Return why a file cannot be used, in words: by the first error number behind an error."""
     for code in _codes(error):
         return REASONS.get(code, os.strerror(code))
-    # One of ours, which names the file itself.
-    return str(error).partition(": ")[2] or str(error)
+    return str(error)
 
 
 def _codes(error: BaseException | None) -> Iterator[int]:

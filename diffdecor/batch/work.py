@@ -5,7 +5,6 @@ So of several batches only one does a task, and the others learn from the ledger
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -14,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from diffdecor import signals
+from diffdecor import signals, words
 from diffdecor.batch.ledger import Ledger
 from diffdecor.batch.lines import plain
 from diffdecor.batch.measured import Meter
@@ -45,9 +44,8 @@ from diffdecor.pipeline.collected import collected
 from diffdecor.pipeline.job import Job, Outcome
 from diffdecor.pipeline.provenance import PART_CARD, VERSION_CARD
 from diffdecor.pipeline.run import run_job
-from diffdecor.words import of_commands
 
-log = logging.getLogger(__name__)
+log = words.logger(__name__)
 
 
 def do(order: Order) -> Ended:
@@ -55,7 +53,7 @@ def do(order: Order) -> Ended:
 
     Every error is in the record that comes back; only what stops the process is raised.
     """
-    with of_commands():
+    with words.of_commands():
         try:
             return _do(order)
         finally:
@@ -72,7 +70,8 @@ def _do(order: Order) -> Ended:
         except BusyError as error:
             return _busy(order, error)
         except OutputError as error:
-            if is_passing(error):
+            # A folder that has just been made may have vanished again.
+            if is_passing(error) or isinstance(error.__cause__, FileNotFoundError):
                 return Ended(order=order, passing=_Attempt(order, None).failed(error))
             # An output that is there already needs no lock, and `run_job` says the same otherwise.
             log.info("%s", error)
@@ -148,8 +147,9 @@ def _passes(error: Exception, job: Job, lock: Lock | None) -> bool:
         return True
     if not isinstance(error, OutputError) or isinstance(error, OutputExistsError):
         return False
+    # Without a lock the folder could not even be made.
     has_vanished = not all(Path(file).parent.is_dir() for file in job.written)
-    return has_vanished or (lock is not None and not lock.is_held())
+    return lock is not None and (has_vanished or not lock.is_held())
 
 
 @dataclass
@@ -186,7 +186,10 @@ class _Attempt:
         elif isinstance(error, DiffdecorError):
             code = error.exit_code
         elif isinstance(error, MemoryError):
-            code, text = 3, f"{output}: not enough memory; --max-memory and fewer --jobs take less"
+            code, text = (
+                3,
+                f"{output}: not enough memory; fewer jobs at a time, or --max-memory, take less",
+            )
         elif isinstance(error, OSError) and is_passing(error):
             code, text = 3, f"{error.filename or output}: {reason_of(error)}"
         else:

@@ -33,6 +33,8 @@ GRACE = 5.0
 _ASKED_AGAIN = 0.5
 #: Seconds in which a process has imported what it needs, from a slow network file system too.
 _START = 600.0
+#: Seconds that are as good as for ever.
+_LONGEST = 2e6
 _BOOT = (
     "import sys; from multiprocessing.connection import Connection; "
     "connection = Connection(int(sys.argv[1])); sys.path[:] = connection.recv(); "
@@ -199,7 +201,7 @@ class _Process:
         is_late = False
         with suppress(EOFError, OSError):
             self._connection.send(order)
-            is_late = not self._connection.poll(timeout)
+            is_late = not self._connection.poll(_polled(timeout))
             if is_late:
                 self.end()
             # One that was complete as its time was over has been recorded, and counts.
@@ -230,6 +232,11 @@ class _Process:
         self.end()
         self._connection.close()
         return _how(self._process.returncode)
+
+
+def _polled(seconds: float | None) -> float | None:
+    """Return a time that the system can wait: it counts milliseconds in 32 bits."""
+    return None if seconds is None or seconds > _LONGEST else seconds
 
 
 def _how(code: int | None) -> tuple[str, int]:

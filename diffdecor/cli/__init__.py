@@ -26,11 +26,12 @@ from diffdecor.words import of_commands
 COMMANDS = {
     "run": "Give a difference image white noise, its true variance and PSF.",
     "check": "Say whether an image's noise is white, and its variance right.",
-    "verify": "Say whether a difference, its images and its kernel belong together.",
+    "verify": "Say whether a difference, its images and kernel belong together.",
+    "manifest": "Write a table of jobs for diffdecor batch, from names of files.",
     "batch": "Do many jobs from a table, and go on where it was stopped.",
-    "report": "Make a page to look at: before and after, or a table of many outputs.",
+    "report": "Make a page to look at: before and after, or many outputs.",
     "kernel": "Show, draw or convert what is in a file of a matching kernel.",
-    "help": "Show the reference by topic: options, cards, masks, kernels and more.",
+    "help": "Show the reference by topic: options, cards, masks and more.",
 }
 EXIT_CODES = {
     0: "done, or done already",

@@ -163,9 +163,9 @@ def batch(
         records = as_it_stands(plan) if mode else _done(plan, options, given, quiet=quiet)
     finally:
         json_facts(context, **clock.read())
-    if joins and not mode:
-        _join(plan, records)
-    context.exit(_summary(plan, records, about, as_json=as_json, shown=mode == "status"))
+    code = _summary(plan, records, about, as_json=as_json, shown=mode == "status")
+    joined = _join(plan, records) if joins and not mode else 0
+    context.exit(code or joined)
 
 
 def _mode(given: dict[str, Any]) -> str:
@@ -354,5 +354,29 @@ def _print_waiting(
     say(f"{plan.manifest.file.name}: {len(found)} of {len(plan.tasks)} to be done")
 
 
-def _join(plan: Plan, records: Mapping[str, Record]) -> None:
-    """Join the outputs of detectors."""
+def _join(plan: Plan, records: Mapping[str, Record]) -> int:
+    """Join the outputs of detectors, and say what could not be; return the exit code of that."""
+    from diffdecor.batch.join import JoinStatus, join
+    from diffdecor.batch.model import THERE
+    from diffdecor.errors import BusyError
+
+    known = {**plan.ledger.records, **records}
+
+    def is_there(task: Task) -> bool:
+        record = known.get(task.job.output)
+        return record is not None and record.status in THERE and Path(task.job.output).is_file()
+
+    worst = 0
+    for one in join(plan.manifest.tasks, renew=True, is_there=is_there):
+        fields = {"output": one.file, "status": str(one.status)}
+        _LOG.log(
+            logging.ERROR if one.error else logging.INFO,
+            "%s",
+            one.error or f"{one.file}: joined of {len(one.parts)} outputs ({one.status})",
+            extra={"fields": fields},
+        )
+        if one.status == JoinStatus.ERROR:
+            worst = worst or one.exit_code
+        elif one.status == JoinStatus.INCOMPLETE:
+            worst = BusyError.exit_code
+    return worst

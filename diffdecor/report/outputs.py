@@ -78,7 +78,11 @@ class Output:
     def row(self) -> ResultRow:
         """Its row in a table of results."""
         return ResultRow(
-            output=self.file, status=self.status, error=self.reason, metrics=self.metrics
+            output=self.file,
+            status=self.status,
+            error=self.reason,
+            metrics=self.metrics,
+            of_batch={} if self.told is None else self.told.facts,
         )
 
     @property

@@ -66,6 +66,14 @@ def order(task, tmp_path):
     return make
 
 
+@pytest.fixture
+def settled(monkeypatch):
+    """Files that were written a moment ago are taken for old ones."""
+    from diffdecor.batch import recognition
+
+    monkeypatch.setattr(recognition, "_TICK", 0)
+
+
 #: How often batches are killed, and from what number on there are more triples in them.
 KILLS, LONG = int(os.environ.get("DIFFDECOR_KILLS", "6")), 50
 #: Triples of a night.

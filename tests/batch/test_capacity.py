@@ -1,16 +1,14 @@
 """How many tasks at a time: from the cores, and from the memory that a task needs."""
 
 import numpy as np
-import pytest
 from astropy.io import fits
 
 from diffdecor.batch import capacity
 from diffdecor.batch.capacity import (
-    DEFAULT_PIXELS,
+    COLUMN,
     PIXEL,
     PROCESS,
     free_memory,
-    image_pixels,
     jobs_at_once,
     needed_memory,
 )
@@ -34,17 +32,39 @@ def tasks(number, difference="/nowhere/d.fits", **fields):
     return [Task(number=i, place=f"line {i}", job=job, output="o.fits") for i in range(number)]
 
 
-@pytest.mark.parametrize("packed", [False, True])
-def test_the_largest_image_counts(tmp_path, packed):
-    file = image(tmp_path / "d.fits", (30, 40), (50, 60), packed=packed)
-    assert image_pixels(file) == 3000
-    assert image_pixels(f"{file}[1]") == 1200
-    assert image_pixels(f"{file}[SCI]") == 3000
+def needed(name, **fields):
+    """Bytes that a job takes besides those of any process."""
+    return needed_memory(Job(difference=str(name), **fields)) - PROCESS
+
+
+def test_the_largest_image_counts(tmp_path):
+    file = image(tmp_path / "d.fits", (30, 40), (50, 60))
+    assert needed(file) == PIXEL * 3000
+    assert needed(f"{file}[1]") == PIXEL * 1200
+    assert needed(f"{file}[2]") == PIXEL * 3000
+
+
+def test_packed_planes_are_kept_in_memory(tmp_path):
+    file = image(tmp_path / "d.fits", (30, 40), (50, 60), packed=True)
+    other = image(tmp_path / "s.fits", (30, 40), packed=True)
+    assert needed(file) == PIXEL * 3000 + 4 * (3000 + 1200)
+    assert needed(file, science=other) == needed(file) + 4 * 1200
+    # One of many in a file comes with no more than mask and variance.
+    assert needed(f"{file}[1]") == PIXEL * 1200 + 3 * 4 * 1200
+
+
+def test_brackets_name_an_image(tmp_path):
+    hdus = [fits.PrimaryHDU()]
+    for version, shape in ((1, (3, 4)), (2, (5, 6))):
+        hdus.append(fits.ImageHDU(np.zeros(shape), name="SCI", ver=version))
+    fits.HDUList(hdus).writeto(tmp_path / "d.fits")
+    found = [needed(tmp_path / f"d.fits{name}") for name in ("[sci]", "[SCI,2]", "[SCI,3]", "[1]")]
+    assert found == [PIXEL * n for n in (12, 30, (1 << 23), 12)]
 
 
 def test_an_image_in_the_primary_hdu(tmp_path):
     fits.PrimaryHDU(np.zeros((7, 9))).writeto(tmp_path / "d.fits")
-    assert image_pixels(str(tmp_path / "d.fits")) == 63
+    assert needed(tmp_path / "d.fits") == PIXEL * 63
 
 
 def test_what_cannot_be_looked_at_has_a_usual_size(tmp_path):
@@ -56,16 +76,19 @@ def test_what_cannot_be_looked_at_has_a_usual_size(tmp_path):
     image(tmp_path / "packed.fits.gz", (30, 40))
     fits.PrimaryHDU().writeto(tmp_path / "header.fits")
     names = ["text.fits", "empty.fits", "short.fits", "packed.fits.gz", "header.fits", "", "gone"]
-    assert {image_pixels(str(tmp_path / name)) for name in names} == {None}
-    assert needed_memory(tasks(1)[0].job) == PROCESS + PIXEL * DEFAULT_PIXELS
+    assert {needed(tmp_path / name) for name in names} == {PIXEL * (1 << 23)}
+
+
+def test_only_some_rows_of_large_images_are_in_memory(tmp_path):
+    assert needed(image(tmp_path / "d.fits", (9000, 500))) == COLUMN * 500
 
 
 def test_the_options_of_a_task_bound_its_memory(tmp_path):
     """They, not the number of jobs, decide how it is done."""
-    file = image(tmp_path / "d.fits", (3000, 4000))
-    small = DecorrelationConfig(max_memory=100 << 20)
-    assert needed_memory(Job(difference=file, decorrelation=small)) == PROCESS + (100 << 20)
-    assert needed_memory(Job(difference=file)) == PROCESS + PIXEL * 12_000_000
+    file = image(tmp_path / "d.fits", (5000, 2000), packed=True)
+    assert needed(file) == COLUMN * 2000 + 4 * 10_000_000
+    small = DecorrelationConfig(max_memory=64 << 20)
+    assert needed(file, decorrelation=small) == COLUMN * 2000 + (32 << 20)
 
 
 def test_jobs_are_limited_by_cores_memory_and_tasks(monkeypatch):
@@ -84,7 +107,7 @@ def test_jobs_are_limited_by_cores_memory_and_tasks(monkeypatch):
 
 def test_of_many_tasks_some_are_looked_at(monkeypatch):
     seen = []
-    monkeypatch.setattr(capacity, "image_pixels", lambda name: seen.append(name) or 1)
+    monkeypatch.setattr(capacity, "_images", lambda name: seen.append(name) or [])
     jobs_at_once(tasks(10_000))
     assert 50 < len(seen) < 200
 

@@ -155,6 +155,18 @@ def test_a_real_shell_gets_the_bytes():
     assert done.stdout.split(b"\0")[1] == os.fsencode(name)
 
 
+def test_folders_are_made_first(tmp_path, monkeypatch):
+    """As a batch does; `run` wants them to be there."""
+    monkeypatch.chdir(tmp_path)
+    files = FilesConfig.of(write=("image=a/i b/x.fits", "mask=a/y.fits", "bad=z.fits"))
+    one = task(1, output="a/i b/o.fits", files=files)
+    (line,) = commands([one])
+    mkdir, _, run_ = line.partition(" && ")
+    assert shlex.split(mkdir) == ["mkdir", "-p", f"{tmp_path}/a/i b", f"{tmp_path}/a"]
+    subprocess.run(["sh", "-c", mkdir], check=True)
+    assert list(commands([one])) == [run_]
+
+
 def test_what_is_stale_is_replaced():
     tasks = [task(1, output="a.fits"), task(2, output="b.fits")]
     kept, replaced = commands(tasks, overwrite={"b.fits"})

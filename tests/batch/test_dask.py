@@ -11,8 +11,8 @@ import time
 import pytest
 from helpers.processes import TESTS, is_gone, wait_until
 
-from diffdecor.batch.dask import ClusterError, DaskExecutor
-from diffdecor.errors import ConfigError
+from diffdecor.batch.dask import DaskExecutor
+from diffdecor.errors import ClusterError, ConfigError
 
 distributed = pytest.importorskip("distributed")
 
@@ -62,9 +62,9 @@ def done(folder, numbers):
     )
 
 
-def test_workers_of_this_machine(tmp_path, monkeypatch, capfd):
+def test_workers_of_this_machine(tmp_path, monkeypatch, capfd, caplog):
     monkeypatch.chdir(tmp_path)
-    with DaskExecutor(local=2, target=TARGET) as executor:
+    with DaskExecutor(local=1), DaskExecutor(local=2, target=TARGET) as executor:
         assert executor.slots == 4
         assert executor.can_be_alone
         for number in range(8):
@@ -81,29 +81,35 @@ def test_workers_of_this_machine(tmp_path, monkeypatch, capfd):
     assert all(map(is_gone, processes))
     assert {path.stem for path in tmp_path.iterdir()} == {f"out{number}" for number in range(9)}
     assert capfd.readouterr() == ("", "")
+    assert not caplog.messages
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
-def test_a_signal_to_all_processes(tmp_path, name):
-    """As Ctrl-C and batch systems send it; nothing is said but by the command, and nothing left."""
-    (tmp_path / "tmp").mkdir()
+def hanging_batch(folder, where, **environment):
+    """A process with four tasks that take for ever."""
     script = (
         "import sys; from pathlib import Path; from diffdecor import signals\n"
         "from diffdecor.batch.dask import DaskExecutor; from helpers.dask_cluster import *\n"
         "signals.heed('SIGINT', 'SIGTERM', 'SIGHUP')\n"
-        "with DaskExecutor(local=2, target=TARGET) as executor:\n"
+        f"with DaskExecutor({where}, target=TARGET) as executor:\n"
         "    for number in range(4): executor.start(order(Path.cwd(), number, 'hang'), None)\n"
         "    while True: executor.wait(60)\n"
     )
     path = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
-    batch = subprocess.Popen(
+    return subprocess.Popen(
         [sys.executable, "-W", "default", "-c", script],
-        env=os.environ | {"PYTHONPATH": path, "TMPDIR": str(tmp_path / "tmp")},
-        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": path} | environment,
+        cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_to_all_processes(tmp_path, name):
+    """As Ctrl-C and batch systems send it; nothing is said but by the command, and nothing left."""
+    (tmp_path / "tmp").mkdir()
+    batch = hanging_batch(tmp_path, "local=2", TMPDIR=str(tmp_path / "tmp"))
     with batch:
         wait_until(lambda: sum(has_begun(tmp_path / f"out{number}") for number in range(4)) == 2)
         number = getattr(signal, name)
@@ -218,6 +224,15 @@ def test_no_scheduler(tmp_path, unused_port):
         assert all(name in str(caught.value) for name in named)
 
 
+@pytest.mark.parametrize("address", ["", "nonsense://host:8786", "host:port", "tcp://127.0.0.1"])
+def test_what_is_no_address_is_not_waited_for(address):
+    with (
+        pytest.raises(ConfigError, match="not the address of a scheduler"),
+        DaskExecutor(scheduler=address),
+    ):
+        pass
+
+
 @pytest.fixture
 def unused_port():
     import socket
@@ -273,6 +288,22 @@ def test_a_worker_with_another_diffdecor_is_refused(tmp_path, executor, monkeypa
     assert not (tmp_path / "out0").exists()
 
 
+def test_a_worker_without_diffdecor_says_so(tmp_path):
+    missing = tmp_path / "missing"
+    (missing / "diffdecor").mkdir(parents=True)
+    error = "raise ModuleNotFoundError(\"No module named 'diffdecor'\")"
+    (missing / "diffdecor" / "__init__.py").write_text(error)
+    with (
+        Cluster(tmp_path) as cluster,
+        DaskExecutor(scheduler_file=cluster.file, target=TARGET) as executor,
+    ):
+        worker = cluster.start_worker(path=str(missing))
+        executor.start(order(tmp_path, 0), None)
+        with pytest.raises(ClusterError, match="No module named 'diffdecor'; start them"):
+            ended(executor, 1)
+        assert worker.poll() is None  # it may have other work
+
+
 def test_what_still_works_is_stopped_at_the_end(tmp_path, cluster):
     with DaskExecutor(scheduler_file=cluster.file, target=TARGET) as executor:
         for number in range(3):
@@ -287,9 +318,18 @@ def test_what_still_works_is_stopped_at_the_end(tmp_path, cluster):
         assert ended(executor, 1)[3].record
 
 
+def test_nothing_works_for_a_batch_that_was_killed(tmp_path, cluster):
+    with hanging_batch(tmp_path, f"scheduler_file={str(cluster.file)!r}") as batch:
+        wait_until(lambda: any(has_begun(tmp_path / f"out{number}") for number in range(4)))
+        batch.kill()
+    begun = [note for number in range(4) for note in notes(tmp_path / f"out{number}")]
+    wait_until(lambda: is_gone(int(begun[0][1])))
+    assert len(begun) == 1
+
+
 def test_one_place_is_wanted(monkeypatch):
     for where in ({}, {"scheduler": "tcp://host:8786", "local": 2}):
-        with pytest.raises(ConfigError, match="one of"):
+        with pytest.raises(ConfigError, match="needs one"):
             DaskExecutor(**where)
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(ConfigError, match=r"pip install 'diffdecor\[dask\]'"):

@@ -111,9 +111,7 @@ def test_batches_killed_at_rare_moments_lose_nothing(night, watched):
     night = night(9)
     watched = watched(night)
     for moment in [line.split('"')[1] for line in MOMENTS.splitlines() if line.startswith('    "')]:
-        running = night.start(
-            "--jobs", 1, hook=MOMENTS, env={"DIFFDECOR_TEST_MOMENT": moment}
-        )
+        running = night.start("--jobs", 1, hook=MOMENTS, env={"DIFFDECOR_TEST_MOMENT": moment})
         running.communicate(timeout=100)
         assert running.returncode == -signal.SIGKILL, moment
         watched.look()

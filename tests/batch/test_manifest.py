@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import re
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -257,6 +258,28 @@ def test_what_is_read_or_written_elsewhere_is_not_written(tmp_path, row, what):
     assert any(p.startswith(f"line {line}: {what} ") for p in problems) or "night.csv" in row
 
 
+def test_rows_that_are_wrong_otherwise_are_in_the_way_too(tmp_path):
+    text = "difference,output,gain\nd.fits,o.fits,x\nd.fits,o.fits,\n"
+    assert lines_of(problems_of(tmp_path, text)) == [2, 3]
+
+
+def test_files_of_all_rows_are_not_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = "difference,output\na.fits,m.fits\nb.fits,opts.toml.fits\n"
+    file = write(tmp_path, text)
+    with pytest.raises(ManifestError) as caught:
+        read_manifest(file, {"difference_mask": "m.fits"}, configuration="opts.toml.fits")
+    assert lines_of(caught.value.problems) == [2, 3]
+
+
+def test_a_link_in_a_circle_is_a_name_like_others(tmp_path):
+    (tmp_path / "o.fits").symlink_to("o.fits")
+    (tmp_path / "p.fits").symlink_to("q.fits")
+    (tmp_path / "q.fits").symlink_to("p.fits")
+    text = "difference,output\nd.fits,o.fits\nd.fits,p.fits\nd.fits,q.fits\n"
+    assert len(tasks_of(tmp_path, text)) == 3
+
+
 def test_columns_that_there_are_not(tmp_path):
     problems = problems_of(tmp_path, "difference,outptu,sience_mask,zzz,gain,gain\nd,o,,,,\n")
     assert len(problems) == 5
@@ -362,6 +385,20 @@ def test_every_problem_has_its_line(tmp_path_factory, content):
     elif any(kind in {"good", "spread"} for kind, _ in content):
         good = sum(kind in {"good", "spread"} for kind, _ in content)
         assert len(tasks_of(folder, text)) == good
+
+
+@given(st.data())
+def test_damage_is_said_and_nothing_else_gets_out(tmp_path_factory, data):
+    """Whatever bytes are lost, changed or new: tasks, or a ManifestError."""
+    folder = tmp_path_factory.getbasetemp()
+    whole = b'# %ECSV 1.0\n# ---\ndifference output gain\n"a b" c.fits ""\nd.fits "e\nf" 1\n'
+    whole = data.draw(st.sampled_from([whole, whole.replace(b" ", b",").replace(b"#,", b"#")]))
+    start = data.draw(st.integers(0, len(whole)))
+    stop = data.draw(st.integers(start, min(start + 9, len(whole))))
+    new = data.draw(st.one_of(st.binary(max_size=9), st.sampled_from([b'"', b"\n", b"#", b"\0"])))
+    file = write(folder, whole[:start] + new + whole[stop:], "damaged.csv")
+    with suppress(ManifestError):
+        assert read_manifest(file, {}).tasks
 
 
 def test_names_of_any_case_and_dashes(tmp_path):

@@ -57,6 +57,11 @@ def test_a_task_that_takes_too_long_is_stopped(worker):
     assert worker.do(order("process"), 60).record
 
 
+@pytest.mark.parametrize("timeout", [1e7, 1e300, float("inf")])
+def test_a_task_may_have_a_very_long_time(worker, timeout):
+    assert worker.do(order("process"), timeout).record
+
+
 def test_a_task_that_heeds_no_signal_is_killed(worker, monkeypatch):
     monkeypatch.setattr("diffdecor.batch.worker.GRACE", 0.5)
     assert worker.do(order("deaf", 60), 0.3).timeout == 0.3
@@ -215,3 +220,18 @@ def test_no_process_outlives_who_started_it(what):
     done.kill()
     wait_until(lambda: all(map(is_gone, processes)), 20)
     done.communicate()
+
+
+def test_who_ends_while_a_process_starts_leaves_none_behind(tmp_path):
+    """Nor does that process complain."""
+    done = python(
+        "import os\nfrom diffdecor.batch.worker import Worker\n"
+        "from helpers.batch_targets import order\n"
+        "Worker('helpers.slow_target:do').do(order('process'), None)\n",
+        env=os.environ | {"DIFFDECOR_TEST_MARK": str(tmp_path / "mark")},
+    )
+    mark = tmp_path / "mark"
+    wait_until(lambda: mark.exists() and mark.read_text())
+    done.kill()
+    wait_until(lambda: is_gone(int(mark.read_text())), 20)
+    assert done.communicate()[1] == ""

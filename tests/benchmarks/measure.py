@@ -5,6 +5,7 @@ process that starts it.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,7 +21,7 @@ class Way:
 
     name: str
     command: list
-    output: Path | None = None  # removed before every run
+    output: Path | None = None  # removed before every run, with all that is in it
     inputs: list = field(default_factory=list)  # read before every run: caches are warm
     memory: int = 0  # bytes that it needs, where that may be too much
     exit_code: int = 0
@@ -32,8 +33,7 @@ class Way:
 
     def run(self, turn):
         """Run the command once; if it fails, remember why and leave it out from then on."""
-        if self.output:
-            self.output.unlink(missing_ok=True)
+        _remove(self.output)
         for path in self.inputs:
             _read_through(path)
         with tempfile.TemporaryFile("w+") as stdout, tempfile.TemporaryFile("w+") as stderr:
@@ -67,12 +67,20 @@ class Way:
     def memory_used(self):
         return f"{median(self.megabytes):.0f} MB"
 
-    def ratio(self, other):
-        """Median over the turns of both of the ratio of their times."""
+    def ratio(self, other, of="seconds"):
+        """Median over the turns of both of the ratio of their times, of processors with `cpu`."""
         if self.failure or other.failure:
             return None
         both = [turn for turn in self.turns if turn in other.turns]
-        return median(self.seconds[t] / other.seconds[t] for t in both) if both else None
+        mine, others = getattr(self, of), getattr(other, of)
+        return median(mine[turn] / others[turn] for turn in both) if both else None
+
+
+def _remove(output):
+    if output is not None and output.is_dir():
+        shutil.rmtree(output)
+    elif output is not None:
+        output.unlink(missing_ok=True)
 
 
 def _read_through(path):
@@ -108,6 +116,5 @@ def take_turns(ways, turns, patience):
             if not way.failure and (turn < 2 or spent < patience):
                 way.run(turn)
     for way in ways:
-        if way.output:
-            way.output.unlink(missing_ok=True)
+        _remove(way.output)
     return ways

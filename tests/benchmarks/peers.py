@@ -1,7 +1,8 @@
-"""What `diffdecor run` is compared with: `peers.py WAY SCIENCE TEMPLATE DIFFERENCE KERNEL OUTPUT`.
+"""What `diffdecor` is compared with: `peers.py WAY SCIENCE TEMPLATE DIFFERENCE KERNEL OUTPUT...`.
 
 Each way is a process of its own. Files have the HDUs IMAGE, MASK and VARIANCE; the kernel is a
 plain stamp that the template was convolved with. LSST's algorithm is written from its description.
+Everything is done once for every output.
 """
 
 import sys
@@ -139,6 +140,23 @@ def read_only(_science, _template, difference, _kernel, _output):
     read(difference, planes)
 
 
+def library(science, template, difference, kernel, output):
+    """Our own `decorrelate` on arrays with one thread, reading and writing with astropy."""
+    from diffdecor import DecorrelationConfig, Exposure, decorrelate
+
+    def exposure(path):
+        image, mask, variance = read(path)
+        return Exposure(
+            image=image, mask=mask, variance=variance, mask_planes={"BAD": 0, "DETECTED": 5}
+        )
+
+    config = DecorrelationConfig(convolved="template", noise_model="white", threads=1)
+    kernel = fits.getdata(kernel).astype(float)
+    images = (exposure(path) for path in (science, template, difference))
+    result = decorrelate(*images, kernel, config=config).exposure
+    write(output, result.image, result.mask, result.variance)
+
+
 WAYS = {
     "read": read_only,
     "plain": plain,
@@ -146,7 +164,10 @@ WAYS = {
     "lsst-full": lsst_full,
     "rfft2": rfft2,
     "sfft": sfft,
+    "library": library,
 }
 
 if __name__ == "__main__":
-    WAYS[sys.argv[1]](*sys.argv[2:])
+    _, way, *files = sys.argv
+    for output in files[4:]:
+        WAYS[way](*files[:4], output)

@@ -16,6 +16,7 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
+import batches as side_by_side
 from measure import Way, take_turns
 
 HERE = Path(__file__).parent
@@ -36,6 +37,7 @@ PEERS = {  # name, and bytes a pixel that it needs
     "sfft": ("SFFT's kernel, astropy convolve_fft, image only", 140),
 }
 WHOLE = ["--mode", "whole"]
+ONE_THREAD = ["--threads", "1"]
 FULL = ["--variance", "full"]
 
 
@@ -49,6 +51,7 @@ class Bench:
     def __init__(self, arguments):
         self.data, self.runs, self.patience = arguments.data, arguments.runs, arguments.patience
         self.sizes, self.large = arguments.sizes, arguments.large
+        self.triples, self.rows = arguments.triples, arguments.rows
         self.sfft = shutil.which(arguments.sfft_python)
         self.output = self.data / "out.fits"
         self.files = cache(self._files)
@@ -107,8 +110,8 @@ def table(title, head, rows):
         say(f"| {' | '.join(line)} |")
 
 
-def ratio(way, other):
-    found = way.ratio(other)
+def ratio(way, other, of="seconds"):
+    found = way.ratio(other, of)
     return "-" if found is None else f"{found:.2f}"
 
 
@@ -260,6 +263,41 @@ def compressed(bench):
     table(f"Compressed input, {MIDDLE}, ratio to the plain script with the same files", head, rows)
 
 
+def batches(bench):
+    """Many triples: batches beside loops, and a batch that is done already."""
+    sizes = ["1024x1024", MIDDLE] if bench.sizes == SIZES else bench.sizes
+    table(
+        f"Throughput of batches: the same triple {bench.triples} times",
+        ["image", "way", "triples a minute", "time, ratio to one job", "CPU, ratio", "peak memory"],
+        (row for size in sizes for row in throughput(bench, size)),
+    )
+    folder = bench.data / f"done-{bench.rows}"
+    found = bench.measure(
+        side_by_side.done_already("`diffdecor batch`", folder, bench.rows),
+        side_by_side.done_already("`diffdecor batch --status`", folder, bench.rows, "--status"),
+    )
+    rows = [[way.name, cell(way)] for way in found]
+    table(f"{bench.rows} rows that are done already", ["command", "time, peak memory"], rows)
+
+
+def throughput(bench, size):
+    """Rows of one size."""
+    files = bench.files(size, "21", ".fits")
+    about = bench.data / f"batch-{size}", [path.absolute() for path in files], bench.triples
+    found = bench.measure(
+        side_by_side.batch("batch, one job", *about, "--jobs", "1"),
+        side_by_side.batch("batch, two jobs", *about, "--jobs", "2"),
+        side_by_side.loop("loop over `run`", *about),
+        side_by_side.loop("loop over `run --threads 1`", *about, *ONE_THREAD),
+        side_by_side.peers("`decorrelate` on arrays, astropy reads and writes", "library", *about),
+        side_by_side.peers("LSST's algorithm", "lsst", *about),
+    )
+    for way in found:
+        rate = "-" if way.failure else f"{60 * bench.triples / way.time():.1f}"
+        ratios = [f"**{ratio(way, found[0], of)}**" for of in ("seconds", "cpu")]
+        yield [size, way.name, rate, *ratios, way.failure or way.memory_used()]
+
+
 def startup(bench):
     """What it costs to say something short."""
     python, ours = [sys.executable], [sys.executable, "-m", "diffdecor"]
@@ -290,7 +328,10 @@ def half_width(way):
 
 SECTIONS = {
     f.__name__: f
-    for f in (startup, ways, measured, checks, pixels, kernels, nodes, threads, compressed)
+    for f in (
+        *(startup, ways, measured, checks, pixels, kernels, nodes, threads, compressed),
+        batches,
+    )
 }
 
 
@@ -305,6 +346,8 @@ def parse_arguments():
     parser.add_argument(
         "--large", action="store_true", help=f"{LARGE} too, of which the files take 20 GB"
     )
+    parser.add_argument("--triples", type=int, default=12, help="triples of a batch")
+    parser.add_argument("--rows", type=int, default=10000, help="rows that are done already")
     parser.add_argument("--runs", type=int, default=5, help="turns that count")
     parser.add_argument(
         "--patience",

@@ -77,3 +77,23 @@ def test_tables(folder):
     assert "| diffdecor grid |" in printed
     assert "| not installed |" in printed  # SFFT has an environment of its own
     assert "failed" not in printed
+
+
+def test_the_table_of_batches(folder):
+    pytest.importorskip("diffdecor.cli.batch")
+    options = "--data", folder.parent, "--sizes", SIZE, "--runs", "0", "--triples", "1"
+    printed = run(HERE / "run.py", *options, "--rows", "5", "--only", "batches")
+    assert "| batch, two jobs |" in printed
+    assert "5 rows that are done already" in printed
+    assert "failed" not in printed
+
+
+def test_the_library_has_the_same_result(folder, tmp_path):
+    run(HERE / "peers.py", "library", *files(folder), tmp_path / "a.fits", tmp_path / "b.fits")
+    *images, kernel = files(folder)
+    options = "--kernel", kernel, "--convolved", "template", "--noise-model", "white"
+    run("-m", "diffdecor", "run", *images, *options, "-o", tmp_path / "c.fits")
+    for plane in ("IMAGE", "VARIANCE", "MASK"):
+        one, two, ours = (fits.getdata(tmp_path / f"{name}.fits", plane) for name in "abc")
+        np.testing.assert_array_equal(one, two)
+        np.testing.assert_allclose(one, ours, rtol=1e-5, atol=1e-5 * np.nanmax(np.abs(ours)))

@@ -24,7 +24,7 @@ from diffdecor.cli.run import run
 
 SOURCES = sorted(Path(diffdecor.__file__).parent.rglob("*.py"))
 # Options of other programs, and the beginnings of names that are put together.
-SLURM = {
+OF_SCHEDULERS = {
     "--job-name",
     "--array",
     "--cpus-per-task",
@@ -33,8 +33,16 @@ SLURM = {
     "--output",
     "--state",
     "--format",
+    "--requeue",
+    "--lifetime",
+    "--lifetime-stagger",
+    "--nworkers",
+    "--nthreads",
+    "--memory-limit",
+    "--no-dashboard",
+    "--death-timeout",
 }
-FOREIGN = {"--output-kernel-list", "--science", "--no-science", *SLURM}
+FOREIGN = {"--output-kernel-list", "--science", "--no-science", *OF_SCHEDULERS}
 ROLES = ("science", "template", "difference")
 
 

@@ -10,7 +10,10 @@ from astropy.table import Table
 from helpers.noise import smooth_noise
 from helpers.workplace import call, check_failure, described
 
-from diffdecor.batch.model import FAILED, THERE, Status
+from diffdecor.batch.ledger import Ledger
+from diffdecor.batch.model import FAILED, THERE, Record, Status, Task
+from diffdecor.pipeline.job import Job
+from diffdecor.pipeline.results_table import BATCH_COLUMNS
 from diffdecor.report import results
 
 pytest.importorskip("matplotlib")
@@ -170,3 +173,47 @@ def test_many_rows_are_read_at_once(tmp_path):
     found = results.read_results(str(write_table(tmp_path / "r.ecsv", rows)))
     assert len(found) == 5000
     assert found[str(tmp_path / "o4999.fits")].facts == {"wall_seconds": 1.0, "host": "n"}
+
+
+def test_the_table_that_a_batch_writes(outputs, tmp_path):
+    """With names of commas and quotes; what it says of a job is in the raw values, too."""
+    folder = tmp_path / "night"
+    folder.mkdir()
+    names = ["a, b.fits", 'c "d".fits', "e.fits"]
+    statuses = [Status.DONE, Status.ERROR, Status.UNDONE]
+    (folder / names[0]).write_bytes((outputs / "o0.fits").read_bytes())
+    tasks = [
+        Task(
+            number=number,
+            place=f"line {number + 1}",
+            job=Job(difference="d.fits", output=str(folder / name)),
+            output=name,
+        )
+        for number, name in enumerate(names, 1)
+    ]
+    records = {
+        task.job.output: Record(
+            output=task.job.output,
+            status=status,
+            exit_code=0 if status is Status.DONE else 3,
+            error="" if status is Status.DONE else 'a "quoted", long\nreason',
+            wall_seconds=1.5,
+            peak_memory=3 << 20,
+            host="node,7",
+        )
+        for task, status in zip(tasks[:2], statuses[:2], strict=True)
+    }
+    Ledger(folder).write_table("night.csv", tasks, records)
+    page = tmp_path / "night.html"
+    done = call("report", folder / "results.ecsv", "-o", page, "-q")
+    assert (done.exit_code, done.stderr) == (0, "")
+    text = page.read_text()
+    assert "3 differences, 1 of them decorrelated" in text
+    assert names_of(text) == ["c &#34;d&#34;.fits", "e.fits", "a, b.fits"]
+    assert "done, 1.5 s, 3 MB, on node,7" in text
+    raw = Table.read(tmp_path / "night.ecsv", format="ascii.ecsv")
+    assert raw.colnames == [column.name for column in BATCH_COLUMNS]
+    assert list(raw["status"]) == ["error", "undone", "done"]
+    assert raw["peak_memory"][2] == 3 << 20
+    # The table of the page can be shown again, where the outputs are by the names in it.
+    assert results.read_results(str(tmp_path / "night.ecsv"))

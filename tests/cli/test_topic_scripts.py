@@ -195,7 +195,7 @@ def night(tmp_path):
     random = np.random.default_rng(2)
     names = [f"d {number} $x.fits" for number in range(6)]
     for name in names:
-        noise = random.normal(size=(64, 72))
+        noise = random.normal(size=(90, 96))
         noise = noise + 0.5 * np.roll(noise, 1, axis=1)
         fits.writeto(folder / name, noise.astype(np.float32))
     rows = [f'"{name}","out/{name}"\n' for name in names]
@@ -225,8 +225,12 @@ def test_commands_are_done_by_others(night, real, program):
         pytest.skip(f"no {program}")
     text = script("cluster", f"{program} -")
     done = run(text.replace("-P 8", "-P 2"), env=real, cwd=night)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0, done.stderr
+    assert all(" WARNING: " in line for line in done.stderr.splitlines())
     assert len(outputs(night)) == 6
+    made = [(night / "out" / name).stat().st_mtime_ns for name in outputs(night)]
+    assert run("diffdecor batch night.csv", env=real, cwd=night).returncode == 0
+    assert [(night / "out" / name).stat().st_mtime_ns for name in outputs(night)] == made
     again = run("diffdecor batch night.csv --print-commands", env=real, cwd=night)
     assert (again.returncode, again.stdout) == (0, "")
 
@@ -252,7 +256,8 @@ def test_the_script_of_a_night_does_it(tmp_path, real, originals):
     for number in range(2):
         for role, short in (("science", "sci"), ("template", "tmpl"), ("difference", "diff")):
             shutil.copy(originals / f"{role}.fits", folder / f"{number}_{short}.fits")
-    text = script("cron", NIGHT).replace("--max-rho", f"--kernel {originals}/kernel.fits --max-rho")
+    shutil.copy(originals / "kernel.fits", folder)
+    text = script("cron", NIGHT).replace("--out-dir", "--kernel kernel.fits --out-dir")
     first = run(text, folder, env=real, cwd=tmp_path)
     assert first.returncode in {0, 4}, first.stderr
     assert len(list((folder / "decorr").glob("*.fits"))) == 2
@@ -260,15 +265,58 @@ def test_the_script_of_a_night_does_it(tmp_path, real, originals):
     assert (folder / "batch.jsonl").exists()
 
 
-@pytest.mark.parametrize("text", scripts("cluster", "python", "dask_jobqueue"))
+OF_JOBQUEUE = scripts("cluster", "python", "dask_jobqueue")
+
+
+@pytest.mark.parametrize("text", OF_JOBQUEUE)
 def test_python_of_the_recipes_is_sound(text):
-    """It is run where dask-jobqueue is: elsewhere it is compiled, and its command is parsed."""
+    """The scheduler's jobs are what the recipe says."""
     tree = ast.parse(text)
-    (command,) = (
-        node.value
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "command"
-    )
-    words = [getattr(word, "value", None) for word in command.elts]
+    made = {
+        node.targets[0].id: node.value for node in ast.walk(tree) if isinstance(node, ast.Assign)
+    }
+    words = [getattr(word, "value", None) for word in made["command"].elts]
     assert words[:2] == ["diffdecor", "batch"]
     assert words[-2] == "--scheduler"
+    of_jobs = pytest.importorskip("dask_jobqueue")
+    call_ = made["cluster"]
+    options = {word.arg: ast.literal_eval(word.value) for word in call_.keywords}
+    with getattr(of_jobs, call_.func.id)(**options) as cluster:
+        job = cluster.job_script()
+    for text_ in ("--nthreads 1", "--lifetime 3h40m", "--lifetime-stagger 10m", "1.86GiB"):
+        assert text_ in job, job
+
+
+def test_a_night_on_the_workers_of_slurm(tmp_path, night, real):
+    """dask-jobqueue submits its jobs to a scheduler that runs them on this machine."""
+    pytest.importorskip("dask_jobqueue")
+    bin_ = tmp_path / "bin"
+    executable(
+        bin_ / "sbatch",
+        f"#!{sys.executable}\n"
+        "import shutil, subprocess, sys\n"
+        "script = shutil.copy(sys.argv[-1], sys.argv[-1] + '.spool')\n"
+        "job = subprocess.Popen(['sh', script], start_new_session=True, stdin=subprocess.DEVNULL,\n"
+        "    stdout=open(script + '.out', 'w'), stderr=subprocess.STDOUT)\n"
+        "print('Submitted batch job', job.pid)\n",
+    )
+    executable(bin_ / "scancel", '#!/bin/sh\nfor job; do kill -- "-$job"; done\n')
+    (text,) = (one for one in OF_JOBQUEUE if "SLURMCluster" in one)
+    text = (
+        text.replace("=8,", "=2,")
+        .replace("16GB", "4GB")
+        .replace("maximum_jobs=20", "maximum_jobs=1")
+    )
+    (night / "batch.py").write_text(text)
+    done = subprocess.run(
+        [sys.executable, "batch.py", "night.csv"],
+        env=real | {"TMPDIR": str(tmp_path)},
+        cwd=night,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(outputs(night)) == 6
+    assert call("batch", night / "night.csv", "--status").exit_code == 0

@@ -88,9 +88,9 @@ class Cluster:
             process.kill()
             process.wait()
 
-    def _start(self, command, *options):
+    def _start(self, command, *options, path=str(TESTS)):
         environment = os.environ | {
-            "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
+            "PYTHONPATH": os.pathsep.join([path, os.environ.get("PYTHONPATH", "")])
         }
         with (self.folder / f"{command}.log").open("ab") as log:
             return subprocess.Popen(
@@ -109,11 +109,12 @@ class Cluster:
             *("--scheduler-file", str(self.file)),
         )
 
-    def start_worker(self):
+    def start_worker(self, **about):
         """Start one that is a single process, which a test can kill."""
         worker = self._start(
             *("worker", "--scheduler-file", str(self.file), "--nthreads", "1", "--no-nanny"),
             *("--no-dashboard", "--memory-limit", "0", "--death-timeout", "60"),
+            **about,
         )
         self.workers.append(worker)
         return worker

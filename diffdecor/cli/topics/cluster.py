@@ -77,21 +77,40 @@ outputs are the same; diffdecor batch night.csv finds them done, and then writes
 
 ## Dask
 
-With pip install 'diffdecor[dask]', the workers of a Dask scheduler do the jobs. Only names of files
-are sent to them. If a worker vanishes its job is done by another; if the scheduler does, the same
-command goes on where it was. To try it out on one machine, and then with a scheduler of your own:
+With pip install 'diffdecor[dask]', the workers of a Dask scheduler do the jobs. To try it out on
+one machine, where --jobs 4 does the same for less:
 
 ```sh
 diffdecor batch night.csv --dask 4
 ```
 
-```sh
-diffdecor batch night.csv --scheduler tcp://head.example:8786
+By hand, on machines with one file system and one and the same installation:
+
+```text
+dask scheduler --scheduler-file night.json --no-dashboard
+dask worker --scheduler-file night.json --nworkers 16 --nthreads 1 \\
+    --memory-limit 0 --no-dashboard --death-timeout 600
 ```
 
-dask-jobqueue starts the workers as jobs of Slurm. Every thread of a worker does one job at a time,
-in a process of its own. Workers end by themselves before the
-walltime, not all at once (lifetime and stagger), and new ones take their place:
+```sh
+diffdecor batch night.csv --scheduler-file night.json
+```
+
+The first command runs on one machine, the second on each of the others, in any order; workers may
+come and go. Or name the scheduler: --scheduler tcp://host:8786. Only names of files and options
+travel. Every thread of a worker has a process of its own, which does one job at a time; Dask does
+not see its memory, so give no limit but that of the machine. Who reaches the port of a scheduler
+can run programs as you: keep it within the cluster, or use TLS as Dask describes it.
+
+- A worker that vanishes, at a walltime or otherwise, leaves nothing half written; its jobs are done
+  by others, and no try is counted.
+- A job that crashes or takes too long harms its own process only.
+- A scheduler that vanishes is waited for, a minute long; workers have to be started again, too. If
+  none comes back, the exit code is 75: the same command goes on where it was.
+- If the batch is killed, what works for it ends within seconds.
+
+dask-jobqueue starts the workers as jobs of Slurm. Their lifetime ends before the walltime, with the
+stagger not of all at once; adapt lets new ones take their place, which scale does not:
 
 ```python
 import subprocess
@@ -101,18 +120,19 @@ from dask_jobqueue import SLURMCluster
 
 cluster = SLURMCluster(
     cores=8,
-    processes=1,
-    memory="8GB",
-    walltime="02:00:00",
-    worker_extra_args=["--lifetime", "110m", "--lifetime-stagger", "8m"],
+    processes=8,
+    memory="16GB",
+    walltime="04:00:00",
+    local_directory="$TMPDIR",
+    worker_extra_args=["--lifetime", "3h40m", "--lifetime-stagger", "10m"],
 )
-cluster.adapt(minimum_jobs=0, maximum_jobs=20)
+cluster.adapt(minimum_jobs=1, maximum_jobs=20)
 address = cluster.scheduler_address
 command = ["diffdecor", "batch", sys.argv[1], "--scheduler", address]
 sys.exit(subprocess.run(command).returncode)
 ```
 
-With HTCondor, the same with another class:
+The same with HTCondor, one worker a slot:
 
 ```python
 import subprocess
@@ -121,14 +141,14 @@ import sys
 from dask_jobqueue import HTCondorCluster
 
 cluster = HTCondorCluster(
-    cores=8,
+    cores=1,
     processes=1,
-    memory="8GB",
-    disk="2GB",
-    worker_extra_args=["--lifetime", "110m", "--lifetime-stagger", "8m"],
-    job_extra_directives={"+MaxRuntime": "7200"},
+    memory="2GB",
+    disk="1GB",
+    worker_extra_args=["--lifetime", "3h40m", "--lifetime-stagger", "10m"],
+    job_extra_directives={"getenv": "true"},
 )
-cluster.scale(jobs=20)
+cluster.adapt(minimum_jobs=1, maximum_jobs=200)
 address = cluster.scheduler_address
 command = ["diffdecor", "batch", sys.argv[1], "--scheduler", address]
 sys.exit(subprocess.run(command).returncode)

@@ -15,6 +15,8 @@ Code 0 also means "done already": an output that was made by the same algorithm 
 the same data, with the same options is kept, and nothing is computed. So a list of commands can be
 repeated until all of it is done.
 
+The code of a batch is that of all its jobs: 0 only if nothing is missing (diffdecor help batches).
+
 Code 75 is that of "temporary failure" (EX_TEMPFAIL): the same command will work later.
 
 Log messages go to stderr, too: only warnings and errors, unless stderr is a terminal or -v is

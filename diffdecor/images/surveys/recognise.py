@@ -9,6 +9,7 @@ layouts of one step must never both claim a file.
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 
 from diffdecor import words
@@ -78,18 +79,20 @@ def is_companion(file: str | Path, companion: Companion | None) -> bool:
 def companion_names(path: str | Path) -> list[str]:
     """Return every name that a file of noise or mask beside an image may have, in any survey."""
     name = bare_name(path)
-    companions = [one for row in _all_layouts() for one in (row.noise_file, row.mask_file) if one]
-    return [
-        match.expand(added) + packed
-        for companion in companions
-        if (match := re.fullmatch(companion.image, name))
+    # `re.sub` remembers templates, which `expand` parses each time.
+    names = [
+        re.sub(rf"(?:{companion.image})\Z", added, name, count=1)
+        for companion in _all_companions()
+        if re.fullmatch(companion.image, name)
         for added in companion.names
-        for packed in PACKED
     ]
+    return [f"{name}{packed}" for name in names for packed in PACKED]
 
 
-def _all_layouts() -> list[Layout]:
-    return [layout_named(name) for step in STEPS for name in step]
+@cache
+def _all_companions() -> list[Companion]:
+    layouts = [layout_named(name) for step in STEPS for name in step]
+    return [one for row in layouts for one in (row.noise_file, row.mask_file) if one]
 
 
 def _beside(path: Path, companion: Companion) -> Path | None:
