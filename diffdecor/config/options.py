@@ -109,9 +109,13 @@ class Checked:
             object.__setattr__(self, item.name, parsed)
 
 
-@cache
 def options(config_type: type) -> tuple[Option, ...]:
     """Return the options declared in `config_type`, in their order, with those of the images."""
+    return _options(config_type)  # mypy takes no class with fields for hashable
+
+
+@cache
+def _options(config_type: type) -> tuple[Option, ...]:
     found: list[Option] = []
     later: list[Option] = []
     for item in fields(config_type):
