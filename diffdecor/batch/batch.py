@@ -242,6 +242,8 @@ class _Table:
                 plan.manifest.file.name, plan.manifest.tasks, self._records, self._since
             )
         finally:
+            # What stops the batch next is not ignored because this table is complete.
+            signals.set_complete(False)
             self._written = time.monotonic()
             self._cost = self._written - begun
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from diffdecor.batch.lines import line_of, record_of
-from diffdecor.batch.model import THERE, Record, Task, undone
+from diffdecor.batch.model import THERE, Record, Status, Task, undone
 from diffdecor.batch.trouble import is_passing, reason_of
 from diffdecor.errors import BusyError, OutputError
 from diffdecor.fits.atomic import atomic_output, output_held, tidy_output

@@ -147,7 +147,13 @@ def batch(
     clock = Clock()
     mode = _mode(given)
     options = _options(given)
-    _start_logging(options, given, quiet=quiet)
+    start_logging(
+        given["verbose"],
+        quiet=quiet,
+        log_file=given["log_file"],
+        log_json=given["log_json"],
+        inputs=[options.manifest],
+    )
     from diffdecor.batch.batch import UnrecordedError, as_it_stands
 
     about = json_facts(context, version=JSON_VERSION, manifest=options.manifest)
@@ -239,16 +245,6 @@ def _plan(options: BatchOptions) -> Plan:
             to_file(f"{error.file}: {problem}", "ERROR")
         msg = f"{error.file}: {len(error.problems)} problems; nothing was done"
         raise ConfigError(msg) from None
-
-
-def _start_logging(options: BatchOptions, given: Mapping[str, Any], *, quiet: bool) -> None:
-    start_logging(
-        given["verbose"],
-        quiet=quiet,
-        log_file=given["log_file"],
-        log_json=given["log_json"],
-        inputs=[options.manifest],
-    )
 
 
 def _done(
