@@ -44,6 +44,15 @@ def hotpants(folder, difference="difference.fits"):
     shutil.copy(HOTPANTS / difference, folder / "diff.fits")
 
 
+def night(folder):
+    """Two triples of one night, as a pipeline names them."""
+    hotpants(folder)
+    (folder / "night").mkdir()
+    for number in "12":
+        for file in ("sci", "sci_sig", "tmpl", "tmpl_sig", "diff"):
+            shutil.copy(folder / f"{file}.fits", folder / "night" / f"{number}_{file}.fits")
+
+
 def hotpants_without_table(folder):
     """The kernel of `-hki` in a file of its own, as `-oki` writes it."""
     hotpants(folder)
@@ -151,7 +160,7 @@ def test_your_files(maker, tmp_path, monkeypatch):
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.split("\n")[0])
 def test_commands_run_in_their_order(block, tmp_path, monkeypatch):
     """Those that stand in a block follow upon each other, after a run on HOTPANTS' files."""
-    hotpants(tmp_path)
+    night(tmp_path)
     shutil.copy(DATA.parents[1] / "sample_data/hotpants/difference_psf.fits", tmp_path / "psf.fits")
     monkeypatch.chdir(tmp_path)
     made = call("run", "sci.fits", "tmpl.fits", "diff.fits", "-o", "out.fits")

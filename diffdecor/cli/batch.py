@@ -154,7 +154,7 @@ def batch(
     about = json_facts(context, version=JSON_VERSION, manifest=options.manifest)
     plan = _plan(options)
     if mode == "print_commands":
-        _print_commands(plan)
+        _print_commands(plan, options)
         return
     if mode == "dry_run":
         _print_waiting(plan, options, about, as_json=as_json)
@@ -285,8 +285,9 @@ def _say(task: Task, record: Record) -> None:
     why = f": {record.error}" if record.error else ""
     text = f"{task.place}: {task.output}: {record.status}{seconds}{why}"
     fields = {"output": task.output, "status": str(record.status), "exit_code": record.exit_code}
-    level = logging.ERROR if exit_code([record]) else logging.INFO
-    _LOG.log(level, "%s", text, extra={"fields": fields})
+    # What is undone is summed up in one line: there may be thousands, for one reason.
+    is_wrong = exit_code([record]) and record.status != "undone"
+    _LOG.log(logging.ERROR if is_wrong else logging.INFO, "%s", text, extra={"fields": fields})
     for warning in record.warnings:
         to_file(f"{task.place}: {task.output}: {warning}", "WARNING", fields)
 
@@ -307,6 +308,10 @@ def _summary(
     text = ", ".join(f"{count} {status}" for status, count in number.items()) or "nothing to do"
     line = f"{plan.manifest.file.name}: {text} ({plan.ledger.table})"
     tasks = [(task, records[task.job.output]) for task in plan.tasks]
+    undone = [(task, record) for task, record in tasks if record.status == "undone"]
+    if undone:
+        task, record = undone[0]
+        line += f"; undone, as {task.output}: {record.error}"
     if as_json:
         rows = [_row(task, record) for task, record in tasks]
         print_json({**about, "exit_code": code, "counts": number, "tasks": rows})
@@ -333,12 +338,20 @@ def _row(task: Task, record: Record) -> dict[str, Any]:
     }
 
 
-def _print_commands(plan: Plan) -> None:
-    """Print the tasks to be done as commands: they replace outputs that are stale."""
+def _print_commands(plan: Plan, options: BatchOptions) -> None:
+    """Print the tasks to be done as commands, which replace what is stale, and nothing else."""
+    from diffdecor.batch.batch import as_it_stands
     from diffdecor.batch.commands import commands
+    from diffdecor.batch.model import THERE
+    from diffdecor.batch.work import file_of_others
 
-    there = {one.job.output for one in plan.waiting if Path(one.job.output).exists()}
-    for line in commands(plan.waiting, overwrite=there):
+    tasks = plan.waiting
+    if not options.redo:
+        records = as_it_stands(plan)
+        tasks = [task for task in tasks if records[task.job.output].status not in THERE]
+    jobs = [task.job for task in tasks]
+    stale = {job.output for job in jobs if Path(job.output).exists() and not file_of_others(job)}
+    for line in commands(tasks, overwrite=stale):
         click.echo(os.fsencode(line))
 
 

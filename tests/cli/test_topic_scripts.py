@@ -283,7 +283,7 @@ def test_python_of_the_recipes_is_sound(text):
     options = {word.arg: ast.literal_eval(word.value) for word in call_.keywords}
     with getattr(of_jobs, call_.func.id)(**options) as cluster:
         job = cluster.job_script()
-    for text_ in ("--nthreads 1", "--lifetime 3h40m", "--lifetime-stagger 10m", "1.86GiB"):
+    for text_ in ("--nthreads 1", "--lifetime 220m", "--lifetime-stagger 10m", "1.86GiB"):
         assert text_ in job, job
 
 
@@ -315,7 +315,7 @@ def test_a_night_on_the_workers_of_slurm(tmp_path, night, real):
         check=False,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     assert len(outputs(night)) == 6

@@ -124,7 +124,7 @@ cluster = SLURMCluster(
     memory="16GB",
     walltime="04:00:00",
     local_directory="$TMPDIR",
-    worker_extra_args=["--lifetime", "3h40m", "--lifetime-stagger", "10m"],
+    worker_extra_args=["--lifetime", "220m", "--lifetime-stagger", "10m"],
 )
 cluster.adapt(minimum_jobs=1, maximum_jobs=20)
 address = cluster.scheduler_address
@@ -145,7 +145,7 @@ cluster = HTCondorCluster(
     processes=1,
     memory="2GB",
     disk="1GB",
-    worker_extra_args=["--lifetime", "3h40m", "--lifetime-stagger", "10m"],
+    worker_extra_args=["--lifetime", "220m", "--lifetime-stagger", "10m"],
     job_extra_directives={"getenv": "true"},
 )
 cluster.adapt(minimum_jobs=1, maximum_jobs=200)
