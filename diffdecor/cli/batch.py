@@ -162,8 +162,9 @@ def batch(
     try:
         records = as_it_stands(plan) if mode else _done(plan, options, given, quiet=quiet)
     except UnrecordedError as error:
-        records, unrecorded = error.records, str(error)
-        _LOG.error("%s", unrecorded)
+        records = error.records
+        json_facts(context, unrecorded=str(error))
+        _LOG.error("%s", error)
     finally:
         json_facts(context, **clock.read())
     code = _summary(plan, records, about, as_json=as_json, shown=mode == "status")
