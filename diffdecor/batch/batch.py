@@ -14,8 +14,16 @@ from diffdecor import signals
 from diffdecor.batch.ledger import Ledger
 from diffdecor.batch.loop import Limits, do_all
 from diffdecor.batch.manifest import Manifest, read_manifest
-from diffdecor.batch.model import FAILED, Executor, Order, Record, Status, Task, undone
-from diffdecor.batch.recognition import Folders, job_key, judged, recognised, tidy, why_undone
+from diffdecor.batch.model import FAILED, THERE, Executor, Order, Record, Status, Task, undone
+from diffdecor.batch.recognition import (
+    Folders,
+    is_there,
+    job_key,
+    judged,
+    recognised,
+    tidy,
+    why_undone,
+)
 from diffdecor.batch.shard import Shard, take
 from diffdecor.core.planes import Progress
 from diffdecor.errors import ClusterError, DiffdecorError, OutputError
@@ -153,6 +161,7 @@ def run_batch(
         run.table.write()
         with run.table.written_if_stopped():
             run.do(executor)
+    run.look_again()
     try:
         run.table.write()
     except OutputError as error:
@@ -196,6 +205,21 @@ class _Run:
             for task in plan.waiting:
                 if task.job.output not in self.records:
                     self._ended(_undone(task, str(error)))
+
+    def look_again(self) -> None:
+        """See that the outputs are still there, and that nothing is there of the others.
+
+        What was made first may be gone by now, and the last process of a task may have been killed.
+        """
+        folders = Folders()
+        for task in self._plan.tasks:
+            if self.records[task.job.output].status not in THERE:
+                tidy(task)
+            elif not is_there(task, folders):
+                self.records[task.job.output] = gone = _undone(
+                    task, "its output has vanished since"
+                )
+                self._on_record(task, gone)
 
     def _append(self, record: Record) -> None:
         key = job_key(self._tasks[record.output].job)

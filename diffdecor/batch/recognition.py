@@ -183,6 +183,11 @@ def _failed(record: Record) -> str:
     return "undone"
 
 
+def is_there(task: Task, folders: Folders) -> bool:
+    """Say whether the output of a task is there, complete or not."""
+    return _is_there(bare(task.job.output), folders)
+
+
 def _is_there(output: str, folders: Folders) -> bool:
     # Of many outputs in a folder: one look at the folder.
     folder, name = os.path.split(output)

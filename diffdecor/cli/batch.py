@@ -164,16 +164,14 @@ def batch(
     if mode == "dry_run":
         _print_waiting(plan, options, about, as_json=as_json)
         return
-    unrecorded = ""
-    records: Mapping[str, Record]
     try:
         records = as_it_stands(plan) if mode else _done(plan, options, given, quiet=quiet)
     except UnrecordedError as error:
-        records, unrecorded = error.records, str(error)
-        _LOG.error("%s", unrecorded)
+        records = error.records
+        json_facts(context, unrecorded=str(error))
+        _LOG.error("%s", error)
     finally:
         json_facts(context, **clock.read())
-    about = {**about, "unrecorded": unrecorded or None}
     code = _summary(plan, records, about, as_json=as_json, shown=mode == "status")
     joined = _join(plan, records) if joins and not mode else 0
     context.exit(code or joined)
@@ -249,7 +247,7 @@ def _plan(options: BatchOptions) -> Plan:
 
 def _done(
     plan: Plan, options: BatchOptions, given: Mapping[str, Any], *, quiet: bool
-) -> dict[str, Record]:
+) -> Mapping[str, Record]:
     """Do the tasks, with a progress bar on a terminal, and say what came of each."""
     from diffdecor.batch.batch import run_batch
     from diffdecor.cli.progress import progress
@@ -301,7 +299,7 @@ def _summary(
     """Say how many tasks have which status, on stdout where that was asked for; return the code."""
     from diffdecor.batch.batch import counts, exit_code
 
-    code = exit_code(records.values(), is_recorded=not about["unrecorded"])
+    code = exit_code(records.values(), is_recorded="unrecorded" not in about)
     number = counts(records.values())
     text = ", ".join(f"{count} {status}" for status, count in number.items()) or "nothing to do"
     line = f"{plan.manifest.file.name}: {text} ({plan.ledger.table})"
