@@ -75,9 +75,10 @@ fuzz: .venv/test ## ten thousand damaged files of every role and codec, and as m
 	PYTHONPATH=tests $(BIN)/python -W ignore tests/fuzz.py 10000
 	DIFFDECOR_FUZZ=10000 $(BIN)/python -m pytest --numprocesses auto tests/kernels/test_fuzz.py
 
-test-long: .venv/test ## all tests with more examples, and 300 runs killed at random moments
+test-long: .venv/test ## all tests with more examples; 300 runs and 50 batches killed at random moments
 	DIFFDECOR_LONG=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 	DIFFDECOR_KILLS=300 $(BIN)/python -m pytest tests/cli/test_signals.py
+	DIFFDECOR_KILLS=50 $(BIN)/python -m pytest tests/batch/test_kills.py
 
 whiteness: .venv/test ## are the probabilities of `diffdecor check` right? 300 images of each kind
 	PYTHONPATH=tests $(BIN)/python tests/whiteness.py

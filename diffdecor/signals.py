@@ -29,6 +29,7 @@ class _State:
     complete: float | None = None
     reported: bool = False
     answering: bool = False
+    goes_on: bool = False
 
 
 _state = _State()
@@ -64,13 +65,23 @@ def is_to_be_reported() -> bool:
 
 def set_complete(complete: bool) -> None:  # noqa: FBT001  it is what the function is about
     """Say whether the output of this process is complete, or about to become so."""
-    _state.complete = time.monotonic() if complete else None
+    _state.complete = time.monotonic() if complete and not _state.goes_on else None
 
 
 def check() -> None:
     """Raise SystemExit if a signal was received, though what it raised was lost."""
     if _state.received is not None and not _state.answering:
         raise SystemExit(128 + _state.received)
+
+
+@contextmanager
+def going_on() -> Iterator[None]:
+    """Go on working when an output is complete: a signal is not ignored for that."""
+    _state.goes_on = True
+    try:
+        yield
+    finally:
+        _state.goes_on = False
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from diffdecor.batch.trouble import reason_of
 from diffdecor.errors import OutputError
 from diffdecor.fits.paths import split_extension
 
@@ -56,12 +57,11 @@ class FileNames:
 
 def make_folder_of(file: str) -> None:
     """Make the folder of a file that is to be written, if it is not there; OutputError."""
-    folder = Path(file).parent
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        msg = f"{folder}: cannot be made: {error.strerror}"
-        raise OutputError(msg) from None
+        msg = f"{file}: its folder cannot be made: {reason_of(error)}"
+        raise OutputError(msg) from error
 
 
 class Use(NamedTuple):

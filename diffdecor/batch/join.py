@@ -17,6 +17,7 @@ from typing import BinaryIO, NamedTuple
 
 from astropy.io import fits
 
+from diffdecor import signals
 from diffdecor.batch.files import make_folder_of
 from diffdecor.batch.model import Task
 from diffdecor.errors import DiffdecorError, InputError, OutputExistsError
@@ -94,27 +95,22 @@ class _Unit(NamedTuple):
 def join(
     tasks: Sequence[Task],
     *,
-    overwrite: bool = False,
-    renew: bool = False,
     is_there: Callable[[Task], bool] = lambda task: Path(task.job.output).is_file(),
 ) -> list[Joined]:
     """Put the outputs of detectors together: every joined file of which all outputs are there.
 
     The tasks are all those of a manifest; those that are no detector's do not count. `is_there`
-    may count outputs as missing that are of an earlier time. To `renew` is to replace what has been
-    joined of other outputs before, and no other files, as to `overwrite` is. What cannot be joined
-    is reported, and stops no other.
+    may count outputs as missing that are of an earlier time. What has been joined of other outputs
+    before is replaced, and no other file is. What cannot be joined is reported, and stops no other.
     """
     groups: dict[str, list[Task]] = {}
     for task in tasks:
         if task.joined:
             groups.setdefault(os.path.realpath(task.joined), []).append(task)
-    return [_joined(group, is_there, overwrite=overwrite, renew=renew) for group in groups.values()]
+    return [_joined(group, is_there) for group in groups.values()]
 
 
-def _joined(
-    group: Sequence[Task], is_there: Callable[[Task], bool], *, overwrite: bool, renew: bool
-) -> Joined:
+def _joined(group: Sequence[Task], is_there: Callable[[Task], bool]) -> Joined:
     """Join one file."""
     file = group[0].joined
     parts = [task.job.output for task in group]
@@ -135,13 +131,16 @@ def _joined(
         before = _recorded(file)
         if before == total:
             return replace(about, status=JoinStatus.ALREADY)
-        may_replace = overwrite or (renew and before is not None)
-        with _output(file, by_name, overwrite=may_replace) as out:
+        with signals.going_on(), _output(file, by_name, overwrite=before is not None) as out:
             _write(out, by_name, primary, total)
     except OutputExistsError as error:
         if _recorded(file) == total:  # another process has joined them
             return replace(about, status=JoinStatus.ALREADY)
-        text = str(error).replace("exists already;", "exists already, made of other outputs;")
+        text = str(error)
+        if "exists already" in text:
+            text = (
+                f"{file}: exists already, and was not joined of outputs; move it, or name another"
+            )
         return replace(about, status=JoinStatus.ERROR, error=text, exit_code=error.exit_code)
     except DiffdecorError as error:
         code = error.exit_code

@@ -9,13 +9,12 @@ from dataclasses import dataclass, field, replace
 from math import inf
 
 from diffdecor import words
-from diffdecor.batch.model import FAILED, Ended, Executor, Order, Record, Status
-from diffdecor.errors import BusyError
+from diffdecor.batch.model import FAILED, Ended, Executor, Order, Record, Status, undone
 
 logger = words.logger(__name__)
 
-#: Exit code of what has not been done, and of what took too long (as that of `timeout`).
-_UNDONE, _LATE = BusyError.exit_code, 124
+#: Exit code of what took too long, as that of `timeout`.
+_LATE = 124
 #: How often a task may be on a machine that vanishes.
 _VANISHED = 10
 #: Seconds until a task is tried again that may succeed then: the first time, and at most.
@@ -82,7 +81,6 @@ def do_all(
     limits: Limits,
     on_end: Callable[[Record], None],
     append: Callable[[Record], None],
-    on_start: Callable[[Order], None] = lambda _: None,
 ) -> None:
     """Have all tasks done by an executor that has been entered; `on_end` gets a record for each.
 
@@ -90,7 +88,7 @@ def do_all(
     they could not record) goes to `append` before. What ends the executor's waiting, such as a
     signal, ends all.
     """
-    _Loop(orders, executor, limits, on_end, append, on_start).run()
+    _Loop(orders, executor, limits, on_end, append).run()
 
 
 class _Loop:
@@ -101,10 +99,9 @@ class _Loop:
         limits: Limits,
         on_end: Callable[[Record], None],
         append: Callable[[Record], None],
-        on_start: Callable[[Order], None],
     ) -> None:
         self._executor, self._limits = executor, limits
-        self._on_end, self._append, self._on_start = on_end, append, on_start
+        self._on_end, self._append = on_end, append
         #: Those that can begin.
         self._waiting = deque(_Item(order) for order in orders)
         #: Those that killed a process, or were with one that did: they begin alone, after all.
@@ -152,7 +149,6 @@ class _Loop:
     def _begin(self, item: _Item) -> None:
         item.order = replace(item.order, tries=len(item.ends) + 1)
         self._running[item.output] = item
-        self._on_start(item.order)
         self._executor.start(item.order, self._timeout())
 
     def _timeout(self) -> float | None:
@@ -207,7 +203,7 @@ class _Loop:
         """See to a task that has ended, one way or another."""
         if ended.record is not None:
             if ended.unrecorded:
-                logger.warning("%s", ended.unrecorded)
+                logger.info("%s", ended.unrecorded)
                 self._append(ended.record)
             self._finish(ended.record)
         elif ended.busy:
@@ -290,14 +286,7 @@ class _Loop:
 
     def _leave(self, item: _Item, reason: str) -> None:
         """Leave a task undone, for the next batch."""
-        record = Record(
-            output=item.output,
-            status=Status.UNDONE,
-            exit_code=_UNDONE,
-            error=reason,
-            tries=len(item.ends),
-        )
-        self._on_end(record)
+        self._on_end(undone(item.output, reason, len(item.ends)))
 
 
 def _record(item: _Item, status: Status, code: int) -> Record:

@@ -9,39 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Protocol, Self
 
+from diffdecor.errors import BusyError
 from diffdecor.pipeline.job import Job
+from diffdecor.pipeline.status import FAILED, THERE, Status
 
-
-class Status(StrEnum):
-    """What became of a task."""
-
-    #: The output is there.
-    DONE = "done"
-    #: The output is there, and has no data in it.
-    SKIPPED = "skipped"
-    #: The output is there, and its noise exceeds the limits of the options.
-    NOT_WHITE = "not white"
-    #: There were warnings, and --strict allows none; nothing was written.
-    REFUSED = "refused"
-    #: An input cannot be used, or the output cannot be written.
-    ERROR = "error"
-    #: The process that did it died, however often it was tried.
-    DIED = "died"
-    #: It took longer than it may.
-    TIMEOUT = "timeout"
-    #: It has not been done: the batch ended before, or another process is doing it.
-    UNDONE = "undone"
-
-
-#: Tasks whose output is there.
-THERE = frozenset({Status.DONE, Status.SKIPPED, Status.NOT_WHITE})
-#: Tasks that failed, on their input or else.
-FAILED = frozenset({Status.ERROR, Status.DIED, Status.TIMEOUT})
+__all__ = ["FAILED", "THERE", "Ended", "Executor", "Order", "Record", "Status", "Task", "undone"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,8 +63,19 @@ class Record:
     manifest: str = ""
     #: Sum of the algorithm, the options and the names of the inputs: `recognition.job_key`.
     key: str = ""
-    #: Size and times of every file that was read and written: `recognition.stamps`.
+    #: Size and times of every file that was read and written: `recognition.stamp`.
     stamps: Mapping[str, Sequence[int]] = field(default_factory=dict)
+
+
+def undone(output: str, why: str = "", tries: int = 0) -> Record:
+    """Return the record of a task that the next batch is to do."""
+    return Record(
+        output=output,
+        status=Status.UNDONE,
+        exit_code=BusyError.exit_code,
+        error=why,
+        tries=tries,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,12 +127,7 @@ class Executor(Protocol):
     def __enter__(self) -> Self:
         """Start."""
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Stop every process."""
 
     @property

@@ -10,12 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
 from diffdecor.batch.model import FAILED, THERE, Record, Status, Task
 from diffdecor.config.options import Option, recorded_options
+from diffdecor.errors import WhitenessError
 from diffdecor.fits.atomic import tidy_output
 from diffdecor.fits.paths import split_extension
 from diffdecor.images.inferred import MASKS, SIGMAS, names_beside
@@ -100,11 +101,6 @@ def stamp(file: str, moment: int | None = None) -> tuple[int, ...]:
     return found.st_size, found.st_mtime_ns, found.st_ino
 
 
-def stamps(files: Iterable[str]) -> dict[str, tuple[int, ...]]:
-    """Return the stamps of files, by their absolute names without brackets."""
-    return {name: stamp(name) for name in map(bare, files)}
-
-
 def bare(file: str) -> str:
     """Return the absolute name of a file, without an extension in brackets."""
     return _absolute(split_extension(file)[0]) if file.endswith("]") else _absolute(file)
@@ -154,8 +150,9 @@ def judged(job: Job, record: Record) -> Record:
         return record
     too_much = limit_failures(job.files, record.metrics)
     if too_much:
+        code = WhitenessError.exit_code
         text = f"{job.output}: its noise is not white enough: {'; '.join(too_much)}"
-        return replace(record, status=Status.NOT_WHITE, exit_code=4, error=text)
+        return replace(record, status=Status.NOT_WHITE, exit_code=code, error=text)
     status = Status.SKIPPED if record.metrics.get("skipped") else Status.DONE
     return replace(record, status=status, exit_code=0, error="")
 
@@ -184,6 +181,11 @@ def _failed(record: Record) -> str:
     if record.status in FAILED:
         return f"failed before: {record.status}, exit code {record.exit_code}"
     return "undone"
+
+
+def is_there(task: Task, folders: Folders) -> bool:
+    """Say whether the output of a task is there, complete or not."""
+    return _is_there(bare(task.job.output), folders)
 
 
 def _is_there(output: str, folders: Folders) -> bool:
@@ -223,6 +225,5 @@ def _unmeasured(job: Job, record: Record) -> str:
 
 def tidy(task: Task) -> None:
     """Remove what a process that was killed left beside the files of a task."""
-    inputs: Mapping[str, str] = task.job.inputs
     for file in task.job.written:
-        tidy_output(file, inputs=inputs.values())
+        tidy_output(file, inputs=task.job.inputs.values())

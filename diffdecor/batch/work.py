@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from diffdecor import signals, words
+from diffdecor.batch.files import make_folder_of
 from diffdecor.batch.ledger import Ledger
 from diffdecor.batch.lines import plain
 from diffdecor.batch.measured import Meter
@@ -65,7 +66,8 @@ def _do(order: Order) -> Ended:
     job, lock = order.task.job, None
     with ExitStack() as stack:
         try:
-            _make_folders(job)
+            for file in job.written:  # their folders may have vanished
+                make_folder_of(file)
             lock = stack.enter_context(output_held(job.output, inputs=job.inputs.values()))
         except BusyError as error:
             return _busy(order, error)
@@ -103,16 +105,6 @@ def _try(order: Order, lock: Lock | None, ledger: Ledger, *, redo: bool) -> Ende
 def _ledger(file: Path, since: int) -> Ledger:
     """Return the ledger as this process knows it, which reads only what is new each time."""
     return Ledger(file.parent, since)
-
-
-def _make_folders(job: Job) -> None:
-    """Make the folders of all that is written: they may have vanished."""
-    for file in job.written:
-        try:
-            Path(file).parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            msg = f"{file}: its folder cannot be made: {reason_of(error)}"
-            raise OutputError(msg) from error
 
 
 def _busy(order: Order, error: BusyError) -> Ended:

@@ -26,10 +26,9 @@ from diffdecor.cli.options import (
     verbosity_options,
 )
 from diffdecor.cli.parameters import INPUT_FILE, OUTPUT_FILE, KindType
-from diffdecor.cli.run import Clock
 from diffdecor.cli.text import complain, say
 from diffdecor.config import DecorrelationConfig, kinds
-from diffdecor.process import begin_work
+from diffdecor.process import Clock, begin_work
 
 if TYPE_CHECKING:
     from diffdecor.batch.batch import BatchOptions, Plan
@@ -148,8 +147,14 @@ def batch(
     clock = Clock()
     mode = _mode(given)
     options = _options(given)
-    _start_logging(options, given, quiet=quiet)
-    from diffdecor.batch.batch import as_it_stands
+    start_logging(
+        given["verbose"],
+        quiet=quiet,
+        log_file=given["log_file"],
+        log_json=given["log_json"],
+        inputs=[options.manifest],
+    )
+    from diffdecor.batch.batch import UnrecordedError, as_it_stands
 
     about = json_facts(context, version=JSON_VERSION, manifest=options.manifest)
     plan = _plan(options)
@@ -161,6 +166,10 @@ def batch(
         return
     try:
         records = as_it_stands(plan) if mode else _done(plan, options, given, quiet=quiet)
+    except UnrecordedError as error:
+        records = error.records
+        json_facts(context, unrecorded=str(error))
+        _LOG.error("%s", error)
     finally:
         json_facts(context, **clock.read())
     code = _summary(plan, records, about, as_json=as_json, shown=mode == "status")
@@ -168,9 +177,14 @@ def batch(
     context.exit(code or joined)
 
 
-def _mode(given: dict[str, Any]) -> str:
+def _mode(given: Mapping[str, Any]) -> str:
     """Return the option that makes another command of it, empty if there is none."""
-    chosen = [name for name in ("status", "dry_run", "print_commands") if given.pop(name)]
+    return _one_of(given, "status", "dry_run", "print_commands")
+
+
+def _one_of(given: Mapping[str, Any], *names: str) -> str:
+    """Return the one of some options that was given, empty if none was; refuse several."""
+    chosen = [name for name in names if given[name]]
     if len(chosen) > 1:
         one, other = (f"--{name.replace('_', '-')}" for name in chosen[:2])
         msg = f"{one} and {other} exclude each other; leave out one of them"
@@ -183,9 +197,7 @@ def _options(given: Mapping[str, Any]) -> BatchOptions:
     from diffdecor.batch.loop import Limits
     from diffdecor.cli.configs import shared_values
 
-    if given["redo"] and given["retry_failed"]:
-        msg = "--redo and --retry-failed exclude each other; leave out one of them"
-        raise click.UsageError(msg)
+    _one_of(given, "redo", "retry_failed")
     deadline = given["deadline"]
     return BatchOptions(
         manifest=given["manifest"],
@@ -233,19 +245,9 @@ def _plan(options: BatchOptions) -> Plan:
         raise ConfigError(msg) from None
 
 
-def _start_logging(options: BatchOptions, given: Mapping[str, Any], *, quiet: bool) -> None:
-    start_logging(
-        given["verbose"],
-        quiet=quiet,
-        log_file=given["log_file"],
-        log_json=given["log_json"],
-        inputs=[options.manifest],
-    )
-
-
 def _done(
     plan: Plan, options: BatchOptions, given: Mapping[str, Any], *, quiet: bool
-) -> dict[str, Record]:
+) -> Mapping[str, Record]:
     """Do the tasks, with a progress bar on a terminal, and say what came of each."""
     from diffdecor.batch.batch import run_batch
     from diffdecor.cli.progress import progress
@@ -257,14 +259,14 @@ def _done(
 
 def _executor(plan: Plan, given: Mapping[str, Any]) -> Executor:
     """Return where the tasks are done: on this machine, or by the workers of a Dask scheduler."""
-    address, file, number = (given[name] for name in ("scheduler", "scheduler_file", "dask"))
-    if sum(one is not None for one in (address, file, number)) > 1:
-        msg = "--scheduler, --scheduler-file and --dask exclude each other; give one of them"
-        raise click.UsageError(msg)
-    if address or file or number:
+    if _one_of(given, "scheduler", "scheduler_file", "dask"):
         from diffdecor.batch.dask import DaskExecutor
 
-        return DaskExecutor(scheduler=address, scheduler_file=file, local=number or 0)
+        return DaskExecutor(
+            scheduler=given["scheduler"],
+            scheduler_file=given["scheduler_file"],
+            local=given["dask"] or 0,
+        )
     from diffdecor.batch.capacity import jobs_at_once
     from diffdecor.batch.local import LocalExecutor
 
@@ -297,7 +299,8 @@ def _summary(
     """Say how many tasks have which status, on stdout where that was asked for; return the code."""
     from diffdecor.batch.batch import counts, exit_code
 
-    code, number = exit_code(records.values()), counts(records.values())
+    code = exit_code(records.values(), is_recorded="unrecorded" not in about)
+    number = counts(records.values())
     text = ", ".join(f"{count} {status}" for status, count in number.items()) or "nothing to do"
     line = f"{plan.manifest.file.name}: {text} ({plan.ledger.table})"
     tasks = [(task, records[task.job.output]) for task in plan.tasks]
@@ -380,7 +383,7 @@ def _join(plan: Plan, records: Mapping[str, Record]) -> int:
         return record is not None and record.status in THERE and Path(task.job.output).is_file()
 
     worst = 0
-    for one in join(plan.manifest.tasks, renew=True, is_there=is_there):
+    for one in join(plan.manifest.tasks, is_there=is_there):
         fields = {"output": one.file, "status": str(one.status)}
         _LOG.log(
             logging.ERROR if one.error else logging.INFO,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -25,7 +23,7 @@ from diffdecor.cli.options import (
     verbosity_options,
 )
 from diffdecor.cli.parameters import OUTPUT_FILE
-from diffdecor.process import begin_work, keep_home_clean
+from diffdecor.process import Clock, begin_work, keep_home_clean
 
 if TYPE_CHECKING:
     from diffdecor.cli.configs import Settings
@@ -190,19 +188,3 @@ def _facts(job: Job) -> dict[str, Any]:
             item.name: item.value_in(config) for config in both for item in options(type(config))
         },
     }
-
-
-class Clock:
-    """Measures the time that a command takes."""
-
-    def __init__(self) -> None:
-        self._started = datetime.now(UTC)
-        self._wall, self._cpu = time.perf_counter(), time.process_time()
-
-    def read(self) -> dict[str, Any]:
-        """Return when it started, UTC, and the seconds since then: passed, and of processors."""
-        return {
-            "started": self._started.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            "wall_seconds": round(time.perf_counter() - self._wall, 3),
-            "cpu_seconds": round(time.process_time() - self._cpu, 3),
-        }

@@ -111,7 +111,7 @@ class Checked:
 
 def options(config_type: type) -> tuple[Option, ...]:
     """Return the options declared in `config_type`, in their order, with those of the images."""
-    return _options(config_type)
+    return _options(config_type)  # mypy takes no class with fields for hashable
 
 
 @cache

@@ -14,11 +14,11 @@ from diffdecor.errors import InputError
 from diffdecor.fits.damage import damage_named
 from diffdecor.fits.open import check_file, quiet_astropy
 from diffdecor.pipeline.results_table import OF_BATCHES, as_kind
+from diffdecor.pipeline.status import THERE, Status
 
-#: What a batch says of outputs that are there, and of others.
-THERE = frozenset({"done", "skipped", "not white"})
-FAILED = frozenset({"refused", "error", "died", "timeout"})
-UNDONE = "undone"
+UNDONE = Status.UNDONE
+#: What a batch says where there is no output, and there will be none if nothing changes.
+FAILED = frozenset(Status) - THERE - {UNDONE}
 #: How an ECSV table begins.
 _BEGINNING = b"# %ECSV"
 #: Columns that every table of results has.
@@ -123,7 +123,7 @@ def _by_output(file: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Told]:
         if not isinstance(output, str) or not output or "\0" in output:
             msg = f"{file}: row {number} does not say which output it is about; {_ADVICE}"
             raise InputError(msg)
-        if status not in THERE | FAILED | {UNDONE}:
+        if status not in set(Status):
             msg = f"{file}: the status of row {number} is {str(status)[:50]!r}; {_ADVICE}"
             raise InputError(msg)
         path = str(folder / output)

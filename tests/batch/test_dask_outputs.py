@@ -19,7 +19,7 @@ pytest.importorskip("distributed")
 
 from helpers.dask_cluster import PATIENCE, Cluster
 
-NUMBER = 10
+NUMBER = 6
 
 
 @pytest.fixture
@@ -75,9 +75,9 @@ def test_a_worker_and_then_the_scheduler_are_killed(tmp_path, orders):
 
         def on_end(record):
             records.append(record)
-            if len(records) == 3:
+            if len(records) == 2:
                 cluster.kill(victim)
-            elif len(records) == 6:
+            elif len(records) == 4:
                 cluster.kill(cluster.scheduler)
                 other.wait(PATIENCE)
                 cluster.start_scheduler()

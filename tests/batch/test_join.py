@@ -123,16 +123,12 @@ def test_what_is_joined_already_is_left_as_it_is(night, ending):
     before = described(night)
     (found,) = join(tasks)
     assert found.status == JoinStatus.ALREADY
-    (found,) = join(tasks, overwrite=True)
-    assert found.status == JoinStatus.ALREADY
     assert described(night) == before
 
 
-@pytest.mark.usefixtures("as_a_command")
-def test_other_parts_replace_it_only_if_that_is_wanted(night):
+def test_it_is_made_anew_of_other_parts(night):
     tasks = rows(night)
     join(tasks)
-    before = described(night)["all.fits"]
     (night / "S2.fits").unlink()
     run_job(
         Job(
@@ -142,11 +138,6 @@ def test_other_parts_replace_it_only_if_that_is_wanted(night):
         )
     )
     (found,) = join(tasks)
-    assert found.status == JoinStatus.ERROR
-    assert "exists already, made of other outputs; use --overwrite" in found.error
-    assert found.exit_code == 2
-    assert described(night)["all.fits"] == before
-    (found,) = join(tasks, renew=True)
     assert found.status == JoinStatus.DONE
     assert contents(night / "all.fits")["S2", 1][0].dtype.itemsize == 8
 
@@ -155,11 +146,10 @@ def test_foreign_files_are_not_renewed(night):
     fits.PrimaryHDU().writeto(night / "all.fits")
     tasks = rows(night)
     before = described(night)
-    (found,) = join(tasks, renew=True)
+    (found,) = join(tasks)
     assert (found.status, found.exit_code) == (JoinStatus.ERROR, 2)
+    assert "exists already, and was not joined of outputs; move it" in found.error
     assert described(night) == before
-    (found,) = join(tasks, overwrite=True)
-    assert found.status == JoinStatus.DONE
 
 
 def test_nothing_is_written_while_outputs_are_missing(night):
@@ -233,7 +223,7 @@ def test_a_joined_file_that_is_an_output_is_not_written(night):
     object.__setattr__(spoiled[1], "joined", spoiled[0].job.output)
     object.__setattr__(spoiled[0], "joined", spoiled[0].job.output)
     before = described(night)
-    (found,) = join(spoiled, overwrite=True)
+    (found,) = join(spoiled)
     assert found.status == JoinStatus.ERROR
     assert Path(found.file).name == "N1.fits"
     assert described(night) == before

@@ -1,8 +1,11 @@
 """Several batches on the same outputs: every one is made once, and all of them succeed."""
 
-
 import pytest
+from astropy.table import Table
 from helpers.nights import Night, all_at_once, content, identity
+
+from diffdecor.batch.ledger import Ledger
+from diffdecor.batch.model import Record, Status
 
 
 def whole(night, undisturbed):
@@ -15,10 +18,9 @@ def whole(night, undisturbed):
     night.is_true()
 
 
-@pytest.mark.parametrize("number", [2, 4])
-def test_batches_share_the_work(night, undisturbed, number):
-    night = night()
-    all_at_once(*[lambda: night.ends(0, "--jobs", 4 // number)] * number)
+def test_batches_share_the_work(night, undisturbed):
+    night = night(8)
+    all_at_once(*[lambda: night.ends(0, "--jobs", 2)] * 2)
     whole(night, undisturbed)
     assert set(night.statuses().values()) == {"done"}
 
@@ -71,3 +73,22 @@ def test_two_manifests_share_a_folder_and_an_output(night, inputs, undisturbed):
     # A third manifest, of all of them, has nothing to do.
     assert everything.ends(0) == ("", "")
     whole(everything, undisturbed)
+
+
+def test_the_last_table_has_what_others_recorded_meanwhile(task, tmp_path):
+    """Of another manifest, and of tasks that this batch left undone, but nothing older of these."""
+
+    def record(one, status, **about):
+        return Record(output=one.job.output, status=status, exit_code=0, **about)
+
+    tasks = [task(number) for number in range(4)]
+    ours, others = Ledger(tmp_path), Ledger(tmp_path)
+    others.append(record(tasks[0], Status.DONE, manifest="night.csv"))
+    ours.refresh()
+    others.append(record(tasks[1], Status.DONE, manifest="night.csv"))
+    others.append(record(tasks[3], Status.DONE, manifest="other.csv"))
+    undone = {one.job.output: record(one, Status.UNDONE) for one in tasks[:3]}
+    ours.write_table("night.csv", tasks[:3], undone, ours.size)
+    table = Table.read(ours.table, format="ascii.ecsv")
+    assert list(table["status"]) == ["undone", "done", "undone", "done"]
+    assert list(table["manifest"]) == ["night.csv"] * 3 + ["other.csv"]

@@ -3,9 +3,6 @@
 import errno
 import os
 import shutil
-import signal
-import subprocess
-import sys
 import threading
 import time
 from dataclasses import replace
@@ -21,7 +18,7 @@ from diffdecor import signals
 from diffdecor.batch import ledger as ledger_module
 from diffdecor.batch import work
 from diffdecor.batch.ledger import Ledger
-from diffdecor.batch.model import Order, Record, Status
+from diffdecor.batch.model import Record, Status
 from diffdecor.batch.recognition import job_key, recognised
 from diffdecor.batch.work import do
 from diffdecor.errors import InputError
@@ -309,13 +306,13 @@ def test_a_folder_that_vanishes_during_the_work_is_made_again(order, tmp_path, m
 
 
 def test_a_folder_that_vanishes_before_it_can_be_locked(order, tmp_path, monkeypatch):
-    real = work._make_folders  # noqa: SLF001
+    real = work.make_folder_of
 
-    def make(job):
-        real(job)
+    def make(file):
+        real(file)
         (tmp_path / "out").rmdir()
 
-    monkeypatch.setattr(work, "_make_folders", make)
+    monkeypatch.setattr(work, "make_folder_of", make)
     one = order()
     assert "No such file or directory" in do(one).passing.error
     monkeypatch.undo()
@@ -372,100 +369,3 @@ def test_a_ledger_that_cannot_be_read_is_no_reason_not_to_work(order, monkeypatc
 def test_a_signal_after_the_job_is_not_ignored(order):
     do(order())
     assert signals._state.complete is None  # noqa: SLF001
-
-
-WORK = """
-    import os, pickle, sys
-    from diffdecor.batch import recognition
-    from diffdecor.batch.work import do
-    recognition._TICK = 0
-    print("ready", flush=True)
-    sys.stdin.read(1)
-    with open(sys.argv[1], "rb") as file:
-        orders = pickle.load(file)
-    for order in orders:
-        ended = do(order)
-        print(ended.record and ended.record.status, ended.busy, flush=True)
-"""
-
-
-def start(tmp_path, orders, name="orders"):
-    import pickle
-    import textwrap
-
-    (tmp_path / name).write_bytes(pickle.dumps(orders))
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(WORK), str(tmp_path / name)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=environment,
-        text=True,
-    )
-    assert process.stdout.readline() == "ready\n"
-    return process
-
-
-def go(process):
-    process.stdin.write("\n")
-    process.stdin.flush()
-
-
-def planes(path):
-    return {
-        name: (None if pixels is None else pixels.tobytes(), text(header))
-        for name, (header, pixels) in opened(path).items()
-    }
-
-
-def text(header):
-    """Return the cards but times, of which the comments of the checksums hold some, too."""
-    return [
-        (card.keyword, str(card.value))
-        for card in header.cards
-        if card.keyword not in {"DATE", "CHECKSUM"}
-    ]
-
-
-def test_killed_at_any_moment_and_done_by_the_next(order, tmp_path):
-    """Four tasks, killed again and again: in the end all are whole, done once, and alone."""
-    orders = [order(number=number) for number in range(1, 5)]
-    chance = np.random.default_rng(5)
-    finished = {}
-    for _ in range(int(os.environ.get("DIFFDECOR_KILLS", "4"))):
-        process = start(tmp_path, orders)
-        go(process)
-        time.sleep(chance.uniform(0.0, 0.6))
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        for one in orders:
-            file = Path(one.task.job.output)
-            if file.exists():
-                number = file.stat().st_ino
-                assert finished.setdefault(file, number) == number
-                fits.open(file, checksum=True).close()
-    since = orders[0].ledger.stat().st_size if orders[0].ledger.exists() else 0
-    for one in orders:
-        assert do(replace(one, since=since)).record.status == Status.DONE
-    for file, number in finished.items():
-        assert file.stat().st_ino == number
-    expected = ["1.fits", "2.fits", "3.fits", "4.fits", "results.jsonl"]
-    assert names(tmp_path / "out") == expected
-    reference = do(order(number=9)).record.output
-    for one in orders:
-        assert planes(one.task.job.output) == planes(reference)
-    assert {record.status for record in lines(orders[0]).values()} == {Status.DONE}
-
-
-def test_two_processes_on_the_same_tasks_do_each_once(order, tmp_path):
-    orders = [order(number=number) for number in range(1, 7)]
-    processes = [start(tmp_path, orders[::step], f"o{step}") for step in (1, -1)]
-    for process in processes:
-        go(process)
-    said = [process.communicate()[0].split("\n")[:-1] for process in processes]
-    assert all(len(one) == len(orders) for one in said)
-    written = [line for line in orders[0].ledger.read_text().splitlines() if '"started":"2' in line]
-    assert len(written) == len(orders)
-    assert set(lines(orders[0])) == {one.task.job.output for one in orders}
-    assert all(len(Path(one.task.job.output).read_bytes()) for one in orders)
-    assert isinstance(orders[0], Order)
