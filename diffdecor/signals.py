@@ -29,6 +29,7 @@ class _State:
     complete: float | None = None
     reported: bool = False
     answering: bool = False
+    going_on: bool = False
 
 
 _state = _State()
@@ -64,7 +65,17 @@ def is_to_be_reported() -> bool:
 
 def set_complete(complete: bool) -> None:  # noqa: FBT001  it is what the function is about
     """Say whether the output of this process is complete, or about to become so."""
-    _state.complete = time.monotonic() if complete else None
+    _state.complete = time.monotonic() if complete and not _state.going_on else None
+
+
+@contextmanager
+def going_on() -> Iterator[None]:
+    """Do more than one output: that one is complete is no reason to ignore a signal."""
+    _state.going_on = True
+    try:
+        yield
+    finally:
+        _state.going_on = False
 
 
 def check() -> None:

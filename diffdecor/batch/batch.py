@@ -158,8 +158,8 @@ def run_batch(
     run = _Run(plan, options, on_record, progress)
     _tidy(plan)
     if plan.waiting:
-        run.table.write()
-        with run.table.written_if_stopped():
+        with signals.going_on(), run.table.written_if_stopped():
+            run.table.write()
             run.do(executor)
     run.look_again()
     try:
