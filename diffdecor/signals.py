@@ -29,7 +29,7 @@ class _State:
     complete: float | None = None
     reported: bool = False
     answering: bool = False
-    goes_on: bool = False
+    going_on: bool = False
 
 
 _state = _State()
@@ -65,23 +65,23 @@ def is_to_be_reported() -> bool:
 
 def set_complete(complete: bool) -> None:  # noqa: FBT001  it is what the function is about
     """Say whether the output of this process is complete, or about to become so."""
-    _state.complete = time.monotonic() if complete and not _state.goes_on else None
+    _state.complete = time.monotonic() if complete and not _state.going_on else None
+
+
+@contextmanager
+def going_on() -> Iterator[None]:
+    """Do more than one output: that one is complete is no reason to ignore a signal."""
+    _state.going_on = True
+    try:
+        yield
+    finally:
+        _state.going_on = False
 
 
 def check() -> None:
     """Raise SystemExit if a signal was received, though what it raised was lost."""
     if _state.received is not None and not _state.answering:
         raise SystemExit(128 + _state.received)
-
-
-@contextmanager
-def going_on() -> Iterator[None]:
-    """Go on working when an output is complete: a signal is not ignored for that."""
-    _state.goes_on = True
-    try:
-        yield
-    finally:
-        _state.goes_on = False
 
 
 @contextmanager

@@ -158,8 +158,8 @@ def run_batch(
     run = _Run(plan, options, on_record, progress)
     _tidy(plan)
     if plan.waiting:
-        run.table.write()
-        with run.table.written_if_stopped():
+        with signals.going_on(), run.table.written_if_stopped():
+            run.table.write()
             run.do(executor)
     run.look_again()
     try:
@@ -262,10 +262,9 @@ class _Table:
         begun = time.monotonic()
         plan = self._plan
         try:
-            with signals.going_on():
-                plan.ledger.write_table(
-                    plan.manifest.file.name, plan.manifest.tasks, self._records, self._since
-                )
+            plan.ledger.write_table(
+                plan.manifest.file.name, plan.manifest.tasks, self._records, self._since
+            )
         finally:
             self._written = time.monotonic()
             self._cost = self._written - begun

@@ -77,7 +77,7 @@ def settled(monkeypatch):
 #: How often batches are killed, and from what number on there are more triples in them.
 KILLS, LONG = int(os.environ.get("DIFFDECOR_KILLS", "3")), 50
 #: Triples of a night.
-NUMBER = 40 if KILLS >= LONG else 12
+NUMBER = 40 if KILLS >= LONG else 10
 
 
 @pytest.fixture(scope="session")

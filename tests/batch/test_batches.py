@@ -65,15 +65,6 @@ def test_outputs_do_not_depend_on_who_makes_them(night, expected, tmp_path):
     assert "5 done" in told[-1]
 
 
-def test_shards_one_after_another_do_all_exactly_once(night, expected):
-    night = night(5)
-    for part, there in ((1, 2), (2, 4), (3, 5)):
-        night.ends(0, "--jobs", 1, "--shard", f"{part}/3")
-        assert len(night.there()) == there
-    assert expected(night)
-    assert set(night.works().values()) == {1}
-
-
 def test_all_is_done_again_where_that_is_asked_for(night, expected):
     night = night(3)
     night.ends(0, "--jobs", 1)

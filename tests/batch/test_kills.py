@@ -182,3 +182,21 @@ def test_a_worker_that_hangs_is_killed_after_its_time(night, watched):
     out, err = running.communicate(timeout=100)
     assert (running.returncode, out) == (0, ""), err
     watched.is_complete()
+
+
+def test_a_signal_just_after_the_table_was_written_is_not_lost(night):
+    """A process whose only output is complete ignores it; a batch has more to do."""
+    night = night(2)
+    hook = """
+if not is_worker:
+    from diffdecor.batch.ledger import Ledger
+    write = Ledger.write_table
+    def write_table(*given):
+        write(*given)
+        os.kill(os.getpid(), signal.SIGTERM)
+    Ledger.write_table = write_table
+"""
+    assert night.ends(128 + signal.SIGTERM, hook=hook) == ("", "")
+    assert night.there() == []
+    assert set(night.statuses().values()) == {"undone"}
+    assert night.hidden() == []

@@ -18,9 +18,10 @@ def whole(night, undisturbed):
     night.is_true()
 
 
-def test_batches_share_the_work(night, undisturbed):
+@pytest.mark.parametrize("number", [2, 4])
+def test_batches_share_the_work(night, undisturbed, number):
     night = night(8)
-    all_at_once(*[lambda: night.ends(0, "--jobs", 2)] * 2)
+    all_at_once(*[lambda: night.ends(0, "--jobs", 1)] * number)
     whole(night, undisturbed)
     assert set(night.statuses().values()) == {"done"}
 
