@@ -13,6 +13,7 @@ import click
 
 from diffdecor.batch.deadline import DEADLINE, DURATION
 from diffdecor.batch.shard import SHARD
+from diffdecor.cli.joins import join_outputs
 from diffdecor.cli.logs import to_file
 from diffdecor.cli.options import (
     ConfiguredCommand,
@@ -163,8 +164,10 @@ def batch(
         records = as_it_stands(plan) if mode else _done(plan, options, given, quiet=quiet)
     finally:
         json_facts(context, **clock.read())
+    if not mode:
+        _say_warnings(plan, records)
     code = _summary(plan, records, about, as_json=as_json, shown=mode == "status")
-    joined = _join(plan, records) if joins and not mode else 0
+    joined = join_outputs(plan, records) if joins and not mode else 0
     context.exit(code or joined)
 
 
@@ -286,6 +289,23 @@ def _say(task: Task, record: Record) -> None:
         to_file(f"{task.place}: {task.output}: {warning}", "WARNING", fields)
 
 
+def _say_warnings(plan: Plan, records: Mapping[str, Record]) -> None:
+    """Say in one line that outputs were made with warnings: often they are all the same."""
+    from diffdecor.batch.model import THERE
+
+    made = [records[task.job.output] for task in plan.waiting]
+    warned = [one for one in made if one.warnings and one.status in THERE]
+    if warned:
+        _LOG.warning(
+            "%s: %d of %d jobs had warnings (%s has them all), the first: %s",
+            plan.manifest.file.name,
+            len(warned),
+            len(made),
+            plan.ledger.file.name,
+            warned[0].warnings[0],
+        )
+
+
 def _summary(
     plan: Plan,
     records: Mapping[str, Record],
@@ -304,13 +324,14 @@ def _summary(
     undone = [(task, record) for task, record in tasks if record.status == "undone"]
     if undone:
         task, record = undone[0]
-        line += f"; undone, as {task.output}: {record.error}"
+        line += f"; the first undone is {task.output}: {record.error}"
     if as_json:
         rows = [_row(task, record) for task, record in tasks]
         print_json({**about, "exit_code": code, "counts": number, "tasks": rows})
     elif shown:
         for task, record in tasks:
-            if exit_code([record]):
+            # What is undone is in the last line: while a batch runs, there may be thousands.
+            if exit_code([record]) and record.status != "undone":
                 say(f"{task.place}: {task.output}: {record.status}: {record.error}")
         say(line)
     if code and not shown:
@@ -328,6 +349,8 @@ def _row(task: Task, record: Record) -> dict[str, Any]:
         "status": str(record.status),
         "exit_code": record.exit_code,
         "error": record.error,
+        "warnings": list(record.warnings),
+        "metrics": record.metrics,
     }
 
 
@@ -357,31 +380,3 @@ def _print_waiting(
     for task, why in found:
         say(f"{task.place}: {task.output}: {why}")
     say(f"{plan.manifest.file.name}: {len(found)} of {len(plan.tasks)} to be done")
-
-
-def _join(plan: Plan, records: Mapping[str, Record]) -> int:
-    """Join the outputs of detectors, and say what could not be; return the exit code of that."""
-    from diffdecor.batch.join import JoinStatus, join
-    from diffdecor.batch.model import THERE
-    from diffdecor.errors import BusyError
-
-    known = {**plan.ledger.records, **records}
-
-    def is_there(task: Task) -> bool:
-        record = known.get(task.job.output)
-        return record is not None and record.status in THERE and Path(task.job.output).is_file()
-
-    worst = 0
-    for one in join(plan.manifest.tasks, renew=True, is_there=is_there):
-        fields = {"output": one.file, "status": str(one.status)}
-        _LOG.log(
-            logging.ERROR if one.error else logging.INFO,
-            "%s",
-            one.error or f"{one.file}: joined of {len(one.parts)} outputs ({one.status})",
-            extra={"fields": fields},
-        )
-        if one.status == JoinStatus.ERROR:
-            worst = worst or one.exit_code
-        elif one.status == JoinStatus.INCOMPLETE:
-            worst = BusyError.exit_code
-    return worst
