@@ -56,6 +56,11 @@ class _Batch(ConfiguredCommand):
     """A command with the options of run that hold for all rows."""
 
     not_in_help = frozenset({"write", "region"})
+    other_help: Mapping[str, str] = {
+        "threads": "Number of threads of each job; the result does not depend on it.  [default: 1]",
+        "max_memory": "Rough limit of the memory of all jobs together, like 500M or 2G: fewer are "
+        "done at a time.  [default: what is free]",
+    }
 
 
 @click.command(cls=_Batch, epilog=_EXAMPLES)
@@ -279,7 +284,7 @@ def _say(task: Task, record: Record) -> None:
     from diffdecor.batch.batch import exit_code
 
     seconds = "" if record.wall_seconds is None else f" in {record.wall_seconds:.3g} s"
-    why = f": {record.error}" if record.error else ""
+    why = f": {_reason(task, record)}" if record.error else ""
     text = f"{task.place}: {task.output}: {record.status}{seconds}{why}"
     fields = {"output": task.output, "status": str(record.status), "exit_code": record.exit_code}
     # What is undone is summed up in one line: there may be thousands, for one reason.
@@ -287,6 +292,11 @@ def _say(task: Task, record: Record) -> None:
     _LOG.log(logging.ERROR if is_wrong else logging.INFO, "%s", text, extra={"fields": fields})
     for warning in record.warnings:
         to_file(f"{task.place}: {task.output}: {warning}", "WARNING", fields)
+
+
+def _reason(task: Task, record: Record) -> str:
+    """Return what is wrong with a task, where its output has been named."""
+    return record.error.removeprefix(f"{task.job.output}: ")
 
 
 def _say_warnings(plan: Plan, records: Mapping[str, Record]) -> None:
@@ -332,11 +342,15 @@ def _summary(
         for task, record in tasks:
             # What is undone is in the last line: while a batch runs, there may be thousands.
             if exit_code([record]) and record.status != "undone":
-                say(f"{task.place}: {task.output}: {record.status}: {record.error}")
+                say(f"{task.place}: {task.output}: {record.status}: {_reason(task, record)}")
         say(line)
-    if code and not shown:
-        complain(line)
-    to_file(line, "ERROR" if code else "INFO", {"exit_code": code, "counts": number})
+    fields = {"exit_code": code, "counts": number}
+    if code or shown:
+        if not shown:
+            complain(line)
+        to_file(line, "ERROR" if code else "INFO", fields)
+    else:
+        _LOG.info("%s", line, extra={"fields": fields})
     return code
 
 

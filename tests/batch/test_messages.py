@@ -4,6 +4,7 @@ import json
 
 import pytest
 from astropy.io import fits
+from helpers.workplace import call, check_failure
 
 
 @pytest.fixture
@@ -48,3 +49,34 @@ def test_status_lists_what_failed_and_counts_what_is_undone(night):
     assert "no.fits: no such file" in failed
     assert summary.startswith("night.csv: 1 done, 1 error, 2 undone")
     assert summary.endswith("; the first undone is out/0.fits: missing")
+
+
+def test_the_last_line_says_how_many(night):
+    made = night(2)
+    _, err = made.ends(0, "-v")
+    assert err.splitlines()[-1] == f"diffdecor: INFO: night.csv: 2 done ({made / 'results.ecsv'})"
+
+
+def test_an_output_is_named_once_in_a_line(night):
+    made = night(1)
+    _, err = made.ends(4, "--max-rho", "1e-9")
+    said, summary = err.splitlines()
+    assert said.startswith("diffdecor: ERROR: line 2: out/0.fits: not white in ")
+    assert " s: its noise is not white enough: " in said
+    assert summary.startswith("diffdecor: night.csv: 1 not white (")
+    assert str(made.folder) not in made.ends(4, "--max-rho", "1e-9", "--status")[0].splitlines()[0]
+
+
+def test_help_of_options_that_are_others_in_a_batch():
+    """A job has one thread, and the memory is that of all jobs."""
+    text = " ".join(call("batch", "--help").stdout.split())
+    assert "Number of threads of each job; the result does not depend on it. [default: 1]" in text
+    assert "memory of all jobs together" in text
+    assert "[default: all cores]" in call("run", "--help").stdout
+
+
+def test_a_joined_file_is_no_output(tmp_path):
+    header = fits.Header({"DDJOIN": "0", "ORIGIN": "x"})
+    fits.PrimaryHDU(header=header).writeto(tmp_path / "joined.fits")
+    result = call("report", tmp_path / "joined.fits", "-o", tmp_path / "page.html")
+    check_failure(result, 3, "joined.fits: joined of the outputs of several detectors")
