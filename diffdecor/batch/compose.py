@@ -13,7 +13,7 @@ from pathlib import Path
 from diffdecor.batch.detectors import DetectorRow, Detectors
 from diffdecor.batch.files import make_folder_of
 from diffdecor.batch.manifest import checked_manifest
-from diffdecor.batch.matching import DIFFERENCE, match, output_names
+from diffdecor.batch.matching import DIFFERENCE, Lonely, Matched, match, meaning_of, output_names
 from diffdecor.batch.tables import Row, TextTable
 from diffdecor.errors import ConfigError, InputError, OutputExistsError
 from diffdecor.fits.atomic import atomic_output
@@ -44,10 +44,7 @@ def compose(patterns: Mapping[str, str], out_dir: str, *, each_hdu: bool) -> Com
     if there would be no rows.
     """
     matched = match(patterns)
-    remarks = [
-        f"{one.file}: no partner among the files of {_options(patterns, one.missing)}; left out"
-        for one in matched.lonely
-    ]
+    remarks = [f"{_of_lonely(patterns, one)}; left out" for one in matched.lonely]
     names = [str(Path(out_dir, name + _ENDING)) for name in output_names(matched.matches)]
     # Of an earlier batch, whose outputs the pattern describes, too.
     outputs = {os.path.realpath(f"{name}.fits") for name in names}
@@ -64,10 +61,25 @@ def compose(patterns: Mapping[str, str], out_dir: str, *, each_hdu: bool) -> Com
         else:
             rows.append(_row(DetectorRow("", one.files), name))
     if not rows:
-        detail = f": {remarks[0]}" if remarks else ""
-        msg = f"no files match {_options(patterns, patterns)}{detail}"
-        raise InputError(msg)
+        raise _nothing(patterns, matched, remarks)
     return Composed(rows, remarks)
+
+
+def _of_lonely(patterns: Mapping[str, str], one: Lonely) -> str:
+    """Return what to say of a file without partners."""
+    if one.expected:
+        return f"{one.file}: there is no {' and no '.join(one.expected)}"
+    return f"{one.file}: it belongs to none of {_options(patterns, one.missing)}"
+
+
+def _nothing(patterns: Mapping[str, str], matched: Matched, remarks: Sequence[str]) -> InputError:
+    """Return why there would be no rows."""
+    if matched.empty:
+        hint = next(filter(None, (meaning_of(patterns[role]) for role in matched.empty)), "")
+        return InputError(f"{_options(patterns, matched.empty)}: there are no such files{hint}")
+    left_out = [_of_lonely(patterns, one) for one in matched.lonely]
+    first = (*left_out, *remarks)[0]
+    return InputError(f"no files belong together of {_options(patterns, patterns)}: {first}")
 
 
 def _options(patterns: Mapping[str, str], roles: Sequence[str] | Mapping[str, str]) -> str:
@@ -172,7 +184,10 @@ def _cell(text: str, folder: str, *, is_file: bool) -> str:
         msg = f"{os.fsencode(text)!r}: its name is not UTF-8, as manifests are; rename it"
         raise InputError(msg) from None
     if text != text.strip() or "\0" in text or len(text.splitlines()) > 1:
-        msg = f"{text!r}: a manifest has no names with line breaks, or white space at an end"
+        msg = (
+            f"{text!r}: a manifest has no names with line breaks, or white space at an end; "
+            "rename it"
+        )
         raise InputError(msg)
     parent, base = os.path.split(Path.cwd() / text)
     # Folders may be links: .. leads up from where they really are.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
 
-from diffdecor import words
+from diffdecor import signals, words
 from diffdecor.batch.model import FAILED, Ended, Executor, Order, Record, Status, undone
 
 logger = words.logger(__name__)
@@ -117,6 +117,7 @@ class _Loop:
     def run(self) -> None:
         """Begin tasks and take their results until none is left."""
         while self._waiting or self._suspects or self._later or self._running:
+            signals.check()  # libraries may lose what it raised
             if not self._has_time():
                 self._give_up("not begun: it cannot be expected to end before the deadline")
             while len(self._running) < self._executor.slots and (item := self._next()):

@@ -43,6 +43,8 @@ _READ = tuple(
 )
 _OF_JOB = tuple(item.name for item in JOB_FILES)
 _SWITCHES = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+#: What tables have in place of a number that there is not, if they cannot have empty cells.
+_NO_NUMBER = "nan"
 #: Separates what an option that may be given several times is given.
 _SEVERAL = ";"
 _DETECTOR = re.compile(r"(?!\d+$)[\w.-]{1,50}", re.ASCII)
@@ -155,11 +157,16 @@ def _columns(file: str, table: TextTable) -> list[str | None]:
             names.append(None)
             continue
         if not name:
-            problems.append(f"column {number + 1} has no name, and is not empty")
+            problems.append(
+                f"column {number + 1} has no name, and is not empty; name or remove it (pandas "
+                "writes no such column with index=False)"
+            )
         elif name in names:
             problems.append(f"the column {column} is there twice")
         elif name not in COLUMNS:
-            like = similar_names(name, COLUMNS)
+            like = similar_names(name, COLUMNS) or (
+                "; begin its name with # if it is not meant to be one"
+            )
             problems.append(f"there is no option {column} of diffdecor run{like}")
         names.append(name)
     problems += [f"there is no column {name}" for name in _NEEDED if name not in names]
@@ -176,6 +183,8 @@ def _given(row: Row, number: int, names: Sequence[str | None], folder: str) -> _
         if name is None or not cell:
             continue
         item = COLUMNS[name]
+        if cell.lower() == _NO_NUMBER and not item.is_file and name != "detector":
+            continue
         try:
             values[name] = _value(item, cell, folder)
         except ValueError as error:

@@ -40,6 +40,8 @@ class Lonely:
     role: str
     file: str
     missing: Sequence[str]
+    #: What these would be called, where that is known.
+    expected: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class Matched:
 
     matches: Sequence[Match]
     lonely: Sequence[Lonely]
+    #: The roles that there are no files of.
+    empty: Sequence[str]
 
 
 def match(patterns: Mapping[str, str]) -> Matched:
@@ -74,27 +78,43 @@ def match(patterns: Mapping[str, str]) -> Matched:
         files = {role: found[role].get(own) for role, own in keys.items()}
         missing = [role for role, file in files.items() if file is None]
         if missing:
-            lonely.append(Lonely(DIFFERENCE, difference, missing))
+            expected = [_filled(patterns[role], keys[role]) for role in missing]
+            lonely.append(Lonely(DIFFERENCE, difference, missing, expected))
             continue
         there = {role: file for role, file in files.items() if file is not None}
         matches.append(Match(key, {DIFFERENCE: difference, **there}))
     for role, keys_used in used.items():
         unused = sorted(set(found[role]) - keys_used)
-        lonely += [Lonely(role, found[role][key], [DIFFERENCE]) for key in unused]
-    return Matched(matches, lonely)
+        for key in unused:
+            is_known = len(key) == patterns[DIFFERENCE].count(_STAR)
+            expected = [_filled(patterns[DIFFERENCE], key)] if is_known else []
+            lonely.append(Lonely(role, found[role][key], [DIFFERENCE], expected))
+    return Matched(matches, lonely, [role for role, files in found.items() if not files])
+
+
+def _filled(pattern: str, key: Key) -> str:
+    """Return the name that a pattern describes, if its stars stand for these."""
+    start, *rest = pattern.split(_STAR)
+    return start + "".join(part + text for part, text in zip(key, rest, strict=True))
 
 
 def files_of(pattern: str) -> dict[Key, str]:
     """Return the files whose names a pattern describes, by what its stars stand for."""
     if _STAR * 2 in pattern:
-        msg = f"{pattern}: ** means nothing here: a star stands for a part of one name"
+        msg = (
+            f"{pattern}: ** means nothing here: a star stands for a part of one name; give one for "
+            "every level of folders, as in night/*/*.fits"
+        )
         raise ConfigError(msg)
     parts = _EXTENSION.fullmatch(pattern)
     assert parts is not None  # noqa: S101  it matches every text that is not empty
     file, extension = parts["file"], parts["extension"] or ""
     if _STAR not in pattern:
         if not (os.path.lexists(pattern) or os.path.lexists(file)):
-            msg = f"{pattern}: no such file"
+            msg = f"{pattern}: no such file{meaning_of(pattern)}"
+            raise InputError(msg)
+        if Path(file).is_dir():
+            msg = f"{pattern}: is a folder; name its files, as in '{file.rstrip('/')}/*.fits'"
             raise InputError(msg)
         return {(): pattern}
     if _STAR in extension:
@@ -103,6 +123,11 @@ def files_of(pattern: str) -> dict[Key, str]:
     start = "/" if file.startswith("/") else ""
     names = [name for name in file.split("/") if name]
     return {key: path + extension for key, path in _walk(start, names, ())}
+
+
+def meaning_of(pattern: str) -> str:
+    """Return what to say of a pattern that describes no file, if it has wildcards of shells."""
+    return "; only stars stand for anything, not ? [] {}" if re.search(r"[?{\[]", pattern) else ""
 
 
 def _walk(folder: str, names: Sequence[str], key: Key) -> Iterator[tuple[Key, str]]:

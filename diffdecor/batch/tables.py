@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from diffdecor.config.kinds import shown
 from diffdecor.errors import ConfigError, DiffdecorError
 from diffdecor.fits.paths import split_extension
 
@@ -23,6 +24,7 @@ _LARGEST = 256 << 20
 #: Characters of what is said of a row: some names are long.
 _LONGEST = 1000
 _GZIP_MAGIC = b"\x1f\x8b"
+_ZIP = b"PK\x03\x04"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 #: Characters that may separate cells. White space comes last: it may also be within cells.
 _DELIMITERS = (",", ";", "\t", " ")
@@ -200,9 +202,10 @@ def _separated(
 
 def _guessed(file: str, text: str, is_heading: Callable[[Sequence[str]], bool]) -> TextTable:
     """Read a text of another format that astropy knows, every column as text."""
+    first = next((line for line in text.splitlines() if line.strip()), "").strip()
     problem = (
-        "there is no heading with the names of columns, difference and output at least; write "
-        "the manifest as CSV, or with diffdecor manifest"
+        "there is no heading with the names of columns, difference and output at least, but "
+        f"{shown(first)}; write the manifest as CSV, or with diffdecor manifest"
     )
     if "difference" not in text.lower():  # guessing takes its time
         raise ManifestError(file, [problem])
@@ -236,7 +239,10 @@ def _typed(file: str, path: Path) -> TextTable:
         if start[:4] in _BINARY:
             return _of_astropy(file, Table.read(path, format=_BINARY[start[:4]]))
         if not start.startswith(FITS_STARTS):
-            raise ManifestError(file, ["neither text nor another table that can be read"])
+            what = "neither text nor another table that can be read"
+            if start.startswith(_ZIP):
+                what = "a spreadsheet or an archive; save the table as CSV"
+            raise ManifestError(file, [what])
         with open_fits(file) as (hdus, extension):
             found = [hdu for hdu in hdus if "TFIELDS" in hdu.header and hdu.columns is not None]
             chosen = found[:1] if extension is None else [find_extension(hdus, extension, file)]

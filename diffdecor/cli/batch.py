@@ -13,6 +13,7 @@ import click
 
 from diffdecor.batch.deadline import DEADLINE, DURATION
 from diffdecor.batch.shard import SHARD
+from diffdecor.cli.joins import join_outputs
 from diffdecor.cli.logs import to_file
 from diffdecor.cli.options import (
     ConfiguredCommand,
@@ -54,6 +55,11 @@ class _Batch(ConfiguredCommand):
     """A command with the options of run that hold for all rows."""
 
     not_in_help = frozenset({"write", "region"})
+    other_help: Mapping[str, str] = {
+        "threads": "Number of threads of each job; the result does not depend on it.  [default: 1]",
+        "max_memory": "Rough limit of the memory of all jobs together, like 500M or 2G: fewer are "
+        "done at a time.  [default: what is free]",
+    }
 
 
 @click.command(cls=_Batch, epilog=_EXAMPLES)
@@ -172,8 +178,10 @@ def batch(
         _LOG.error("%s", error)
     finally:
         json_facts(context, **clock.read())
+    if not mode:
+        _say_warnings(plan, records)
     code = _summary(plan, records, about, as_json=as_json, shown=mode == "status")
-    joined = _join(plan, records) if joins and not mode else 0
+    joined = join_outputs(plan, records) if joins and not mode else 0
     context.exit(code or joined)
 
 
@@ -278,7 +286,7 @@ def _say(task: Task, record: Record) -> None:
     from diffdecor.batch.batch import exit_code
 
     seconds = "" if record.wall_seconds is None else f" in {record.wall_seconds:.3g} s"
-    why = f": {record.error}" if record.error else ""
+    why = f": {_reason(task, record)}" if record.error else ""
     text = f"{task.place}: {task.output}: {record.status}{seconds}{why}"
     fields = {"output": task.output, "status": str(record.status), "exit_code": record.exit_code}
     # What is undone is summed up in one line: there may be thousands, for one reason.
@@ -286,6 +294,28 @@ def _say(task: Task, record: Record) -> None:
     _LOG.log(logging.ERROR if is_wrong else logging.INFO, "%s", text, extra={"fields": fields})
     for warning in record.warnings:
         to_file(f"{task.place}: {task.output}: {warning}", "WARNING", fields)
+
+
+def _reason(task: Task, record: Record) -> str:
+    """Return what is wrong with a task, where its output has been named."""
+    return record.error.removeprefix(f"{task.job.output}: ")
+
+
+def _say_warnings(plan: Plan, records: Mapping[str, Record]) -> None:
+    """Say in one line that outputs were made with warnings: often they are all the same."""
+    from diffdecor.batch.model import THERE
+
+    made = [records[task.job.output] for task in plan.waiting]
+    warned = [one for one in made if one.warnings and one.status in THERE]
+    if warned:
+        _LOG.warning(
+            "%s: %d of %d jobs had warnings (%s has them all), the first: %s",
+            plan.manifest.file.name,
+            len(warned),
+            len(made),
+            plan.ledger.file.name,
+            warned[0].warnings[0],
+        )
 
 
 def _summary(
@@ -307,18 +337,23 @@ def _summary(
     undone = [(task, record) for task, record in tasks if record.status == "undone"]
     if undone:
         task, record = undone[0]
-        line += f"; undone, as {task.output}: {record.error}"
+        line += f"; the first undone is {task.output}: {record.error}"
     if as_json:
         rows = [_row(task, record) for task, record in tasks]
         print_json({**about, "exit_code": code, "counts": number, "tasks": rows})
     elif shown:
         for task, record in tasks:
-            if exit_code([record]):
-                say(f"{task.place}: {task.output}: {record.status}: {record.error}")
+            # What is undone is in the last line: while a batch runs, there may be thousands.
+            if exit_code([record]) and record.status != "undone":
+                say(f"{task.place}: {task.output}: {record.status}: {_reason(task, record)}")
         say(line)
-    if code and not shown:
-        complain(line)
-    to_file(line, "ERROR" if code else "INFO", {"exit_code": code, "counts": number})
+    fields = {"exit_code": code, "counts": number}
+    if code or shown:
+        if not shown:
+            complain(line)
+        to_file(line, "ERROR" if code else "INFO", fields)
+    else:
+        _LOG.info("%s", line, extra={"fields": fields})
     return code
 
 
@@ -331,6 +366,8 @@ def _row(task: Task, record: Record) -> dict[str, Any]:
         "status": str(record.status),
         "exit_code": record.exit_code,
         "error": record.error,
+        "warnings": list(record.warnings),
+        "metrics": record.metrics,
     }
 
 
@@ -368,31 +405,3 @@ def _print_waiting(
     for task, why in found:
         say(f"{task.place}: {task.output}: {why}")
     say(f"{plan.manifest.file.name}: {len(found)} of {len(plan.tasks)} to be done")
-
-
-def _join(plan: Plan, records: Mapping[str, Record]) -> int:
-    """Join the outputs of detectors, and say what could not be; return the exit code of that."""
-    from diffdecor.batch.join import JoinStatus, join
-    from diffdecor.batch.model import THERE
-    from diffdecor.errors import BusyError
-
-    known = {**plan.ledger.records, **records}
-
-    def is_there(task: Task) -> bool:
-        record = known.get(task.job.output)
-        return record is not None and record.status in THERE and Path(task.job.output).is_file()
-
-    worst = 0
-    for one in join(plan.manifest.tasks, is_there=is_there):
-        fields = {"output": one.file, "status": str(one.status)}
-        _LOG.log(
-            logging.ERROR if one.error else logging.INFO,
-            "%s",
-            one.error or f"{one.file}: joined of {len(one.parts)} outputs ({one.status})",
-            extra={"fields": fields},
-        )
-        if one.status == JoinStatus.ERROR:
-            worst = worst or one.exit_code
-        elif one.status == JoinStatus.INCOMPLETE:
-            worst = BusyError.exit_code
-    return worst

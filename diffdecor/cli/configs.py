@@ -72,9 +72,15 @@ def help_text(item: Option) -> str:
 
 
 def daily_records(
-    params: Sequence[ConfigOption], ctx: click.Context, left_out: frozenset[str] = frozenset()
+    params: Sequence[ConfigOption],
+    ctx: click.Context,
+    left_out: frozenset[str],
+    other_help: Mapping[str, str],
 ) -> list[tuple[str, str]]:
-    """Return names and help of the options of daily use, the same one of all images together."""
+    """Return names and help of the options of daily use, the same one of all images together.
+
+    Some are left out, and some have other help, by name.
+    """
     rows: dict[str, list[ConfigOption]] = {}
     for param in params:
         item = param.declared
@@ -83,9 +89,16 @@ def daily_records(
     return [
         _of_images([param.declared for param in row])
         if row[0].declared.role
-        else row[0].get_help_record(ctx) or ("", "")
+        else _record(row[0], ctx, other_help)
         for row in rows.values()
     ]
+
+
+def _record(
+    param: ConfigOption, ctx: click.Context, other_help: Mapping[str, str]
+) -> tuple[str, str]:
+    names, text = param.get_help_record(ctx) or ("", "")
+    return names, other_help.get(param.declared.name, text)
 
 
 def _of_images(items: Sequence[Option]) -> tuple[str, str]:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import chain
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -79,6 +80,8 @@ class ConfiguredCommand(JsonCommand):
 
     #: Names of options that its help leaves out, though they are of daily use elsewhere.
     not_in_help: frozenset[str] = frozenset()
+    #: Help of options that mean something else here than elsewhere, by name.
+    other_help: Mapping[str, str] = MappingProxyType({})
 
     @cached_property
     def _sections(self) -> Mapping[str, Sequence[ConfigOption]]:
@@ -98,7 +101,7 @@ class ConfiguredCommand(JsonCommand):
         own = [p for p in super().get_params(ctx) if isinstance(p, click.Option)]
         records = [record for p in own if (record := p.get_help_record(ctx)) is not None]
         sections = {"Options": records} | {
-            title: daily_records(params, ctx, self.not_in_help)
+            title: daily_records(params, ctx, self.not_in_help, self.other_help)
             for title, params in self._sections.items()
         }
         for title, rows in sections.items():

@@ -16,6 +16,7 @@ from diffdecor.core.magnitudes import LARGEST, SMALLEST
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 _LEAST_MEMORY = 64 << 20
+_DECIMAL_COMMA = re.compile(r"\s*[+-]?\d*,\d+\s*")
 #: Characters of a value that a message shows.
 _LONGEST = 150
 _BITS = "bit numbers from 0 to 31, or values like 0x40"
@@ -47,7 +48,8 @@ def _finite(value: object) -> float:
     except OverflowError:
         parsed = math.inf
     except (TypeError, ValueError):
-        _expect("a number")
+        has_comma = isinstance(value, str) and _DECIMAL_COMMA.fullmatch(value)
+        _expect("a number, with a point in place of the comma" if has_comma else "a number")
     _require(math.isfinite(parsed), "a finite number")
     return parsed
 

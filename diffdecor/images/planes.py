@@ -18,7 +18,7 @@ from diffdecor.errors import InputError
 from diffdecor.fits.headers import merged_header
 from diffdecor.fits.lsst_images import Node, has_tree, open_tree
 from diffdecor.fits.open import Hdu, Hdus, Header, image_shape, open_fits
-from diffdecor.fits.paths import Extension
+from diffdecor.fits.paths import Extension, split_extension
 from diffdecor.fits.read_rows import stored_integers, stored_pixels
 from diffdecor.fits.reading import Reading
 from diffdecor.images.inferred import Inferred, Roles, Source, blamed, blaming, infer
@@ -188,7 +188,7 @@ class OpenedImage:
                     self.path,
                     name or self.hdus.index(hdu),
                     self.options.role,
-                    self.path,
+                    split_extension(self.path)[0],
                     name or self.hdus.index(hdu),
                 )
 

@@ -19,6 +19,8 @@ from diffdecor.pipeline.provenance import METRIC_CARDS, PART_CARD, VERSION_CARD,
 from diffdecor.pipeline.results_table import ResultRow, as_kind, metric_kinds, verdict_of
 from diffdecor.report.results import Told
 
+#: The card of files that `batch --join` has made.
+_JOINED = "DDJOIN"
 #: Cards of the observation that say which image it is.
 _OBSERVATION = ("OBJECT", "TELESCOP", "INSTRUME", "DETECTOR", "FILTER", "DATE-OBS", "EXPTIME")
 _WARNING, _MORE = "diffdecor warning: ", "diffdecor: there are further warnings"
@@ -101,6 +103,12 @@ def read_output(file: str, told: Told | None = None) -> Output:
     try:
         with open_fits(file) as (hdus, _), quiet_astropy(file):
             header = hdus[0].header
+            if _JOINED in header:
+                msg = (
+                    f"{file}: joined of the outputs of several detectors; name those, or the "
+                    "results.ecsv of their batch"
+                )
+                raise InputError(msg)
             if VERSION_CARD.keyword not in header:
                 msg = (
                     f"{file}: not an output of diffdecor run: it has no card "

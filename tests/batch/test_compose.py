@@ -87,9 +87,32 @@ def test_what_has_no_partner_is_said(night):
     result = manifest(*TRIPLE, "--out-dir", "out")
     lines = result.stderr.splitlines()
     assert len(lines) == 2
-    assert "diff_2.fits: no partner among the files of --template tmpl_*.fits; left out" in lines[0]
-    assert "sci_7.fits: no partner among the files of --difference" in lines[1]
+    assert "diff_2.fits: there is no tmpl_2.fits; left out" in lines[0]
+    assert "sci_7.fits: there is no diff_7.fits; left out" in lines[1]
     assert len(read_manifest("out/manifest.csv", {}).tasks) == 2
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"--science": "sic_*.fits"}, "--science sic_*.fits: there are no such files"),
+        ({"--template": "tmpl_?.fits"}, "tmpl_?.fits: no such file; only stars stand for anything"),
+        ({"--template": "t[mp]*_*.fits"}, "give it as many"),
+        ({"--science": "sci_[1-3]*.fits"}, "such files; only stars stand for anything, not ?"),
+        ({"--science": "s*.fits"}, "no files belong together of --science s*.fits and --template"),
+        ({"--science": "s*.fits"}, "diff_1.fits: there is no s1.fits"),
+        ({"--science": "**/sci_*.fits"}, "give one for every level of folders"),
+        ({"--template": "."}, "is a folder; name its files, as in './*.fits'"),
+    ],
+)
+def test_patterns_that_give_no_rows(night, changed, said):
+    """The message says which of the patterns is wrong, and what is missing."""
+    options = {**dict(zip(TRIPLE[::2], TRIPLE[1::2], strict=True)), **changed}
+    given = [text for pair in options.items() for text in pair]
+    result = call("manifest", *given, "--out-dir", "out")
+    assert result.exit_code in {2, 3}
+    assert said in result.stderr
+    assert not (night / "out").exists()
 
 
 def test_thousands_without_partner_are_not_thousands_of_lines(night):

@@ -7,6 +7,7 @@ from helpers.batch_targets import order, record
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from diffdecor import signals
 from diffdecor.batch import loop
 from diffdecor.batch.loop import Limits, do_all
 from diffdecor.batch.model import Ended, Status
@@ -318,3 +319,20 @@ def test_every_task_gets_one_record(
     if deadline is None and not fail_fast:
         undone = [one for one in done.records if one.status is Status.UNDONE]
         assert all("vanished" in one.error for one in undone)
+
+
+def test_a_signal_that_a_library_swallowed_stops_it(monkeypatch):
+    """SystemExit is lost where it is raised in a callback; a second Ctrl-C does nothing."""
+    began = []
+
+    class Swallowing(FakeExecutor):
+        def wait(self, seconds):
+            began[:] = self.began
+            monkeypatch.setattr(signals._state, "received", signals.INTERRUPT)  # noqa: SLF001
+            return super().wait(seconds)
+
+    monkeypatch.setattr(f"{__name__}.FakeExecutor", Swallowing)
+    with pytest.raises(SystemExit) as stopped:
+        Batch(monkeypatch, [[(GOOD, 1.0)]] * 9)
+    assert stopped.value.code == 130
+    assert len(began) == 2

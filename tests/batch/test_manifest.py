@@ -286,7 +286,7 @@ def test_columns_that_there_are_not(tmp_path):
     assert all(problem.startswith("line 1: ") for problem in problems)
     assert "there is no option outptu of diffdecor run; did you mean output?" in problems[0]
     assert "did you mean science_mask" in problems[1]
-    assert problems[2].endswith("zzz of diffdecor run")
+    assert "zzz of diffdecor run; begin its name with #" in problems[2]
     assert "gain is there twice" in problems[3]
     assert "no column output" in problems[4]
 
@@ -301,7 +301,10 @@ def test_columns_that_there_are_not(tmp_path):
         (b"difference,output\na\xff.fits,o.fits\n", "line 2: not text in UTF-8"),
         ("difference,output\na,b\n".encode("utf-16"), "UTF-16"),
         (b'difference,output\n"a.fits,o.fits\nb.fits,p.fits\n', "line 2: unexpected end of data"),
-        (b"a.fits b.fits\n", "there is no heading"),
+        (b"\na.fits b.fits\n", "there is no heading"),
+        (b"\na.fits b.fits\n", "but 'a.fits b.fits'"),
+        (b"PK\x03\x04" + bytes(9), "a spreadsheet or an archive; save the table as CSV"),
+        (b",difference,output\n0,d.fits,o.fits\n", "column 1 has no name"),
         (b"the difference, none\nhere : is | any\ttable,\n", "there is no heading"),
         (b"\x1f\x8bnothing", "cannot be read"),
         (b"\x00\x01\x02difference", "neither text nor"),
@@ -314,6 +317,19 @@ def test_columns_that_there_are_not(tmp_path):
 def test_what_is_no_manifest(tmp_path, content, what):
     (problem,) = problems_of(tmp_path, content)
     assert what in problem
+
+
+def test_numbers_of_spreadsheets_and_pandas(tmp_path):
+    """A decimal comma is named; "nan" is no number, but there is a file of that name."""
+    (problem,) = problems_of(tmp_path, "difference;output;max_rho\r\nd.fits;o.fits;0,05\r\n")
+    assert (
+        problem
+        == "line 2: --max-rho is '0,05': expected a number, with a point in place of the comma"
+    )
+    text = "difference,output,max_rho,gain,strict\nnan,NaN,nan,NaN,NAN\n"
+    (task,) = tasks_of(tmp_path, text, max_rho=0.5)
+    assert (task.output, task.job.files.max_rho, task.job.files.strict) == ("NaN", 0.5, False)
+    assert task.job.difference == str(tmp_path / "nan")
 
 
 def test_files_that_cannot_be_read(tmp_path):

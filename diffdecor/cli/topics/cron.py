@@ -30,7 +30,8 @@ PATH=/opt/diffdecor/.venv/bin:/usr/bin:/bin
 ```
 
 Without a terminal, a batch in which everything went well prints nothing. Otherwise cron sends by
-mail what is on stderr: one line for every job that failed. --log-file keeps what was done, with UTC
+mail what is on stderr: one line for every job that failed, and one if there were warnings (with -q
+there is none). --log-file keeps what was done, with UTC
 times; --log-json has the same for programs, one object a line. What came of every job is in
 results.ecsv, a table to be read with astropy, and in results.jsonl.
 
