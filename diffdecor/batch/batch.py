@@ -18,7 +18,7 @@ from diffdecor.batch.model import FAILED, Executor, Order, Record, Status, Task
 from diffdecor.batch.recognition import Folders, job_key, judged, recognised, tidy, why_undone
 from diffdecor.batch.shard import Shard, take
 from diffdecor.core.planes import Progress
-from diffdecor.errors import BusyError, ClusterError, DiffdecorError
+from diffdecor.errors import ClusterError, DiffdecorError, OutputError
 from diffdecor.pipeline.run import existing_outcome
 
 #: The table of results is written when this share of the time since it was written last covers it.
@@ -124,6 +124,15 @@ def _undone(task: Task, why: str) -> Record:
     return Record(output=task.job.output, status=Status.UNDONE, exit_code=_UNDONE, error=why)
 
 
+class UnrecordedError(OutputError):
+    """A batch is at its end, but what came of it could not be written; `records` has it."""
+
+    def __init__(self, message: str, records: Mapping[str, Record]) -> None:
+        """Keep the records, by output."""
+        super().__init__(message)
+        self.records = records
+
+
 def run_batch(
     plan: Plan,
     options: BatchOptions,
@@ -134,39 +143,78 @@ def run_batch(
     """Do what there is to do; return what came of every task of the plan, by output.
 
     `on_record` is told of every task as it ends, `progress` of their number. The table of results
-    is written now and then, and at the end.
+    is written now and then, and at the end. OutputError if it cannot be written before anything is
+    begun, `UnrecordedError` if it, or the ledger, cannot be later: that keeps no task from being
+    done.
     """
-    ledger, name, records = plan.ledger, plan.manifest.file.name, dict(plan.records)
-    tasks = {task.job.output: task for task in plan.waiting}
-    orders = [
-        Order(task=task, ledger=ledger.file, since=ledger.size, redo=options.redo, manifest=name)
-        for task in plan.waiting
-    ]
+    run = _Run(plan, options, on_record, progress)
     _tidy(plan)
-    with _table_of(plan, records) as write_if_due:
+    if plan.waiting:
+        run.table.write()
+        with run.table.written_if_stopped():
+            run.do(executor)
+    try:
+        run.table.write()
+    except OutputError as error:
+        run.unwritten.append(str(error))
+    if run.unwritten:
+        raise UnrecordedError(run.unwritten[0], run.records)
+    return run.records
 
-        def append(record: Record) -> None:
-            key = job_key(tasks[record.output].job)
-            ledger.append(replace(record, manifest=name, key=key))
 
-        def ended(record: Record) -> None:
-            records[record.output] = record
-            on_record(tasks[record.output], record)
-            if progress is not None:
-                progress(len(records) - len(plan.records), len(tasks))
-            write_if_due()
+class _Run:
+    """A batch as it goes on, and what came of it so far."""
 
-        if progress is not None:
-            progress(0, len(tasks))
-        if orders:
-            try:
-                with executor:
-                    do_all(orders, executor, options.limits, ended, append)
-            except ClusterError as error:
-                for task in plan.waiting:
-                    if task.job.output not in records:
-                        ended(_undone(task, str(error)))
-    return records
+    def __init__(
+        self,
+        plan: Plan,
+        options: BatchOptions,
+        on_record: Callable[[Task, Record], None],
+        progress: Progress | None,
+    ) -> None:
+        self._plan, self._options = plan, options
+        self._on_record, self._progress = on_record, progress
+        self._tasks = {task.job.output: task for task in plan.waiting}
+        self.records = dict(plan.records)
+        self.table = _Table(plan, self.records)
+        #: Why something could not be recorded.
+        self.unwritten: list[str] = []
+
+    def do(self, executor: Executor) -> None:
+        """Have the tasks done."""
+        plan, redo = self._plan, self._options.redo
+        file, since, name = plan.ledger.file, plan.ledger.size, plan.manifest.file.name
+        orders = [
+            Order(task=task, ledger=file, since=since, redo=redo, manifest=name)
+            for task in plan.waiting
+        ]
+        self._show()
+        try:
+            with executor:
+                do_all(orders, executor, self._options.limits, self._ended, self._append)
+        except ClusterError as error:
+            for task in plan.waiting:
+                if task.job.output not in self.records:
+                    self._ended(_undone(task, str(error)))
+
+    def _append(self, record: Record) -> None:
+        key = job_key(self._tasks[record.output].job)
+        try:
+            self._plan.ledger.append(
+                replace(record, manifest=self._plan.manifest.file.name, key=key)
+            )
+        except OutputError as error:
+            self.unwritten.append(str(error))
+
+    def _ended(self, record: Record) -> None:
+        self.records[record.output] = record
+        self._on_record(self._tasks[record.output], record)
+        self._show()
+        self.table.write_if_due()
+
+    def _show(self) -> None:
+        if self._progress is not None:
+            self._progress(len(self.records) - len(self._plan.records), len(self._tasks))
 
 
 def _tidy(plan: Plan) -> None:
@@ -177,30 +225,41 @@ def _tidy(plan: Plan) -> None:
             tidy(task)
 
 
-@contextmanager
-def _table_of(plan: Plan, records: Mapping[str, Record]) -> Iterator[Callable[[], None]]:
-    """Write the table of results when the block ends; give what writes it before, if it is due."""
-    name, tasks = plan.manifest.file.name, plan.manifest.tasks
-    written = cost = 0.0
+class _Table:
+    """The table of results of a plan, with the records that its batch adds to."""
 
-    def write() -> None:
-        nonlocal written, cost
+    def __init__(self, plan: Plan, records: Mapping[str, Record]) -> None:
+        self._plan, self._records = plan, records
+        self._since = plan.ledger.size
+        self._written = self._cost = 0.0
+
+    def write(self) -> None:
+        """Write it; OutputError if that cannot be."""
         begun = time.monotonic()
-        plan.ledger.refresh()  # other batches of the manifest may have done something
-        plan.ledger.write_table(name, tasks, {**plan.ledger.records, **records})
-        written = time.monotonic()
-        cost = written - begun
+        plan = self._plan
+        try:
+            plan.ledger.write_table(
+                plan.manifest.file.name, plan.manifest.tasks, self._records, self._since
+            )
+        finally:
+            self._written = time.monotonic()
+            self._cost = self._written - begun
 
-    def write_if_due() -> None:
-        if (time.monotonic() - written) * _SHARE_OF_TABLE > cost:
-            with suppress(BusyError):  # another batch writes it
-                write()
+    def write_if_due(self) -> None:
+        """Write it if that was long ago; what is in the way of it is said at the end."""
+        if (time.monotonic() - self._written) * _SHARE_OF_TABLE > self._cost:
+            with suppress(OutputError):
+                self.write()
 
-    try:
-        yield write_if_due
-    finally:
-        with signals.answering():
-            write()
+    @contextmanager
+    def written_if_stopped(self) -> Iterator[None]:
+        """Write it when the block ends by an exception, such as that of a signal."""
+        try:
+            yield
+        except BaseException:
+            with signals.answering(), suppress(OutputError):
+                self.write()
+            raise
 
 
 def counts(records: Iterable[Record]) -> dict[str, int]:
@@ -209,11 +268,14 @@ def counts(records: Iterable[Record]) -> dict[str, int]:
     return {str(status): number[status] for status in Status if number[status]}
 
 
-def exit_code(records: Iterable[Record]) -> int:
-    """Return what a batch ends with: 75 if a task is undone, else 3, 4, or 0 if all is well."""
+def exit_code(records: Iterable[Record], *, is_recorded: bool = True) -> int:
+    """Return what a batch ends with: 75 if a task is undone, else 3, 4, or 0 if all is well.
+
+    It is not well if the results could not be recorded: 3.
+    """
     found = {record.status for record in records}
     if Status.UNDONE in found:
         return _UNDONE
-    if found & FAILED:
+    if found & FAILED or not is_recorded:
         return _FAILED
     return _NOT_AS_WANTED if found & {Status.NOT_WHITE, Status.REFUSED} else 0

@@ -84,8 +84,8 @@ class Ledger:
 
     def _read(self) -> None:
         try:
-            with self.file.open("rb") as opened:
-                found = os.fstat(opened.fileno())
+            with open(self.file, "rb", opener=_opened) as opened:
+                found = _regular(self.file, opened.fileno())
                 if found.st_size < self._size or self._inode not in {-1, found.st_ino}:
                     self._begin_anew()
                 self._inode = found.st_ino
@@ -144,29 +144,53 @@ class Ledger:
         return False
 
     def write_table(
-        self, manifest: str, tasks: Sequence[Task], records: Mapping[str, Record]
+        self,
+        manifest: str,
+        tasks: Sequence[Task],
+        records: Mapping[str, Record],
+        since: int | None = None,
     ) -> None:
         """Write the table: a row a task of the manifest, in its order, whatever came of it.
 
-        Rows of other manifests that have their results here come after them. The name of the
-        manifest is that without its folder. OutputError if it cannot be written.
+        The given records go before those of the ledger, but where a task is undone and something
+        was recorded of it `since` that byte. Rows of other manifests that have their results here
+        come after them. The name of the manifest is that without its folder. OutputError if it
+        cannot be written.
         """
         folder = self.table.parent
-        rows = [_row(task, manifest, records.get(task.job.output), folder) for task in tasks]
-        ours = {task.job.output for task in tasks}
-        rows += [
-            _row_of(record, folder)
-            for _, record in self._found.values()
-            if record.output not in ours and record.manifest not in {"", manifest}
-        ]
-        text = results_text(rows, BATCH_COLUMNS).encode()
 
         def write() -> None:
             folder.mkdir(parents=True, exist_ok=True)
-            with atomic_output(self.table, overwrite=True) as file:
-                file.write(text)
+            # The last one who writes it must know what all others have recorded before.
+            with output_held(self.table):
+                self._read()
+                text = self._table(manifest, tasks, records, since)
+                with atomic_output(self.table, overwrite=True) as file:
+                    file.write(text)
 
         _patiently(write, self.table, "written")
+
+    def _table(
+        self,
+        manifest: str,
+        tasks: Sequence[Task],
+        records: Mapping[str, Record],
+        since: int | None,
+    ) -> bytes:
+        """Return what is to be in the table."""
+        found = {**self.records, **records}
+        for output, record in records.items():
+            if record.status == Status.UNDONE and since is not None:
+                found[output] = self.newer(output, since) or record
+        folder = self.table.parent
+        rows = [_row(task, manifest, found.get(task.job.output), folder) for task in tasks]
+        ours = {task.job.output for task in tasks}
+        rows += [
+            _row_of(record, folder)
+            for output, record in self.records.items()
+            if output not in ours and record.manifest not in {"", manifest}
+        ]
+        return results_text(rows, BATCH_COLUMNS).encode()
 
     def tidy(self) -> None:
         """Remove what a process that was killed left beside the two files."""
@@ -220,15 +244,25 @@ def _lines(opened: BinaryIO, start: int) -> Iterator[tuple[int, int, bytes]]:
         kept = kept + rest if end - start <= _LONGEST else b"?"
 
 
+def _opened(file: str, flags: int) -> int:
+    # A pipe would keep us until somebody writes to it.
+    return os.open(file, flags | os.O_NONBLOCK)
+
+
+def _regular(file: Path, descriptor: int) -> os.stat_result:
+    """Return the state of an open file; OutputError if it is a pipe, a device, or a folder."""
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        msg = f"{file}: is not a regular file; remove it"
+        raise OutputError(msg)
+    return found
+
+
 def _append(file: Path, line: bytes, *, alone: bool) -> None:
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
     descriptor = os.open(file, flags, 0o666)
     try:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            msg = f"{file}: is not a regular file; remove it"
-            raise OutputError(msg)
-        size = found.st_size
+        size = _regular(file, descriptor).st_size
         # What was torn before stays apart; where others may be writing there may be such by now.
         if not alone or (size and os.pread(descriptor, 1, size - 1) != b"\n"):
             line = b"\n" + line

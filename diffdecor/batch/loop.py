@@ -207,7 +207,7 @@ class _Loop:
         """See to a task that has ended, one way or another."""
         if ended.record is not None:
             if ended.unrecorded:
-                logger.warning("%s", ended.unrecorded)
+                logger.info("%s", ended.unrecorded)
                 self._append(ended.record)
             self._finish(ended.record)
         elif ended.busy:

@@ -149,7 +149,7 @@ def batch(
     mode = _mode(given)
     options = _options(given)
     _start_logging(options, given, quiet=quiet)
-    from diffdecor.batch.batch import as_it_stands
+    from diffdecor.batch.batch import UnrecordedError, as_it_stands
 
     about = json_facts(context, version=JSON_VERSION, manifest=options.manifest)
     plan = _plan(options)
@@ -159,10 +159,16 @@ def batch(
     if mode == "dry_run":
         _print_waiting(plan, options, about, as_json=as_json)
         return
+    unrecorded = ""
+    records: Mapping[str, Record]
     try:
         records = as_it_stands(plan) if mode else _done(plan, options, given, quiet=quiet)
+    except UnrecordedError as error:
+        records, unrecorded = error.records, str(error)
+        _LOG.error("%s", unrecorded)
     finally:
         json_facts(context, **clock.read())
+    about = {**about, "unrecorded": unrecorded or None}
     code = _summary(plan, records, about, as_json=as_json, shown=mode == "status")
     joined = _join(plan, records) if joins and not mode else 0
     context.exit(code or joined)
@@ -297,7 +303,8 @@ def _summary(
     """Say how many tasks have which status, on stdout where that was asked for; return the code."""
     from diffdecor.batch.batch import counts, exit_code
 
-    code, number = exit_code(records.values()), counts(records.values())
+    code = exit_code(records.values(), is_recorded=not about["unrecorded"])
+    number = counts(records.values())
     text = ", ".join(f"{count} {status}" for status, count in number.items()) or "nothing to do"
     line = f"{plan.manifest.file.name}: {text} ({plan.ledger.table})"
     tasks = [(task, records[task.job.output]) for task in plan.tasks]

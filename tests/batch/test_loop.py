@@ -174,7 +174,8 @@ def test_a_record_that_its_process_could_not_write_is_written_by_us(monkeypatch,
         return replace(whole(self, *about), unrecorded="results.jsonl: the disk is full")
 
     monkeypatch.setattr(FakeExecutor, "ending", end)
-    done = batch([])
+    with caplog.at_level("INFO"):
+        done = batch([])
     assert done.appended == done.records
     assert caplog.messages == ["results.jsonl: the disk is full"]
 
