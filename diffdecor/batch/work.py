@@ -246,13 +246,13 @@ def _moment(lock: Lock | None) -> int:
 
 def _run(job: Job, *, redo: bool) -> Outcome:
     """Run a job; an output of other inputs or options is replaced, but nothing of others."""
-    overwrite = redo and not _of_others(job)
+    overwrite = redo and not file_of_others(job)
     try:
         return run_job(replace(job, overwrite=overwrite))
     except OutputExistsError:
         if overwrite:
             raise
-        other = _of_others(job)
+        other = file_of_others(job)
         if other:
             msg = (
                 f"{other}: exists already, and is no output of diffdecor; move it, or name another"
@@ -262,7 +262,7 @@ def _run(job: Job, *, redo: bool) -> Outcome:
     return run_job(replace(job, overwrite=True))
 
 
-def _of_others(job: Job) -> str:
+def file_of_others(job: Job) -> str:
     """Return a file that would be overwritten, though it is no output of a run; empty if none."""
     for file in job.written:
         if not Path(file).exists():

@@ -154,7 +154,7 @@ def batch(
     about = json_facts(context, version=JSON_VERSION, manifest=options.manifest)
     plan = _plan(options)
     if mode == "print_commands":
-        _print_commands(plan)
+        _print_commands(plan, options)
         return
     if mode == "dry_run":
         _print_waiting(plan, options, about, as_json=as_json)
@@ -338,12 +338,20 @@ def _row(task: Task, record: Record) -> dict[str, Any]:
     }
 
 
-def _print_commands(plan: Plan) -> None:
-    """Print the tasks to be done as commands: they replace outputs that are stale."""
+def _print_commands(plan: Plan, options: BatchOptions) -> None:
+    """Print the tasks to be done as commands, which replace what is stale, and nothing else."""
+    from diffdecor.batch.batch import as_it_stands
     from diffdecor.batch.commands import commands
+    from diffdecor.batch.model import THERE
+    from diffdecor.batch.work import file_of_others
 
-    there = {one.job.output for one in plan.waiting if Path(one.job.output).exists()}
-    for line in commands(plan.waiting, overwrite=there):
+    tasks = plan.waiting
+    if not options.redo:
+        records = as_it_stands(plan)
+        tasks = [task for task in tasks if records[task.job.output].status not in THERE]
+    jobs = [task.job for task in tasks]
+    stale = {job.output for job in jobs if Path(job.output).exists() and not file_of_others(job)}
+    for line in commands(tasks, overwrite=stale):
         click.echo(os.fsencode(line))
 
 
