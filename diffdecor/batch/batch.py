@@ -36,6 +36,8 @@ class BatchOptions:
     configuration: str | None = None
     #: Where the results are written; by default beside the manifest.
     out_dir: str | None = None
+    #: Files of logs, by the options that name them.
+    logs: Mapping[str, str] = field(default_factory=dict)
     shard: Shard | None = None
     #: Do all again, or only what failed.
     redo: bool = False
@@ -60,11 +62,18 @@ class Plan:
 def make_plan(options: BatchOptions) -> Plan:
     """Read the manifest, and find out which tasks are finished; nothing is written.
 
-    Raises `ManifestError` if anything is wrong with it, `InputError` if it cannot be read.
+    Raises `ManifestError` if anything is wrong with it, `InputError` if it cannot be read, and
+    `OutputExistsError` if what is there under the names of the results is something else.
     """
-    manifest = read_manifest(options.manifest, options.shared, configuration=options.configuration)
-    ledger = Ledger(Path(options.out_dir or manifest.file.parent).absolute())
+    ledger = Ledger(Path(options.out_dir or Path(options.manifest).parent).absolute())
+    manifest = read_manifest(
+        options.manifest,
+        options.shared,
+        configuration=options.configuration,
+        own={one.name: str(one) for one in (ledger.table, ledger.file)} | dict(options.logs),
+    )
     ledger.refresh()
+    ledger.check()
     tasks = manifest.tasks if options.shard is None else take(manifest.tasks, options.shard)
     found, records, waiting, folders = ledger.records, {}, [], Folders()
     for task in tasks:

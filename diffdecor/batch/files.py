@@ -21,7 +21,7 @@ class FileNames:
     """
 
     def __init__(self) -> None:
-        self._folder = cache(self._listed)
+        self._folder = cache(self._found)
 
     def file(self, name: str) -> Hashable:
         """Return what all names of a file have in common; it need not be there."""
@@ -37,6 +37,11 @@ class FileNames:
         target = os.path.realpath(name)
         # A link in a circle leads nowhere.
         return self.file(target) if target != name else (key, base)
+
+    def _found(self, folder: str) -> tuple[tuple[Hashable, ...], dict[str, int | None]]:
+        """Return `_listed`; a folder that is not there may be ``not-there/..``, which is."""
+        real = folder if os.path.isdir(folder) else os.path.realpath(folder)  # noqa: PTH112  fast
+        return self._listed(folder) if real == folder else self._folder(real)
 
     @staticmethod
     def _listed(folder: str) -> tuple[tuple[Hashable, ...], dict[str, int | None]]:

@@ -11,6 +11,8 @@ from diffdecor.batch.model import Record, Status
 
 #: Of the layout of a line; a field that is added does not change it.
 VERSION = 1
+#: How every line begins, of any version.
+_START = b'{"version":'
 
 
 def line_of(record: Record) -> bytes:
@@ -19,6 +21,15 @@ def line_of(record: Record) -> bytes:
     # Names of files may hold any bytes: in ASCII their surrogates are escaped, and come back.
     text = json.dumps({"version": VERSION, **values}, allow_nan=False, separators=(",", ":"))
     return text.encode("ascii") + b"\n"
+
+
+def is_beginning(text: bytes) -> bool:
+    """Say whether a file that begins so may be a ledger, though no line of it can be read.
+
+    A crash of the machine may have left half a line, or zeros in its place.
+    """
+    begun = text.lstrip()[: len(_START)]
+    return _START.startswith(begun) or b"\0" in text
 
 
 def plain(value: object) -> Any:  # noqa: ANN401

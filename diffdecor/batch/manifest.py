@@ -71,16 +71,22 @@ class _Given(NamedTuple):
 
 
 def read_manifest(
-    file: str, shared: Mapping[str, Any], *, configuration: str | None = None
+    file: str,
+    shared: Mapping[str, Any],
+    *,
+    configuration: str | None = None,
+    own: Mapping[str, str] = MappingProxyType({}),
 ) -> Manifest:
     """Read a manifest and check all of it: every row is a job that could be done.
 
     `shared` are values of options that hold for all rows: cells go before them, and empty cells
     mean them; files in it are relative to the current folder, those in cells to the manifest. The
-    values may be those of `configuration`, a file that no row may write to. Inputs are not looked
-    for: a job that lacks one fails by itself. ManifestError if anything is wrong.
+    values may be those of `configuration`, a file that no row may write to. `own` are the files
+    that the batch itself writes, by what they are called: no row may have anything to do with them.
+    Inputs are not looked for: a job that lacks one fails by itself. ManifestError if anything is
+    wrong.
     """
-    return checked_manifest(file, read_table(file, _is_heading), shared, configuration)
+    return checked_manifest(file, read_table(file, _is_heading), shared, configuration, own)
 
 
 def checked_manifest(
@@ -88,6 +94,7 @@ def checked_manifest(
     table: TextTable,
     shared: Mapping[str, Any] = MappingProxyType({}),
     configuration: str | None = None,
+    own: Mapping[str, str] = MappingProxyType({}),
 ) -> Manifest:
     """Return what a table means that is, or will be, in a file; see `read_manifest`."""
     names = _columns(file, table)
@@ -105,7 +112,9 @@ def checked_manifest(
         problems += [f"{one.row.place}: {text}" for text in found]
         if task is not None:
             tasks.append(task)
-    problems += clashes(list(map(_use, given)), jobs.kept(file), FileNames())
+    written = _absolute_files(own)
+    uses = [Use("the batch", written, {}), *(_use(one, shared) for one in given)]
+    problems += clashes(uses, jobs.kept(file), FileNames())
     if problems:
         raise ManifestError(file, sorted(problems, key=_place))
     return Manifest(file=Path(file).absolute(), tasks=tuple(tasks))
@@ -218,10 +227,15 @@ def _absolute(file: str, folder: str) -> str:
     return file if file.startswith("/") else f"{folder.rstrip('/')}/{file.removeprefix('./')}"
 
 
-def _use(one: _Given) -> Use:
+def _absolute_files(files: Mapping[str, str]) -> dict[str, str]:
+    folder = str(Path.cwd())
+    return {name: _absolute(file, folder) for name, file in files.items()}
+
+
+def _use(one: _Given, shared: Mapping[str, Any]) -> Use:
     """Return the files that a row names, also where something else is wrong with it."""
     written = {"output": one.values["output"]} if "output" in one.values else {}
-    for text in one.values.get("write", ()):
+    for text in one.values.get("write", shared.get("write", ())):
         name, _, file = text.partition("=")
         written[f"--write {name}"] = file
     return Use(

@@ -126,6 +126,12 @@ def results_text(rows: Sequence[ResultRow], columns: Sequence[Column] = COLUMNS)
     return head.getvalue() + "".join(f"{line}\n" for line in lines)
 
 
+def is_results(beginning: bytes) -> bool:
+    """Say whether a file that begins so, with some thousand bytes, is a table of a batch."""
+    names = (f"name: {column.name}," for column in BATCH_COLUMNS[:3])
+    return beginning.startswith(b"# %ECSV") and all(name.encode() in beginning for name in names)
+
+
 def _written(value: object) -> str:
     """Return a value as the text has it: nothing where it is masked, texts in quotes."""
     if value is None:
