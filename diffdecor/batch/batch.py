@@ -110,6 +110,22 @@ def as_it_stands(plan: Plan) -> dict[str, Record]:
     return records
 
 
+def other_outputs(plan: Plan) -> dict[str, Record]:
+    """Return what has come so far of the tasks of the manifest that the plan is not about.
+
+    That the ledger knows them is not enough: they may be of other options than this batch has.
+    """
+    plan.ledger.refresh()
+    ours = {task.job.output for task in plan.tasks}
+    others = [task for task in plan.manifest.tasks if task.job.output not in ours]
+    found, records, folders = plan.ledger.records, {}, Folders()
+    for task in others:
+        record = found.get(task.job.output)
+        known = None if record is None else recognised(task, record, folders)
+        records[task.job.output] = known or _looked_at(task, why_undone(task, record, folders))
+    return records
+
+
 def _looked_at(task: Task, why: str) -> Record:
     """Return the record of a task whose output may be there, though the ledger does not know."""
     job = task.job

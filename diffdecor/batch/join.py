@@ -141,7 +141,10 @@ def _joined(
     except OutputExistsError as error:
         if _recorded(file) == total:  # another process has joined them
             return replace(about, status=JoinStatus.ALREADY)
-        text = str(error).replace("exists already;", "exists already, made of other outputs;")
+        there, advice = "exists already, made of other outputs", "use --overwrite to replace it"
+        text = str(error).replace("exists already;", f"{there};")
+        if renew:
+            text = text.replace(f"{there}; {advice}", "is no joined file; move it, or name another")
         return replace(about, status=JoinStatus.ERROR, error=text, exit_code=error.exit_code)
     except DiffdecorError as error:
         code = error.exit_code

@@ -157,6 +157,7 @@ def test_foreign_files_are_not_renewed(night):
     before = described(night)
     (found,) = join(tasks, renew=True)
     assert (found.status, found.exit_code) == (JoinStatus.ERROR, 2)
+    assert "is no joined file; move it, or name another" in found.error
     assert described(night) == before
     (found,) = join(tasks, overwrite=True)
     assert found.status == JoinStatus.DONE
