@@ -469,3 +469,26 @@ def test_two_processes_on_the_same_tasks_do_each_once(order, tmp_path):
     assert set(lines(orders[0])) == {one.task.job.output for one in orders}
     assert all(len(Path(one.task.job.output).read_bytes()) for one in orders)
     assert isinstance(orders[0], Order)
+
+
+@pytest.mark.parametrize("ending", ["fits", "fits.gz", "fits.fz"])
+@pytest.mark.parametrize("redo", [False, True])
+def test_an_output_that_was_cut_off_is_made_anew(ending, redo, order, tmp_path):
+    output = tmp_path / "out" / f"o.{ending}"
+    assert do(order(output=output)).record.status == Status.DONE
+    os.truncate(output, output.stat().st_size - 4000)
+    record = do(order(output=output, redo=redo)).record
+    assert (record.status, record.error) == (Status.DONE, "")
+    with fits.open(output, checksum=True) as hdus:
+        assert hdus["IMAGE"].data.size
+
+
+def test_files_of_others_that_were_cut_off_stay_as_they_are(order, tmp_path, triple):
+    output = tmp_path / "out" / "o.fits"
+    output.parent.mkdir()
+    for size in (0, 100, 4000):
+        output.write_bytes((triple / "sci.fits").read_bytes()[:size])
+        record = do(order(output=output, redo=True)).record
+        assert record.status == Status.ERROR
+        assert "is no output of diffdecor" in record.error or not size
+        assert output.stat().st_size == size
