@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from diffdecor import signals
+from diffdecor.batch.files import absolute
 from diffdecor.batch.ledger import Ledger
 from diffdecor.batch.loop import Limits, do_all
 from diffdecor.batch.manifest import Manifest, read_manifest
@@ -65,7 +66,8 @@ def make_plan(options: BatchOptions) -> Plan:
     Raises `ManifestError` if anything is wrong with it, `InputError` if it cannot be read, and
     `OutputExistsError` if what is there under the names of the results is something else.
     """
-    ledger = Ledger(Path(options.out_dir or Path(options.manifest).parent).absolute())
+    beside = Path(absolute(options.manifest)).parent
+    ledger = Ledger(beside if options.out_dir is None else Path(absolute(options.out_dir)))
     manifest = read_manifest(
         options.manifest,
         options.shared,

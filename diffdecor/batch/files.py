@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from diffdecor.errors import OutputError
+from diffdecor.errors import InputError, OutputError
 from diffdecor.fits.paths import split_extension
 
 
@@ -57,6 +57,15 @@ class FileNames:
         with suppress(OSError), os.scandir(folder or ".") as entries:
             there = {one.name: None if one.is_symlink() else one.inode() for one in entries}
         return (state.st_dev, state.st_ino), there
+
+
+def absolute(file: str) -> str:
+    """Return the absolute name of a file; InputError if it is relative to a folder that is gone."""
+    try:
+        return str(Path(file).absolute())
+    except FileNotFoundError:
+        msg = f"{file}: the current folder is gone; go to another one, or name the file from / on"
+        raise InputError(msg) from None
 
 
 def make_folder_of(file: str) -> None:

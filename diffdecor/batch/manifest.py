@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from diffdecor.batch.files import FileNames, Use, clashes
+from diffdecor.batch.files import FileNames, Use, absolute, clashes
 from diffdecor.batch.model import Task
 from diffdecor.batch.tables import ManifestError, Row, TextTable, read_table
 from diffdecor.config import DecorrelationConfig, FilesConfig, kinds
@@ -45,6 +45,8 @@ _OF_JOB = tuple(item.name for item in JOB_FILES)
 _SWITCHES = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 #: Separates what an option that may be given several times is given.
 _SEVERAL = ";"
+#: The folder that options of the command line are relative to.
+_CURRENT = "."
 _DETECTOR = re.compile(r"(?!\d+$)[\w.-]{1,50}", re.ASCII)
 
 
@@ -100,11 +102,11 @@ def checked_manifest(
     names = _columns(file, table)
     if not table.rows and not table.problems:
         raise ManifestError(file, ["there are no rows in it, only the heading"])
-    folder = str(Path(file).absolute().parent)
+    folder = str(Path(absolute(file)).parent)
     given = [_given(row, number, names, folder) for number, row in enumerate(table.rows, 1)]
     shared = _absolute_values(_hashable(shared))
     _refuse_shared_parts(file, shared, given)
-    jobs = _Jobs(shared, configuration and str(Path(configuration).absolute()))
+    jobs = _Jobs(shared, configuration and absolute(configuration))
     problems = list(table.problems)
     tasks = []
     for one in given:
@@ -117,7 +119,7 @@ def checked_manifest(
     problems += clashes(uses, jobs.kept(file), FileNames())
     if problems:
         raise ManifestError(file, sorted(problems, key=_place))
-    return Manifest(file=Path(file).absolute(), tasks=tuple(tasks))
+    return Manifest(file=Path(absolute(file)), tasks=tuple(tasks))
 
 
 def _hashable(value: Any) -> Any:  # noqa: ANN401  of any option
@@ -217,19 +219,19 @@ def _placed(item: Option, value: Any, folder: str) -> Any:  # noqa: ANN401  of a
 
 def _absolute_values(shared: Mapping[str, Any]) -> dict[str, Any]:
     """Return values that hold for all rows with absolute names of files."""
-    folder = str(Path.cwd())
-    return {name: _placed(COLUMNS[name], value, folder) for name, value in shared.items()}
+    return {name: _placed(COLUMNS[name], value, _CURRENT) for name, value in shared.items()}
 
 
 def _absolute(file: str, folder: str) -> str:
     """Return the absolute name of a file that is named relative to a folder."""
     # Not with pathlib, which forgets that a name ends with a slash.
+    if folder == _CURRENT and not file.startswith("/"):
+        folder = absolute(folder)  # which may be gone: then it is not asked for in vain
     return file if file.startswith("/") else f"{folder.rstrip('/')}/{file.removeprefix('./')}"
 
 
 def _absolute_files(files: Mapping[str, str]) -> dict[str, str]:
-    folder = str(Path.cwd())
-    return {name: _absolute(file, folder) for name, file in files.items()}
+    return {name: _absolute(file, _CURRENT) for name, file in files.items()}
 
 
 def _use(one: _Given, shared: Mapping[str, Any]) -> Use:
@@ -259,7 +261,7 @@ class _Jobs:
 
     def kept(self, manifest: str) -> dict[str, str]:
         """Return the files that are not to be written: the manifest, and inputs of all rows."""
-        kept = {"the manifest": str(Path(manifest).absolute())}
+        kept = {"the manifest": absolute(manifest)}
         if self._configuration:
             kept["the file of options"] = self._configuration
         shared = {**self._files, **self._shared}
