@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from diffdecor import signals
+from diffdecor.batch.files import absolute
 from diffdecor.batch.ledger import Ledger
 from diffdecor.batch.loop import Limits, do_all
 from diffdecor.batch.manifest import Manifest, read_manifest
@@ -44,6 +45,8 @@ class BatchOptions:
     configuration: str | None = None
     #: Where the results are written; by default beside the manifest.
     out_dir: str | None = None
+    #: Files of logs, by the options that name them.
+    logs: Mapping[str, str] = field(default_factory=dict)
     shard: Shard | None = None
     #: Do all again, or only what failed.
     redo: bool = False
@@ -68,11 +71,19 @@ class Plan:
 def make_plan(options: BatchOptions) -> Plan:
     """Read the manifest, and find out which tasks are finished; nothing is written.
 
-    Raises `ManifestError` if anything is wrong with it, `InputError` if it cannot be read.
+    Raises `ManifestError` if anything is wrong with it, `InputError` if it cannot be read, and
+    `OutputExistsError` if what is there under the names of the results is something else.
     """
-    manifest = read_manifest(options.manifest, options.shared, configuration=options.configuration)
-    ledger = Ledger(Path(options.out_dir or manifest.file.parent).absolute())
+    beside = Path(absolute(options.manifest)).parent
+    ledger = Ledger(beside if options.out_dir is None else Path(absolute(options.out_dir)))
+    manifest = read_manifest(
+        options.manifest,
+        options.shared,
+        configuration=options.configuration,
+        own={one.name: str(one) for one in (ledger.table, ledger.file)} | dict(options.logs),
+    )
     ledger.refresh()
+    ledger.check()
     tasks = manifest.tasks if options.shard is None else take(manifest.tasks, options.shard)
     found, records, waiting, folders = ledger.records, {}, [], Folders()
     for task in tasks:
@@ -106,6 +117,22 @@ def as_it_stands(plan: Plan) -> dict[str, Record]:
             records[task.job.output] = record
         else:
             records[task.job.output] = _looked_at(task, why_undone(task, record, folders))
+    return records
+
+
+def other_outputs(plan: Plan) -> dict[str, Record]:
+    """Return what has come so far of the tasks of the manifest that the plan is not about.
+
+    That the ledger knows them is not enough: they may be of other options than this batch has.
+    """
+    plan.ledger.refresh()
+    ours = {task.job.output for task in plan.tasks}
+    others = [task for task in plan.manifest.tasks if task.job.output not in ours]
+    found, records, folders = plan.ledger.records, {}, Folders()
+    for task in others:
+        record = found.get(task.job.output)
+        known = None if record is None else recognised(task, record, folders)
+        records[task.job.output] = known or _looked_at(task, why_undone(task, record, folders))
     return records
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diffdecor.batch.detectors import DetectorRow, Detectors
-from diffdecor.batch.files import make_folder_of
+from diffdecor.batch.files import absolute, make_folder_of
 from diffdecor.batch.manifest import checked_manifest
 from diffdecor.batch.matching import DIFFERENCE, Lonely, Matched, match, meaning_of, output_names
 from diffdecor.batch.tables import Row, TextTable
@@ -138,7 +138,7 @@ def write_manifest(
         {name for row in rows for role, name in row.items() if role not in _AFTER_FILES}
     )
     columns = sorted({column for row in rows for column in row}, key=_rank)
-    folder = os.path.realpath(Path(file).absolute().parent)
+    folder = os.path.realpath(Path(absolute(file)).parent)
     cells = [
         [_cell(row.get(column, ""), folder, is_file=column != "detector") for column in columns]
         for row in rows
@@ -189,11 +189,11 @@ def _cell(text: str, folder: str, *, is_file: bool) -> str:
             "rename it"
         )
         raise InputError(msg)
-    parent, base = os.path.split(Path.cwd() / text)
+    parent, base = os.path.split(absolute(text))
     # Folders may be links: .. leads up from where they really are.
-    absolute = os.path.join(os.path.realpath(parent) if ".." in text else parent, base)  # noqa: PTH118
-    near = os.path.commonpath([absolute, folder]) != "/"
-    name = os.path.relpath(absolute, folder) if near else absolute
+    place = os.path.join(os.path.realpath(parent) if ".." in text else parent, base)  # noqa: PTH118
+    near = os.path.commonpath([place, folder]) != "/"
+    name = os.path.relpath(place, folder) if near else place
     return f"./{name}" if name.startswith("#") else name
 
 

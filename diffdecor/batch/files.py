@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from diffdecor.batch.trouble import reason_of
-from diffdecor.errors import OutputError
+from diffdecor.errors import InputError, OutputError
 from diffdecor.fits.paths import split_extension
 
 
@@ -22,7 +22,7 @@ class FileNames:
     """
 
     def __init__(self) -> None:
-        self._folder = cache(self._listed)
+        self._folder = cache(self._found)
 
     def file(self, name: str) -> Hashable:
         """Return what all names of a file have in common; it need not be there."""
@@ -39,6 +39,11 @@ class FileNames:
         # A link in a circle leads nowhere.
         return self.file(target) if target != name else (key, base)
 
+    def _found(self, folder: str) -> tuple[tuple[Hashable, ...], dict[str, int | None]]:
+        """Return `_listed`; a folder that is not there may be ``not-there/..``, which is."""
+        real = folder if os.path.isdir(folder) else os.path.realpath(folder)  # noqa: PTH112  fast
+        return self._listed(folder) if real == folder else self._folder(real)
+
     @staticmethod
     def _listed(folder: str) -> tuple[tuple[Hashable, ...], dict[str, int | None]]:
         """Return what tells a folder, its device first, and the numbers of the files in it.
@@ -53,6 +58,15 @@ class FileNames:
         with suppress(OSError), os.scandir(folder or ".") as entries:
             there = {one.name: None if one.is_symlink() else one.inode() for one in entries}
         return (state.st_dev, state.st_ino), there
+
+
+def absolute(file: str) -> str:
+    """Return the absolute name of a file; InputError if it is relative to a folder that is gone."""
+    try:
+        return str(Path(file).absolute())
+    except FileNotFoundError:
+        msg = f"{file}: the current folder is gone; go to another one, or name the file from / on"
+        raise InputError(msg) from None
 
 
 def make_folder_of(file: str) -> None:

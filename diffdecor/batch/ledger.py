@@ -17,14 +17,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
-from diffdecor.batch.lines import line_of, record_of
+from diffdecor.batch.lines import is_beginning, line_of, record_of
 from diffdecor.batch.model import THERE, Record, Status, Task, undone
 from diffdecor.batch.trouble import is_passing, reason_of
-from diffdecor.errors import BusyError, OutputError
+from diffdecor.errors import BusyError, OutputError, OutputExistsError
 from diffdecor.fits.atomic import atomic_output, output_held, tidy_output
 from diffdecor.pipeline.results_table import (
     BATCH_COLUMNS,
     ResultRow,
+    is_results,
     results_text,
     verdict_of,
 )
@@ -35,6 +36,8 @@ Result = TypeVar("Result")
 PATIENCE = 30.0
 #: Bytes that are read at a time, and those of a line, beyond which it is none of ours.
 _BLOCK, _LONGEST = 1 << 20, 1 << 22
+#: Bytes that show what a file is.
+_LOOKED_AT = 4096
 #: What a record that found its output there already takes from the one before.
 _OF_WORK = ("started", "wall_seconds", "cpu_seconds", "peak_memory", "host", "tries")
 
@@ -117,6 +120,21 @@ class Ledger:
             # It was made by the job before, and found to be there by this one.
             record = replace(record, **{name: getattr(before, name) for name in _OF_WORK})
         self._found[record.output] = start, record
+
+    def check(self) -> None:
+        """Refuse files of these names that are something else; call `refresh` before."""
+        beginnings = {file: _beginning(file) for file in (self.file, self.table)}
+        foreign = {
+            self.file: not (self._found or is_beginning(beginnings[self.file])),
+            self.table: not is_results(beginnings[self.table]),
+        }
+        for file, is_foreign in foreign.items():
+            if beginnings[file] and is_foreign:
+                msg = (
+                    f"{file}: exists already, and is not what a batch writes there; move it, or "
+                    "give --out-dir another folder"
+                )
+                raise OutputExistsError(msg)
 
     def append(self, record: Record) -> None:
         """Append a record as one whole line, which survives a crash of the machine.
@@ -242,6 +260,16 @@ def _lines(opened: BinaryIO, start: int) -> Iterator[tuple[int, int, bytes]]:
             start, kept = end, b""
         end += len(rest)
         kept = kept + rest if end - start <= _LONGEST else b"?"
+
+
+def _beginning(file: Path) -> bytes:
+    """Return how a file begins; nothing if it cannot be read: writing will say what is wrong."""
+    try:
+        with open(file, "rb", opener=_opened) as opened:
+            _regular(file, opened.fileno())
+            return opened.read(_LOOKED_AT)
+    except OSError:
+        return b""
 
 
 def _opened(file: str, flags: int) -> int:

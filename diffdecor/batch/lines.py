@@ -8,9 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from diffdecor.batch.model import Record, Status
+from diffdecor.pipeline.results_table import as_kind, kind_of_metric
 
 #: Of the layout of a line; a field that is added does not change it.
 VERSION = 1
+#: How every line begins, of any version.
+_START = b'{"version":'
 
 
 def line_of(record: Record) -> bytes:
@@ -19,6 +22,15 @@ def line_of(record: Record) -> bytes:
     # Names of files may hold any bytes: in ASCII their surrogates are escaped, and come back.
     text = json.dumps({"version": VERSION, **values}, allow_nan=False, separators=(",", ":"))
     return text.encode("ascii") + b"\n"
+
+
+def is_beginning(text: bytes) -> bool:
+    """Say whether a file that begins so may be a ledger, though no line of it can be read.
+
+    A crash of the machine may have left half a line, or zeros in its place.
+    """
+    begun = text.lstrip()[: len(_START)]
+    return _START.startswith(begun) or b"\0" in text
 
 
 def plain(value: object) -> Any:  # noqa: ANN401
@@ -66,17 +78,30 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str)
 
 
-def _is_whole(value: object) -> bool:
+def _is_integer(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def _is_whole(value: object) -> bool:
+    return _is_integer(value) and as_kind(value, int) is not None
+
+
 def _is_number(value: object) -> bool:
-    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+    return value is None or as_kind(value, float) is not None
+
+
+def _are_metrics(value: object) -> bool:
+    return isinstance(value, dict) and all(map(_is_metric, value, value.values()))
+
+
+def _is_metric(name: str, value: object) -> bool:
+    kind = kind_of_metric(name)
+    return kind is None or value is None or as_kind(value, kind) is not None
 
 
 def _is_stamps(value: object) -> bool:
     return isinstance(value, dict) and all(
-        isinstance(one, list) and all(map(_is_whole, one)) for one in value.values()
+        isinstance(one, list) and all(map(_is_integer, one)) for one in value.values()
     )
 
 
@@ -86,7 +111,7 @@ _FIELDS: Mapping[str, Callable[[Any], bool]] = {
     "status": _is_text,
     "exit_code": _is_whole,
     "error": _is_text,
-    "metrics": lambda value: isinstance(value, dict),
+    "metrics": _are_metrics,
     "warnings": lambda value: isinstance(value, list) and all(map(_is_text, value)),
     "tries": _is_whole,
     "started": _is_text,

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from diffdecor.batch.files import FileNames, Use, clashes
+from diffdecor.batch.files import FileNames, Use, absolute, clashes
 from diffdecor.batch.model import Task
 from diffdecor.batch.tables import ManifestError, Row, TextTable, read_table
 from diffdecor.config import DecorrelationConfig, FilesConfig, kinds
@@ -47,6 +47,8 @@ _SWITCHES = {"true": True, "yes": True, "1": True, "false": False, "no": False, 
 _NO_NUMBER = "nan"
 #: Separates what an option that may be given several times is given.
 _SEVERAL = ";"
+#: The folder that options of the command line are relative to.
+_CURRENT = "."
 _DETECTOR = re.compile(r"(?!\d+$)[\w.-]{1,50}", re.ASCII)
 
 
@@ -73,16 +75,22 @@ class _Given(NamedTuple):
 
 
 def read_manifest(
-    file: str, shared: Mapping[str, Any], *, configuration: str | None = None
+    file: str,
+    shared: Mapping[str, Any],
+    *,
+    configuration: str | None = None,
+    own: Mapping[str, str] = MappingProxyType({}),
 ) -> Manifest:
     """Read a manifest and check all of it: every row is a job that could be done.
 
     `shared` are values of options that hold for all rows: cells go before them, and empty cells
     mean them; files in it are relative to the current folder, those in cells to the manifest. The
-    values may be those of `configuration`, a file that no row may write to. Inputs are not looked
-    for: a job that lacks one fails by itself. ManifestError if anything is wrong.
+    values may be those of `configuration`, a file that no row may write to. `own` are the files
+    that the batch itself writes, by what they are called: no row may have anything to do with them.
+    Inputs are not looked for: a job that lacks one fails by itself. ManifestError if anything is
+    wrong.
     """
-    return checked_manifest(file, read_table(file, _is_heading), shared, configuration)
+    return checked_manifest(file, read_table(file, _is_heading), shared, configuration, own)
 
 
 def checked_manifest(
@@ -90,16 +98,17 @@ def checked_manifest(
     table: TextTable,
     shared: Mapping[str, Any] = MappingProxyType({}),
     configuration: str | None = None,
+    own: Mapping[str, str] = MappingProxyType({}),
 ) -> Manifest:
     """Return what a table means that is, or will be, in a file; see `read_manifest`."""
     names = _columns(file, table)
     if not table.rows and not table.problems:
         raise ManifestError(file, ["there are no rows in it, only the heading"])
-    folder = str(Path(file).absolute().parent)
+    folder = str(Path(absolute(file)).parent)
     given = [_given(row, number, names, folder) for number, row in enumerate(table.rows, 1)]
     shared = _absolute_values(_hashable(shared))
     _refuse_shared_parts(file, shared, given)
-    jobs = _Jobs(shared, configuration and str(Path(configuration).absolute()))
+    jobs = _Jobs(shared, configuration and absolute(configuration))
     problems = list(table.problems)
     tasks = []
     for one in given:
@@ -107,10 +116,12 @@ def checked_manifest(
         problems += [f"{one.row.place}: {text}" for text in found]
         if task is not None:
             tasks.append(task)
-    problems += clashes(list(map(_use, given)), jobs.kept(file), FileNames())
+    written = _absolute_files(own)
+    uses = [Use("the batch", written, {}), *(_use(one, shared) for one in given)]
+    problems += clashes(uses, jobs.kept(file), FileNames())
     if problems:
         raise ManifestError(file, sorted(problems, key=_place))
-    return Manifest(file=Path(file).absolute(), tasks=tuple(tasks))
+    return Manifest(file=Path(absolute(file)), tasks=tuple(tasks))
 
 
 def _hashable(value: Any) -> Any:  # noqa: ANN401  of any option
@@ -217,20 +228,25 @@ def _placed(item: Option, value: Any, folder: str) -> Any:  # noqa: ANN401  of a
 
 def _absolute_values(shared: Mapping[str, Any]) -> dict[str, Any]:
     """Return values that hold for all rows with absolute names of files."""
-    folder = str(Path.cwd())
-    return {name: _placed(COLUMNS[name], value, folder) for name, value in shared.items()}
+    return {name: _placed(COLUMNS[name], value, _CURRENT) for name, value in shared.items()}
 
 
 def _absolute(file: str, folder: str) -> str:
     """Return the absolute name of a file that is named relative to a folder."""
     # Not with pathlib, which forgets that a name ends with a slash.
+    if folder == _CURRENT and not file.startswith("/"):
+        folder = absolute(folder)  # which may be gone: then it is not asked for in vain
     return file if file.startswith("/") else f"{folder.rstrip('/')}/{file.removeprefix('./')}"
 
 
-def _use(one: _Given) -> Use:
+def _absolute_files(files: Mapping[str, str]) -> dict[str, str]:
+    return {name: _absolute(file, _CURRENT) for name, file in files.items()}
+
+
+def _use(one: _Given, shared: Mapping[str, Any]) -> Use:
     """Return the files that a row names, also where something else is wrong with it."""
     written = {"output": one.values["output"]} if "output" in one.values else {}
-    for text in one.values.get("write", ()):
+    for text in one.values.get("write", shared.get("write", ())):
         name, _, file = text.partition("=")
         written[f"--write {name}"] = file
     return Use(
@@ -254,7 +270,7 @@ class _Jobs:
 
     def kept(self, manifest: str) -> dict[str, str]:
         """Return the files that are not to be written: the manifest, and inputs of all rows."""
-        kept = {"the manifest": str(Path(manifest).absolute())}
+        kept = {"the manifest": absolute(manifest)}
         if self._configuration:
             kept["the file of options"] = self._configuration
         shared = {**self._files, **self._shared}

@@ -95,6 +95,9 @@ def read_table(file: str, is_heading: Callable[[Sequence[str]], bool]) -> TextTa
 def _content(file: str, path: Path) -> bytes | None:
     """Return what is in a text, gzipped or not; None for files that are no text."""
     try:
+        # A pipe would keep us until somebody writes to it; and results are written beside it.
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise ManifestError(file, ["is not a regular file; write it to disk first"])
         with path.open("rb") as opened:
             content = opened.read(_LARGEST + 1)
     except OSError as error:

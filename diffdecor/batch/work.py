@@ -6,7 +6,8 @@ So of several batches only one does a task, and the others learn from the ledger
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+import zlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -47,6 +48,8 @@ from diffdecor.pipeline.provenance import PART_CARD, VERSION_CARD
 from diffdecor.pipeline.run import run_job
 
 log = words.logger(__name__)
+#: Bytes in which the first header of an output ends, and those of a card.
+_LOOKED_AT, _CARD = 1 << 20, 80
 
 
 def do(order: Order) -> Ended:
@@ -255,21 +258,45 @@ def _run(job: Job, *, redo: bool) -> Outcome:
 
 
 def file_of_others(job: Job) -> str:
-    """Return a file that would be overwritten, though it is no output of a run; empty if none."""
+    """Return a file that would be overwritten, though it is no output of a run; empty if none.
+
+    An output that was cut off, as by a copy that was broken off, is one all the same.
+    """
     for file in job.written:
         if not Path(file).exists():
             continue
-        try:
-            with open_fits(file) as (hdus, _):
-                header = hdus[0].header
-                is_part = PART_CARD.keyword in header
-                if VERSION_CARD.keyword in header and is_part == (file != job.output):
-                    continue
-        except InputError as error:
-            if is_passing(error):
-                raise
-        return file
+        keywords = _keywords(file)
+        is_part = PART_CARD.keyword in keywords
+        if VERSION_CARD.keyword not in keywords or is_part != (file != job.output):
+            return file
     return ""
+
+
+def _keywords(file: str) -> Collection[str]:
+    """Return the keywords of the first header of a FITS file, none if there is no whole one."""
+    try:
+        with open_fits(file) as (hdus, _):
+            return set(hdus[0].header)
+    except InputError as error:
+        if is_passing(error):
+            raise
+    content = _beginning(file).decode("ascii", "replace")
+    starts = range(0, len(content), _CARD) if content.startswith("SIMPLE  =") else ()
+    found = [content[start : start + _CARD][:8].rstrip() for start in starts]
+    return set(found[: found.index("END")]) if "END" in found else ()
+
+
+def _beginning(file: str) -> bytes:
+    """Return how a file begins, unpacked if it is gzipped; nothing if it cannot be read."""
+    try:
+        if not Path(file).is_file():
+            return b""
+        with Path(file).open("rb") as opened:
+            content = opened.read(_LOOKED_AT)
+        is_packed = content.startswith(b"\x1f\x8b")
+        return zlib.decompressobj(31).decompress(content, _LOOKED_AT) if is_packed else content
+    except (OSError, zlib.error):
+        return b""
 
 
 def _one_line(text: object) -> str:

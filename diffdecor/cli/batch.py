@@ -13,6 +13,7 @@ import click
 
 from diffdecor.batch.deadline import DEADLINE, DURATION
 from diffdecor.batch.shard import SHARD
+from diffdecor.cli.batch_plan import logs, planned
 from diffdecor.cli.joins import join_outputs
 from diffdecor.cli.logs import to_file
 from diffdecor.cli.options import (
@@ -23,7 +24,6 @@ from diffdecor.cli.options import (
     log_file_option,
     log_json_option,
     print_json,
-    start_logging,
     verbosity_options,
 )
 from diffdecor.cli.parameters import INPUT_FILE, OUTPUT_FILE, KindType
@@ -153,17 +153,10 @@ def batch(
     clock = Clock()
     mode = _mode(given)
     options = _options(given)
-    start_logging(
-        given["verbose"],
-        quiet=quiet,
-        log_file=given["log_file"],
-        log_json=given["log_json"],
-        inputs=[options.manifest],
-    )
     from diffdecor.batch.batch import UnrecordedError, as_it_stands
 
     about = json_facts(context, version=JSON_VERSION, manifest=options.manifest)
-    plan = _plan(options)
+    plan = planned(options, given, quiet=quiet)
     if mode == "print_commands":
         _print_commands(plan, options)
         return
@@ -212,6 +205,7 @@ def _options(given: Mapping[str, Any]) -> BatchOptions:
         shared=_within_memory(shared_values(given)),
         configuration=given["toml"],
         out_dir=given["out_dir"],
+        logs=logs(given),
         shard=given["shard"],
         redo=given["redo"],
         retry_failed=given["retry_failed"],
@@ -233,24 +227,6 @@ def _within_memory(values: dict[str, Any]) -> dict[str, Any]:
         of_all = kinds.MEMORY.parse(values["max_memory"])
         values["max_memory"] = min(of_all, DecorrelationConfig().max_memory)
     return values
-
-
-def _plan(options: BatchOptions) -> Plan:
-    """Make the plan; if the manifest is wrong, say everything that is, a line each."""
-    from diffdecor.batch.batch import make_plan
-    from diffdecor.batch.tables import ManifestError
-    from diffdecor.errors import ConfigError
-
-    try:
-        return make_plan(options)
-    except ManifestError as error:
-        if len(error.problems) == 1:
-            raise
-        for problem in error.problems:
-            complain(f"{error.file}: {problem}")
-            to_file(f"{error.file}: {problem}", "ERROR")
-        msg = f"{error.file}: {len(error.problems)} problems; nothing was done"
-        raise ConfigError(msg) from None
 
 
 def _done(

@@ -16,15 +16,15 @@ _LOG = logging.getLogger(__name__)
 
 def join_outputs(plan: Plan, records: Mapping[str, Record]) -> int:
     """Join the outputs of detectors, and say what could not be; return the exit code of that."""
+    from diffdecor.batch.batch import other_outputs
     from diffdecor.batch.join import JoinStatus, join
     from diffdecor.batch.model import THERE
     from diffdecor.errors import BusyError
 
-    known = {**plan.ledger.records, **records}
+    known = other_outputs(plan) | dict(records)
 
     def is_there(task: Task) -> bool:
-        record = known.get(task.job.output)
-        return record is not None and record.status in THERE and Path(task.job.output).is_file()
+        return known[task.job.output].status in THERE and Path(task.job.output).is_file()
 
     worst = 0
     for one in join(plan.manifest.tasks, is_there=is_there):

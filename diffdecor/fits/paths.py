@@ -33,8 +33,11 @@ def split_extension(text: str | Path) -> tuple[Path, Extension | None]:
 
 def are_same_file(one: str | Path, other: str | Path) -> bool:
     """Say whether two names are those of one file, or would be if it were there."""
-    if os.path.realpath(one) == os.path.realpath(other):
-        return True
+    try:
+        if os.path.realpath(one) == os.path.realpath(other):
+            return True
+    except FileNotFoundError:  # the current folder is gone, and relative names mean nothing
+        return False
     try:
         return Path(one).samefile(other)
     except OSError:

@@ -21,6 +21,8 @@ from diffdecor.pipeline.provenance import METRIC_CARDS
 _OF_JOBS = {"side_source": str, "gate": str, "warnings": int}
 #: Units of cards, as astropy writes them; those of others depend on the image.
 _UNITS = {"pixel": "pix"}
+#: What whole numbers of tables are smaller than.
+_LARGEST = 1 << 63
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +64,7 @@ def _of_card(name: str, unit: str, comment: str) -> Column:
 _OUTPUT = Column(name="output", kind=str, description="output file")
 _ERROR = Column(name="error", kind=str, description="what is wrong with it, one line")
 _METRICS = tuple(_of_card(card.name, card.unit, card.comment) for card in METRIC_CARDS)
+_KINDS = {column.name: column.kind for column in _METRICS}
 #: Columns of reports, in order.
 COLUMNS = (
     _OUTPUT,
@@ -126,6 +129,12 @@ def results_text(rows: Sequence[ResultRow], columns: Sequence[Column] = COLUMNS)
     return head.getvalue() + "".join(f"{line}\n" for line in lines)
 
 
+def is_results(beginning: bytes) -> bool:
+    """Say whether a file that begins so, with some thousand bytes, is a table of a batch."""
+    names = (f"name: {column.name}," for column in BATCH_COLUMNS[:3])
+    return beginning.startswith(b"# %ECSV") and all(name.encode() in beginning for name in names)
+
+
 def _written(value: object) -> str:
     """Return a value as the text has it: nothing where it is masked, texts in quotes."""
     if value is None:
@@ -142,16 +151,26 @@ def _value(row: ResultRow, column: Column) -> Any:  # noqa: ANN401
     return as_kind(known.get(column.name), column.kind)
 
 
+def kind_of_metric(name: str) -> type | None:
+    """Return the type of the column of a metric; None if it has none."""
+    return _KINDS.get(name)
+
+
 def as_kind(value: object, kind: type) -> Any:  # noqa: ANN401
     """Return a value as its column holds it; None if it is nothing of the kind."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
     if kind is str:
         return printable(value) if isinstance(value, str) else None
     if kind is bool:
         return value if isinstance(value, bool) else None
-    if not number or not math.isfinite(value):  # type: ignore[arg-type]
+    if not isinstance(value, int | float) or isinstance(value, bool):
         return None
-    return kind(value)
+    if kind is int:
+        return int(value) if abs(value) < _LARGEST else None  # nor of what is not finite
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def printable(text: object) -> str:
