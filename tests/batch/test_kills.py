@@ -167,7 +167,7 @@ def test_a_worker_that_hangs_is_killed_after_its_time(night, watched):
     night = night(3)
     watched = watched(night)
     running = night.start("--jobs", 1, "--timeout", "6s", "--retries", 2)
-    wait_until(lambda: night.there())
+    wait_until(night.there)
     for worker in workers_of(running):
         os.kill(worker, signal.SIGSTOP)
     out, err = running.communicate(timeout=100)

@@ -1,7 +1,5 @@
 """Several batches on the same outputs: every one is made once, and all of them succeed."""
 
-import subprocess
-
 import pytest
 from helpers.nights import Night, all_at_once, content, identity
 
