@@ -335,6 +335,7 @@ def _check(task: Task) -> None:
         if problem is not None:
             raise problem
     check_exclusive(job)
+    _refuse_twice(job)
     if job.is_alone:
         check_alone(job)
     if bool(task.joined) != bool(task.detector):
@@ -346,6 +347,15 @@ def _check(task: Task) -> None:
             "digits, - . _, not only digits, and at most 50"
         )
         raise ConfigError(msg)
+
+
+def _refuse_twice(job: Job) -> None:
+    """Refuse an image in two roles, as of patterns that describe the same files."""
+    roles = {file: role for role, file in job.images.items()}
+    for role, file in job.images.items():
+        if roles[file] != role:
+            msg = f"{role} and {roles[file]} are one file, {file}; name the images of a triple"
+            raise ConfigError(msg)
 
 
 def _bracketed(file: str) -> OutputError | None:

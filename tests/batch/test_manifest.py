@@ -332,6 +332,16 @@ def test_numbers_of_spreadsheets_and_pandas(tmp_path):
     assert task.job.difference == str(tmp_path / "nan")
 
 
+def test_an_image_in_two_roles(tmp_path):
+    """Two HDUs of one file are two images."""
+    text = "science,template,difference,output\na.fits,./b.fits,{},o.fits\n"
+    for name in ("a.fits", "b.fits"):
+        (problem,) = problems_of(tmp_path, text.format(name))
+        assert problem.startswith("line 2: ")
+        assert f"and difference are one file, {tmp_path / name}" in problem
+    assert tasks_of(tmp_path, text.format("a.fits[2]"))
+
+
 def test_files_that_cannot_be_read(tmp_path):
     for name, reason in ((tmp_path, "Is a directory"), (tmp_path / "no.csv", "No such file")):
         with pytest.raises(ManifestError, match=reason):

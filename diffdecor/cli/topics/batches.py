@@ -60,12 +60,30 @@ and any option of run by its name, as in a file for --config (max_rho or max-rho
 are relative to the table. An empty cell means the default: the option that the batch has been
 given, or else that of run. The whole table is checked before any work; all wrong rows are named at
 once, with their lines. No two rows may have one output. An input that is not there is no error of
-the table, but fails its own job.
+the table, but fails its own job. Columns called comment or note, or by a name with # before it, are
+for you. The decimal separator is a point.
 
 ```text
 science,template,difference,output,max_rho
 n1/sci_001.fits,n1/tmpl.fits,n1/diff_001.fits,out/001.fits,
 n1/sci_002.fits,n1/tmpl.fits,n1/diff_002.fits,out/002.fits,0.05
+```
+
+## Files of several detectors
+
+diffdecor manifest --each-hdu makes a row for every detector: the HDUs of one EXTNAME belong
+together, and so do those of one number where there are no names. Two more columns say what the
+output is part of: joined, a file, and detector, its name there. Once all outputs of a file are
+there, diffdecor batch --join also writes that file, with the image of detector N1 in the HDU N1,
+and its other planes in N1_MASK, N1_VARIANCE and so on. It is for programs that want one file for
+an exposure; diffdecor check and report take the outputs of the detectors.
+
+```sh
+diffdecor manifest --science 'c4d_*_sci.fits' --template 'c4d_*_tmpl.fits' \\
+    --difference 'c4d_*_diff.fits' --out-dir out --each-hdu
+diffdecor batch out/manifest.csv --join
+diffdecor check out/c4d_1_diff_N1_decorr.fits
+ds9 'out/c4d_1_diff_decorr.fits[N1]'
 ```
 
 ## What becomes of a job
