@@ -141,10 +141,9 @@ def _joined(
     except OutputExistsError as error:
         if _recorded(file) == total:  # another process has joined them
             return replace(about, status=JoinStatus.ALREADY)
-        there, advice = "exists already, made of other outputs", "use --overwrite to replace it"
-        text = str(error).replace("exists already;", f"{there};")
-        if renew:
-            text = text.replace(f"{there}; {advice}", "is no joined file; move it, or name another")
+        text = str(error).replace("exists already;", "exists already, made of other outputs;")
+        if renew and "exists already" in text:
+            text = f"{file}: exists already, and is no joined file; move it, or name another"
         return replace(about, status=JoinStatus.ERROR, error=text, exit_code=error.exit_code)
     except DiffdecorError as error:
         code = error.exit_code
