@@ -224,6 +224,8 @@ def _patiently(action: Callable[[], Result], file: Path, done: str) -> Result:
         except OSError as error:
             if last or not (isinstance(error, BusyError) or is_passing(error)):
                 msg = f"{file}: cannot be {done}: {_reason(error, file)}"
+                if isinstance(error, BusyError):  # the next time it may be free
+                    raise BusyError(msg, error.holder) from error
                 raise OutputError(msg) from error
     raise AssertionError  # the last attempt returns or raises
 

@@ -235,7 +235,7 @@ def _absolute(file: str, folder: str) -> str:
     """Return the absolute name of a file that is named relative to a folder."""
     # Not with pathlib, which forgets that a name ends with a slash.
     if folder == _CURRENT and not file.startswith("/"):
-        folder = absolute(folder)  # which may be gone: then it is not asked for in vain
+        return absolute(file) + "/" * file.endswith("/")
     return file if file.startswith("/") else f"{folder.rstrip('/')}/{file.removeprefix('./')}"
 
 

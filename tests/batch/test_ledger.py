@@ -18,7 +18,7 @@ from diffdecor.batch import ledger as ledger_module
 from diffdecor.batch.ledger import Ledger
 from diffdecor.batch.lines import line_of
 from diffdecor.batch.model import Record, Status
-from diffdecor.errors import OutputError
+from diffdecor.errors import BusyError, OutputError
 from diffdecor.fits.atomic import output_held
 from diffdecor.pipeline.results_table import BATCH_COLUMNS
 
@@ -351,3 +351,12 @@ def test_a_table_that_others_write_is_waited_for(tmp_path, monkeypatch):
         pytest.raises(OutputError, match=r"results\.ecsv: cannot be written: another process is"),
     ):
         ledger.write_table("a.csv", [], {})
+
+
+def test_a_table_that_others_keep_locked_is_worth_another_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(ledger_module, "PATIENCE", 0.05)
+    lock = tmp_path / ".results.ecsv.lock"
+    lock.symlink_to("diffdecor:abc:joe:elsewhere:machine:77:123")
+    with pytest.raises(BusyError, match="process 77 of joe on elsewhere") as raised:
+        Ledger(tmp_path).write_table("night.csv", [], {})
+    assert raised.value.exit_code == 75
