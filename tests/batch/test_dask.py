@@ -164,6 +164,7 @@ def test_a_task_whose_workers_vanish_again_and_again(tmp_path, monkeypatch):
     assert result.record is None
 
 
+@pytest.mark.long
 def test_a_scheduler_that_is_killed_is_waited_for(tmp_path, caplog, capfd):
     caplog.set_level(logging.WARNING, "diffdecor")
     with (

@@ -156,6 +156,7 @@ def test_a_batch_that_is_stopped_leaves_nothing_behind_it(night, watched):
     watched.is_complete()
 
 
+@pytest.mark.long
 @needs_proc
 def test_workers_that_are_killed_are_replaced(night, watched):
     night = night(8)

@@ -18,7 +18,7 @@ def whole(night, undisturbed):
     night.is_true()
 
 
-@pytest.mark.parametrize("number", [2, 4])
+@pytest.mark.parametrize("number", [pytest.param(2, marks=pytest.mark.long), 4])
 def test_batches_share_the_work(night, undisturbed, number):
     night = night(8)
     all_at_once(*[lambda: night.ends(0, "--jobs", 1)] * number)
@@ -36,6 +36,7 @@ def test_shards_do_all_exactly_once_at_the_same_time(night, undisturbed):
     assert set(night.statuses().values()) == {"done"}
 
 
+@pytest.mark.long
 def test_a_batch_shares_its_outputs_with_runs(night, undisturbed):
     """Who comes second waits, or is told who is at it; nothing is made twice."""
     night = night(4)
@@ -62,6 +63,7 @@ def test_a_batch_shares_its_outputs_with_runs(night, undisturbed):
     assert night.hidden() == []
 
 
+@pytest.mark.long
 def test_two_manifests_share_a_folder_and_an_output(night, inputs, undisturbed):
     one, other = night(5), night(5, name="other.csv")
     other.rows = [row | {"output": row["output"]} for row in night(8, name="all.csv").rows[4:]]

@@ -150,6 +150,7 @@ def limited():
     resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
 
 
+@pytest.mark.long
 def test_outputs_that_are_too_large(night, undisturbed):
     night = night(2)
     _, err = night.ends(3, "--jobs", 1, preexec_fn=limited)
@@ -188,6 +189,7 @@ def test_a_disk_of_results_that_fills_up(night, tmp_path):
         assert not [path.name for path in results.glob(".*")]
 
 
+@pytest.mark.long
 def test_a_folder_that_is_read_only(night, undisturbed):
     night = night(2)
     out = night / "out"
@@ -242,6 +244,7 @@ def after(name, job):
     assert identities(night) == after
 
 
+@pytest.mark.long
 def test_clocks_that_are_wrong(night, undisturbed, tmp_path):
     """One set back by a day, for a batch and its workers; files of times to come."""
     night = night(3)
@@ -277,7 +280,7 @@ def test_ledgers_that_are_lost_or_damaged(night, undisturbed):
     half = whole.index(b"\n") // 2
     damaged = {
         "garbage": np.random.default_rng(1).bytes(5000) + b"\n" + whole[half:] + whole[:half],
-        "other lines": b"null\n[]\n{}\n\n" + b"[" * 5000 + b"\n",
+        "other lines": b"null\n[]\n{}\n\n" + b"[" * 5000 + b"\n" + whole,
         "gone": None,
     }
     for what, text in damaged.items():
@@ -326,6 +329,7 @@ def before(name, job):
     }
 
 
+@pytest.mark.long
 def test_manifests_and_options_that_change(night, undisturbed, tmp_path):
     night = night(4)
     (touched,) = copied(night, tmp_path, 0)
@@ -358,6 +362,7 @@ def test_manifests_and_options_that_change(night, undisturbed, tmp_path):
     assert night.hidden() == []
 
 
+@pytest.mark.long
 def test_files_of_others_are_never_replaced(night, undisturbed):
     night = night(4)
     out = night / "out"
@@ -406,6 +411,7 @@ def test_what_failed_its_limits_or_was_refused_stays_so(night, marks, tmp_path):
     assert list(night.statuses().values()) == ["done"] * 3
 
 
+@pytest.mark.long
 def test_what_is_undone_comes_before_what_failed(night, undisturbed, marks):
     night = night(4)
     night.rows[0]["science"] = "missing.fits"

@@ -207,6 +207,7 @@ def outputs(folder):
     return sorted(path.name for path in (folder / "out").glob("*.fits"))
 
 
+@pytest.mark.long
 def test_shares_of_an_array_make_a_night(tmp_path, night, real, slurm):
     executable(tmp_path / "bin" / "scontrol", "#!/bin/sh\nexit 1\n")
     (tmp_path / "decorr.sh").write_text(script("cluster", "#SBATCH").replace("/20", "/2"))
