@@ -76,18 +76,36 @@ def is_mask_like(hdu: Hdu, image: Hdu) -> bool:
 def images_of(hdus: Hdus, names: Collection[str] = ()) -> list[Hdu]:
     """Return the images that have one of the names, or are not known to be anything else."""
     others = {*MASK_NAMES, *NOISE_NAMES, *_OTHER_NAMES} - set(names)
-    return [hdu for hdu in hdus if image_shape(hdu) and hdu_name(hdu) not in others]
+    there = {hdu_name(hdu) for hdu in hdus}
+    return [
+        hdu for hdu in hdus if image_shape(hdu) and not others & _plane_names(hdu_name(hdu), there)
+    ]
+
+
+def planes_of_others(hdus: Hdus, image: Hdu) -> list[Hdu]:
+    """Return the planes whose names say that they belong to other images: S1_MASK to S1."""
+    others = {hdu_name(hdu) for hdu in hdus} - {hdu_name(image)}
+    return [hdu for hdu in hdus if len(_plane_names(hdu_name(hdu), others)) > 1]
+
+
+def _plane_names(name: str, there: Collection[str]) -> set[str]:
+    """Return what a plane may be: N1_MASK, where there is an image N1, is a MASK, too."""
+    ends = [place for place, letter in enumerate(name) if letter == "_" and name[:place] in there]
+    return {name, *(name[end + 1 :] for end in ends)}
 
 
 def companion(hdus: Hdus, image: Hdu, names: Collection[str]) -> Hdu:
     """Return the plane of one of these names that belongs to an image, None if there is none.
 
-    It has the EXTVER of the image. Where several have it, or several images have the one of this,
+    Its name begins with that of the image (N1_MASK of N1), or it has the EXTVER of the image. Where
+    several have it, or several images have the one of this,
     it is the one at the same place among those of its name, or that follows the image before the
     next image does.
     """
+    own = hdu_name(image)
     for name in names:
-        found = [hdu for hdu in hdus if hdu is not image and hdu_name(hdu) == name]
+        prefixed = [hdu for hdu in hdus if own and hdu_name(hdu) == f"{own}_{name}"]
+        found = prefixed or [hdu for hdu in hdus if hdu is not image and hdu_name(hdu) == name]
         same = [hdu for hdu in found if hdu.ver == image.ver]
         siblings = [hdu for hdu in hdus if _is_sibling(hdu, image)]
         if len(same) > 1 or (same and len(siblings) > 1):

@@ -28,6 +28,7 @@ from diffdecor.images.locate import (
     further_masks,
     hdu_name,
     is_mask_like,
+    planes_of_others,
 )
 from diffdecor.images.lsst_images import check_tree, read_tree_mask
 from diffdecor.images.masks import doubt_covered_stars, names_itself, read_mask
@@ -173,10 +174,11 @@ class OpenedImage:
     def _doubt_unread(self, mask: Hdu) -> None:
         """Warn of planes of whole numbers beside the image that may be a mask, and are not read."""
         known = {*self.layout.noise, *self.layout.parts, *NOISE_NAMES, hdu_name(self.hdu)}
+        detectors = planes_of_others(self.hdus, self.hdu)
         for hdu in self.hdus:
             name = hdu_name(hdu)
             if (
-                hdu not in (mask, self.hdu)
+                hdu not in (mask, self.hdu, *detectors)
                 and hdu.ver == self.hdu.ver
                 and name not in known | NO_MASKS
                 and (mask is None or name != hdu_name(mask))

@@ -9,6 +9,7 @@ from astropy.io import fits
 from helpers.detectors import NAMES, write_exposure
 from helpers.workplace import call, described, verify
 
+from diffdecor import read_exposure
 from diffdecor.batch.join import JoinStatus, join
 from diffdecor.batch.manifest import read_manifest
 from diffdecor.config import FilesConfig
@@ -227,3 +228,18 @@ def test_a_joined_file_that_is_an_output_is_not_written(night):
     assert found.status == JoinStatus.ERROR
     assert Path(found.file).name == "N1.fits"
     assert described(night) == before
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_planes_of_a_detector_are_found_again(night, ending, caplog):
+    """Mask and variance of N1 are N1_MASK and N1_VARIANCE, and nothing of the others."""
+    join(rows(night, ending))
+    caplog.clear()
+    for name in NAMES:
+        with_planes = read_exposure(f"{night / f'all{ending}'}[{name}]")
+        own = read_exposure(f"{night / f'{name}{ending}'}")
+        assert not caplog.records
+        assert with_planes.mask_planes == own.mask_planes
+        for plane in ("image", "mask", "variance"):
+            pixels = [np.asarray(getattr(one, plane)[:]) for one in (with_planes, own)]
+            np.testing.assert_array_equal(*pixels)

@@ -75,14 +75,14 @@ diffdecor manifest --each-hdu makes a row for every detector: the HDUs of one EX
 together, and so do those of one number where there are no names. Two more columns say what the
 output is part of: joined, a file, and detector, its name there. Once all outputs of a file are
 there, diffdecor batch --join also writes that file, with the image of detector N1 in the HDU N1,
-and its other planes in N1_MASK, N1_VARIANCE and so on. It is for programs that want one file for
-an exposure; diffdecor check and report take the outputs of the detectors.
+and its other planes in N1_MASK, N1_VARIANCE and so on, where diffdecor check FILE[N1] finds them.
+diffdecor report takes the outputs of the detectors.
 
 ```sh
 diffdecor manifest --science 'c4d_*_sci.fits' --template 'c4d_*_tmpl.fits' \\
     --difference 'c4d_*_diff.fits' --out-dir out --each-hdu
 diffdecor batch out/manifest.csv --join
-diffdecor check out/c4d_1_diff_N1_decorr.fits
+diffdecor check 'out/c4d_1_diff_decorr.fits[N1]'
 ds9 'out/c4d_1_diff_decorr.fits[N1]'
 ```
 
