@@ -9,7 +9,7 @@ import threading
 import time
 
 import pytest
-from helpers.processes import TESTS, is_gone, wait_until
+from helpers.processes import TESTS, heeding, is_gone, wait_until
 
 from diffdecor.batch.dask import DaskExecutor
 from diffdecor.errors import ClusterError, ConfigError
@@ -102,6 +102,7 @@ def hanging_batch(folder, where, **environment):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
+        preexec_fn=heeding,
     )
 
 
@@ -114,7 +115,10 @@ def test_a_signal_to_all_processes(tmp_path, name):
         wait_until(lambda: sum(has_begun(tmp_path / f"out{number}") for number in range(4)) == 2)
         number = getattr(signal, name)
         os.killpg(batch.pid, number)
-        assert batch.communicate(timeout=PATIENCE)[0] == b""
+        try:
+            assert batch.communicate(timeout=PATIENCE)[0] == b""
+        finally:
+            batch.kill()
     assert batch.returncode == 128 + number
     begun = [note for number in range(4) for note in notes(tmp_path / f"out{number}")]
     assert [note[0] for note in begun] == ["begun"] * 2

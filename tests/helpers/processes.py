@@ -36,6 +36,7 @@ def is_gone(number):
 def python(code, *flags, **options):
     """Start Python with the tests' helpers on its path, to use workers as another program does."""
     head = f"import sys; sys.path.insert(0, {str(TESTS)!r})\n"
+    options.setdefault("preexec_fn", heeding)
     return subprocess.Popen(
         [sys.executable, *flags, "-c", head + code],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options,
