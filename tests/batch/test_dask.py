@@ -102,7 +102,7 @@ def hanging_batch(folder, where, **environment):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
-        preexec_fn=heeding,
+        preexec_fn=heeding,  # noqa: PLW1509  there are none here that hold locks
     )
 
 
