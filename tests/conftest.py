@@ -25,6 +25,13 @@ settings.register_profile(
 settings.load_profile("diffdecor")
 
 
+def pytest_make_parametrize_id(val):
+    """Name a case of thousands of characters in fewer."""
+    if isinstance(val, str | bytes) and len(val) > 100:
+        return f"{val[:40]!r}...{len(val)}"
+    return None
+
+
 def pytest_collection_modifyitems(items):
     """Leave out the long tests, unless they are asked for."""
     for item in items:

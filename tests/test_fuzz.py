@@ -12,7 +12,9 @@ PARTS, CASES = 4, 60
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is measured as Linux counts it")
-@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize(
+    "part", [0, *(pytest.param(part, marks=pytest.mark.long) for part in range(1, PARTS))]
+)
 def test_damaged_files_of_every_role_end_in_one_line(part):
     command = [sys.executable, "-W", "ignore", TESTS / "fuzz.py", CASES, "--jobs", 1]
     command += ["--seed", 4, "--first", part * CASES]

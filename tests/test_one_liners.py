@@ -85,7 +85,9 @@ def test_a_plain_stamp(tmp_path):
 
 
 @pytest.mark.reference
-@pytest.mark.parametrize("name", ["hotpants", "sfft_ref", "sfft_sci"])
+@pytest.mark.parametrize(
+    "name", ["hotpants", "sfft_ref", pytest.param("sfft_sci", marks=pytest.mark.long)]
+)
 def test_real_nircam_images_verify(reference, name, tmp_path):
     folder = reference / "real-nircam"
     kernel = [] if name == "hotpants" else ["--kernel", folder / f"{name}_solution.fits"]

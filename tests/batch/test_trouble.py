@@ -272,6 +272,7 @@ time.time_ns = lambda: now_ns() - 86400 * 10**9
     )
 
 
+@pytest.mark.long
 def test_ledgers_that_are_lost_or_damaged(night, undisturbed):
     night = night(4)
     night.ends(0, "--jobs", 2)

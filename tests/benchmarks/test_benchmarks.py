@@ -79,6 +79,7 @@ def test_tables(folder):
     assert "failed" not in printed
 
 
+@pytest.mark.long
 def test_the_table_of_batches(folder):
     pytest.importorskip("diffdecor.cli.batch")
     options = "--data", folder.parent, "--sizes", SIZE, "--runs", "0", "--triples", "1"

@@ -75,6 +75,7 @@ def test_memory_of_a_run_is_bounded(tmp_path, options):
     assert high - low < plane
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc here")
 def test_memory_of_a_run_on_a_difference_alone_is_bounded(tmp_path):
     # Noise is measured in larger windows from 4 megapixels on.

@@ -186,6 +186,7 @@ def test_an_image_in_the_primary_hdu(tmp_path):
     assert difference.identical, difference.report()
 
 
+@pytest.mark.long
 def test_no_plane_is_in_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_BAND", 1 << 17)
     noise = np.random.default_rng(1).normal(size=(1400, 1000)).astype(np.float32)

@@ -224,7 +224,7 @@ def test_an_image_that_is_in_no_file():
     assert stored_pixels(hdu, "memory")[1:2].tolist() == [[3, 4, 5]]
 
 
-@pytest.mark.parametrize("suffix", ["", ".gz"])
+@pytest.mark.parametrize("suffix", ["", pytest.param(".gz", marks=pytest.mark.long)])
 def test_memory_is_bounded(tmp_path, suffix):
     values = np.random.default_rng(1).normal(100, 5, (1000, 4000)).astype("f4")
     content = io.BytesIO()
