@@ -310,19 +310,20 @@ def _summary(
     text = ", ".join(f"{count} {status}" for status, count in number.items()) or "nothing to do"
     line = f"{plan.manifest.file.name}: {text} ({plan.ledger.table})"
     tasks = [(task, records[task.job.output]) for task in plan.tasks]
-    undone = [(task, record) for task, record in tasks if record.status == "undone"]
-    if undone:
-        task, record = undone[0]
-        line += f"; the first undone is {task.output}: {record.error}"
+    undone = (f"{task.output}: {one.error}" for task, one in tasks if one.status == "undone")
+    first = next(undone, "")
+    line += f"; the first undone is {first}" if first else ""
     if as_json:
         rows = [_row(task, record) for task, record in tasks]
         print_json({**about, "exit_code": code, "counts": number, "tasks": rows})
     elif shown:
         for task, record in tasks:
-            # What is undone is in the last line: while a batch runs, there may be thousands.
+            # What is undone is only counted: while a batch runs, there may be thousands.
             if exit_code([record]) and record.status != "undone":
                 say(f"{task.place}: {task.output}: {record.status}: {_reason(task, record)}")
-        say(line)
+        for status, count in number.items():
+            say(f"{count:8}  {status}" + (f", the first {first}" if status == "undone" else ""))
+        say(f"{len(tasks):8}  jobs of {plan.manifest.file.name} ({plan.ledger.table})")
     fields = {"exit_code": code, "counts": number}
     if code or shown:
         if not shown:

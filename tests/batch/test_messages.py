@@ -44,11 +44,16 @@ def test_status_lists_what_failed_and_counts_what_is_undone(night):
     made.ends(3, "--shard", "2/2")
     out, err = made.ends(75, "--status")
     assert err == ""
-    failed, summary = out.splitlines()
+    failed, *summary = out.splitlines()
     assert failed.startswith("line 3: out/1.fits: error: ")
     assert "no.fits: no such file" in failed
-    assert summary.startswith("night.csv: 1 done, 1 error, 2 undone")
-    assert summary.endswith("; the first undone is out/0.fits: missing")
+    assert [line.split()[:2] for line in summary[:-1]] == [
+        ["1", "done"],
+        ["1", "error"],
+        ["2", "undone,"],
+    ]
+    assert summary[2].endswith("undone, the first out/0.fits: missing")
+    assert summary[3].split()[:4] == ["4", "jobs", "of", "night.csv"]
 
 
 def test_the_last_line_says_how_many(night):

@@ -206,7 +206,7 @@ def test_a_folder_that_is_read_only(night, undisturbed):
         assert night.there() == []
         # What writes nothing goes on.
         out, _ = night.ends(3, "--status")
-        assert "2 error" in out
+        assert "2  error" in out
     mended(night, undisturbed)
 
 
