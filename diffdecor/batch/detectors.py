@@ -96,7 +96,7 @@ class Detectors:
     def _is_of_detectors(role: str, found: Mapping[str, Detector], wanted: Sequence[str]) -> bool:
         """Say whether a file is one of detectors, and not for all of them."""
         same = found.keys() & set(wanted)
-        # One HDU without a name, which every file has, is no detector.
+        # A single HDU that has only a number shows nothing: every file has one.
         named = len(same) > 1 or any(not name.startswith(_NUMBERED) for name in same)
         return (role in ROLES and _count_images(found) > 1) or named
 

@@ -48,7 +48,7 @@ class FileNames:
     def _listed(folder: str) -> tuple[tuple[Hashable, ...], dict[str, int | None]]:
         """Return what tells a folder, its device first, and the numbers of the files in it.
 
-        Of a link there is no number.
+        Links have the number None.
         """
         there: dict[str, int | None] = {}
         try:

@@ -24,7 +24,13 @@ from diffdecor.errors import DiffdecorError, InputError, OutputExistsError
 from diffdecor.fits.atomic import atomic_output
 from diffdecor.fits.checksum import datasum, header_with_sums
 from diffdecor.fits.damage import damage_named
-from diffdecor.fits.headers import COMMENTARY, Card, cards_to_header, is_structural, is_wcs
+from diffdecor.fits.headers import (
+    COMMENTARY,
+    Card,
+    append_missing,
+    cards_to_header,
+    is_structural,
+)
 from diffdecor.fits.open import Header, file_of, open_fits, quiet_astropy
 from diffdecor.fits.output import fits_output, is_tiled
 from diffdecor.fits.write_rows import write_at
@@ -276,14 +282,7 @@ def _write(out: BinaryIO, parts: Mapping[str, str], primary: Header, total: str)
 
 def _add_provenance(header: Header, own: Header, primary: Header, part: str) -> None:
     """Add to the header of an image what the primary header of its file says of it alone."""
-    there = set(header) | set(primary)
-    own_wcs = any(is_wcs(keyword) for keyword in header)
-    for card in own.cards:
-        keyword = card.keyword
-        if is_structural(keyword) or (own_wcs and is_wcs(keyword)):
-            continue
-        if keyword in COMMENTARY or keyword not in there:
-            header.append(card, end=True)
+    append_missing(header, own, set(header) | set(primary))
     header.extend(cards_to_header({NAME_CARD.keyword: Path(part).name}, [NAME_CARD]), update=True)
 
 

@@ -29,8 +29,8 @@ def is_beginning(text: bytes) -> bool:
 
     A crash of the machine may have left half a line, or zeros in its place.
     """
-    begun = text.lstrip()[: len(_START)]
-    return _START.startswith(begun) or b"\0" in text
+    begun = text.lstrip(b"\0 \r\n\t").partition(b"\0")[0]
+    return _START.startswith(begun[: len(_START)])
 
 
 def plain(value: object) -> Any:  # noqa: ANN401

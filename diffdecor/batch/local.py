@@ -17,7 +17,7 @@ _LOOKED = 1.0
 
 
 class LocalExecutor:
-    """Does so many tasks at a time, each in a process that is used again.
+    """Does several tasks at a time, in processes that do one after another.
 
     The first process starts alone: the others find what it imports in memory, and compiled.
     """

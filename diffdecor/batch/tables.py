@@ -95,7 +95,7 @@ def read_table(file: str, is_heading: Callable[[Sequence[str]], bool]) -> TextTa
 def _content(file: str, path: Path) -> bytes | None:
     """Return what is in a text, gzipped or not; None for files that are no text."""
     try:
-        # A pipe would keep us until somebody writes to it; and results are written beside it.
+        # Opening a pipe would wait for a writer; and results are written beside the manifest.
         if path.exists() and not path.is_file() and not path.is_dir():
             raise ManifestError(file, ["is not a regular file; write it to disk first"])
         with path.open("rb") as opened:
@@ -242,7 +242,7 @@ def _typed(file: str, path: Path) -> TextTable:
         if start[:4] in _BINARY:
             return _of_astropy(file, Table.read(path, format=_BINARY[start[:4]]))
         if not start.startswith(FITS_STARTS):
-            what = "neither text nor another table that can be read"
+            what = "neither text nor another table that can be read; name the manifest"
             if start.startswith(_ZIP):
                 what = "a spreadsheet or an archive; save the table as CSV"
             raise ManifestError(file, [what])

@@ -85,14 +85,22 @@ def merged_header(primary: fits.Header, image: fits.Header) -> fits.Header:
     merged = image.copy()
     if image is primary:
         return merged
-    own_wcs = any(is_wcs(keyword) for keyword in image)
-    for card in primary.cards:
+    append_missing(merged, primary, set(image))
+    return merged
+
+
+def append_missing(header: fits.Header, other: fits.Header, known: Collection[str]) -> None:
+    """Append the cards of another header that are not `known`, and all of its commentary.
+
+    Its structure is left out, and its WCS if the header has one.
+    """
+    own_wcs = any(is_wcs(keyword) for keyword in header)
+    for card in other.cards:
         keyword = card.keyword
         if is_structural(keyword) or (own_wcs and is_wcs(keyword)):
             continue
-        if keyword in COMMENTARY or keyword not in image:
-            merged.append(card, end=True)
-    return merged
+        if keyword in COMMENTARY or keyword not in known:
+            header.append(card, end=True)
 
 
 def carry_over(header: fits.Header, drop: Collection[str] = ()) -> fits.Header:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffdecor.batch.lines import VERSION, line_of, plain, record_of
+from diffdecor.batch.lines import VERSION, is_beginning, line_of, plain, record_of
 from diffdecor.batch.model import Record, Status
 
 TEXTS = st.text(st.characters(codec=None), max_size=20)  # with surrogates
@@ -133,3 +133,15 @@ def test_a_part_of_a_line_is_no_record():
         assert record_of(line[:end]) is None
     for start in range(1, len(line)):
         assert record_of(line[start:]) is None
+
+
+def test_a_ledger_after_a_crash_of_the_machine():
+    line = line_of(Record(output="/out/1.fits", status=Status.DONE, exit_code=0))
+    for length in range(len(line)):
+        for text in (line[:length], b"\0" * 99 + line[:length], line[:length] + b"\0" * 99):
+            assert is_beginning(text)
+
+
+@pytest.mark.parametrize("text", [b"\x89PNG\r\n\0\0", b"a,b\n", b"\0\0\x01\0", b"SIMPLE  =", b"{}"])
+def test_files_of_others_are_no_ledgers(text):
+    assert not is_beginning(text)
