@@ -23,13 +23,14 @@ from diffdecor.kernels.possible import (
     check_region,
     require,
 )
-from diffdecor.kernels.regions import Blocks, Box, Region, Side, Term, Turn, Usage
+from diffdecor.kernels.regions import Blocks, Box, KernelArea, Region, Side, Term, Turn, Usage
 from diffdecor.kernels.stamp_kernel import StampKernel
 
 __all__ = [
     "BasisKernel",
     "Blocks",
     "Box",
+    "KernelArea",
     "MatchingKernel",
     "Region",
     "Side",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from diffdecor.core.fourier import Origin
 from diffdecor.core.spatial import Term
 
-__all__ = ["Blocks", "Box", "Region", "Side", "Term", "Turn", "Usage"]
+__all__ = ["Blocks", "Box", "KernelArea", "Region", "Side", "Term", "Turn", "Usage"]
 
 Side = Literal["template", "science"]
 #: Turns stamps ``(..., ky, kx)`` and their origin ``(cx, cy)``: a flip, a transposition.
@@ -73,6 +73,14 @@ class Blocks:
         column = self.start_x + self.step * np.floor((x - self.start_x) / self.step) + self.offset
         row = self.start_y + self.step * np.floor((y - self.start_y) / self.step) + self.offset
         return column, row
+
+
+@dataclass(frozen=True)
+class KernelArea:
+    """Pixels with one solution for the kernel, and where the tool held it constant, if it did."""
+
+    box: Box
+    blocks: Blocks | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
