@@ -62,9 +62,10 @@ class HotpantsReader:
             return _kernel(source, table, options)
         kerfile = source.card("KERFILE")
         if kerfile is None:
-            source.refuse(
+            source.lack(
                 "a HOTPANTS file without a table of Region columns, or with an empty one, and "
-                "without KERFILE; give the file that -oki wrote"
+                "without KERFILE",
+                "give the file that -oki wrote",
             )
         with open_source(_kernel_file(source, str(kerfile)), difference=source) as other:
             table = _solution_table(other)
@@ -97,9 +98,9 @@ def _kernel_file(source: Source, kerfile: str) -> Path:
     for candidate in (folder / kerfile, folder / Path(kerfile).name):
         if candidate.exists():
             return candidate
-    return source.refuse(
-        f"the kernel is in KERFILE = {kerfile!r}, which is not in {folder}; give that file as the "
-        "kernel"
+    return source.lack(
+        f"the kernel is in KERFILE = {kerfile!r}, which is not in {folder}",
+        "give that file as the kernel",
     )
 
 

@@ -19,8 +19,8 @@ from diffdecor.kernels.hotpants_layout import (
     region_box,
     region_layout,
 )
-from diffdecor.kernels.registry import KernelOptions
 from diffdecor.kernels.regions import Box, KernelArea
+from diffdecor.kernels.registry import KernelOptions
 from diffdecor.kernels.source import Source
 
 logger = logging.getLogger(__name__)
