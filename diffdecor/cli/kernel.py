@@ -52,9 +52,6 @@ def kernel() -> None:
     """Show or draw what is in a kernel file, convert it, or find a kernel from the images."""
 
 
-kernel.add_command(fit)
-
-
 @kernel.command(
     cls=SomeOptionsCommand,
     names=("ignore_checksums",),
@@ -163,3 +160,6 @@ def plot(
     # The file it was read from may be one that the difference names.
     with atomic_output(output, overwrite=overwrite, inputs=[*inputs, read.name]) as file:
         file.write(png)
+
+
+kernel.add_command(fit)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 #: Facts that are given as the smallest, the median and the largest over the image.
 _OVER_THE_IMAGE = {"science_scale", "template_scale", "sum", "fwhm", "offset_x", "offset_y"}
 
 
-def lines_of(facts: Mapping[str, object]) -> list[str]:
+def lines_of(facts: Mapping[str, Any]) -> list[str]:
     """Return a line for every fact of `kernels.describe`, or another one, by its name."""
     return [
         f"{name.replace('_', ' '):18} "

@@ -41,6 +41,7 @@ def completions(process):
         (["help", "ph"], ["photometry"]),
         (["help", "ver"], ["verify"]),
         (["run", "--mode", ""], ["whole", "grid"]),
+        (["kernel", "f"], ["fit"]),
         (["run", "--science-noise-kind", "s"], ["sigma"]),
         (["check", "--mask-preset", "decam-"], ["decam-bits", "decam-codes"]),
     ],

@@ -14,7 +14,6 @@ from diffdecor.errors import (
     AlreadyDecorrelatedError,
     ConfigError,
     InputError,
-    KernelError,
     OutputError,
     OutputExistsError,
 )
@@ -104,7 +103,7 @@ def test_centroids_may_be_a_file_or_numbers(job, tmp_path):
     ("changes", "error"),
     [
         ({"science": "missing.fits"}, InputError),
-        ({"kernel": None}, KernelError),
+        ({"kernel": "d.fits"}, InputError),
         ({"output": "/nowhere/out.fits"}, OutputError),
         ({"files": FilesConfig.of(science_gain=1, science_noise="x")}, ConfigError),
         ({"decorrelation": DecorrelationConfig(score=True)}, ConfigError),
