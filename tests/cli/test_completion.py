@@ -76,6 +76,10 @@ def test_files_are_completed_by_the_shell(completions, words):
     assert completions(*words) == [("file", words[-1])]
 
 
+def test_a_kernel_may_be_a_word(completions):
+    assert completions("run", "--kernel", "f") == [("plain", "fit"), ("file", "f")]
+
+
 def test_parts_of_the_result_are_completed_and_then_their_files(completions):
     assert ("plain", "noisecov=") in completions("run", "--write", "noise")
     assert completions("run", "--write", "noisecov=a") == [("file", "noisecov=a")]

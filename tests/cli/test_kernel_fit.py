@@ -55,7 +55,8 @@ def test_a_kernel_is_written_and_described(folder):
     assert call("run", *IMAGES, "--kernel", "k.fits", *levels).exit_code == 0
 
 
-def test_json_of_it(folder):
+@pytest.mark.usefixtures("folder")
+def test_json_of_it():
     result = call("kernel", "fit", *IMAGES, "-o", "k.fits", "--json")
     facts = json_object(result.stdout)
     assert (facts["version"], facts["status"], facts["output"]) == (1, "done", "k.fits")
@@ -79,8 +80,6 @@ def test_nothing_is_overwritten(folder):
 
 
 def test_nothing_is_written_where_there_is_no_kernel(folder):
-    before = described(folder)
-    wrong = ("s.fits", "s.fits", "d.fits")
     fits.writeto("s2.fits", np.random.default_rng(2).normal(size=SHAPE).astype(np.float32))
     wrong = ("s.fits", "s2.fits", "d.fits")
     before = described(folder)
@@ -98,13 +97,14 @@ def test_nothing_is_written_where_there_is_no_kernel(folder):
         ((*IMAGES, "-o", "k.fits", "--write", "psf=p.fits"), "No such option"),
     ],
 )
-def test_usage(folder, arguments, says):
+@pytest.mark.usefixtures("folder")
+def test_usage(arguments, says):
     check_failure(call("kernel", "fit", *arguments), 2, says)
 
 
 def test_options_of_the_images_count(folder, images):
     """Masked pixels do not: there the difference is another one."""
-    science, _, difference = images
+    _, _, difference = images
     bad = np.zeros(SHAPE, np.int32)
     bad[40:60, 70:90] = 1
     spoilt = np.where(bad, 1e4, difference).astype(np.float32)
@@ -132,7 +132,8 @@ def with_noise(folder, images):
     return folder
 
 
-def test_run_with_a_kernel_from_the_images(with_noise):
+@pytest.mark.usefixtures("with_noise")
+def test_run_with_a_kernel_from_the_images():
     result = call("run", *IMAGES, "-o", "out.fits", "--json", "-v")
     facts = json_object(result.stdout)
     assert (facts["status"], facts["fit_family"], facts["fit_exact"]) == ("done", "constant", True)
@@ -151,15 +152,17 @@ def test_a_file_of_options_may_ask_for_it(with_noise):
 
 
 @pytest.mark.parametrize("options", [(), ("--kernel", "fit")])
-def test_verify_with_a_kernel_from_the_images(with_noise, options):
+@pytest.mark.usefixtures("with_noise")
+def test_verify_with_a_kernel_from_the_images(options):
     result = call("verify", *IMAGES, *options)
     assert result.exit_code == 0, result.stderr
     assert result.stdout.startswith("yes: rebuilt, it is off by ")
 
 
-def test_strict_wants_an_exact_kernel(with_noise, images):
+@pytest.mark.usefixtures("with_noise")
+def test_strict_wants_an_exact_kernel(images):
     """What is less than that is told, and counts as doubtful."""
-    science, template, difference = images
+    _, _, difference = images
     random = np.random.default_rng(8)
     fits.writeto("d.fits", difference + random.normal(0, 0.01, SHAPE), overwrite=True)
     result = call("run", *IMAGES, "-o", "out.fits", "--strict")

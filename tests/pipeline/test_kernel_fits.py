@@ -210,7 +210,7 @@ def test_score_images_do_not_show_it(job, kernel):
 
 def test_a_difference_alone_does_not_show_it(job):
     alone = replace(job, science=None, template=None, kernel="fit")
-    with pytest.raises(ConfigError, match="--kernel fit cannot be used: the difference .* alone"):
+    with pytest.raises(ConfigError, match=r"--kernel fit cannot be used: the difference .* alone"):
         run_job(alone)
 
 
