@@ -28,7 +28,6 @@ from diffdecor.errors import ConfigError
 from diffdecor.fits.paths import split_extension
 from diffdecor.images.model import Exposure
 from diffdecor.images.write import fitting_dtype, result_file
-from diffdecor.kernels.hotpants_areas import hotpants_areas
 from diffdecor.kernels.model import MatchingKernel
 from diffdecor.pipeline.check import CheckOptions, judged, with_psf
 from diffdecor.pipeline.noise_outputs import noise_hdus
@@ -222,6 +221,8 @@ def fit_kernel(
     ('template', 'constant', 1.0)
     """
     check_exposures(science=science, template=template, difference=difference)
+    from diffdecor.kernels.hotpants_areas import hotpants_areas
+
     config = config or DecorrelationConfig()
     subtraction = Subtraction(
         science, template, difference, as_kernel(None), config=without_inverse_sums(config)

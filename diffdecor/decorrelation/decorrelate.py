@@ -49,7 +49,6 @@ from diffdecor.decorrelation.subtraction import Member, Subtraction, as_kernel, 
 from diffdecor.decorrelation.validation import check_exposures, empty_input, validate
 from diffdecor.decorrelation.variance_map import with_own_variance
 from diffdecor.images.model import ArrayExposure, Exposure
-from diffdecor.kernels.hotpants_areas import hotpants_areas
 from diffdecor.kernels.model import MatchingKernel
 from diffdecor.psfs.model import PointSpreadFunction
 
@@ -223,6 +222,8 @@ def decorrelate(  # noqa: PLR0913  all but four are optional and named
         template_members=tuple(template_members),
     )
     if is_fit:
+        from diffdecor.kernels.hotpants_areas import hotpants_areas
+
         areas = hotpants_areas(difference.header, difference.shape, difference.name)
         subtraction, _ = with_fitted_kernel(subtraction, config, areas)
     members = [*subtraction.science_members, *subtraction.template_members]

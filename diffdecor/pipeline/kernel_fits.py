@@ -11,7 +11,6 @@ from diffdecor.decorrelation.fitting import with_fitted_kernel
 from diffdecor.errors import KernelError
 from diffdecor.fits.atomic import atomic_output, check_output
 from diffdecor.fits.headers import cards_to_header
-from diffdecor.kernels.hotpants_areas import hotpants_areas
 from diffdecor.pipeline.inputs import Inputs, read_inputs
 from diffdecor.pipeline.job import Job
 from diffdecor.pipeline.provenance import METRIC_CARDS
@@ -30,6 +29,8 @@ def found_kernel(
     """
     if not inputs.is_fitted:
         return inputs, None
+    from diffdecor.kernels.hotpants_areas import hotpants_areas
+
     job, subtraction = inputs.job, inputs.subtraction
     numerics, difference = job.decorrelation, subtraction.difference
     config = replace(

@@ -100,7 +100,8 @@ def _check_kernel(job: Job, kernel: MatchingKernel, difference: Exposure) -> Non
         msg = (
             f"{kernel.name}: this kernel was made for an image of {made_for[1]} x {made_for[0]} "
             f"pixels, but {difference.name} has {difference.shape[1]} x {difference.shape[0]}; "
-            "a cut-out needs its own kernel (--force to use this one all the same)"
+            "a cut-out needs its own kernel, which --kernel fit finds (--force to use this one all "
+            "the same)"
         )
         raise InputError(msg)
 
