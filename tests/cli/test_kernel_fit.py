@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.table import Table
 from helpers.closeness import assert_same
 from helpers.workplace import (
     call,
@@ -170,3 +171,16 @@ def test_strict_wants_an_exact_kernel(images):
     assert call("run", *IMAGES, "-o", "out.fits").exit_code == 0
     cards = fits.getheader("out.fits")
     assert (cards["DDFITEX"], cards["DDWARN"]) == (False, 1)
+
+
+def test_rows_of_a_batch(with_noise):
+    """A row without a kernel gets the one that the images show, by itself or asked for."""
+    rows = [f"{','.join(IMAGES)},{kernel},{n}.fits" for n, kernel in enumerate(("", "fit"))]
+    head = "science,template,difference,kernel,output"
+    (with_noise / "m.csv").write_text("\n".join([head, *rows]) + "\n")
+    result = call("batch", "m.csv", "--jobs", "1")
+    assert result.exit_code == 0, result.stderr
+    assert [fits.getheader(f"{n}.fits")["DDKER"] for n in range(2)] == ["fit", "fit"]
+    table = Table.read("results.ecsv")
+    assert list(table["fit_family"]) == ["constant"] * 2
+    assert list(table["fit_exact"]) == [True] * 2
