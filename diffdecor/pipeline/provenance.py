@@ -47,14 +47,14 @@ SOURCE_CARDS = (
 #: Metrics that only a job knows, by that which they follow.
 _OF_JOBS = {
     "side": (
-        Card("side_source", "DDSIDEBY", "", "source of that: file, option, fit, rebuilt, assumed"),
+        Card("side_source", "DDSIDEBY", "", "how known: file, option, fit, rebuilt, assumed"),
     ),
     "template_scale": (
         Card("fit_family", "DDFITFAM", "", "how the kernel varies that was found"),
         Card("fit_residual", "DDFITRES", "sigma", "rms that it leaves of the difference"),
         Card("fit_rounding", "DDFITRND", "", "the same in units of its rounding"),
         Card("fit_error", "DDFITERR", "", "error of that kernel, in units of its peak"),
-        Card("fit_pixels", "DDFITPIX", "pixel", "pixels that it was compared with, not fitted"),
+        Card("fit_pixels", "DDFITPIX", "pixel", "held-out pixels it was compared with"),
         Card("fit_exact", "DDFITEX", "", "True: it leaves no more than rounding"),
     ),
     "template_weight": (
