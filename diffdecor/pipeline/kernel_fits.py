@@ -29,7 +29,7 @@ def found_kernel(
     """
     if not inputs.is_fitted:
         return inputs, None
-    from diffdecor.kernels.hotpants_areas import hotpants_areas
+    from diffdecor.kernels.areas import kernel_areas
 
     job, subtraction = inputs.job, inputs.subtraction
     numerics, difference = job.decorrelation, subtraction.difference
@@ -38,7 +38,7 @@ def found_kernel(
         science_scale=numerics.science_scale,
         template_scale=numerics.template_scale,
     )
-    areas = hotpants_areas(
+    areas = kernel_areas(
         difference.header, difference.shape, job.difference, diffcmd=job.files.diffcmd
     )
     try:
