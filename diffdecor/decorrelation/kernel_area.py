@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -12,7 +12,7 @@ from diffdecor.core.kernel_solver import Equations, Solution, Support
 from diffdecor.core.planes import Window
 from diffdecor.core.statistics import robust_sigma
 from diffdecor.decorrelation.kernel_blocks import find_blocks
-from diffdecor.decorrelation.kernel_families import Family, families
+from diffdecor.decorrelation.kernel_families import Family, families, spline_families
 from diffdecor.decorrelation.kernel_probe import significant_support
 from diffdecor.decorrelation.kernel_windows import (
     Pixels,
@@ -42,8 +42,8 @@ _ROUNDS, _PASSES, _WORST = 4, 12, 0.03
 _HEAVY = 0.6
 #: Pixels by which a support is grown on every side, at least, and in units of its size.
 _GROWTH, _SHARE = 2, 0.12
-#: Margin of a narrower support, pixels, and its size, in units of the other one, to be tried.
-_MARGIN, _NARROWER = 1, 0.8
+#: Margin of a narrower support, pixels.
+_MARGIN = 1
 #: How far kernels may reach, pixels.
 FARTHEST = 64
 
@@ -109,6 +109,8 @@ class AreaFitter:
         Where the kernel is held constant.
     rounding : float
         Error of rounding of the difference, one sigma.
+    splines : bool
+        Try B-splines, and not polynomials.
     """
 
     def __init__(
@@ -118,11 +120,19 @@ class AreaFitter:
         side: Side,
         blocks: Blocks | None,
         rounding: float,
+        *,
+        splines: bool = False,
     ) -> None:
         self._subtraction, self._area, self._side = subtraction, area, side
-        self._families = list(families(area, blocks))
+        self._has_given_blocks = blocks is not None
+        self._use_blocks(blocks)
+        if splines:
+            self._families = spline_families(area)
         self._enough = _ROUNDED * rounding
         self._windows: dict[Support, tuple[Pixels, Pixels, Equations, Equations] | None] = {}
+
+    def _use_blocks(self, blocks: Blocks | None) -> None:
+        self._blocks, self._families = blocks, families(self._area, blocks)
 
     def fit(self, support: Support) -> AreaFit | None:
         """Find the best fit, from a first guess of the support; None with too few pixels.
@@ -140,9 +150,11 @@ class AreaFitter:
     def _with_narrower(self, best: AreaFit) -> AreaFit | None:
         """Return a better fit of a family that has pixels enough for a narrower support only."""
         support = grown(significant_support(best.solution, best.support), _MARGIN)
-        if support.size > _NARROWER * best.support.size:
-            return None
         number = self._number(best)
+        if number + 1 == len(self._families) or support.size >= best.support.size:
+            return None
+        if _has_enough(best.equations, best.support, self._families[number + 1]):
+            return None
         narrow = self._fit(number, support, best)
         if narrow is None or narrow.left > best.left / _BETTER:
             return None
@@ -171,7 +183,8 @@ class AreaFitter:
         last = number
         while best is not None and best.left > self._enough:
             last += 1
-            if last >= len(self._families) or last > self._number(best) + _PATIENCE:
+            patience = _PATIENCE if self._number(best) <= _PATIENCE else 1
+            if last >= len(self._families) or last > self._number(best) + patience:
                 break
             fit = self._fit(last, support, best)
             if fit is not None and fit.left < _BETTER * best.left:
@@ -185,12 +198,11 @@ class AreaFitter:
         blocks = find_blocks(fit.family, fit.pixels, fit.equations, fit.solution)
         if blocks is None:
             return fit
-        smooth = self._families
-        self._families = list(families(self._area, blocks))
+        self._use_blocks(blocks)
         other = self._fit(self._number(fit), fit.support, fit)
         if other is not None and other.left < _BLOCKS * fit.left:
             return other
-        self._families = smooth
+        self._use_blocks(None)
         return fit
 
     def _fit(self, number: int, support: Support, start: AreaFit | None = None) -> AreaFit | None:
@@ -222,7 +234,10 @@ class AreaFitter:
     def _trimmed(self, fit: AreaFit) -> AreaFit:
         """Return the fit without rows and columns of the kernel that are zero, if as good."""
         support = significant_support(fit.solution, fit.support)
-        if support == fit.support:
+        if self._blocks is not None and not self._has_given_blocks:
+            # HOTPANTS takes the kernel at half the kernel's width from the corner of a block.
+            self._use_blocks(replace(self._blocks, offset=float(max(support.shape) // 2)))
+        elif support == fit.support:
             return fit
         less = self._fit(self._number(fit), support, fit)
         enough = max(self._enough, fit.left / _BETTER)
@@ -245,18 +260,22 @@ def _fit_family(
 ) -> AreaFit | None:
     """Fit one family, pixels that are far off left out; None where there are too few pixels."""
     pixels, held_out, equations, others = prepared
-    unknowns = support.size * len(family.terms)
-    if equations.pixels < _OVERDETERMINED * unknowns:
+    if not _has_enough(equations, support, family):
         return None
     equations, values = equations.copy(), family.values(pixels)
     solution = equations.solve(values, start and _carried_over(start, family, support))
     for _ in range(_ROUNDS):
         if not leave_out_far(equations, solution, values):
             break
-        if equations.pixels < _OVERDETERMINED * unknowns:
+        if not _has_enough(equations, support, family):
             break
         solution = equations.solve(values, solution.kernels)
     return AreaFit(side, support, family, solution, equations, pixels, held_out, others)
+
+
+def _has_enough(equations: Equations, support: Support, family: Family) -> bool:
+    """Say whether there are pixels enough for a family."""
+    return equations.pixels >= _OVERDETERMINED * support.size * len(family.terms)
 
 
 def leave_out_far(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -104,10 +103,11 @@ def splines(area: Window, intervals: int) -> Family:
     return Family(f"cubic B-splines of {intervals} x {intervals} intervals", terms, area)
 
 
-def families(area: Window, blocks: Blocks | None) -> Iterator[Family]:
-    """Yield what is tried, the smoothest first."""
-    for order in range(HIGHEST_ORDER + 1):
-        yield polynomials(area, order, blocks)
-    if blocks is None:
-        for intervals in _INTERVALS:
-            yield splines(area, intervals)
+def families(area: Window, blocks: Blocks | None) -> list[Family]:
+    """Return polynomials, the smoothest first."""
+    return [polynomials(area, order, blocks) for order in range(HIGHEST_ORDER + 1)]
+
+
+def spline_families(area: Window) -> list[Family]:
+    """Return B-splines, the smoothest first."""
+    return [splines(area, intervals) for intervals in _INTERVALS]

@@ -7,14 +7,15 @@ images: the noise of the image that was convolved probes the kernel at all frequ
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from diffdecor.core.planes import Progress, Window
 from diffdecor.decorrelation.kernel_area import AreaFit, AreaFitter
 from diffdecor.decorrelation.kernel_assembly import assembled, peak_of
+from diffdecor.decorrelation.kernel_grid import find_grid, grid_areas
 from diffdecor.decorrelation.kernel_probe import CLEARLY, Probe, first_support, probe
-from diffdecor.decorrelation.kernel_proof import Proof, is_exact, prove, rounding_of, worst
+from diffdecor.decorrelation.kernel_proof import UNEVEN, Proof, is_exact, prove, rounding_of, worst
 from diffdecor.decorrelation.kernel_windows import read_pixels, window_grid
 from diffdecor.decorrelation.subtraction import Subtraction
 from diffdecor.errors import KernelError
@@ -48,6 +49,8 @@ class KernelFit:
         Pixels that it was compared with and not fitted to.
     is_exact : bool
         Whether the residual is that of the rounding, or negligible.
+    is_even : bool
+        Whether the residual is about the same all over the image, like that of rounding.
     is_matched : bool
         Whether the kernel is a single pixel: the images were matched before.
     """
@@ -60,6 +63,7 @@ class KernelFit:
     error: float
     pixels: int
     is_exact: bool
+    is_even: bool = True
     is_matched: bool = False
 
 
@@ -79,16 +83,66 @@ def fit_kernel(
     KernelError
         Where no kernel explains the difference: the error says how far it is off, and why.
     """
-    whole = KernelArea(_box(Window.whole(subtraction.shape)))
+    whole = [KernelArea(_box(Window.whole(subtraction.shape)))]
     try:
-        return _fit(subtraction, areas or [whole], progress)
+        found = _fit(subtraction, areas or whole, progress)
     except KernelError as error:
-        if all(area.box == whole.box and area.blocks is None for area in areas):
-            raise
-        try:  # headers may be those of another image
-            return _fit(subtraction, [whole], progress)
+        found, refusal = None, error
+    if found is not None and (found.is_exact or found.is_even):
+        return found
+    of_header = any(area.box != whole[0].box or area.blocks is not None for area in areas)
+    if of_header and found is None:  # it may be that of another image
+        found = _tried(subtraction, whole, progress)
+    others = () if of_header and found is not None else (_regions, _splines)
+    for other in others:
+        better = other(subtraction, progress)
+        if better is not None:
+            return better
+    if found is None:
+        raise refusal
+    return found
+
+
+def _tried(
+    subtraction: Subtraction,
+    areas: Sequence[KernelArea],
+    progress: Progress | None,
+    *,
+    splines: bool = False,
+) -> KernelFit | None:
+    """Return a fit, None where there is none."""
+    try:
+        return _fit(subtraction, areas, progress, splines=splines)
+    except KernelError:
+        return None
+
+
+def _splines(subtraction: Subtraction, progress: Progress | None) -> KernelFit | None:
+    """Return an exact fit of B-splines, None if there is none."""
+    whole = KernelArea(_box(Window.whole(subtraction.shape)))
+    found = _tried(subtraction, [whole], progress, splines=True)
+    return found if found is not None and found.is_exact else None
+
+
+def _regions(subtraction: Subtraction, progress: Progress | None) -> KernelFit | None:
+    """Return an exact fit of one kernel for every region of a grid, None if there is none."""
+    grid = find_grid(subtraction.shape, _is_one_kernel(subtraction))
+    found = grid and _tried(subtraction, grid_areas(subtraction.shape, grid), progress)
+    return found if found is not None and found.is_exact else None
+
+
+def _is_one_kernel(subtraction: Subtraction) -> Callable[[Window], bool]:
+    """Return what says whether one kernel explains a window of a subtraction exactly."""
+    rounding, step = _rounding(subtraction)
+
+    def explains(window: Window) -> bool:
+        try:
+            found = _fit_one(subtraction, window, None, rounding)
         except KernelError:
-            raise error from None
+            return False
+        return found is not None and is_exact(found[1].residual, found[1].noise, step)
+
+    return explains
 
 
 def _box(window: Window) -> Box:
@@ -96,14 +150,18 @@ def _box(window: Window) -> Box:
 
 
 def _fit(
-    subtraction: Subtraction, areas: Sequence[KernelArea], progress: Progress | None
+    subtraction: Subtraction,
+    areas: Sequence[KernelArea],
+    progress: Progress | None,
+    *,
+    splines: bool = False,
 ) -> KernelFit:
     fits, proofs = [], []
     rounding, step = _rounding(subtraction)
     for number, area in enumerate(areas):
         box = area.box
         window = Window(box.xmin, box.xmax + 1, box.ymin, box.ymax + 1).within(subtraction.shape)
-        found = _fit_one(subtraction, window, area.blocks, rounding)
+        found = _fit_one(subtraction, window, area.blocks, rounding, splines=splines)
         if found is not None:
             fits.append(found[0])
             proofs.append(found[1])
@@ -126,6 +184,7 @@ def _fit(
         error=max(fit.solution.errors[0] / peak_of(fit) for fit in fits),
         pixels=sum(one.pixels for one in proofs),
         is_exact=is_exact(proof.residual, proof.noise, step),
+        is_even=all(one.unevenness < UNEVEN for one in proofs),
         is_matched=all(fit.support.size == 1 for fit in fits),
     )
 
@@ -139,7 +198,12 @@ def _rounding(subtraction: Subtraction) -> tuple[float, float]:
 
 
 def _fit_one(
-    subtraction: Subtraction, area: Window, blocks: Blocks | None, rounding: float
+    subtraction: Subtraction,
+    area: Window,
+    blocks: Blocks | None,
+    rounding: float,
+    *,
+    splines: bool = False,
 ) -> tuple[AreaFit, Proof] | None:
     """Fit the kernel of one area, and prove it; None with too few pixels to try.
 
@@ -150,7 +214,7 @@ def _fit_one(
     probes = sorted(probe(subtraction, area, sides).values(), key=lambda one: one.solution.rms)
     tried: list[tuple[AreaFit, Proof]] = []
     for one in _plausible(probes):
-        fitter = AreaFitter(subtraction, area, one.side, blocks, rounding)
+        fitter = AreaFitter(subtraction, area, one.side, blocks, rounding, splines=splines)
         fit = fitter.fit(first_support(one, rounding))
         if fit is None:
             continue

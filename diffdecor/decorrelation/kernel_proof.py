@@ -19,6 +19,8 @@ LIMIT = 0.1
 EXPLAINED = 0.25
 #: Bright pixels are so many times the scatter above the level; fewer are not judged.
 _BRIGHT, _ENOUGH = 10.0, 20
+#: Residuals differ from window to window by more than noise.
+UNEVEN = 1.5
 #: Largest share of pixels that are far off.
 _MOST = 0.2
 #: Residual of a difference that is rounded to steps, in units of the error of rounding.
@@ -42,6 +44,8 @@ class Proof:
     #: Share of the pixels that are far off.
     outliers: float
     pixels: int
+    #: Residual in windows where it is large, in units of that where it is small.
+    unevenness: float
 
     def problem(self) -> str:
         """Say why the kernel is not to be used; empty if it is."""
@@ -85,7 +89,18 @@ def prove(fit: AreaFit) -> Proof:
         bright=_bright(fit),
         outliers=1 - fit.unseen.pixels / whole if whole else 1.0,
         pixels=int(np.count_nonzero(known)),
+        unevenness=_unevenness(fit),
     )
+
+
+def _unevenness(fit: AreaFit) -> float:
+    """Compare the usual residuals of windows, large with small ones; 1 for one window."""
+    weighted = fit.residual * np.sqrt(fit.unseen.weights)
+    usual = [robust_sigma(one[np.isfinite(one)]) for one in weighted if np.isfinite(one).any()]
+    if not usual:
+        return 1.0
+    small, large = np.percentile(usual, [10, 90])
+    return float(large / small) if small > 0 else np.inf
 
 
 def _bright(fit: AreaFit) -> float:
