@@ -14,7 +14,9 @@ from helpers.kernel_damage import (
 )
 from helpers.kernel_scenes import Scene, simulate
 
+from diffdecor.core.planes import LazyPlane
 from diffdecor.decorrelation.kernel_fit import fit_kernel
+from diffdecor.errors import KernelError
 
 #: Scenes by what is special of each; the first few are tried in every run.
 SCENES = {
@@ -174,3 +176,40 @@ def test_matched_images_are_recognised(side):
     scales = fit.kernel.scales(70, 70)
     sums = [1.0, fit.kernel.sum(70, 70)][:: 1 if fit.side == "template" else -1]
     assert scales[1] * sums[1] / (scales[0] * sums[0]) == pytest.approx(0.8, rel=1e-5)
+
+
+@pytest.fixture(scope="module")
+def small():
+    return simulate(seed=10, order=0, shape=(150, 160), size=11, scale=None, total=0.8)
+
+
+def test_options_hold(small):
+    scales = {"science_scale": 1.25, "template_scale": 1.25}
+    fit = fit_kernel(small.subtraction(convolved="template", **scales))
+    assert fit.side == "template"
+    assert_recovered(fit, small)
+
+
+@pytest.mark.parametrize("option", [{"convolved": "science"}, {"science_scale": 1.0}])
+def test_options_that_are_wrong_leave_no_kernel(small, option):
+    with pytest.raises(KernelError):
+        fit_kernel(small.subtraction(**option))
+
+
+def test_files_are_read_by_rows_and_not_changed(small):
+    def by_rows(plane):
+        array = np.array(plane[0 : plane.shape[0]])
+        array.flags.writeable = False
+        return LazyPlane(array.shape, array.__getitem__)
+
+    subtraction = small.subtraction()
+    one, two = fit_kernel(subtraction), fit_kernel(subtraction.with_planes(by_rows))
+    np.testing.assert_array_equal(one.kernel.stamp(70, 80), two.kernel.stamp(70, 80))
+
+
+def test_progress_is_told(small):
+    told = []
+    fit_kernel(small.subtraction(), progress=lambda done, total: told.append((done, total)))
+    assert told
+    assert all(done <= total for done, total in told)
+    assert told[-1][0] == told[-1][1]
