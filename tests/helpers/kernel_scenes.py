@@ -102,8 +102,13 @@ class Triple:
 
     @property
     def sigma(self):
-        """Noise of the difference, roughly: its central half."""
-        values = self.difference[np.isfinite(self.difference)]
+        """Noise of the difference, roughly: its central half about the level of blocks."""
+        side = 20
+        ny, nx = (length // side for length in self.difference.shape)
+        blocks = self.difference[: ny * side, : nx * side].astype(float)
+        blocks = blocks.reshape(ny, side, nx, side).swapaxes(1, 2).reshape(ny * nx, -1)
+        blocks = blocks[np.isfinite(blocks).all(axis=1)]
+        values = blocks - np.median(blocks, axis=1)[:, np.newaxis]
         return float(np.subtract(*np.percentile(values, [75, 25])) / 1.349)
 
 
