@@ -3,7 +3,8 @@
 One scene, the same in every run: stars on noise, variance planes that vary slowly, NaN columns.
 It is made and written in bands of rows, so that memory stays small for images of any size.
 science.fits and template.fits go with any of the kernels; difference-K.fits is made with
-kernel-K.fits, a plain stamp K pixels wide, or the native file of a kernel that varies.
+kernel-K.fits, a plain stamp K pixels wide, or the native file of a kernel that varies: of order 2
+(``varying``), in blocks as HOTPANTS holds it (``blocks``), or of order 1 (``linear``).
 """
 
 import argparse
@@ -16,7 +17,7 @@ from astropy.io import fits
 from scipy.ndimage import convolve1d
 
 from diffdecor.core.spatial import Term
-from diffdecor.kernels.model import BasisKernel, Box, Region
+from diffdecor.kernels.model import BasisKernel, Blocks, Box, Region
 from diffdecor.kernels.native_write import native_hdus
 
 PLANES = {"IMAGE": "f4", "MASK": "i4", "VARIANCE": "f4"}
@@ -26,11 +27,13 @@ MARGIN = 30  # arm of the broadest kernel
 REACH = 20  # pixels from its centre that a star's light is followed
 AREA = 10_000  # pixels to a star
 GAIN = 10.0
-VARYING = "varying"
+VARYING, LINEAR, IN_BLOCKS = "varying", "linear", "blocks"  # kernels of 21 x 21 pixels
 SIGMAS = {"science": 2.5, "template": 2.0}  # of the PSF, pixels
 SEEDS = {"science": 1, "template": 2, "stars": 3}
 NARROW, WIDE = 1.2, 2.0  # sigma of the two Gaussians that the varying kernel is made of
 SHARE = {(0, 0): 0.5, (1, 0): 0.15, (0, 1): 0.15, (2, 0): 0.1, (0, 2): -0.1}  # of the wide one
+SHARES = {VARYING: SHARE, LINEAR: {(0, 0): 0.5, (1, 0): 0.15, (0, 1): 0.15}, IN_BLOCKS: SHARE}
+BLOCK = 21  # pixels over which HOTPANTS holds such a kernel constant
 
 
 class FitsFile:
@@ -154,10 +157,13 @@ class Scene:
 
     def matched(self, kernel, start, stop):
         """Return template rows convolved with a kernel, without margin."""
-        if kernel != VARYING:
+        if kernel not in SHARES:
             return self._smooth(profile_of(int(kernel)), start, stop)
-        u, v = self.scaled(np.arange(start, stop), np.arange(self.nx))
-        share = sum(weight * u**i * v**j for (i, j), weight in SHARE.items())
+        rows, columns = np.arange(start, stop), np.arange(self.nx)
+        if kernel == IN_BLOCKS:
+            rows, columns = (n // BLOCK * BLOCK + BLOCK // 2 for n in (rows, columns))
+        u, v = self.scaled(rows, columns)
+        share = sum(weight * u**i * v**j for (i, j), weight in SHARES[kernel].items())
         narrow, wide = (self._smooth(gaussian(21, s), start, stop) for s in (NARROW, WIDE))
         return narrow + share * (wide - narrow)
 
@@ -194,12 +200,13 @@ def write_images(folder, shape, names):
 def write_kernel(folder, shape, kernel):
     """Write kernel-K.fits."""
     path = folder / f"kernel-{kernel}.fits"
-    if kernel != VARYING:
+    if kernel not in SHARES:
         profile = profile_of(int(kernel))
         fits.writeto(path, np.outer(profile, profile), overwrite=True)
         return
+    share = SHARES[kernel]
     middle_x, middle_y = (shape[1] - 1) / 2, (shape[0] - 1) / 2
-    wide = np.array(list(SHARE.values()))
+    wide = np.array(list(share.values()))
     region = Region(
         box=Box(0, shape[1] - 1, 0, shape[0] - 1),
         side="template",
@@ -208,12 +215,13 @@ def write_kernel(folder, shape, kernel):
         y0=middle_y,
         ys=middle_y,
         coefficients=np.array([np.eye(len(wide))[0] - wide, wide]),
+        blocks=Blocks(0, 0, BLOCK, BLOCK // 2) if kernel == IN_BLOCKS else None,
     )
     profiles = gaussian(21, NARROW), gaussian(21, WIDE)
     native = BasisKernel(
         basis=np.array([np.outer(profile, profile) for profile in profiles]),
         origin=(10, 10),
-        terms=tuple(Term("POLY", i, j) for i, j in SHARE),
+        terms=tuple(Term("POLY", i, j) for i, j in share),
         regions=(region,),
         image_shape=shape,
     )

@@ -26,6 +26,7 @@ PIXELS = ["1024x1024", *SIZES]
 LARGE = "20000x20000"
 SMALL = ["1024x1024", "1440x1440"]  # the latter has most windows for its size
 VARYING = "varying"
+FITTED = {"21": "constant", "linear": "order 1", "blocks": "order 2, in blocks"}
 KERNELS = ["11", "21", "31", "41", "61"]
 STEPS = ["512", "256", "128", "64", "32"]
 PEERS = {  # name, and bytes a pixel that it needs
@@ -84,6 +85,13 @@ class Bench:
 
     def grid(self, size, name="diffdecor grid", *options, ending=".fits"):
         return self.ours(name, size, *options, kernel=VARYING, ending=ending)
+
+    def fit(self, size, kernel):
+        """The kernel found from the images, into a file of its own."""
+        *images, _ = self.files(size, kernel, ".fits")
+        output = self.data / "fitted.fits"
+        command = [sys.executable, "-m", "diffdecor", "kernel", "fit", *images, "-o", output]
+        return Way("diffdecor kernel fit", command, output, inputs=images)
 
     def check(self, size):
         difference = self.files(size, "21", ".fits")[2]
@@ -183,6 +191,17 @@ def checks(bench):
         plain, check = bench.measure(bench.peer(size, "read"), bench.check(size))
         rows.append([size, cell(plain), cell(check, plain)])
     table("`check`, and a plain read of the file", ["image", "plain read", "check"], rows)
+
+
+def fits(bench):
+    """The kernel from the images, beside a run on the same files that is given it."""
+    size = "4096x4096" if bench.sizes == SIZES else bench.sizes[-1]
+    rows = []
+    for kernel, name in FITTED.items():
+        run, fit = bench.measure(bench.ours("run", size, kernel=kernel), bench.fit(size, kernel))
+        rows.append([name, cell(run), cell(fit, run), ratio(fit, run, "cpu")])
+    head = ["kernel, 21 x 21", "`run` in grid mode", "`kernel fit`, ratio", "CPU, ratio"]
+    table(f"The kernel from the images, {size}", head, rows)
 
 
 def pixels(bench):
@@ -329,7 +348,7 @@ def half_width(way):
 SECTIONS = {
     f.__name__: f
     for f in (
-        *(startup, ways, measured, checks, pixels, kernels, nodes, threads, compressed),
+        *(startup, ways, measured, checks, fits, pixels, kernels, nodes, threads, compressed),
         batches,
     )
 }

@@ -57,8 +57,9 @@ def test_other_ways_have_the_same_result(folder, ours, way, variance, tolerance)
         assert np.abs(theirs - mine).max() < tolerance * np.abs(mine).max()
 
 
-@pytest.mark.parametrize("kernel", ["21", "varying"])
+@pytest.mark.parametrize("kernel", ["21", "varying", "linear", "blocks"])
 def test_differences_belong_to_their_kernels(folder, kernel):
+    run(HERE / "data.py", folder, SIZE, "--kernels", kernel)
     *images, kernel = files(folder, kernel)
     run("-m", "diffdecor", "verify", *images, "--kernel", kernel, "--convolved", "template")
 
@@ -76,6 +77,14 @@ def test_tables(folder):
     printed = run(HERE / "run.py", *options, "--only", "ways", "startup")
     assert "| diffdecor grid |" in printed
     assert "| not installed |" in printed  # SFFT has an environment of its own
+    assert "failed" not in printed
+
+
+@pytest.mark.long
+def test_the_table_of_fits(folder):
+    options = "--data", folder.parent, "--sizes", SIZE, "--runs", "0"
+    printed = run(HERE / "run.py", *options, "--only", "fits")
+    assert "| order 2, in blocks |" in printed
     assert "failed" not in printed
 
 
