@@ -14,8 +14,10 @@ from diffdecor.core.planes import Plane, Progress, Window, part_of
 from diffdecor.core.statistics import robust_sigma
 from diffdecor.core.whiteness import local_level
 from diffdecor.decorrelation.comparison import Comparison, Fit, somewhere
+from diffdecor.decorrelation.kernel_fit import KernelFit
 from diffdecor.decorrelation.mask import unusable_pixels
-from diffdecor.decorrelation.readings import is_whitened, other_models
+from diffdecor.decorrelation.named_kernel import NOTHING_FITS, name_by_fit
+from diffdecor.decorrelation.readings import cut_out, is_whitened, other_models
 from diffdecor.decorrelation.rebuild import rebuild
 from diffdecor.decorrelation.subtraction import ROLES, SCALES, Subtraction
 from diffdecor.errors import ConfigError
@@ -65,6 +67,8 @@ class Verdict:
         exactly.
     decorrelated : bool
         Whether the difference is one whose noise has been whitened already.
+    fitted : KernelFit, optional
+        The kernel that was fitted to the images, where no usual misreading explains the difference.
 
     Examples
     --------
@@ -82,6 +86,7 @@ class Verdict:
     alternative: Fit | None = None
     side: Side | None = None
     decorrelated: bool = False
+    fitted: KernelFit | None = None
 
 
 def check_verifiable(subtraction: Subtraction) -> None:
@@ -99,8 +104,24 @@ def verify(subtraction: Subtraction, progress: Progress | None = None) -> Verdic
 
     Large images are rebuilt part by part; `progress` is told of the parts that are done. Where the
     kernel as it was read does not rebuild the difference exactly, the usual misreadings are tried,
-    in large images on the part that fits worst, and the one that fits is named.
+    in large images on the part that fits worst, and the one that fits is named. Where none does,
+    a kernel is fitted, and what is wrong is named by it.
     """
+    return _named(subtraction, _verify(subtraction, progress))
+
+
+def _named(subtraction: Subtraction, verdict: Verdict) -> Verdict:
+    """Name what is wrong by a kernel that is fitted, where no usual misreading explains it."""
+    other = verdict.alternative
+    is_known = verdict.belongs or verdict.decorrelated or (other is not None and other.good)
+    if is_known or not verdict.fit.pixels:
+        return verdict
+    cause, fitted = name_by_fit(_configured(subtraction))
+    return replace(verdict, cause=cause, alternative=None, fitted=fitted)
+
+
+def _verify(subtraction: Subtraction, progress: Progress | None) -> Verdict:
+    """Rebuild a difference at once or part by part, and try the usual misreadings."""
     ny, nx = subtraction.shape
     if ny * nx <= _AT_ONCE:
         return _verify_at_once(subtraction)
@@ -121,7 +142,7 @@ def verify(subtraction: Subtraction, progress: Progress | None = None) -> Verdic
     verdict = _verify_at_once(_around(subtraction, cores[worst])[0])
     if verdict.side is not None:  # does the other side fit everywhere?
         sided = replace(subtraction, kernel=on_side(subtraction.kernel, verdict.side))
-        return replace(verify(sided), side=verdict.side)
+        return replace(_verify(sided, None), side=verdict.side)
     if verdict.belongs:
         return replace(verdict, belongs=total.good, fit=total)
     return replace(verdict, fit=total)
@@ -210,7 +231,7 @@ def _compared(fit: Fit, name: str, best: Fit, levelled: Fit) -> Verdict:
     if is_level:
         cause = "the background of the difference is another one than the kernel file says"
         return Verdict(belongs=usual.good, fit=fit, cause=cause, alternative=usual)
-    cause = "" if fit.good else "none of the usual misreadings fits either"
+    cause = "" if fit.good else NOTHING_FITS
     return Verdict(belongs=fit.good, fit=fit, cause=cause)
 
 
@@ -253,7 +274,7 @@ def _readings(
     """Yield what else the files could mean, with the difference it predicts, and its `level`."""
     kernel = subtraction.kernel
     level = not kernel.has_background
-    for name, other in itertools.chain(misreadings(kernel), _cut_out(kernel, comparison)):
+    for name, other in itertools.chain(misreadings(kernel), cut_out(kernel, comparison)):
         yield name, rebuild(other, *comparison.pair), level
     yield from other_models(subtraction, comparison)
 
@@ -314,45 +335,13 @@ def _noise(subtraction: Subtraction, pixels: NDArray[np.float64]) -> NDArray[np.
     return np.sqrt(np.maximum(total, 0.0))
 
 
-def _cut_out(
-    kernel: MatchingKernel, comparison: Comparison
-) -> Iterator[tuple[str, MatchingKernel]]:
-    """Yield the best-fitting position of a smaller image in that of the kernel: a cut-out."""
-    if kernel.image_shape is None:
-        return
-    free = [
-        large - small
-        for large, small in zip(kernel.image_shape[::-1], comparison.good.shape[::-1], strict=True)
-    ]
-    if min(free) < 0 or max(free) == 0:
-        return
-
-    def misfit(offset: tuple[int, int]) -> float:
-        return float(np.nan_to_num(comparison.fit(kernel.moved(*offset)).worst, nan=np.inf))
-
-    best, step = (free[0] // 2, free[1] // 2), max(free) // 4 + 1
-    while True:
-        near = [
-            (x, y)
-            for x in range(best[0] - 2 * step, best[0] + 2 * step + 1, step)
-            for y in range(best[1] - 2 * step, best[1] + 2 * step + 1, step)
-            if 0 <= x <= free[0] and 0 <= y <= free[1]
-        ]
-        best = min(near, key=misfit)
-        if step == 1:
-            break
-        step = -(-step // 3)
-    name = f"the images are a cut-out whose first pixel was ({best[0] + 1}, {best[1] + 1}), 1-based"
-    yield name, kernel.moved(*best)
-
-
 def verify_quickly(subtraction: Subtraction) -> Verdict:
     """Do the same as `verify` with the part of the image with most light of sources."""
     side = max(_PART, 3 * max(subtraction.kernel.shape))
     science, _ = subtraction.pair
     window = _brightest(science.image, unusable_pixels(subtraction), side)
     centred = replace(subtraction, preconvolution=_at_centre(subtraction))
-    return _verify_at_once(_part(centred, window))
+    return _named(centred, _verify_at_once(_part(centred, window)))
 
 
 def _part(subtraction: Subtraction, window: Window) -> Subtraction:
