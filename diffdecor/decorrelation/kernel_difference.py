@@ -84,10 +84,10 @@ def kernel_difference(kernel: MatchingKernel, fit: KernelFit, shape: tuple[int, 
     given = _Given(sided, side, places, _size(kernel, fit.kernel))
     sought = _stamps(fit.kernel, side, places, given.size)
     if (fit.is_matched or _is_delta(sought)) and not _is_delta(given.stamps()):
-        read = kernel.side(*places[0]) or side
+        read_side = kernel.side(*places[0]) or side
         return (
             "no kernel at all: the images were matched before they were subtracted; give "
-            f"--{read}-kernel instead of --kernel"
+            f"--{read_side}-kernel instead of --kernel"
         )
     parts = []
     if wrong:

@@ -69,6 +69,8 @@ class Verdict:
         Whether the difference is one whose noise has been whitened already.
     fitted : KernelFit, optional
         The kernel that was fitted to the images, where no usual misreading explains the difference.
+    exact : bool
+        Whether the kernel as it was given rebuilds the difference up to rounding.
 
     Examples
     --------
@@ -87,6 +89,7 @@ class Verdict:
     side: Side | None = None
     decorrelated: bool = False
     fitted: KernelFit | None = None
+    exact: bool = False
 
 
 def check_verifiable(subtraction: Subtraction) -> None:
@@ -107,7 +110,14 @@ def verify(subtraction: Subtraction, progress: Progress | None = None) -> Verdic
     in large images on the part that fits worst, and the one that fits is named. Where none does,
     a kernel is fitted, and what is wrong is named by it.
     """
-    return _named(subtraction, _verify(subtraction, progress))
+    verdict = _named(subtraction, _verify(subtraction, progress))
+    if not verdict.belongs or verdict.cause or verdict.exact:
+        return verdict
+    # It may belong, but is not rebuilt exactly: is there a kernel that does it?
+    cause, fitted = name_by_fit(_configured(subtraction))
+    if fitted is None or not fitted.is_exact or fitted.residual * _BETTER > verdict.fit.residual:
+        return verdict
+    return replace(verdict, belongs=False, cause=cause, fitted=fitted)
 
 
 def _named(subtraction: Subtraction, verdict: Verdict) -> Verdict:
@@ -137,7 +147,7 @@ def _verify(subtraction: Subtraction, progress: Progress | None) -> Verdict:
         return Verdict(belongs=False, fit=total, cause=_NOTHING)
     if all(not fit.pixels or fit.worst < exact for fit, exact in fits):
         known = _side(_configured(subtraction)) if _side_is_open(subtraction) else None
-        return Verdict(belongs=True, fit=total, side=known)
+        return Verdict(belongs=True, fit=total, side=known, exact=True)
     worst = max(range(len(fits)), key=lambda number: np.nan_to_num(fits[number][0].worst, nan=-1.0))
     verdict = _verify_at_once(_around(subtraction, cores[worst])[0])
     if verdict.side is not None:  # does the other side fit everywhere?
@@ -208,12 +218,13 @@ def _verify_at_once(subtraction: Subtraction) -> Verdict:
     if not fit.pixels:
         return Verdict(belongs=False, fit=fit, cause=_NOTHING)
     if fit.worst < comparison.exact:
-        return Verdict(belongs=True, fit=fit, side=_side(subtraction) if is_open else None)
+        side = _side(subtraction) if is_open else None
+        return Verdict(belongs=True, fit=fit, side=side, exact=True)
     name, best = _best_reading(subtraction, comparison)
     is_exact = best.worst < comparison.exact
     if is_open and is_exact and name == other_side(kernel):
         other: Side = "science" if _side(subtraction) == "template" else "template"
-        return Verdict(belongs=True, fit=best, side=other)
+        return Verdict(belongs=True, fit=best, side=other, exact=True)
     # A whitened difference resembles one of other scales.
     if not is_exact and is_whitened(subtraction, comparison):
         return Verdict(belongs=False, fit=fit, cause=_WHITENED, decorrelated=True)
