@@ -71,8 +71,8 @@ class _Reading:
 def kernel_difference(kernel: MatchingKernel, fit: KernelFit, shape: tuple[int, int]) -> str:
     """Say how a kernel as it was read differs from the fitted one, and what puts it right.
 
-    `shape` is that of the image (ny, nx). Empty where both kernels agree up to rounding, or are
-    nowhere both known.
+    `shape` is that of the image (ny, nx). The words go on after "the given one", as in "must be
+    flipped along x". Empty where both kernels agree up to rounding, or are nowhere both known.
     """
     places = _common_places(kernel, fit.kernel, shape)
     if not places:
@@ -86,20 +86,22 @@ def kernel_difference(kernel: MatchingKernel, fit: KernelFit, shape: tuple[int, 
     if (fit.is_matched or _is_delta(sought)) and not _is_delta(given.stamps()):
         read_side = kernel.side(*places[0]) or side
         return (
-            "no kernel at all: the images were matched before they were subtracted; give "
+            "is one too many: the images were matched before they were subtracted; give "
             f"--{read_side}-kernel instead of --kernel"
         )
     parts = []
     if wrong:
         where = "" if wrong == len(places) else f" at {wrong} of {len(places)} positions"
-        parts.append(f"of the other image{where} (--convolved {side})")
+        parts.append(f"that of the other image{where} (--convolved {side})")
     reading = _best(given, sought, fit, shape)
+    if reading is not None:
+        parts += [text for text in (reading.text, _scales(given, reading.match, fit)) if text]
+    said = f"must be {', '.join(parts)}" if parts else ""
     if reading is None:
-        return ", ".join([*parts, _unlike(given, sought, fit)])
-    parts += [text for text in (reading.text, _scales(given, reading.match, fit)) if text]
-    if parts and reading.match.misfit > _limit(fit):
-        parts.append(f"up to {reading.match.misfit:.1g} of its peak")
-    return ", ".join(parts)
+        return f"{said} and {_unlike(given, sought, fit)}" if said else _unlike(given, sought, fit)
+    if said and reading.match.misfit > _limit(fit):
+        return f"{said} (right up to {reading.match.misfit:.1g} of its peak then)"
+    return said
 
 
 def _limit(fit: KernelFit) -> float:
@@ -141,7 +143,7 @@ def _readings(
     if not inside.all() and match(stamps, sought * inside).misfit < _NEARLY:
         cut = match(stamps, sought * inside)
         ky, kx = given.kernel.shape
-        text = f"cut off: it reaches further than the given {kx} x {ky} pixels"
+        text = f"larger: it is cut off at {kx} x {ky} pixels"
         yield _Reading(text=text, match=cut)
     if len(given.places) > 1:
         varying = match(stamps, sought, each=True)
@@ -182,14 +184,14 @@ def _mapped(given: _Given, shape: tuple[int, int]) -> Iterator[tuple[str, tuple[
     """Yield the places at which a kernel was evaluated if its positions were misunderstood."""
     ny, nx = shape
     ways: tuple[tuple[str, Callable[[float, float], Place]], ...] = (
-        ("x and y of its positions exchanged", lambda x, y: (y, x)),
+        ("used with x and y of its positions exchanged", lambda x, y: (y, x)),
         (
-            "x and y of its positions exchanged",
+            "used with x and y of its positions exchanged",
             lambda x, y: (y * (nx - 1) / max(1, ny - 1), x * (ny - 1) / max(1, nx - 1)),
         ),
-        ("its positions mirrored along x", lambda x, y: (nx - 1 - x, y)),
-        ("its positions mirrored along y", lambda x, y: (x, ny - 1 - y)),
-        ("its positions mirrored along both axes", lambda x, y: (nx - 1 - x, ny - 1 - y)),
+        ("used with positions mirrored along x", lambda x, y: (nx - 1 - x, y)),
+        ("used with positions mirrored along y", lambda x, y: (x, ny - 1 - y)),
+        ("used with positions mirrored along both axes", lambda x, y: (nx - 1 - x, ny - 1 - y)),
     )
     for text, way in ways:
         yield text, tuple(way(x, y) for x, y in given.places)
@@ -228,11 +230,11 @@ def _cut_out(
     for off in ((1, 1), (-1, -1)):
         found = moved(off)
         if found is not None:
-            text = f"its positions off by {off[0]:+d} pixel (counted from 0 or from 1)"
+            text = f"used at positions off by {off[0]:+d} pixel (counted from 0 or from 1)"
             yield _Reading(text=text, match=found)
     found = moved(best)
     if best != (0, 0) and found is not None:
-        text = f"that of a cut-out whose first pixel was ({best[0] + 1}, {best[1] + 1}), 1-based"
+        text = f"used as in a cut-out whose first pixel was ({best[0] + 1}, {best[1] + 1}), 1-based"
         yield _Reading(text=text, match=found)
 
 
@@ -259,9 +261,9 @@ def _scales(given: _Given, found: StampMatch, fit: KernelFit) -> str:
         return ""
     if np.ptp(found.factors) > limit * np.abs(found.factors).max():
         low, high = found.factors.min(), found.factors.max()
-        return f"with a scale that varies over the image, by factors of {low:.4g} to {high:.4g}"
+        return f"scaled by factors that vary over the image, {low:.4g} to {high:.4g}"
     if (convolved < 0).all() and (other < 0).all():
-        sign = "the difference of the other sign (template minus science)"
+        sign = "used with the other sign (template minus science)"
         rest = max(np.abs(np.abs(change + 1) - 1).max() for change in changes)
         if rest <= limit:
             return sign
@@ -291,14 +293,14 @@ def _unlike(given: _Given, sought: NDArray[np.float64], fit: KernelFit) -> str:
     if right.any() and not right.all():
         place, wrong = given.places[int(right.argmax())], given.places[int(exact.argmax())]
         return (
-            f"right at {_at(place)} and {int(right.sum())} of {right.size} positions but off by "
+            f"is right at {_at(place)} and {int(right.sum())} of {right.size} positions but off by "
             f"{exact.max():.2g} of the peak at {_at(wrong)}: its regions or positions are mixed "
             "up, or it is that of a cut-out"
         )
     mean = match(stamps.mean(axis=0, keepdims=True), sought.mean(axis=0, keepdims=True))
     if mean.misfit <= close:
         return (
-            f"right on average but not in its variation over the image (off by up to "
+            f"is right on average but not in its variation over the image (off by up to "
             f"{plain.misfit:.2g} of the peak at "
             f"{_at(given.places[int(plain.deviations.argmax())])})"
         )
@@ -306,7 +308,7 @@ def _unlike(given: _Given, sought: NDArray[np.float64], fit: KernelFit) -> str:
         amount = f"{plain.deviations.max():.2g}"
     else:
         amount = f"{plain.deviations.min():.2g} to {plain.deviations.max():.2g}"
-    return f"unlike it everywhere (by {amount} of the peak): the kernel is that of other images"
+    return f"is unlike it everywhere (by {amount} of the peak): the kernel is that of other images"
 
 
 def _at(place: Place) -> str:

@@ -40,7 +40,7 @@ def name_by_fit(subtraction: Subtraction) -> tuple[str, KernelFit | None]:
         )
         return cause, fit
     more = " (--kernel fit uses that)" if fit.is_exact else ""
-    return f"compared with the kernel {left}{more}, the given one must be {text}", fit
+    return f"compared with the kernel {left}{more}, the given one {text}", fit
 
 
 def _fitted(subtraction: Subtraction) -> KernelFit:
