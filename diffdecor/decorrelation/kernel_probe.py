@@ -1,0 +1,145 @@
+"""A first look at a difference: which image was convolved, and how far the kernel reaches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffdecor.core.kernel_solver import Equations, Solution, Support
+from diffdecor.core.planes import Window
+from diffdecor.decorrelation.kernel_families import Family, polynomials
+from diffdecor.decorrelation.kernel_windows import Pixels, read_pixels, within_reach
+from diffdecor.decorrelation.subtraction import Subtraction
+from diffdecor.kernels.model import Side
+
+#: How far kernels may reach, tried one after the other, pixels.
+_REACHES = (7, 12, 18, 26, 36, 48)
+#: Side of the window that is looked at, pixels, and of one for kernels that reach far.
+_SIDE, _LARGE_SIDE, _FAR = 128, 192, 36
+#: Pixels that are needed for every unknown number.
+_OVERDETERMINED = 1.5
+#: A wider kernel explains more where it leaves less than this share.
+_MORE = 0.7
+#: A probe is exact that leaves less than so many times the rounding.
+_EXPLAINED = 3.0
+#: Least half width of a support that is not known exactly, and what is added to what is seen.
+_LEAST_HALF, _MARGIN = 10, 3
+#: A side is chosen where the other leaves so many times more.
+CLEARLY = 3.0
+#: Pixels of a kernel are not zero that are so many times their error.
+_SIGNIFICANT = 5.0
+#: Kernels whose middle is so near their origin, pixels, are taken as centred.
+_CENTRED = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """What one window shows of one side: the solution, its support, and the functions used."""
+
+    side: Side
+    support: Support
+    solution: Solution
+    equations: Equations
+    family: Family
+    values: NDArray[np.float64]
+
+
+
+def probe(subtraction: Subtraction, area: Window, sides: Sequence[Side]) -> dict[Side, Probe]:
+    """Fit a kernel in one window of an area, for every side that may have been convolved.
+
+    Wider kernels are tried as long as they leave less. Empty where there is no window with enough
+    pixels.
+    """
+    found: dict[Side, Probe] = {}
+    for reach in _REACHES:
+        pixels = _window(subtraction, area, reach)
+        if pixels is None:
+            break
+        better = {}
+        least = min((one.solution.rms for one in found.values()), default=np.inf)
+        for side in sides:
+            if side in found and found[side].solution.rms > CLEARLY * least:
+                continue
+            one = _probe(pixels, side, Support.square(reach))
+            if one is None:
+                continue
+            if side not in found or one.solution.rms < _MORE * found[side].solution.rms:
+                better[side] = one
+        if found and not better:
+            break
+        found |= better
+    return found
+
+
+def _window(subtraction: Subtraction, area: Window, reach: int) -> Pixels | None:
+    """Read the window with most usable pixels near the middle of an area."""
+    inner = within_reach(area, subtraction.shape, reach)
+    wanted = _LARGE_SIDE if reach >= _FAR else _SIDE
+    side = min(wanted, *inner.shape)
+    if side < 1 or side * side < _OVERDETERMINED * Support.square(reach).size:
+        return None
+    centre = np.array([(inner.x0 + inner.x1 - side) // 2, (inner.y0 + inner.y1 - side) // 2])
+    most = None
+    for step in _neighbours(inner, side):
+        place = centre + step
+        pixels = read_pixels(subtraction, place[np.newaxis], side, reach)
+        usable = np.count_nonzero(pixels.good)
+        if usable > 0.9 * side * side:
+            return pixels
+        if most is None or usable > np.count_nonzero(most.good):
+            most = pixels
+    return most
+
+
+def _neighbours(inner: Window, side: int) -> list[NDArray[np.intp]]:
+    """Return steps ``(x, y)`` from the window in the middle to others, that itself first."""
+    room_y, room_x = ((length - side) // 2 for length in inner.shape)
+    steps = [
+        (0, 0), (1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, -1), (1, -1), (-1, 1),
+    ]  # fmt: skip
+    size = np.array([min(room_x, side), min(room_y, side)])
+    return [np.array(step) * size for step in steps]
+
+
+def _probe(pixels: Pixels, side: Side, support: Support) -> Probe | None:
+    equations = Equations(pixels.convolved(side), support)
+    x0, y0 = pixels.places[0].tolist()
+    area = Window(x0, x0 + pixels.side, y0, y0 + pixels.side)
+    for order in (1, 0):
+        family = polynomials(area, order)
+        if equations.pixels >= _OVERDETERMINED * support.size * len(family.terms):
+            values = family.values(pixels)
+            solution = equations.solve(values)
+            return Probe(side, support, solution, equations, family, values)
+    return None
+
+
+def first_support(probe: Probe, rounding: float) -> Support:
+    """Return what a kernel's support is at least, with a margin unless the probe is exact."""
+    seen = significant_support(probe.solution, probe.support)
+    if probe.solution.rms < _EXPLAINED * rounding:
+        return seen
+    x, y = (seen.x0 + seen.x1) // 2, (seen.y0 + seen.y1) // 2
+    if max(abs(x), abs(y)) <= _CENTRED:
+        x = y = 0
+    half = max(_LEAST_HALF, max(seen.shape) // 2 + _MARGIN)
+    return Support(x - half, x + half, y - half, y + half)
+
+
+def significant_support(solution: Solution, support: Support) -> Support:
+    """Return the offsets around all pixels of kernels that are not zero."""
+    errors = solution.errors[:, np.newaxis, np.newaxis]
+    seen = (np.abs(solution.kernels) > _SIGNIFICANT * errors).any(axis=0)
+    rows, columns = (np.flatnonzero(seen.any(axis=axis)) for axis in (1, 0))
+    if not len(rows):
+        return Support.square(0)
+    return Support(
+        support.x0 + int(columns[0]),
+        support.x0 + int(columns[-1]),
+        support.y0 + int(rows[0]),
+        support.y0 + int(rows[-1]),
+    )

@@ -1,0 +1,154 @@
+"""The proof of a fitted kernel: what it leaves of pixels that it was not fitted to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffdecor.core.statistics import robust_sigma
+from diffdecor.decorrelation.comparison import EXACT, FITS_BRIGHT
+from diffdecor.decorrelation.kernel_area import AreaFit
+from diffdecor.decorrelation.kernel_windows import Pixels
+
+#: Largest residual of a kernel that is given, in units of the noise of the difference.
+LIMIT = 0.1
+#: The same in units of the noise that either image has in the difference.
+EXPLAINED = 0.25
+#: Bright pixels are so many times the scatter above the level; fewer are not judged.
+_BRIGHT, _ENOUGH = 10.0, 20
+#: Largest share of pixels that are far off.
+_MOST = 0.2
+#: Residual of a difference that is rounded to steps, in units of the error of rounding.
+_ROUNDED = 1.3
+#: Values that show whether a difference is rounded to steps.
+_SAMPLE = 20_000
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What a kernel leaves of an area, in the unit of the difference."""
+
+    #: Root mean square of the residual of pixels that were held out, outliers left out.
+    residual: float
+    #: Scatter of the difference.
+    noise: float
+    #: Noise that the unconvolved and the convolved image have in the difference.
+    contributions: tuple[float, float]
+    #: Usual deviation of bright pixels; NaN where there are none.
+    bright: float
+    #: Share of the pixels that are far off.
+    outliers: float
+    pixels: int
+
+    def problem(self) -> str:
+        """Say why the kernel is not to be used; empty if it is."""
+        if not np.isfinite(self.residual) or not self.pixels:
+            return "there are too few usable pixels to verify a kernel"
+        if self.residual > LIMIT * self.noise:
+            return (
+                f"the best kernel leaves {self.residual / self.noise:.2g} times the noise of the "
+                f"difference (at most {LIMIT:g})"
+            )
+        least = min(self.contributions)
+        if self.residual > EXPLAINED * least:
+            return (
+                f"the best kernel leaves {self.residual / least if least else np.inf:.2g} times "
+                f"the noise that one of the images has in the difference (at most {EXPLAINED:g}), "
+                "so it cannot be verified"
+            )
+        if self.bright > FITS_BRIGHT * self.noise:
+            return (
+                f"the best kernel leaves {self.bright / self.noise:.2g} times the noise of bright "
+                f"pixels (at most {FITS_BRIGHT:g})"
+            )
+        if self.outliers > _MOST:
+            return (
+                f"the best kernel does not explain {100 * self.outliers:.0f} % of the pixels (at "
+                f"most {100 * _MOST:.0f} %)"
+            )
+        return ""
+
+
+def prove(fit: AreaFit) -> Proof:
+    """Measure what a fit leaves of the pixels that were held out."""
+    known, weights = np.isfinite(fit.residual), fit.unseen.weights
+    total = float(weights[known].sum())
+    squares = float((fit.residual[known] ** 2 * weights[known]).sum())
+    whole = (fit.other_equations if len(fit.held_out) else fit.equations).pixels
+    return Proof(
+        residual=float(np.sqrt(squares / total)) if total > 0 else np.nan,
+        noise=noise_of(fit.pixels),
+        contributions=fit.equations.contributions(fit.solution, fit.terms),
+        bright=_bright(fit),
+        outliers=1 - fit.unseen.pixels / whole if whole else 1.0,
+        pixels=int(np.count_nonzero(known)),
+    )
+
+
+def _bright(fit: AreaFit) -> float:
+    """Return the usual deviation of bright pixels, those that are far off included."""
+    shown = fit.held_out if len(fit.held_out) else fit.pixels
+    inner = slice(shown.reach, shown.reach + shown.side)
+    science = shown.science[:, inner, inner]
+    deviation = fit.unseen.deviation(fit.solution, fit.family.values(shown))
+    known = np.isfinite(deviation) & np.isfinite(science)
+    if not known.any():
+        return np.nan
+    above = science - np.median(science[known])
+    bright = known & (above > _BRIGHT * robust_sigma(above[known]))
+    enough = np.count_nonzero(bright) >= _ENOUGH
+    return float(np.median(np.abs(deviation[bright]))) / 0.6745 if enough else np.nan
+
+
+def noise_of(pixels: Pixels) -> float:
+    """Return the scatter of a difference about the level of each window."""
+    values = [
+        window[good] - np.median(window[good])
+        for window, good in zip(pixels.difference, pixels.good, strict=True)
+        if good.any()
+    ]
+    return robust_sigma(np.concatenate(values)) if values else np.nan
+
+
+def is_exact(residual: float, noise: float, step: float) -> bool:
+    """Say whether a residual is that of rounding to steps, or negligible."""
+    return residual <= max(EXACT * noise, _ROUNDED * step / np.sqrt(12.0))
+
+
+def rounding_of(pixels: Pixels) -> tuple[float, float]:
+    """Return the error of rounding of a difference, one sigma, and its step, 0 for other numbers.
+
+    Other numbers are taken as single precision, whatever the file has: so tools compute, from
+    numbers as large as the images.
+    """
+    values = pixels.difference[pixels.good]
+    step = _step(values[:: max(1, len(values) // _SAMPLE)])
+    inner = slice(pixels.reach, pixels.reach + pixels.side)
+    sizes = [
+        float(np.nanmedian(np.abs(image[:, inner, inner][pixels.good])))
+        for image in (pixels.science, pixels.template)
+        if pixels.good.any()
+    ]
+    single = float(np.spacing(np.float32(max(sizes, default=0.0))))
+    return max(step, single) / np.sqrt(12.0), step
+
+
+def _step(values: NDArray[np.float64]) -> float:
+    """Return the step of which all values are multiples, up to a common number; 0 if none is."""
+    ordered = np.unique(values)
+    gaps = np.diff(ordered)
+    if len(gaps) < 2:
+        return 0.0
+    step = float(gaps.min())
+    multiples = gaps / step
+    # Of numbers without steps the smallest gap is far smaller than most.
+    is_stepped = np.abs(multiples - np.rint(multiples)).max() < 0.01 and np.median(multiples) < 50
+    return step if is_stepped else 0.0
+
+
+def worst(proofs: Sequence[Proof]) -> Proof:
+    """Return the proof with the largest residual in units of the noise."""
+    return max(proofs, key=lambda proof: proof.residual / proof.noise)
