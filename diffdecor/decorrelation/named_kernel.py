@@ -8,7 +8,7 @@ from diffdecor.decorrelation.kernel_difference import kernel_difference
 from diffdecor.decorrelation.kernel_fit import KernelFit, fit_kernel
 from diffdecor.decorrelation.subtraction import Subtraction
 from diffdecor.errors import KernelError
-from diffdecor.kernels.model import BasisKernel, KernelArea
+from diffdecor.kernels.model import BasisKernel, KernelArea, MatchingKernel
 
 #: No usual misreading of the kernel rebuilds the difference.
 NOTHING_FITS = "none of the usual misreadings fits either"
@@ -28,7 +28,7 @@ def name_by_fit(subtraction: Subtraction) -> tuple[str, KernelFit | None]:
         return NOTHING_FITS, None
     options = replace(subtraction.config, convolved="auto", science_scale=None, template_scale=None)
     try:
-        fit = _fitted(replace(subtraction, config=options))
+        fit = fit_kernel(replace(subtraction, config=options), _areas(kernel))
     except KernelError as error:
         return f"{NOTHING_FITS}, nor does any kernel: {_short(error, subtraction)}", None
     text = kernel_difference(kernel, fit, subtraction.shape)
@@ -43,18 +43,12 @@ def name_by_fit(subtraction: Subtraction) -> tuple[str, KernelFit | None]:
     return f"compared with the kernel {left}{more}, the given one {text}", fit
 
 
-def _fitted(subtraction: Subtraction) -> KernelFit:
-    """Fit a kernel, first with the regions and blocks of the given one, then without."""
-    kernel = subtraction.kernel
-    if isinstance(kernel, BasisKernel):
-        regions = kernel.regions
-        if len(regions) > 1 or any(region.blocks is not None for region in regions):
-            areas = tuple(KernelArea(region.box, region.blocks) for region in regions)
-            try:
-                return fit_kernel(subtraction, areas)
-            except KernelError:  # they may be what is wrong
-                pass
-    return fit_kernel(subtraction)
+def _areas(kernel: MatchingKernel) -> tuple[KernelArea, ...]:
+    """Return regions and blocks of a kernel, which the fit tries first."""
+    regions = kernel.regions if isinstance(kernel, BasisKernel) else ()
+    if len(regions) > 1 or any(region.blocks is not None for region in regions):
+        return tuple(KernelArea(region.box, region.blocks) for region in regions)
+    return ()
 
 
 def _short(error: KernelError, subtraction: Subtraction) -> str:

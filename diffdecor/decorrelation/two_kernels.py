@@ -8,9 +8,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from diffdecor.core.fourier import transfer
+from diffdecor.core.fourier import centred, transfer
 from diffdecor.core.pair_fit import PairEquations, PairFit, pair_equations
 from diffdecor.core.statistics import robust_sigma
+from diffdecor.core.whiteness import autocorrelation, local_level
 
 #: What it may be: psi * (S - K * T), or another difference of white noise; two images that were
 #: convolved; one kernel with the other sign.
@@ -30,8 +31,21 @@ _WHITE = 0.3
 _SYMMETRIC = 0.1
 #: Psi leaves at least this share of every frequency, and raises some.
 _WEAKEST = 0.9
+#: One kernel explains a difference roughly up to this share of its noise; two of those that vary
+#: leave at most this share of what it leaves.
+_ROUGHLY, _BETTER = 0.5, 0.5
+#: Lags that are compared, pixels; how many times the squares of white noise those of the expected
+#: correlations are at least, and the share of them that white noise has left at most.
+_LAGS, _CHANCES, _LACKING = 3, 2.0, 0.25
+#: A kernel has come down where it is smaller than this share of its peak.
+_BORDER = 0.1
+#: Pixels beyond so many sigma are no noise.
+_CLIPPED = 4.0
 #: Points of transforms along either axis.
 _POINTS = 64
+
+
+Transforms = NDArray[np.complex128]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -128,13 +142,19 @@ def _judged(
 ) -> TwoKernels | None:
     """Compare what one kernel leaves with what two leave."""
     kind: Kind
+    levels = [_noise(one, usable) for one in images[:2]]
     if best.residual <= _NOTHING_LEFT * noise:
         if not _is_opposite(best):
             return None
         kind, found = "opposite", best
     elif both.residual <= min(_EXPLAINED * noise, _CLEARLY * best.residual):
-        levels = [_noise(one, usable) for one in images[:2]]
         kind, found = _kind(both, levels), both
+    elif (
+        best.residual <= _ROUGHLY * noise
+        and both.residual <= _BETTER * best.residual
+        and _is_whiter(best, levels, images[2], usable)
+    ):
+        kind, found = "decorrelated", both
     else:
         return None
     return TwoKernels(
@@ -153,14 +173,47 @@ def _is_opposite(fit: PairFit) -> bool:
 
 def _kind(fit: PairFit, levels: list[float]) -> Kind:
     """Say what two kernels are: what they leave of the noise is white, or one is like psi."""
+    transforms, power = _power(fit, levels)
+    is_white = power.min() > 0 and np.log(power).std() < _WHITE
+    if is_white or any(map(_is_like_psi, (fit.first, fit.second), transforms)):
+        return "decorrelated"
+    return "convolved"
+
+
+def _power(fit: PairFit, levels: list[float]) -> tuple[Transforms, NDArray[np.float64]]:
+    """Return the transforms of both kernels, and the power of the noise that they leave."""
     half = fit.first.shape[0] // 2
     kernels = np.array([fit.first, fit.second])
     transforms = transfer(kernels, (half, half), (_POINTS, _POINTS))
-    power = np.tensordot(levels, np.abs(transforms) ** 2, axes=1)
-    is_white = power.min() > 0 and np.log(power).std() < _WHITE
-    if is_white or any(map(_is_like_psi, kernels, transforms)):
-        return "decorrelated"
-    return "convolved"
+    return transforms, np.tensordot(levels, np.abs(transforms) ** 2, axes=1)
+
+
+def _is_whiter(
+    fit: PairFit, levels: list[float], difference: NDArray[np.float64], usable: NDArray[np.bool_]
+) -> bool:
+    """Say whether a difference lacks the correlation that the kernel gives to its noise.
+
+    Of kernels that vary, too: one kernel explains the difference of a window roughly.
+    """
+    if not (_is_whole(fit.first) and _is_whole(fit.second)):
+        return False  # what is cut off correlates noise otherwise
+    covariance = np.fft.irfft2(_power(fit, levels)[1], (_POINTS, _POINTS))
+    flat = difference - local_level(difference, usable)
+    sky = usable & (np.abs(flat) < _CLIPPED * robust_sigma(flat[usable]))
+    measured = autocorrelation(flat, sky, _LAGS)
+    lagged = np.ones((2 * _LAGS + 1,) * 2, dtype=bool)
+    lagged[_LAGS, _LAGS] = False
+    expected = float(np.sum((centred(covariance, _LAGS)[lagged] / covariance[0, 0]) ** 2))
+    found = float(np.nansum(measured.values[lagged] ** 2))
+    chance = np.count_nonzero(lagged) / max(1, np.count_nonzero(sky))
+    return expected > _CHANCES * chance and found - chance < _LACKING * expected
+
+
+def _is_whole(kernel: NDArray[np.float64]) -> bool:
+    """Say whether a kernel has come down at the border of its stamp."""
+    border = kernel.copy()
+    border[1:-1, 1:-1] = 0.0
+    return bool(np.abs(border).max() < _BORDER * np.abs(kernel).max())
 
 
 def _is_like_psi(kernel: NDArray[np.float64], transform: NDArray[np.complex128]) -> bool:

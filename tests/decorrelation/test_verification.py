@@ -14,10 +14,11 @@ from diffdecor import Exposure, MaskPlanes, read_exposure, read_kernel
 from diffdecor.core.convolve import convolved
 from diffdecor.core.interpolate import KernelField
 from diffdecor.core.planes import Window, part_of
-from diffdecor.decorrelation import verification
+from diffdecor.decorrelation import named_kernel, verification
 from diffdecor.decorrelation.rebuild import rebuild
 from diffdecor.decorrelation.subtraction import Subtraction, as_kernel
 from diffdecor.decorrelation.verification import verify, verify_quickly
+from diffdecor.errors import KernelError
 from diffdecor.kernels.misreadings import misreadings
 from diffdecor.kernels.model import BasisKernel, Box, Region, StampKernel, Term
 from diffdecor.psfs.model import StampPsf
@@ -103,11 +104,17 @@ def test_a_cut_out_is_found(sample):
     assert verify(replace(cut, kernel=sample.kernel.moved(83, 40))).fit.worst < 1e-5
 
 
-def test_unrelated_images_do_not_belong(sample):
+def test_unrelated_images_do_not_belong(sample, monkeypatch):
+    def refuse(*_):  # which takes long for two areas and sides, and has tests of its own
+        msg = f"{sample.difference.name}: the best kernel leaves 0.9 times the noise"
+        raise KernelError(msg)
+
+    monkeypatch.setattr(named_kernel, "fit_kernel", refuse)
     turned_image = replace(sample.science, image=np.asarray(sample.science.image)[::-1])
     verdict = verify(replace(sample, science=turned_image))
     assert not verdict.belongs
     assert verdict.alternative is None
+    assert verdict.cause.endswith("nor does any kernel: the best kernel leaves 0.9 times the noise")
 
 
 def test_symmetric_kernels_have_no_wrong_side_up():
