@@ -12,10 +12,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from diffdecor.api import check, verify, write_result
+    from diffdecor.api import check, fit_kernel, verify, write_result
     from diffdecor.config import DecorrelationConfig
     from diffdecor.decorrelation.decorrelate import Result, decorrelate
     from diffdecor.decorrelation.judgement import Judgement
+    from diffdecor.decorrelation.kernel_fit import KernelFit
     from diffdecor.decorrelation.metrics import Metrics
     from diffdecor.decorrelation.subtraction import Member
     from diffdecor.decorrelation.verification import Verdict
@@ -30,6 +31,7 @@ __all__ = [
     "DecorrelationConfig",
     "Exposure",
     "Judgement",
+    "KernelFit",
     "MaskPlanes",
     "Member",
     "Metrics",
@@ -39,6 +41,7 @@ __all__ = [
     "Verdict",
     "check",
     "decorrelate",
+    "fit_kernel",
     "read_exposure",
     "read_kernel",
     "read_psf",
@@ -51,6 +54,7 @@ _HOMES = {
     "DecorrelationConfig": "diffdecor.config",
     "Exposure": "diffdecor.images.model",
     "Judgement": "diffdecor.decorrelation.judgement",
+    "KernelFit": "diffdecor.decorrelation.kernel_fit",
     "MaskPlanes": "diffdecor.images.model",
     "Member": "diffdecor.decorrelation.subtraction",
     "Metrics": "diffdecor.decorrelation.metrics",
@@ -60,6 +64,7 @@ _HOMES = {
     "Verdict": "diffdecor.decorrelation.verification",
     "check": "diffdecor.api",
     "decorrelate": "diffdecor.decorrelation.decorrelate",
+    "fit_kernel": "diffdecor.api",
     "read_exposure": "diffdecor.images.read",
     "read_kernel": "diffdecor.kernels.registry",
     "read_psf": "diffdecor.psfs.registry",

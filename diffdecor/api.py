@@ -18,7 +18,9 @@ from diffdecor.core.noise_power import power_of_sums
 from diffdecor.core.planes import bands, copy_planes
 from diffdecor.decorrelation import verification
 from diffdecor.decorrelation.decorrelate import Result
+from diffdecor.decorrelation.fitting import with_fitted_kernel, without_inverse_sums
 from diffdecor.decorrelation.judgement import Judgement
+from diffdecor.decorrelation.kernel_fit import KernelFit
 from diffdecor.decorrelation.subtraction import Subtraction, as_kernel
 from diffdecor.decorrelation.validation import check_exposures, validate
 from diffdecor.decorrelation.verification import Verdict
@@ -169,6 +171,65 @@ def verify(
     verification.check_verifiable(subtraction)
     verdict = verification.verify(validate(subtraction))
     return replace(verdict, cause=spoken(verdict.cause))
+
+
+def fit_kernel(
+    science: Exposure,
+    template: Exposure,
+    difference: Exposure,
+    *,
+    config: DecorrelationConfig | None = None,
+) -> KernelFit:
+    """Find the matching kernel of a difference from its two images.
+
+    What `diffdecor kernel fit` does with files. The difference follows from its images but for
+    rounding, so the kernel is exact where its family is right, and the fit says whether it is.
+
+    Parameters
+    ----------
+    science, template : Exposure
+        The images that were subtracted; here their pixels count. They need no variance.
+    difference : Exposure
+        Their difference, before its noise was decorrelated. Where it is by HOTPANTS, and its header
+        is there, that tells where the kernel was held constant.
+    config : DecorrelationConfig, optional
+        The convolved side and scales, where these are known; planes of the masks.
+
+    Returns
+    -------
+    KernelFit
+        The kernel, and how much of the difference it leaves.
+
+    Raises
+    ------
+    KernelError
+        If no kernel explains the difference; the error says how far it is off, and why.
+    ConfigError
+        For score images, whose kernel the images do not show.
+    InputError
+        If shapes disagree.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scipy.ndimage import convolve
+    >>> from diffdecor import Exposure, fit_kernel
+    >>> science, template = np.random.default_rng(4).normal(size=(2, 200, 200))
+    >>> kernel = np.outer([0.1, 0.3, 0.4, 0.15, 0.05], [0.3, 0.4, 0.3])
+    >>> images = [Exposure(image=image) for image in (science, template)]
+    >>> fit = fit_kernel(*images, Exposure(image=science - convolve(template, kernel)))
+    >>> fit.side, fit.family, round(fit.kernel.sum(100, 100), 6)
+    ('template', 'constant', 1.0)
+    """
+    check_exposures(science=science, template=template, difference=difference)
+    from diffdecor.kernels.hotpants_areas import hotpants_areas
+
+    config = config or DecorrelationConfig()
+    subtraction = Subtraction(
+        science, template, difference, as_kernel(None), config=without_inverse_sums(config)
+    )
+    areas = hotpants_areas(difference.header, difference.shape, difference.name)
+    return with_fitted_kernel(subtraction, config, areas)[1]
 
 
 def write_result(

@@ -44,6 +44,15 @@ class KernelError(InputError):
     """A matching kernel cannot be read, or cannot be used."""
 
 
+class NoKernelError(KernelError):
+    """There is no matching kernel where one may be: it is to be given, or found otherwise."""
+
+    def __init__(self, message: str, why: str = "") -> None:
+        """Keep why there is none, which is the message without advice."""
+        super().__init__(message)
+        self.why = why or message
+
+
 class AlreadyDecorrelatedError(InputError):
     """The difference says that its noise has been decorrelated before."""
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _VALUES = (
     "variance", "sigma", "ivar", "weight", "background", "measured", "white", "template",
     "science", "plain", "ps1", "lsst", "ztf", "meerlicht", "decam", "decam-bits", "decam-codes",
-    "hst", "jwst", "hotpants", "ccddata", "interpolate",
+    "hst", "jwst", "hotpants", "ccddata", "interpolate", "fit",
 )  # fmt: skip
 _IMAGES = ("science", "template", "difference")
 #: Options of an image that are fields of the config in Python, too.

@@ -23,6 +23,7 @@ from diffdecor import (
     StampPsf,
     check,
     decorrelate,
+    fit_kernel,
     read_exposure,
     read_kernel,
     verify,
@@ -373,6 +374,36 @@ def test_a_kernel_array_is_refused_as_a_kernel():
         decorrelate(one, one, one, np.ones((2, 2, 2)))
 
 
+def test_the_kernel_may_be_found_from_the_images(files):
+    science, template, difference, kernel = read(files)
+    fit = fit_kernel(science, template, difference)
+    assert (fit.side, fit.is_exact) == ("template", True)
+    x, y = 90.0, 70.0
+    assert fit.kernel.sum(x, y) == pytest.approx(kernel.sum(x, y), rel=1e-5)
+    expected = decorrelate(science, template, difference, kernel)
+    for how in ("fit", fit.kernel):
+        result = decorrelate(science, template, difference, how)
+        error = np.nanstd(result.exposure.image - expected.exposure.image)
+        assert error < 1e-3 * np.nanstd(expected.exposure.image)
+        assert result.metrics.side == "template"
+
+
+def test_a_kernel_that_is_not_there_is_not_found(files):
+    science, _, difference, _ = read(files)
+    advice = r"give the kernel with `kernel`, or run .* alone: its noise is then measured"
+    for find in (fit_kernel, lambda *images: decorrelate(*images, "fit")):
+        with pytest.raises(KernelError, match=advice):
+            find(science, science, difference)
+    with pytest.raises(ConfigError, match=r"score image .*; give its file with `kernel`"):
+        fit_kernel(science, science, difference, config=DecorrelationConfig(score=True))
+    with pytest.raises(ConfigError, match="alone has no kernel to be found"):
+        decorrelate(None, None, difference, "fit")
+    with pytest.raises(ConfigError, match="convolved or stacked themselves"):
+        decorrelate(*read(files)[:3], "fit", science_members=[Member(science, KERNEL)])
+    with pytest.raises(InputError, match="not an Exposure"):
+        fit_kernel(science.image, science, difference)
+
+
 PROGRAM = """
 from pathlib import Path
 
@@ -398,6 +429,10 @@ def significance(folder: Path, stamp: NDArray[np.float64]) -> NDArray[np.floatin
     print(judgement.verdict, judgement.variance_ratio * 2, StampPsf(stamp).stamps.sum())
     verdict = diffdecor.verify(science, template, science, stamp)
     print(verdict.cause.upper(), verdict.fit.residual + 1)
+    fit = diffdecor.fit_kernel(science, template, science, config=config)
+    print(fit.family.upper(), fit.kernel.sum(0, 0) + fit.residual)
+    diffdecor.decorrelate(science, template, science, "fit")
+    diffdecor.decorrelate(science, template, science, fit.kernel)
     diffdecor.write_result(result, folder / "out.fits", overwrite=True)
     return result.exposure.image / result.exposure.variance**0.5
 """
@@ -406,6 +441,7 @@ WRONG = (
     ('convolved="template"', 'convolved="both"'),
     ("result.metrics.rho_after", "result.metrics.rho"),
     ("judgement.verdict,", "judgement.verdit,"),
+    ("fit.family.upper()", "fit.famly.upper()"),
 )
 
 

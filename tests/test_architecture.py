@@ -29,9 +29,11 @@ FLOORS = (
     ("errors", "process", "signals", "_version"),
     ("words",),
 )
-# The method knows what images, kernels and PSFs are, not how their files are read.
+# The method knows what images, kernels and PSFs are, not how their files are read; and what the
+# header of an exposure says of its kernel.
 KNOWN_TO_THE_METHOD = {
     *("images.arrays", "images.model", "kernels.model", "psfs.model", "kernels.misreadings"),
+    "kernels.hotpants_areas",
 }
 FLOOR_OF = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 

@@ -8,7 +8,14 @@ import pytest
 import diffdecor
 
 #: Names that need files, or say all in their parameters.
-WITHOUT = {"DecorrelationConfig", "MaskPlanes", "read_exposure", "read_kernel", "read_psf"}
+WITHOUT = {
+    "DecorrelationConfig",
+    "KernelFit",
+    "MaskPlanes",
+    "read_exposure",
+    "read_kernel",
+    "read_psf",
+}
 
 
 @pytest.mark.parametrize("name", diffdecor.__all__)

@@ -15,6 +15,7 @@ from diffdecor.batch.files import absolute, make_folder_of
 from diffdecor.batch.manifest import checked_manifest
 from diffdecor.batch.matching import DIFFERENCE, Lonely, Matched, match, meaning_of, output_names
 from diffdecor.batch.tables import Row, TextTable
+from diffdecor.config.kinds import FIT
 from diffdecor.errors import ConfigError, InputError, OutputExistsError
 from diffdecor.fits.atomic import atomic_output
 from diffdecor.fits.paths import are_same_file, split_extension
@@ -23,7 +24,9 @@ from diffdecor.fits.paths import are_same_file, split_extension
 ENDINGS = (".csv", ".ecsv", ".fits")
 _ENDING = "_decorr"
 _AFTER_FILES = ("output", "joined", "detector")
-_FIRST = ("science", "template", "difference", "kernel")
+#: The column of kernels, in which a word may stand for none.
+_KERNEL = "kernel"
+_FIRST = ("science", "template", "difference", _KERNEL)
 #: Names of detectors that a message lists.
 _LISTED = 5
 
@@ -43,6 +46,8 @@ def compose(patterns: Mapping[str, str], out_dir: str, *, each_hdu: bool) -> Com
     With `each_hdu` there is a row for every detector. Raises what `match` does, and an InputError
     if there would be no rows.
     """
+    word = {_KERNEL: FIT} if patterns.get(_KERNEL) == FIT else {}
+    patterns = {role: text for role, text in patterns.items() if role not in word}
     matched = match(patterns)
     remarks = [f"{_of_lonely(patterns, one)}; left out" for one in matched.lonely]
     names = [str(Path(out_dir, name + _ENDING)) for name in output_names(matched.matches)]
@@ -60,6 +65,7 @@ def compose(patterns: Mapping[str, str], out_dir: str, *, each_hdu: bool) -> Com
             rows += [_row(each, name) for each in found]
         else:
             rows.append(_row(DetectorRow("", one.files), name))
+    rows = [{**_named(row), **word} for row in rows]
     if not rows:
         raise _nothing(patterns, matched, remarks)
     return Composed(rows, remarks)
@@ -105,6 +111,11 @@ def _of_detectors(
     return rows, remarks
 
 
+def _named(row: Mapping[str, str]) -> dict[str, str]:
+    """Return a row in which no file of a kernel looks like the word for a fit."""
+    return {**row, _KERNEL: f"./{FIT}"} if row.get(_KERNEL) == FIT else dict(row)
+
+
 def _row(one: DetectorRow, name: str) -> dict[str, str]:
     """Return a row with its outputs; `name` is theirs, without what tells detectors and files."""
     if not one.detector:
@@ -135,12 +146,20 @@ def write_manifest(
     """
     check_name(file)
     inputs = sorted(
-        {name for row in rows for role, name in row.items() if role not in _AFTER_FILES}
+        {
+            name
+            for row in rows
+            for role, name in row.items()
+            if role not in _AFTER_FILES and _is_file(role, name)
+        }
     )
     columns = sorted({column for row in rows for column in row}, key=_rank)
     folder = os.path.realpath(Path(absolute(file)).parent)
     cells = [
-        [_cell(row.get(column, ""), folder, is_file=column != "detector") for column in columns]
+        [
+            _cell(text := row.get(column, ""), folder, is_file=_is_file(column, text))
+            for column in columns
+        ]
         for row in rows
     ]
     about = [Row(f"row {number}", tuple(row)) for number, row in enumerate(cells, 1)]
@@ -163,6 +182,11 @@ def write_manifest(
         msg = f"{file}: exists already, with other rows; use --overwrite to replace it"
         raise OutputExistsError(msg) from None
     return True
+
+
+def _is_file(column: str, text: str) -> bool:
+    """Say whether what is in a column is the name of a file."""
+    return column != "detector" and not (column == _KERNEL and text == FIT)
 
 
 def _rank(column: str) -> tuple[int, str]:
@@ -194,7 +218,8 @@ def _cell(text: str, folder: str, *, is_file: bool) -> str:
     place = os.path.join(os.path.realpath(parent) if ".." in text else parent, base)  # noqa: PTH118
     near = os.path.commonpath([place, folder]) != "/"
     name = os.path.relpath(place, folder) if near else place
-    return f"./{name}" if name.startswith("#") else name
+    # Cells that mean something else than a file of their name.
+    return f"./{name}" if name.startswith("#") or name == FIT else name
 
 
 def _content(ending: str, columns: Sequence[str], cells: Sequence[Sequence[str]]) -> bytes:

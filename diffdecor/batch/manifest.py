@@ -223,7 +223,7 @@ def _placed(item: Option, value: Any, folder: str) -> Any:  # noqa: ANN401  of a
     if item.kind.several:
         pairs = (text.partition("=") for text in value)
         return tuple(f"{name.strip()}={_absolute(file.strip(), folder)}" for name, _, file in pairs)
-    return _absolute(value, folder) if item.is_file and isinstance(value, str) else value
+    return _absolute(value, folder) if item.names_file(value) else value
 
 
 def _absolute_values(shared: Mapping[str, Any]) -> dict[str, Any]:
@@ -252,10 +252,15 @@ def _use(one: _Given, shared: Mapping[str, Any]) -> Use:
     return Use(
         place=one.row.place,
         written=written,
-        read={name: one.values[name] for name in _READ if name in one.values},
+        read=_read(one.values),
         joined=one.values.get("joined", ""),
         detector=one.values.get("detector", ""),
     )
+
+
+def _read(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return the files that are read, of the values of options, by the names of these."""
+    return {name: values[name] for name in _READ if COLUMNS[name].names_file(values.get(name))}
 
 
 class _Jobs:
@@ -274,7 +279,7 @@ class _Jobs:
         if self._configuration:
             kept["the file of options"] = self._configuration
         shared = {**self._files, **self._shared}
-        named = {name: shared[name] for name in _READ if isinstance(shared.get(name), str)}
+        named = _read(shared)
         return kept | {f"--{name.replace('_', '-')}": file for name, file in named.items()}
 
     def task(self, one: _Given) -> tuple[Task | None, Sequence[str]]:

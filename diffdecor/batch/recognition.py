@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from diffdecor.batch.model import FAILED, THERE, Record, Status, Task
+from diffdecor.config.kinds import FIT
 from diffdecor.config.options import Option, recorded_options
 from diffdecor.errors import WhitenessError
 from diffdecor.fits.atomic import tidy_output
@@ -43,8 +44,10 @@ def job_key(job: Job) -> str:
         for item in recorded_options(type(config))
     }
     files = {role: _absolute(file) for role, file in job.images.items()}
-    named = {"kernel": job.kernel, "output": job.output}
+    named = {"kernel": job.kernel_file, "output": job.output}
     files |= {role: _absolute(file) for role, file in named.items() if file}
+    if job.kernel == FIT:
+        values["kernel"] = FIT
     written = {name: _absolute(file) for name, file in job.files.written.items()}
     whole = [ALGORITHM, values, files, written, job.files.strict]
     return hashlib.sha256(json.dumps(whole, sort_keys=True, default=str).encode()).hexdigest()

@@ -30,7 +30,7 @@ COMMANDS = {
     "manifest": "Write a table of jobs for diffdecor batch, from names of files.",
     "batch": "Do many jobs from a table, and go on where it was stopped.",
     "report": "Make a page to look at: before and after, or many outputs.",
-    "kernel": "Show, draw or convert what is in a file of a matching kernel.",
+    "kernel": "Show, draw, convert or find a matching kernel.",
     "help": "Show the reference by topic: options, cards, masks and more.",
 }
 EXIT_CODES = {

@@ -1,10 +1,12 @@
-"""``diffdecor kernel``: what is in a kernel file; draw it, write it in the native format."""
+"""``diffdecor kernel``: what is in a kernel file; draw it, convert it, find it from the images."""
 
 from __future__ import annotations
 
 import click
 
 from diffdecor.cli.groups import Group
+from diffdecor.cli.kernel_facts import lines_of
+from diffdecor.cli.kernel_fit import fit
 from diffdecor.cli.options import (
     SomeOptionsCommand,
     json_option,
@@ -45,13 +47,9 @@ Example:
 """
 
 
-#: Facts that are given as the smallest, the median and the largest over the image.
-_OVER_THE_IMAGE = {"science_scale", "template_scale", "sum", "fwhm", "offset_x", "offset_y"}
-
-
 @click.group(cls=Group)
 def kernel() -> None:
-    """Show or draw what is in a kernel file, or convert it to the native format."""
+    """Show or draw what is in a kernel file, convert it, or find a kernel from the images."""
 
 
 @kernel.command(
@@ -84,25 +82,10 @@ def info(
         print_json(facts)
         return
     oddities = facts.pop("warnings")
-    for name, value in facts.items():
-        shown = _over_the_image(value) if name in _OVER_THE_IMAGE else _shown(value)
-        say(f"{name.replace('_', ' '):18} {shown}")
+    for line in lines_of(facts):
+        say(line)
     for oddity in oddities:
         say(f"warning: {oddity}")
-
-
-def _over_the_image(found: list[float]) -> str:
-    """Return the median, and smallest and largest value where these are others."""
-    low, median, high = (f"{value:.6g}" for value in found)
-    return median if low == high else f"{median} ({low} to {high} over the image)"
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, list | tuple):
-        return "  ".join(_shown(part) for part in value)
-    return "unknown" if value is None else str(value)
 
 
 @kernel.command(
@@ -177,3 +160,6 @@ def plot(
     # The file it was read from may be one that the difference names.
     with atomic_output(output, overwrite=overwrite, inputs=[*inputs, read.name]) as file:
         file.write(png)
+
+
+kernel.add_command(fit)

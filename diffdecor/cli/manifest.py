@@ -76,7 +76,10 @@ def _pattern(name: str, text: str) -> Callable[[Command], Command]:
 @_pattern("science", "Science images.")
 @_pattern("template", "Templates.")
 @_pattern("difference", "Differences; without the other two images, differences alone.")
-@_pattern("kernel", "Files of the matching kernels.  [default: differences carry them]")
+@_pattern(
+    "kernel",
+    "Files of the matching kernels, or fit.  [default: differences carry them; if not, fit]",
+)
 @click.option(
     "--out-dir",
     type=OUTPUT_FILE,

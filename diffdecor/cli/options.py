@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from diffdecor.cli.parameters import INPUT_FILE, OUTPUT_FILE
+from diffdecor.cli.parameters import INPUT_FILE, KERNEL_FILE, OUTPUT_FILE
 from diffdecor.cli.text import as_json, discard
+from diffdecor.config.kinds import KERNEL_HELP
 
 if TYPE_CHECKING:
     from diffdecor.cli.configs import ConfigOption
@@ -78,6 +79,8 @@ class SomeOptionsCommand(JsonCommand):
 class ConfiguredCommand(JsonCommand):
     """A command with the options of both configs, made when it is called or asked for help."""
 
+    #: Names of options that it does not have.
+    without: frozenset[str] = frozenset()
     #: Names of options that its help leaves out, though they are of daily use elsewhere.
     not_in_help: frozenset[str] = frozenset()
     #: Help of options that mean something else here than elsewhere, by name.
@@ -87,7 +90,10 @@ class ConfiguredCommand(JsonCommand):
     def _sections(self) -> Mapping[str, Sequence[ConfigOption]]:
         from diffdecor.cli.configs import config_options
 
-        return config_options()
+        return {
+            title: [param for param in params if param.declared.name not in self.without]
+            for title, params in config_options().items()
+        }
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """Return the command's own parameters and those of the configs."""
@@ -116,15 +122,19 @@ class ConfiguredCommand(JsonCommand):
 def _kernel_option(command: Command) -> Command:
     return click.option(
         "--kernel",
-        type=INPUT_FILE,
+        type=KERNEL_FILE,
         metavar="KERNEL",
-        help="File of the matching kernel.  [default: the difference carries it]",
+        help=KERNEL_HELP,
     )(command)
 
 
 def triple(command: Command) -> Command:
     """Give a command the files of a subtraction: three images, and the kernel."""
-    command = _kernel_option(command)
+    return images_of_triple(_kernel_option(command))
+
+
+def images_of_triple(command: Command) -> Command:
+    """Give a command the three images of a subtraction."""
     for name in reversed(_TRIPLE):
         # A TOML file may name them.
         image = click.argument(name, type=INPUT_FILE, required=False, metavar=name.upper())

@@ -51,11 +51,14 @@ class KindType(_Type):
             names = [f"{name}=" for name in kinds.WRITTEN if name.startswith(incomplete)]
             return [CompletionItem(name) for name in names]
         if self.kind.metavar.endswith("FILE"):
-            return [CompletionItem(incomplete, type="file")]
+            words = [word for word in self.kind.words if word.startswith(incomplete)]
+            return [*map(CompletionItem, words), CompletionItem(incomplete, type="file")]
         return super().shell_complete(ctx, param, incomplete)
 
 
 #: A file that is read: not the empty name that an unset variable of a shell script leaves.
 INPUT_FILE = KindType(kinds.FILE)
+#: That of a kernel, or what stands for one.
+KERNEL_FILE = KindType(kinds.KERNEL)
 #: A file that is written.
 OUTPUT_FILE = KindType(kinds.OUTPUT)

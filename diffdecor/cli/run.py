@@ -39,7 +39,7 @@ Examples:
   diffdecor run sci.fits tmpl.fits diff.fits -o out.fits
       HOTPANTS -hki: the difference carries its kernel, and says where noise and masks are
   diffdecor run sci.fits tmpl.fits diff.fits --kernel kernel.fits -o out.fits
-      kernel in a file of its own
+      kernel in a file of its own; without it, and with none in the difference, it is found
   diffdecor run sci.fits tmpl.fits diff.fits -o out.fits \\
       --science-noise sci_sigma.fits --template-noise tmpl_sigma.fits --noise-kind sigma
       noise planes in files of their own
@@ -82,6 +82,7 @@ def run(  # noqa: PLR0913  what it has options for
 ) -> None:
     """Decorrelate DIFFERENCE, made from SCIENCE and TEMPLATE with the matching kernel KERNEL.
 
+    Without a kernel file, and with none in DIFFERENCE, the kernel is found from the three images.
     With DIFFERENCE alone, its noise is measured in its own pixels.
 
     Files may be plain, gzipped or tile-compressed FITS; FILE[EXT], FILE[EXT,VER] and FILE[N] name

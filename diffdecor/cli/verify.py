@@ -35,6 +35,8 @@ Examples:
       HOTPANTS -hki: the difference carries its kernel, and says where noise and masks are
   diffdecor verify sci.fits tmpl.fits diff.fits --kernel kernel.fits
       kernel in a file of its own
+  diffdecor verify sci.fits tmpl.fits diff.fits --kernel fit
+      is there any kernel that makes this difference of these images?
 """
 
 
@@ -68,7 +70,8 @@ def verify(
     Says how much the rebuilt difference deviates, in units of the expected noise, on all and on
     bright pixels. If the files do not belong together the usual misreadings are tried, and the one
     that fits is named; if none does, a kernel is fitted to the images, and what distinguishes the
-    given one from it is named. The exit code is 3 then.
+    given one from it is named. The exit code is 3 then. Without a kernel it is found from the images
+    first, or there is an error where none makes this difference of them.
     """
     from diffdecor.cli.configs import settings
 

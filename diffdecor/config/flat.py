@@ -18,8 +18,8 @@ JOB_FILES = tuple(
         ("difference", kinds.FILE, "Difference; without the other two images, a difference alone."),
         (
             "kernel",
-            kinds.FILE,
-            "File of the matching kernel.  [default: the difference carries it]",
+            kinds.KERNEL,
+            kinds.KERNEL_HELP,
         ),
         ("output", kinds.OUTPUT, "File to write."),
     )

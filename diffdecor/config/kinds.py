@@ -22,6 +22,13 @@ _LONGEST = 150
 _BITS = "bit numbers from 0 to 31, or values like 0x40"
 #: A scale of one over the kernel sum at the image centre.
 INVERSE_SUM = "1/k"
+#: In place of a kernel file: the kernel is found from the images. A file of this name is ./fit.
+FIT = "fit"
+#: What the option that names it is, in help.
+KERNEL_HELP = (
+    "File of the matching kernel, or fit: it is found from the images (a file called fit is "
+    "./fit).  [default: the difference carries it; if not, fit]"
+)
 #: Parts of the result that can be written to files of their own.
 WRITTEN = (
     "image", "variance", "sigma", "weight", "mask", "bad", "signif", "fluxerr", "psf", "psi",
@@ -260,6 +267,8 @@ class Kind(NamedTuple):
     choices: tuple[str, ...] = ()
     #: It may be given several times on the command line.
     several: bool = False
+    #: Words that an option of files takes besides: no file is meant by them.
+    words: tuple[str, ...] = ()
 
 
 def one_of(*choices: str, metavar: str = "") -> Kind:
@@ -276,6 +285,7 @@ def one_of(*choices: str, metavar: str = "") -> Kind:
 SWITCH = Kind(_switch)
 FILE = Kind(path, "FILE")
 OUTPUT = Kind(output_path, "FILE")
+KERNEL = Kind(path, "FILE", words=(FIT,))
 POSITION = Kind(_position, "X,Y", "0-based pixels")
 REGION = Kind(_region, "X0:X1,Y0:Y1", "0-based pixels, X1 and Y1 not included")
 CENTROIDS = Kind(_centroids, "FILE", "0-based pixels")

@@ -58,6 +58,10 @@ class Option(NamedTuple):
         """Whether its value is the name of a file."""
         return self.kind.metavar == "FILE"
 
+    def names_file(self, value: object) -> bool:
+        """Say whether a value of it is the name of a file."""
+        return self.is_file and isinstance(value, str) and value not in self.kind.words
+
     def value_in(self, config: object) -> Any:  # noqa: ANN401
         """Return the value that a config has for it."""
         holder = getattr(config, self.role) if self.role else config

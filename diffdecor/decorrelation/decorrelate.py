@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import compress
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from diffdecor import words
 from diffdecor.config import DecorrelationConfig
+from diffdecor.config.kinds import FIT
 from diffdecor.core.planes import CachedPlane, Plane, Window, bands, copy_planes
 from diffdecor.decorrelation.before_after import Covariances, measure_before_and_after
 from diffdecor.decorrelation.cells import (
@@ -35,6 +36,7 @@ from diffdecor.decorrelation.filtering import (
     with_enough_precision,
     with_possible_pixels,
 )
+from diffdecor.decorrelation.fitting import with_fitted_kernel, without_inverse_sums
 from diffdecor.decorrelation.known_noise import with_known_noise
 from diffdecor.decorrelation.mask import make_mask, unusable_pixels
 from diffdecor.decorrelation.measured_noise import with_measured_noise
@@ -129,7 +131,7 @@ def decorrelate(  # noqa: PLR0913  all but four are optional and named
     science: Exposure | None,
     template: Exposure | None,
     difference: Exposure,
-    kernel: MatchingKernel | ArrayLike | None,
+    kernel: MatchingKernel | ArrayLike | Literal["fit"] | None,
     *,
     config: DecorrelationConfig | None = None,
     preconvolution: PointSpreadFunction | ArrayLike | None = None,
@@ -151,12 +153,13 @@ def decorrelate(  # noqa: PLR0913  all but four are optional and named
     difference : Exposure
         Their difference. Its variance plane is used for metrics only, unless it is alone: then it
         is what is known of its noise, and is measured in the pixels where there is none.
-    kernel : MatchingKernel, array (ky, kx) or None
+    kernel : MatchingKernel, array (ky, kx), "fit" or None
         The matching kernel: what `read_kernel` returns, or a `StampKernel`, which knows the side,
         scales, origin, and positions of several stamps. An array is a true-convolution stamp with
         its origin at ``(kx // 2, ky // 2)``, of the template unless `config` says otherwise. None
         if neither image was convolved but with the members' kernels,
-        and for a difference alone.
+        and for a difference alone. With "fit" it is found from the images, whose pixels are used
+        then: `fit_kernel` returns the kernel itself, and how good it is.
     config : DecorrelationConfig, optional
         Everything else.
     preconvolution : PointSpreadFunction or array (ky, kx), optional
@@ -206,16 +209,23 @@ def decorrelate(  # noqa: PLR0913  all but four are optional and named
     images = {"science": science, "template": template}
     given = {name: image for name, image in images.items() if image is not None}
     check_exposures(difference=difference, **given)
+    config = config or DecorrelationConfig()
+    is_fit = isinstance(kernel, str) and kernel == FIT
     subtraction = Subtraction(
         science,
         template,
         difference,
-        as_kernel(kernel),
-        config=config or DecorrelationConfig(),
+        as_kernel(None if is_fit else kernel),
+        config=without_inverse_sums(config) if is_fit else config,
         preconvolution=as_psf(preconvolution),
         science_members=tuple(science_members),
         template_members=tuple(template_members),
     )
+    if is_fit:
+        from diffdecor.kernels.hotpants_areas import hotpants_areas
+
+        areas = hotpants_areas(difference.header, difference.shape, difference.name)
+        subtraction, _ = with_fitted_kernel(subtraction, config, areas)
     members = [*subtraction.science_members, *subtraction.template_members]
     parts: list[Any] = [*given.values(), difference, subtraction.kernel]
     parts += [part for one in members for part in (one.exposure, one.kernel) if part is not None]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from diffdecor.core.kernel_solver import Equations, Solution, Support
 from diffdecor.core.planes import Window
 from diffdecor.core.statistics import robust_sigma
+from diffdecor.decorrelation.kernel_blocks import find_blocks
 from diffdecor.decorrelation.kernel_families import Family, families
 from diffdecor.decorrelation.kernel_probe import significant_support
 from diffdecor.decorrelation.kernel_windows import (
@@ -27,6 +28,8 @@ from diffdecor.kernels.model import Blocks, Side
 _OVERDETERMINED = 1.5
 #: A family is better that leaves less than this share in pixels held out, and a wider support.
 _BETTER, _WIDER = 0.95, 0.7
+#: Blocks are kept that leave less than this share.
+_BLOCKS = 0.7
 #: Families that are tried after the best.
 _PATIENCE = 2
 #: What leaves so many times the rounding explains the difference to its rounding.
@@ -39,6 +42,8 @@ _ROUNDS, _PASSES, _WORST = 4, 12, 0.03
 _HEAVY = 0.6
 #: Pixels by which a support is grown on every side, at least, and in units of its size.
 _GROWTH, _SHARE = 2, 0.12
+#: Margin of a narrower support, pixels, and its size, in units of the other one, to be tried.
+_MARGIN, _NARROWER = 1, 0.8
 #: How far kernels may reach, pixels.
 FARTHEST = 64
 
@@ -126,12 +131,32 @@ class AreaFitter:
         """
         best = self._climb(0, support)
         while best is not None and best.left > self._enough:
-            number = self._number(best)
-            wider = self._fit(number, grown(best.support), best)
-            if wider is None or wider.left > _WIDER * best.left:
+            better = self._with_narrower(best) or self._with_wider(best)
+            if better is None:
                 break
-            best = self._climb(number, wider.support, wider)
+            best = better
         return best and self._trimmed(best)
+
+    def _with_narrower(self, best: AreaFit) -> AreaFit | None:
+        """Return a better fit of a family that has pixels enough for a narrower support only."""
+        support = grown(significant_support(best.solution, best.support), _MARGIN)
+        if support.size > _NARROWER * best.support.size:
+            return None
+        number = self._number(best)
+        narrow = self._fit(number, support, best)
+        if narrow is None or narrow.left > best.left / _BETTER:
+            return None
+        better = self._climb(number, support, narrow)
+        return None if better is narrow else better
+
+    def _with_wider(self, best: AreaFit) -> AreaFit | None:
+        """Return a better fit with a wider support."""
+        number = self._number(best)
+        margin = max(_GROWTH, round(_SHARE * max(best.support.shape)))
+        wider = self._fit(number, grown(best.support, margin), best)
+        if wider is None or wider.left > _WIDER * best.left:
+            return None
+        return self._climb(number, wider.support, wider)
 
     def _number(self, fit: AreaFit) -> int:
         """Return the place of the family of a fit."""
@@ -150,8 +175,23 @@ class AreaFitter:
                 break
             fit = self._fit(last, support, best)
             if fit is not None and fit.left < _BETTER * best.left:
-                best = fit
+                best = self._in_blocks(fit)
         return best
+
+    def _in_blocks(self, fit: AreaFit) -> AreaFit:
+        """Return the fit with the kernel constant over blocks, if what is left shows such."""
+        if fit.left <= self._enough or fit.family.blocks is not None:
+            return fit
+        blocks = find_blocks(fit.family, fit.pixels, fit.equations, fit.solution)
+        if blocks is None:
+            return fit
+        smooth = self._families
+        self._families = list(families(self._area, blocks))
+        other = self._fit(self._number(fit), fit.support, fit)
+        if other is not None and other.left < _BLOCKS * fit.left:
+            return other
+        self._families = smooth
+        return fit
 
     def _fit(self, number: int, support: Support, start: AreaFit | None = None) -> AreaFit | None:
         if support.reach > FARTHEST:
@@ -189,9 +229,8 @@ class AreaFitter:
         return less if less is not None and less.left <= enough else fit
 
 
-def grown(support: Support) -> Support:
+def grown(support: Support, margin: int) -> Support:
     """Return a support that reaches further in all directions."""
-    margin = max(_GROWTH, round(_SHARE * max(support.shape)))
     return Support(
         support.x0 - margin, support.x1 + margin, support.y0 - margin, support.y1 + margin
     )

@@ -39,9 +39,12 @@ def _in_the_middle(fit: AreaFit) -> NDArray[np.float64]:
     return np.asarray(np.tensordot(fit.family.at(x0, y0), fit.solution.kernels, 1))
 
 
-def assembled(subtraction: Subtraction, fits: Sequence[AreaFit], rounding: float) -> BasisKernel:
+def assembled(
+    subtraction: Subtraction, fits: Sequence[AreaFit], rounding: float, *, at_source: bool = False
+) -> BasisKernel:
     """Return the kernel that has a region for every area.
 
+    It is that of the source pixel if the tool took that one, or if only then its sum is constant.
     Raises a `KernelError` where the images enter with the wrong sign, or scales that are given are
     not those of the difference.
     """
@@ -55,7 +58,8 @@ def assembled(subtraction: Subtraction, fits: Sequence[AreaFit], rounding: float
         moved = [
             _at_source(fit, one, left, below) for fit, one in zip(fits, stamps, strict=True)
         ]
-        if all(_sums_are_constant(b, a) for a, b in zip(stamps, moved, strict=True)):
+        constant = all(_sums_are_constant(b, a) for a, b in zip(stamps, moved, strict=True))
+        if at_source or constant:
             stamps, evaluated_at = moved, "SOURCE"
     terms = _all_terms(fits)
     order = max(_background_order(fit, rounding) for fit in fits)

@@ -6,7 +6,6 @@ images: the noise of the image that was convolved probes the kernel at all frequ
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,8 +19,6 @@ from diffdecor.decorrelation.kernel_windows import read_pixels, window_grid
 from diffdecor.decorrelation.subtraction import Subtraction
 from diffdecor.errors import KernelError
 from diffdecor.kernels.model import BasisKernel, Blocks, Box, KernelArea, Side
-
-log = logging.getLogger(__name__)
 
 #: Side of the windows that show how a difference is rounded, pixels.
 _LOOKED_AT = 32
@@ -85,14 +82,13 @@ def fit_kernel(
     whole = KernelArea(_box(Window.whole(subtraction.shape)))
     try:
         return _fit(subtraction, areas or [whole], progress)
-    except KernelError:
-        if not areas:
+    except KernelError as error:
+        if all(area.box == whole.box and area.blocks is None for area in areas):
             raise
         try:  # headers may be those of another image
             return _fit(subtraction, [whole], progress)
         except KernelError:
-            log.debug("%s: no kernel without areas either", subtraction.difference.name)
-        raise
+            raise error from None
 
 
 def _box(window: Window) -> Box:
@@ -120,7 +116,9 @@ def _fit(
     proof, first = worst(proofs), fits[0]
     residual = proof.residual / proof.noise
     return KernelFit(
-        kernel=assembled(subtraction, fits, rounding),
+        kernel=assembled(
+            subtraction, fits, rounding, at_source=all(area.at_source for area in areas)
+        ),
         side=first.side,
         family=first.family.text,
         residual=residual,

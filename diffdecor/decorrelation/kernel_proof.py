@@ -47,6 +47,8 @@ class Proof:
         """Say why the kernel is not to be used; empty if it is."""
         if not np.isfinite(self.residual) or not self.pixels:
             return "there are too few usable pixels to verify a kernel"
+        if not self.noise > 0:
+            return "most pixels of the difference are equal, so that no kernel can be verified"
         if self.residual > LIMIT * self.noise:
             return (
                 f"the best kernel leaves {self.residual / self.noise:.2g} times the noise of the "

@@ -17,13 +17,18 @@ from numpy.typing import NDArray
 
 from diffdecor.fits.formats import LARGEST_SIDE, column_names
 from diffdecor.fits.open import Header
-from diffdecor.kernels.hotpants_layout import Layout, cut_out, parse_command, region_layout
-from diffdecor.kernels.model import BasisKernel, Blocks, Box, Region, Side, Term
+from diffdecor.kernels.hotpants_layout import (
+    Layout,
+    cut_out,
+    parse_command,
+    region_box,
+    region_layout,
+)
+from diffdecor.kernels.model import BasisKernel, Box, Region, Side, Term
 from diffdecor.kernels.registry import KernelOptions, register
 from diffdecor.kernels.source import Source, open_source
 
 _COLUMN = re.compile(r"Region(\d+)", re.IGNORECASE)
-_REGION = re.compile(r"\s*\[\s*(\d+)\s*:\s*(\d+)\s*,\s*(\d+)\s*:\s*(\d+)\s*\]\s*")
 #: Most Gaussians, and highest order of a polynomial; the tool is used with up to 8.
 _MOST = 50
 
@@ -57,9 +62,10 @@ class HotpantsReader:
             return _kernel(source, table, options)
         kerfile = source.card("KERFILE")
         if kerfile is None:
-            source.refuse(
+            source.lack(
                 "a HOTPANTS file without a table of Region columns, or with an empty one, and "
-                "without KERFILE; give the file that -oki wrote"
+                "without KERFILE",
+                "give the file that -oki wrote",
             )
         with open_source(_kernel_file(source, str(kerfile)), difference=source) as other:
             table = _solution_table(other)
@@ -92,9 +98,9 @@ def _kernel_file(source: Source, kerfile: str) -> Path:
     for candidate in (folder / kerfile, folder / Path(kerfile).name):
         if candidate.exists():
             return candidate
-    return source.refuse(
-        f"the kernel is in KERFILE = {kerfile!r}, which is not in {folder}; give that file as the "
-        "kernel"
+    return source.lack(
+        f"the kernel is in KERFILE = {kerfile!r}, which is not in {folder}",
+        "give that file as the kernel",
     )
 
 
@@ -105,7 +111,7 @@ def _kernel(source: Source, table: Any, options: KernelOptions) -> BasisKernel: 
     model = _read_model(source, table.header)
     columns = _columns(table)
     solutions = {n: _solution(source, table, name, model) for n, name in columns.items()}
-    boxes = {n: box for n in columns if (box := _box(source, n)) is not None}
+    boxes = {n: box for n in columns if (box := region_box(source, n)) is not None}
     if not boxes:
         source.refuse("no REGION cards; give the difference as well, it carries them")
     cut = cut_out(source, boxes)
@@ -137,20 +143,6 @@ def _solution(source: Source, table: Any, column: str, model: _Model) -> NDArray
     return values
 
 
-def _box(source: Source, number: int) -> Box | None:
-    """Return the pixels of a region; None where the tool skipped it and wrote no cards."""
-    keyword = f"REGION{number:02d}"
-    text = source.card(keyword)
-    if text is None:
-        return None
-    match = _REGION.fullmatch(str(text))
-    limits = [int(limit) - 1 for limit in match.groups()] if match else [0, -1, 0, -1]
-    box = Box(*limits)
-    if box.xmin > box.xmax or box.ymin > box.ymax or min(limits) < 0:
-        source.refuse(f"{keyword} = {text!r} is not a region [x1:x2,y1:y2]; correct the card")
-    return box
-
-
 def _region(
     source: Source,
     options: KernelOptions,
@@ -178,7 +170,6 @@ def _region(
     background[0] += layout.pedestal(side, kernel_sum)
     outer = layout.buffered(box)
     xs, ys = (outer.xmax - outer.xmin + 1) / 2, (outer.ymax - outer.ymin + 1) / 2
-    half = model.width // 2
     return Region(
         box=box,
         side=side,
@@ -190,7 +181,7 @@ def _region(
         ys=ys,
         coefficients=coefficients,
         background=background * (-scale if side == "template" else scale),
-        blocks=Blocks(outer.xmin + half, outer.ymin + half, layout.step, half),
+        blocks=layout.blocks(box, model.width),
     )
 
 

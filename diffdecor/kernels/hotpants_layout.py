@@ -7,17 +7,22 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from diffdecor.kernels.model import Box, Side
+from diffdecor.kernels.model import Blocks, Box, Side
 from diffdecor.kernels.registry import KernelOptions
 from diffdecor.kernels.source import Source
 
 logger = logging.getLogger(__name__)
 
 # Options that shape the kernel, and the numbers that each takes.
-_NUMBERS = {"nrx": 1, "nry": 1, "nsx": 1, "nsy": 1, "rss": 1, "kcs": 1, "ip": 1, "tp": 1, "gd": 4}
+_NUMBERS = {
+    **dict.fromkeys(("r", "nrx", "nry", "nsx", "nsy", "rss", "kcs", "ip", "tp"), 1),
+    "gd": 4,
+}
 _FLAGS = ("rf", "rkw", "pca")
 _DEFAULTS = {"nsx": 10, "nsy": 10, "rss": 15}
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?"
+
+_REGION = re.compile(r"\s*\[\s*(\d+)\s*:\s*(\d+)\s*,\s*(\d+)\s*:\s*(\d+)\s*\]\s*")
 
 Command = Mapping[str, tuple[float, ...]]
 
@@ -43,6 +48,11 @@ class Layout:
             max(box.ymin - self.padding, self.limits.ymin),
             min(box.ymax + self.padding, self.limits.ymax),
         )
+
+    def blocks(self, box: Box, width: int) -> Blocks:
+        """Return where the tool held a kernel of odd `width` constant in the region `box`."""
+        outer, half = self.buffered(box), width // 2
+        return Blocks(outer.xmin + half, outer.ymin + half, self.step, half)
 
     def pedestal(self, side: Side, kernel_sum: float) -> float:
         """Return what the pedestals add to the background that the tool fitted."""
@@ -84,6 +94,20 @@ def _concatenated(command: str) -> dict[str, tuple[float, ...]]:
         if match:  # where one number ends and the next begins is lost
             found[name] = (float(match[1]),) if count == 1 else ()
     return found
+
+
+def region_box(source: Source, number: int) -> Box | None:
+    """Return the pixels of a region; None where the tool skipped it and wrote no cards."""
+    keyword = f"REGION{number:02d}"
+    text = source.card(keyword)
+    if text is None:
+        return None
+    match = _REGION.fullmatch(str(text))
+    limits = [int(limit) - 1 for limit in match.groups()] if match else [0, -1, 0, -1]
+    box = Box(*limits)
+    if box.xmin > box.xmax or box.ymin > box.ymax or min(limits) < 0:
+        source.refuse(f"{keyword} = {text!r} is not a region [x1:x2,y1:y2]; correct the card")
+    return box
 
 
 def cut_out(source: Source, boxes: Mapping[int, Box]) -> tuple[int, int] | None:

@@ -117,9 +117,9 @@ def _varying(stored: StoredKernel, source: Source, side: Side | None) -> BasisKe
 def _kernel_record(source: Source) -> Record:
     """Return the object of a file that is a kernel."""
     if is_exposure(source.hdus):
-        source.refuse(
-            "this is an exposure, and the archive in it holds its PSF, not the matching kernel; "
-            "give the file of the kernel with --kernel"
+        source.lack(
+            "this is an exposure, and the archive in it holds its PSF, not the matching kernel",
+            "give the file of the kernel with --kernel",
         )
     record = open_archive(source.hdus, source.name).record(1)
     if record.kind in KERNELS:

@@ -48,9 +48,9 @@ class LsstImagesReader:
         """Read the kernel of the difference."""
         tree = open_tree(source.hdus, source.name)
         if not tree.has("kernel"):
-            source.refuse(
-                "there is no matching kernel in this lsst.images file; give the kernel file with "
-                "--kernel"
+            source.lack(
+                "there is no matching kernel in this lsst.images file",
+                "give the kernel file with --kernel",
             )
         node = tree.part("kernel")
         if node.get("kernel_type") != "IMAGE_BASIS":

@@ -24,9 +24,9 @@ def refuse_known(source: Source) -> None:
         )
     tables = [hdu for hdu in hdus if not hdu.is_image]
     if any(hdu.name == "PSF_DATA" or "PSF_MASK" in column_names(hdu) for hdu in tables):
-        source.refuse(
-            "the PSF of an image, made by PSFEx, not a matching kernel; give it as --science-psf "
-            "or --template-psf, and here the file of the kernel"
+        source.lack(
+            "the PSF of an image, made by PSFEx, not a matching kernel",
+            "give it as --science-psf or --template-psf, and here the file of the kernel",
         )
     if any("Z-P" in hdu.header or "Z-V" in hdu.header for hdu in hdus):
         source.refuse(
@@ -39,9 +39,9 @@ def refuse_known(source: Source) -> None:
             "order they apply; write a table of the columns X, Y (1-based pixels) and STAMP"
         )
     if any("CONVD" in hdu.header and "KERHW" in hdu.header for hdu in hdus):
-        source.refuse(
-            "a difference by SFFT, whose kernel is in a file of its own: give that file (the "
-            "solution) as the kernel, and this one as the difference"
+        source.lack(
+            "a difference by SFFT, whose kernel is in a file of its own",
+            "give that file (the solution) as the kernel, and this one as the difference",
         )
     if any(hdu.name in {"PSI", "PSIPOS"} for hdu in hdus):
         source.refuse(

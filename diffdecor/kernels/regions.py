@@ -77,10 +77,13 @@ class Blocks:
 
 @dataclass(frozen=True)
 class KernelArea:
-    """Pixels with one solution for the kernel, and where the tool held it constant, if it did."""
+    """Pixels with one solution for the kernel, and what is known of how it varies there."""
 
     box: Box
+    #: Where the tool held it constant; None where that is not known.
     blocks: Blocks | None = None
+    #: Whether the tool took the kernel of the source pixel, and not of the output pixel.
+    at_source: bool = False
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -249,9 +249,9 @@ def _format(source: Source, *, carried: bool) -> Format[KernelReader]:
     refuse_known(source)
     if carried:
         # Any image passes for a plain stamp: the difference must not be taken for its own kernel.
-        source.refuse(
-            "the difference carries no matching kernel that is known; give the file of the kernel "
-            "with --kernel"
+        source.lack(
+            "the difference carries no matching kernel that is known",
+            "give the file of the kernel with --kernel",
         )
     refuse_exposure(source)
     return _registry.identify(source.candidates, source.name)

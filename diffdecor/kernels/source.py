@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import numpy as np
 from astropy.io import fits
 
-from diffdecor.errors import KernelError
+from diffdecor.errors import KernelError, NoKernelError
 from diffdecor.fits.open import OpenFiles, find_extension, image_shape, open_fits
 from diffdecor.fits.paths import split_extension
 from diffdecor.kernels.model import Side
@@ -112,6 +112,12 @@ class Source:
         """Raise a `KernelError` that names the file; `problem` says what is wrong, what to do."""
         msg = f"{self.name}: {problem}"
         raise KernelError(msg)
+
+    def lack(self, problem: str, advice: str) -> NoReturn:
+        """Raise a `NoKernelError` likewise: nothing is wrong with the file, but no kernel in it."""
+        why = f"{self.name}: {problem}"
+        msg = f"{why}; {advice}"
+        raise NoKernelError(msg, why)
 
 
 @contextmanager

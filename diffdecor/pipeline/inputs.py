@@ -13,13 +13,13 @@ import numpy as np
 from astropy.io import fits
 
 from diffdecor.config import DecorrelationConfig, FilesConfig
-from diffdecor.config.kinds import INVERSE_SUM
 from diffdecor.config.options import options
 from diffdecor.core.planes import Plane
+from diffdecor.decorrelation.fitting import without_inverse_sums
 from diffdecor.decorrelation.subtraction import ROLES as SIDES
-from diffdecor.decorrelation.subtraction import SCALES, Member, Subtraction, as_kernel
+from diffdecor.decorrelation.subtraction import Member, Subtraction, as_kernel
 from diffdecor.decorrelation.validation import check_options_alone, refuse_alone
-from diffdecor.errors import ConfigError, InputError, KernelError
+from diffdecor.errors import ConfigError, InputError
 from diffdecor.fits.damage import damage_named
 from diffdecor.fits.open import (
     OpenFiles,
@@ -35,11 +35,10 @@ from diffdecor.images.alignment import check_same_sky, check_shapes
 from diffdecor.images.model import Exposure
 from diffdecor.images.planes import OpenedImage
 from diffdecor.images.read import OpenedExposure, exposure_of, found_image
-from diffdecor.kernels.model import MatchingKernel
-from diffdecor.kernels.registry import KernelOptions, read_opened_kernel
 from diffdecor.pipeline.decorrelated import refuse_decorrelated
 from diffdecor.pipeline.inferred import with_inferred
 from diffdecor.pipeline.job import Job
+from diffdecor.pipeline.kernels import read_kernel
 from diffdecor.pipeline.noise_powers import read_noise_powers
 from diffdecor.pipeline.order import check_order
 from diffdecor.pipeline.provenance import input_sums, source_values
@@ -78,11 +77,13 @@ class Inputs:
     sums: Mapping[str, Callable[[], int]]
     #: Files that the command of HOTPANTS may mean, whether they are there or not.
     sought: Sequence[str] = ()
+    #: The kernel is to be found from the images: `subtraction` has none yet.
+    is_fitted: bool = False
 
     @cached_property
     def sources(self) -> dict[str, object]:
         """Values of the cards of the input files; reads what has not been read yet."""
-        return source_values(self.files, self.sums)
+        return source_values(self.files, self.sums, is_fitted=self.is_fitted)
 
     @property
     def all_sought(self) -> list[str]:
@@ -90,18 +91,20 @@ class Inputs:
         return [*self.files.values(), *self.sought]
 
 
-def read_inputs(job: Job) -> Inputs:
+def read_inputs(job: Job, *, needs_noise: bool = True) -> Inputs:
     """Open everything that a job needs, and check that it belongs together.
 
+    Where the kernel is to be found from the images, that is left to `found_kernel`: it takes time.
+    Nothing else can be done with images without noise, which are taken unless this `needs_noise`.
     Raises a DiffdecorError if the job is contradictory or an input cannot be used; reading rows
     raises it too.
     """
     memory = int(_KEPT * job.decorrelation.max_memory)
     with Reading(memory, ignore_checksums=job.files.ignore_checksums) as reading:
-        return _read_inputs(job, reading)
+        return _read_inputs(job, reading, needs_noise=needs_noise)
 
 
-def _read_inputs(job: Job, reading: Reading) -> Inputs:
+def _read_inputs(job: Job, reading: Reading, *, needs_noise: bool) -> Inputs:
     if job.is_alone:
         check_alone(job)
     files = reading.files
@@ -114,7 +117,9 @@ def _read_inputs(job: Job, reading: Reading) -> Inputs:
     header = images["difference"].header
     refuse_decorrelated(header, job.difference, files, force=job.files.force)
     images = with_inferred(job, images)
-    opened = {role: _open(job, role, image) for role, image in images.items()}
+    opened = {
+        role: _open(job, role, image, needs_noise=needs_noise) for role, image in images.items()
+    }
     _check_used(job, opened)
     job = _naming_what_was_found(job, opened)
     science, template = (_exposure(opened, role) for role in SIDES)
@@ -123,15 +128,22 @@ def _read_inputs(job: Job, reading: Reading) -> Inputs:
     members, named = _read_members(job, opened, reading)
     has_own = any(member.kernel for side in members.values() for member in side)
     kernel = None
+    is_fitted = False
     if job.kernel is not None or not (has_own or job.is_alone):
-        kernel = _read_kernel(job, difference, files)
+        kernel = read_kernel(job, difference, files, has_own=has_own)
+        is_fitted = kernel is None
+    if kernel is not None:
         role = "kernel" if job.kernel is None else "kernel_found"
         named |= found_file(role, kernel, job.kernel or job.difference)
     noise_powers = read_noise_powers(job, {r: one.exposure for r, one in opened.items()}, files)
     # The variance of a difference alone is that of its noise. Where a difference has zeros, images
     # say whether these are data.
     all_needed = job.is_alone or opened["difference"].stepped
-    unneeded = {} if all_needed else {role: one.unneeded for role, one in opened.items()}
+    unneeded = {
+        role: one.unneeded
+        for role, one in opened.items()
+        if not (all_needed or (is_fitted and role in SIDES))
+    }
     return Inputs(
         job=job,
         subtraction=Subtraction(
@@ -139,7 +151,7 @@ def _read_inputs(job: Job, reading: Reading) -> Inputs:
             template,
             difference,
             as_kernel(kernel),
-            config=config,
+            config=without_inverse_sums(config) if is_fitted else config,
             preconvolution=_preconvolution(job, files),
             science_members=members.get("science", ()),
             template_members=members.get("template", ()),
@@ -149,6 +161,7 @@ def _read_inputs(job: Job, reading: Reading) -> Inputs:
         files=named,
         sums=input_sums(job, named, unneeded, reading),
         sought=[file for image in images.values() for file in image.inferred.sought],
+        is_fitted=is_fitted,
     )
 
 
@@ -156,7 +169,7 @@ def check_alone(job: Job) -> None:
     """Refuse what says something of images or a kernel that there are not."""
     check_options_alone(job.decorrelation, job.difference)
     if job.kernel is not None:
-        refuse_alone("--kernel", job.difference)
+        refuse_alone("--kernel" if job.kernel_file else "--kernel fit", job.difference)
     for item in options(FilesConfig):
         of_images = item.role in SIDES or item.name in _OF_IMAGES
         if of_images and item.value_in(job.files) is not None:
@@ -191,12 +204,13 @@ def _check_shapes(images: Sequence[OpenedImage]) -> None:
         check_shapes(*((str(one.path), image_shape(one.hdu)) for one in (images[0], image)))
 
 
-def _open(job: Job, role: str, image: OpenedImage) -> OpenedExposure:
+def _open(job: Job, role: str, image: OpenedImage, *, needs_noise: bool) -> OpenedExposure:
     """Open the planes of one of the three images with the options of its role."""
     opened = exposure_of(image)
     level = None if role == "difference" else getattr(job.decorrelation, f"{role}_variance")
     exposure = opened.exposure
-    if level is None and role != "difference" and exposure.variance is None:
+    lacks_noise = level is None and role != "difference" and exposure.variance is None
+    if lacks_noise and needs_noise:
         msg = (
             f"{exposure.name}: there is no noise plane in it; give --{role}-noise FILE, "
             f"--{role}-gain G, or --{role}-variance V"
@@ -237,44 +251,6 @@ def _naming_what_was_found(job: Job, opened: Mapping[str, OpenedExposure]) -> Jo
         if one.found
     }
     return replace(job, files=replace(job.files, **images)) if images else job
-
-
-def _read_kernel(job: Job, difference: Exposure, files: OpenFiles) -> MatchingKernel:
-    """Read the kernel, with what the options know better, and check it."""
-    given = {name: getattr(job.decorrelation, name) for name in (*SCALES, "convolved")}
-    given = {name: value for name, value in given.items() if value not in {INVERSE_SUM, "auto"}}
-    given |= {"sense": job.files.kernel_sense, "center": job.files.kernel_center}
-    # The kernel that a difference carries is in another HDU than its pixels.
-    file = str(split_extension(job.difference)[0]) if job.kernel is None else job.kernel
-    kernel = read_opened_kernel(file, job.difference, KernelOptions(**given), files)
-    _check_kernel(job, kernel, difference)
-    return kernel
-
-
-def _check_kernel(job: Job, kernel: MatchingKernel, difference: Exposure) -> None:
-    """Refuse a kernel that cannot be that of the difference; warn of what is not known of it."""
-    if job.kernel is None and kernel.format == "stamp":
-        msg = (
-            f"{job.difference}: there is no kernel in the difference; give the kernel file with "
-            "--kernel"
-        )
-        raise KernelError(msg)
-    if kernel.format != "stamp" and (job.files.kernel_sense or job.files.kernel_center):
-        log.warning(
-            "%s: --kernel-sense and --kernel-center are for plain stamps, not for a %s kernel; "
-            "not used",
-            kernel.name,
-            kernel.format,
-        )
-    log.info("%s: %s kernel of %d x %d pixels", kernel.name, kernel.format, *kernel.shape[::-1])
-    made_for = kernel.image_shape
-    if made_for is not None and made_for != difference.shape and not job.files.force:
-        msg = (
-            f"{kernel.name}: this kernel was made for an image of {made_for[1]} x {made_for[0]} "
-            f"pixels, but {difference.name} has {difference.shape[1]} x {difference.shape[0]}; "
-            "a cut-out needs its own kernel (--force to use this one all the same)"
-        )
-        raise InputError(msg)
 
 
 def _preconvolution(job: Job, files: OpenFiles) -> PointSpreadFunction | None:

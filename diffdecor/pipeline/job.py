@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from diffdecor.config import DecorrelationConfig, FilesConfig
+from diffdecor.config.kinds import FIT
 from diffdecor.config.options import options
 
 #: The images.
@@ -20,7 +21,7 @@ class Job:
     science: str | None = None
     template: str | None = None
     difference: str
-    #: Kernel file; by default the difference carries its kernel.
+    #: Kernel file, or `FIT`; by default the difference carries its kernel, or it is found.
     kernel: str | None = None
     #: File to write; empty for a job that writes nothing.
     output: str = ""
@@ -39,6 +40,11 @@ class Job:
         return self.science is None and self.template is None
 
     @property
+    def kernel_file(self) -> str | None:
+        """The kernel file, if one is named."""
+        return None if self.kernel == FIT else self.kernel
+
+    @property
     def images(self) -> dict[str, str]:
         """The image files, by their role."""
         files = {role: getattr(self, role) for role in ROLES}
@@ -52,7 +58,8 @@ class Job:
     @property
     def inputs(self) -> dict[str, str]:
         """Every file that is named, by its role: what the job or its options call it."""
-        files = {role: getattr(self, role) for role in (*ROLES, "kernel", "configuration")}
+        files = {role: getattr(self, role) for role in (*ROLES, "configuration")}
+        files["kernel"] = self.kernel_file
         for item in options(FilesConfig):
             if item.is_file:
                 files[item.name] = item.value_in(self.files)

@@ -14,6 +14,7 @@ from astropy.io import fits
 
 from diffdecor._version import __version__
 from diffdecor.config import DecorrelationConfig, FilesConfig
+from diffdecor.config.kinds import FIT
 from diffdecor.config.options import Option, recorded_options
 from diffdecor.decorrelation.metrics import metric_table
 from diffdecor.errors import InputError
@@ -39,14 +40,22 @@ SOURCE_CARDS = (
     Card("template_sum", "DDTMPSUM", "", _SUM),
     Card("difference", "DDDIF", "", "difference file"),
     Card("difference_sum", "DDDIFSUM", "", _SUM),
-    Card("kernel", "DDKER", "", "kernel file, if it is not the difference"),
+    Card("kernel", "DDKER", "", "kernel file if not the difference; fit: found"),
     Card("kernel_sum", "DDKERSUM", "", "sum of its data and of its cards"),
     Card("others_sum", "DDOTHSUM", "", "sums of noise, masks, PSFs, stacks, in order"),
 )
 #: Metrics that only a job knows, by that which they follow.
 _OF_JOBS = {
     "side": (
-        Card("side_source", "DDSIDEBY", "", "source of that: file, option, rebuilt, assumed"),
+        Card("side_source", "DDSIDEBY", "", "how known: file, option, fit, rebuilt, assumed"),
+    ),
+    "template_scale": (
+        Card("fit_family", "DDFITFAM", "", "how the kernel varies that was found"),
+        Card("fit_residual", "DDFITRES", "sigma", "rms that it leaves of the difference"),
+        Card("fit_rounding", "DDFITRND", "", "the same in units of its rounding"),
+        Card("fit_error", "DDFITERR", "", "error of that kernel, in units of its peak"),
+        Card("fit_pixels", "DDFITPIX", "pixel", "held-out pixels it was compared with"),
+        Card("fit_exact", "DDFITEX", "", "True: it leaves no more than rounding"),
     ),
     "template_weight": (
         Card("residual", "DDRESID", "sigma", "rms of rebuilt minus real difference"),
@@ -129,11 +138,12 @@ def input_sums(
         role: taken(
             split_extension(file)[0],
             tuple(unneeded.get(role, ())),
-            # Without a file of its own the kernel is in the difference, or is found through it.
+            # Without a file of its own the kernel is in the difference, or is found through it;
+            # and cards of the difference help to find one from the images.
             # The unit of a noise power is in its cards.
             all_cards="kernel" in role
             or role.endswith("_noise_power")
-            or (role == "difference" and job.kernel is None and not job.is_alone),
+            or (role == "difference" and job.kernel_file is None and not job.is_alone),
         )
         for role, file in files.items()
         if role != _CONFIGURATION
@@ -141,15 +151,22 @@ def input_sums(
 
 
 def source_values(
-    files: Mapping[str, str], sums: Mapping[str, Callable[[], int]]
+    files: Mapping[str, str],
+    sums: Mapping[str, Callable[[], int]],
+    *,
+    is_fitted: bool = False,
 ) -> dict[str, object]:
-    """Return the values of the cards of the input files, which are given by their role."""
+    """Return the values of the cards of the input files, which are given by their role.
+
+    Without a file, the kernel may have been found from the images.
+    """
     by_name = {card.name: card.keyword for card in SOURCE_CARDS}
-    values: dict[str, object] = {}
+    values: dict[str, object] = {by_name["kernel"]: FIT} if is_fitted else {}
     others = []
     for role, file in files.items():
         if role in _NAMED:
-            values[by_name[role]] = Path(file).name
+            name = Path(file).name
+            values[by_name[role]] = f"./{name}" if (role, name) == ("kernel", FIT) else name
             values[by_name[f"{role}_sum"]] = str(sums[role]())
         elif role != _CONFIGURATION:
             # In order of their roles: the same files in other roles are another job.

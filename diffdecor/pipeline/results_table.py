@@ -18,7 +18,14 @@ from diffdecor.decorrelation.metrics import Metrics
 from diffdecor.pipeline.provenance import METRIC_CARDS
 
 #: Types of the metrics that only a job knows, where they are not real numbers.
-_OF_JOBS = {"side_source": str, "gate": str, "warnings": int}
+_OF_JOBS = {
+    "side_source": str,
+    "fit_family": str,
+    "fit_pixels": int,
+    "fit_exact": bool,
+    "gate": str,
+    "warnings": int,
+}
 #: Units of cards, as astropy writes them; those of others depend on the image.
 _UNITS = {"pixel": "pix"}
 #: What whole numbers of tables are smaller than.

@@ -34,6 +34,7 @@ from diffdecor.images.write import fitting_dtype, result_file
 from diffdecor.pipeline.collected import CARDS, collected, refuse_doubtful, with_history
 from diffdecor.pipeline.inputs import Inputs, read_inputs
 from diffdecor.pipeline.job import Job, Outcome
+from diffdecor.pipeline.kernel_fits import fit_metrics, found_kernel
 from diffdecor.pipeline.noise_outputs import (
     check_not_needed,
     noise_covariances,
@@ -79,7 +80,9 @@ def _run(job: Job, warnings: list[str], progress: Progress | None) -> Outcome:
         _check_limits(inputs)
         check_region(inputs.subtraction, job.files.region)
         check_parts(inputs)
+        inputs, fit = found_kernel(inputs)
         subtraction, metrics = verified(inputs)
+        metrics |= fit_metrics(fit)
         subtraction = in_region(subtraction, job.files.region)
         inputs = replace(inputs, subtraction=subtraction)
         prepared = prepare(subtraction)
@@ -129,8 +132,9 @@ def verify_job(job: Job, *, progress: Progress | None = None) -> Verdict:
     `progress` is told how many parts of a large image are done, and of how many.
     """
     inputs = read_inputs(job)
+    check_verifiable(inputs.subtraction)
+    inputs, _ = found_kernel(inputs)
     subtraction = inputs.subtraction
-    check_verifiable(subtraction)
     verdict = verify(in_region(subtraction, job.files.region), progress)
     _ = inputs.sources  # compares what was read with the sums that headers state
     return verdict
@@ -179,7 +183,9 @@ def _write(
     """Compute the result, band by band into the output file; return its metrics."""
     job, exposure = inputs.job, prepared.exposure
     dtype, variance_dtype = _dtypes(prepared, job.files.dtype)
-    widest = source_values(inputs.files, defaultdict(lambda: lambda: 2**32 - 1))
+    widest = source_values(
+        inputs.files, defaultdict(lambda: lambda: 2**32 - 1), is_fitted=inputs.is_fitted
+    )
     with result_file(
         job.output,
         replace(exposure, header=fresh_header(exposure.header)),

@@ -36,7 +36,7 @@ def verified(inputs: Inputs) -> tuple[Subtraction, dict[str, object]]:
         _warn_of_default(inputs)
     if subtraction.is_alone or subtraction.kernel.shape == (1, 1):  # neither was convolved
         return subtraction, metrics
-    return _with_side(subtraction, verdict, metrics)
+    return _with_side(inputs, verdict, metrics)
 
 
 def _judge(inputs: Inputs, verdict: Verdict) -> None:
@@ -88,12 +88,15 @@ def _warn_of_default(inputs: Inputs) -> None:
 
 
 def _with_side(
-    subtraction: Subtraction, verdict: Verdict | None, metrics: dict[str, object]
+    inputs: Inputs, verdict: Verdict | None, metrics: dict[str, object]
 ) -> tuple[Subtraction, dict[str, object]]:
     """Return a subtraction whose convolved side is known, and say where it is known from."""
+    subtraction = inputs.subtraction
     kernel = subtraction.kernel
     if subtraction.config.convolved != "auto":
         return subtraction, metrics | {"side_source": "option"}
+    if inputs.is_fitted:
+        return subtraction, metrics | {"side_source": "fit"}
     if kernel.side(*somewhere(kernel)) is not None:
         return subtraction, metrics | {"side_source": "file"}
     side = None if verdict is None else verdict.side

@@ -133,7 +133,7 @@ def _adds_up(file: str, opened: OpenedExposure, header: Header, reading: Reading
     if not wanted:
         return True
     alone = "DDSCI" not in header
-    of_cards = "DDKER" not in header and not alone
+    of_cards = "DDKERSUM" not in header and not alone
     for unneeded in dict.fromkeys([() if alone or opened.stepped else opened.unneeded, ()]):
         path = split_extension(file)[0]
         total = InputSum(path, unneeded, reading, all_cards=of_cards)()

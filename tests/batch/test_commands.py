@@ -121,6 +121,13 @@ def test_every_option_can_be_given():
     }
 
 
+@pytest.mark.parametrize("kernel", ["fit", "./fit", "/abs/fit"])
+def test_a_kernel_that_is_found_and_files_of_that_name(kernel):
+    job = Job(science="s", template="t", difference="d", kernel=kernel, output="o")
+    words = as_arguments(job)
+    assert words[words.index("--kernel") + 1] == kernel
+
+
 def test_defaults_are_not_said():
     job = Job(science="s.fits", template="t.fits", difference="d.fits", output="o.fits")
     assert as_arguments(job) == ["run", "s.fits", "t.fits", "d.fits", "-o", "o.fits"]

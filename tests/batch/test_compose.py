@@ -53,6 +53,22 @@ def test_what_is_written_is_what_is_read(night, name):
         assert os.path.realpath(job.output) == str(night / f"out/diff_{number}_decorr.fits")
 
 
+def kernels_of(name):
+    return [task.job.kernel for task in read_manifest(name, {}).tasks]
+
+
+def test_kernels_may_be_found_from_the_images(night):
+    manifest(*TRIPLE, "--out-dir", "out", "-o", "m.csv", "--kernel", "fit")
+    assert kernels_of("m.csv") == ["fit"] * 3
+    (night / "fit").touch()  # a file of that name is another thing
+    manifest(*TRIPLE, "--out-dir", "out", "-o", "n.csv", "--kernel", "./fit")
+    assert kernels_of("n.csv") == [str(night / "fit")] * 3
+    (night / "fit.diff").touch()  # nor is one that a star stands for
+    images = ("--science", "sci_1.fits", "--template", "tmpl_1.fits", "--difference", "*.diff")
+    manifest(*images, "--out-dir", "out", "-o", "o.csv", "--kernel", "*")
+    assert kernels_of("o.csv") == [str(night / "fit")]
+
+
 def test_manifests_can_be_moved_with_their_files(night):
     manifest(*TRIPLE, "--out-dir", "out")
     text = (night / "out" / "manifest.csv").read_text()

@@ -57,6 +57,18 @@ def test_a_row_is_a_job(tmp_path):
     assert second.place == "line 3"
 
 
+def test_a_kernel_may_be_found_from_the_images(tmp_path):
+    """A file called fit is named ./fit, as on the command line."""
+    text = f"{HEAD}\ns.fits,t.fits,a.fits,fit,1.fits\ns.fits,t.fits,b.fits,./fit,2.fits\n"
+    word, file = tasks_of(tmp_path, text)
+    assert (word.job.kernel, word.job.kernel_file) == ("fit", None)
+    assert file.job.kernel == file.job.kernel_file == f"{tmp_path}/fit"
+    # As an input it is not in the way of an output of its name.
+    tasks_of(tmp_path, f"{HEAD}\ns.fits,t.fits,a.fits,fit,fit\n")
+    (problem,) = problems_of(tmp_path, f"{HEAD}\ns.fits,t.fits,a.fits,./fit,fit\n")
+    assert "is an input" in problem
+
+
 def test_options_of_rows_of_all_rows_and_defaults(tmp_path):
     text = (
         "difference,output,noise-model,max_rho,filters,write,science_psf\n"

@@ -214,6 +214,8 @@ def test_the_key_is_of_all_that_shapes_the_result(task, monkeypatch):
     others = [
         replace(made, output="/elsewhere.fits"),
         replace(made, kernel="/elsewhere.fits"),
+        replace(made, kernel="fit"),
+        replace(made, kernel="./fit"),
         replace(made, science=f"{made.science}[1]"),
         replace(made, science=made.template, template=made.science),
         replace(made, decorrelation=replace(made.decorrelation, mode="whole")),
@@ -226,6 +228,10 @@ def test_the_key_is_of_all_that_shapes_the_result(task, monkeypatch):
     ]
     keys = {job_key(other) for other in others}
     assert len(keys | {key}) == len(others) + 1
+    fitted = job_key(replace(made, kernel="fit"))
+    with monkeypatch.context() as patch:
+        patch.chdir("/")
+        assert fitted == job_key(replace(made, kernel="fit"))  # it is no file
     monkeypatch.setattr(recognition, "ALGORITHM", 99)
     assert job_key(made) not in keys | {key}
 

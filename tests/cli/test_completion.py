@@ -41,6 +41,7 @@ def completions(process):
         (["help", "ph"], ["photometry"]),
         (["help", "ver"], ["verify"]),
         (["run", "--mode", ""], ["whole", "grid"]),
+        (["kernel", "f"], ["fit"]),
         (["run", "--science-noise-kind", "s"], ["sigma"]),
         (["check", "--mask-preset", "decam-"], ["decam-bits", "decam-codes"]),
     ],
@@ -73,6 +74,10 @@ def test_names_are_completed(completions, words, expected):
 )
 def test_files_are_completed_by_the_shell(completions, words):
     assert completions(*words) == [("file", words[-1])]
+
+
+def test_a_kernel_may_be_a_word(completions):
+    assert completions("run", "--kernel", "f") == [("plain", "fit"), ("file", "f")]
 
 
 def test_parts_of_the_result_are_completed_and_then_their_files(completions):

@@ -167,7 +167,7 @@ def test_a_mistyped_option_is_met_with_the_right_one():
         (["kernel", "inof"], "No such command 'inof'. Did you mean 'info'?"),
         (["kernel", "polt"], "Did you mean 'plot'?"),
         (["xyzzy"], "There are run, check, "),
-        (["kernel", "xyzzy"], "There are info, convert, plot."),
+        (["kernel", "xyzzy"], "There are info, convert, plot, fit."),
     ],
 )
 def test_a_mistyped_command_is_met_with_the_right_one(given, says):

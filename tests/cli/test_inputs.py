@@ -225,11 +225,12 @@ def test_a_kernel_for_another_image(work):
     work.fails(3, kernel.name, "difference.fits", f"{NX} x {NY}", "--force", kernel=kernel)
 
 
-def test_a_difference_without_kernel_says_so(work, arrays):
-    work.fails(3, "difference.fits", "carries no matching kernel", "--kernel", kernel=None)
-    exposure(arrays[2], 9.0).writeto(work / "large.fits")
-    difference = f"{work / 'large.fits'}[IMAGE]"
-    work.fails(3, "large.fits", "--kernel", kernel=None, difference=difference)
+def test_without_a_kernel_that_the_images_show_it_says_what_to_do(work):
+    noise = np.random.default_rng(4).normal(0.0, 3.0, SHAPE)
+    exposure(noise, 9.0).writeto(work / "other.fits")
+    for difference in (work / "other.fits", f"{work / 'other.fits'}[IMAGE]"):
+        says = ("other.fits", "--kernel FILE", "alone", "no kernel in the difference")
+        work.fails(3, *says, kernel=None, difference=difference)
 
 
 def test_a_difference_carries_its_kernel_whichever_hdu_is_named(work, hotpants_job):

@@ -7,7 +7,7 @@ import pytest
 from astropy.io import fits
 from helpers.closeness import assert_same
 
-from diffdecor.errors import InputError, KernelError
+from diffdecor.errors import InputError, KernelError, NoKernelError
 from diffdecor.kernels.registry import read_kernel
 
 CASES = ["A1", "A2", "A3", "B1", "B2", "B3", "C1", "C2", "M1", "S1"]
@@ -246,7 +246,9 @@ def test_table_of_zeros_leads_to_kerfile(hotpants, damaged, tmp_path, kerfile):
 
 
 def test_kerfile_missing(damaged):
-    with pytest.raises(KernelError, match=r"damaged\.fits: the kernel is in KERFILE = 'A2_kernel"):
+    with pytest.raises(
+        NoKernelError, match=r"damaged\.fits: the kernel is in KERFILE = 'A2_kernel"
+    ):
         read_kernel(damaged("A2_diff", lambda hdus: hdus))
 
 

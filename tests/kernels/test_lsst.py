@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.signal import convolve
 
-from diffdecor.errors import DiffdecorError, InputError, KernelError
+from diffdecor.errors import DiffdecorError, InputError, KernelError, NoKernelError
 from diffdecor.kernels.misreadings import on_side
 from diffdecor.kernels.model import BasisKernel, StampKernel
 from diffdecor.kernels.native import native_hdus
@@ -383,7 +383,7 @@ def test_damaged_archives(tmp_path, damaged, problem):
 @pytest.mark.parametrize("carried", [False, True])
 def test_an_exposure_is_no_kernel(carried):
     path = FOLDER / "cheb_difference.fits.gz"
-    with pytest.raises(KernelError, match=r"holds its PSF, not the matching kernel.*--kernel"):
+    with pytest.raises(NoKernelError, match=r"holds its PSF, not the matching kernel.*--kernel"):
         read_kernel(path, path if carried else None)
 
 

@@ -7,7 +7,7 @@ import pytest
 from astropy.io import fits
 from kernels.conftest import DATA
 
-from diffdecor.errors import KernelError
+from diffdecor.errors import KernelError, NoKernelError
 from diffdecor.kernels.registry import read_kernel
 
 # What is tested is said as a command says it.
@@ -58,8 +58,10 @@ KINDS = {
 def test_fits_files(tmp_path, kind):
     make, problem = KINDS[kind]
     make().writeto(tmp_path / "k.fits")
-    with pytest.raises(KernelError, match=rf"k\.fits: .*{problem}"):
+    with pytest.raises(KernelError, match=rf"k\.fits: .*{problem}") as caught:
         read_kernel(tmp_path / "k.fits")
+    # Of these nothing is wrong with the file: where it is a difference its kernel may be found.
+    assert isinstance(caught.value, NoKernelError) == (kind in {"PSFEx", "SFFT difference"})
 
 
 class Bomb:
@@ -118,11 +120,12 @@ def test_a_stamp_is_named_inside_an_exposure(tmp_path):
 
 def test_a_difference_without_kernel(write_image):
     path = write_image(np.ones((300, 220), "f4"), name="diff.fits", **SKY)
-    with pytest.raises(KernelError, match=r"carries no matching kernel.*--kernel"):
+    with pytest.raises(NoKernelError, match=r"carries no matching kernel.*--kernel") as caught:
         read_kernel(path, path)
+    assert caught.value.why == f"{path}: the difference carries no matching kernel that is known"
 
 
 def test_the_difference_of_sfft_does_not_carry_its_kernel():
     path = DATA / "sfft" / "D1_diff.fits.gz"
-    with pytest.raises(KernelError, match="give that file"):
+    with pytest.raises(NoKernelError, match="give that file"):
         read_kernel(path, path)

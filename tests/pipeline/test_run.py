@@ -14,12 +14,11 @@ from diffdecor.errors import (
     AlreadyDecorrelatedError,
     ConfigError,
     InputError,
-    KernelError,
     OutputError,
     OutputExistsError,
 )
 from diffdecor.kernels.registry import read_opened_kernel
-from diffdecor.pipeline import inputs
+from diffdecor.pipeline import inputs, kernels
 from diffdecor.pipeline.inputs import read_inputs
 from diffdecor.pipeline.job import Job
 from diffdecor.pipeline.provenance import METRIC_CARDS, is_done
@@ -71,7 +70,7 @@ def test_done_and_done_already(job, capfd):
 def test_the_kernel_is_read_once(job, monkeypatch, scale):
     reads = []
     monkeypatch.setattr(
-        inputs, "read_opened_kernel", lambda *a: reads.append(a) or read_opened_kernel(*a)
+        kernels, "read_opened_kernel", lambda *a: reads.append(a) or read_opened_kernel(*a)
     )
     config = DecorrelationConfig(template_scale=scale)
     read = inputs.read_inputs(replace(job, decorrelation=config))
@@ -104,7 +103,7 @@ def test_centroids_may_be_a_file_or_numbers(job, tmp_path):
     ("changes", "error"),
     [
         ({"science": "missing.fits"}, InputError),
-        ({"kernel": None}, KernelError),
+        ({"kernel": "d.fits"}, InputError),
         ({"output": "/nowhere/out.fits"}, OutputError),
         ({"files": FilesConfig.of(science_gain=1, science_noise="x")}, ConfigError),
         ({"decorrelation": DecorrelationConfig(score=True)}, ConfigError),

@@ -58,10 +58,12 @@ A table that astropy reads (CSV, ECSV, FITS and others), with a row for every jo
 science, template, difference, kernel and output, of which only difference and output are needed,
 and any option of run by its name, as in a file for --config (max_rho or max-rho). Names of files
 are relative to the table. An empty cell means the default: the option that the batch has been
-given, or else that of run. The whole table is checked before any work; all wrong rows are named at
-once, with their lines. No two rows may have one output. An input that is not there is no error of
-the table, but fails its own job. Columns called comment or note, or by a name with # before it, are
-for you. The decimal separator is a point.
+given, or else that of run: so a row without a kernel takes that of the difference, or finds it from
+the images, as it does with fit in place of a kernel (a file called fit is ./fit). The whole table
+is checked before any work; all wrong rows are named at once, with their lines. No two rows may have
+one output. An input that is not there is no error of the table, but fails its own job. Columns
+called comment or note, or by a name with # before it, are for you. The decimal separator is a
+point.
 
 ```text
 science,template,difference,output,max_rho

@@ -15,6 +15,10 @@ _TEXT = """
   samples leaves a moire pattern with periods of 37 and 80 pixels: there the variance is right on
   average, and up to 25 per cent wrong locally. diffdecor check reports such ripples; they are not
   removed.
+- A kernel that is found from the images (--kernel fit) is as good as the family that it is looked
+  for in: what it leaves of the difference is said, and limits what the result can be. Score images,
+  and images that were convolved or stacked themselves, do not show it. The images must be those
+  that were subtracted, pixel for pixel.
 - Score images must be of differences with the template convolved.
 - At the border of the image the pixels that continue it by reflection are not independent. The
   outermost pixels are flagged EDGE: those whose filter has more than the square of a quarter of

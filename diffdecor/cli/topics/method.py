@@ -41,6 +41,9 @@ kernel, and the other a delta function: that image was not convolved.
 The method is the one of LSST (DMTN-021, DMTN-179), with measured noise and smoothly varying filters
 in addition. CITATION.cff names the papers.
 
+The kernel comes from its file, from the difference, or from the images themselves: the difference
+is linear in it and nearly free of noise, since it was computed from them (diffdecor help kernels).
+
 ## A difference alone
 
 With a difference alone, P(k) is measured in it. Its variance is that of its variance plane or, if

@@ -54,6 +54,9 @@ that the cards of an output record (diffdecor help cards). The fields of
 DecorrelationConfig are the options of the command line with _ for -. Of a difference alone it is
 decorrelate(None, None, difference, None).
 
+fit_kernel(science, template, difference) finds the kernel from the images, as --kernel fit does;
+decorrelate takes "fit" in place of a kernel, too.
+
 Errors are subclasses of DiffdecorError in diffdecor.errors, and of the exception of Python that
 fits: ValueError for arguments and files that cannot be used, OSError for outputs.
 

@@ -78,12 +78,13 @@ What goes into a sum:
   the header of an image, an output made from it remains valid.
 - Of a kernel file, and of a file of --science-noise-power and the like: all cards, too, except
   DATE, CHECKSUM, DATASUM, HISTORY and COMMENT, because there the cards matter. The same holds for
-  the difference if the kernel is taken from it.
+  the difference if the kernel is taken from it, or found from the images.
 - DDOTHSUM lists a sum for each of all other files: noise, masks, PSFs, lists of stacks and the
   files that these name.
-- Data that have no influence on the pixels of the result (the pixels of science image and template,
-  the variance of the difference) are not read for this. If their header has a DATASUM it is used;
-  otherwise samples of them are summed, at most 8 MB.
+- Data that have no influence on the pixels of the result (the variance of the difference, and the
+  pixels of science image and template, unless the kernel was found from them) are not read for
+  this. If their header has a DATASUM it is used; otherwise samples of them are summed, at most
+  8 MB.
 
 ## What was tried
 

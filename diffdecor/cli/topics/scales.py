@@ -12,7 +12,8 @@ factors a_S and a_T of both images (diffdecor help method):
 {}
 
 Here k is the sum of the matching kernel, the ratio of the fluxes. The factors come from the kernel
-file or from --science-scale and --template-scale; they are never guessed. 1/k as value of these
+file, from --science-scale and --template-scale, or from the fit that finds a kernel; they are never
+guessed. 1/k as value of these
 options stands for one over the kernel sum at the image centre.
 
 diffdecor verify SCIENCE TEMPLATE DIFFERENCE --kernel KERNEL rebuilds the difference with these
