@@ -70,8 +70,8 @@ def verify(
     Says how much the rebuilt difference deviates, in units of the expected noise, on all and on
     bright pixels. If the files do not belong together the usual misreadings are tried, and the one
     that fits is named; if none does, a kernel is fitted to the images, and what distinguishes the
-    given one from it is named. The exit code is 3 then. Without a kernel it is found from the images
-    first, or there is an error where none makes this difference of them.
+    given one from it is named. The exit code is 3 then. Without a kernel it is found from the
+    images first, or there is an error where none makes this difference of them.
     """
     from diffdecor.cli.configs import settings
 

@@ -205,7 +205,7 @@ def _is_whiter(
     lagged[_LAGS, _LAGS] = False
     expected = float(np.sum((centred(covariance, _LAGS)[lagged] / covariance[0, 0]) ** 2))
     found = float(np.nansum(measured.values[lagged] ** 2))
-    chance = np.count_nonzero(lagged) / max(1, np.count_nonzero(sky))
+    chance = float(lagged.sum()) / max(1.0, float(sky.sum()))
     return expected > _CHANCES * chance and found - chance < _LACKING * expected
 
 

@@ -112,6 +112,15 @@ def test_the_kernel_of_other_images(fitted):
     assert "--kernel fit" not in verdict.cause
 
 
+def test_the_fit_itself_names_it():
+    true = StampKernel(stamps=lopsided(), convolved="template")
+    wrong = replace(true, stamps=true.stamps[..., ::-1, :])
+    verdict = verify_quickly(subtraction(triple(lopsided()), wrong))
+    assert not verdict.belongs
+    assert "must be flipped along y" in verdict.cause
+    assert verdict.fitted.is_exact
+
+
 def test_where_no_kernel_explains_it_the_fit_says_why(fitted):
     science, template, _ = triple(lopsided())
     asked = fitted(KernelError("exposure: it is off by 0.9 sigma with any kernel"))
