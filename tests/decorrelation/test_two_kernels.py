@@ -108,6 +108,24 @@ def test_a_kernel_that_varies_is_not_two():
     assert two_kernels(science, template, science - varying, GOOD) is None
 
 
+def test_a_decorrelated_difference_whose_kernel_varies():
+    """Two constant kernels do not explain it, but its noise is white, and should not be."""
+    first, second = matching_kernel(11, 1.2), oracle.gaussian(11, 1.9, axis_ratio=0.6, angle=1.0)
+    science, template = images(first, peak=30.0)
+    share = np.linspace(0.0, 1.0, SHAPE[1])
+    matched = [through(template, kernel) for kernel in (first, second)]
+    difference = science - (1 - share) * matched[0] - share * matched[1]
+    nodes = np.linspace(0.0, 1.0, 9)
+    white = np.zeros(SHAPE)
+    for node in nodes:
+        weight = np.maximum(0.0, 1 - 8 * np.abs(share - node))
+        white += weight * whitened(difference, (1 - node) * first + node * second)
+    assert two_kernels(science, template, difference, GOOD) is None
+    found = two_kernels(science, template, white, GOOD)
+    assert found.kind == "decorrelated"
+    assert found.residual > 0.1 * found.single  # it is not told by the kernels
+
+
 def test_unusable_pixels_do_not_count():
     kernel = matching_kernel()
     science, template = images(kernel)
