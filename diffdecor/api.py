@@ -118,6 +118,7 @@ def verify(
     """Rebuild a difference from its images and kernel, and say whether they belong together.
 
     Where they do not, the usual misreadings of a kernel are tried, and the one that fits is named.
+    Where none does, a kernel is fitted to the images, and what is wrong is named by that.
 
     Parameters
     ----------

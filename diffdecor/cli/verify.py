@@ -69,15 +69,14 @@ def verify(
 
     Says how much the rebuilt difference deviates, in units of the expected noise, on all and on
     bright pixels. If the files do not belong together the usual misreadings are tried, and the one
-    that fits is named; the exit code is 3 then. Without a kernel it is found from the images first,
-    or there is an error where none makes this difference of them.
+    that fits is named; if none does, a kernel is fitted to the images, and what distinguishes the
+    given one from it is named. The exit code is 3 then. Without a kernel it is found from the
+    images first, or there is an error where none makes this difference of them.
     """
     from diffdecor.cli.configs import settings
 
     decorrelation, files, named = settings(given, files_given(given))
     check_named(named, output=False)
-    from dataclasses import asdict
-
     from diffdecor.cli.logs import to_file
     from diffdecor.cli.progress import progress
     from diffdecor.pipeline.job import Job
@@ -106,11 +105,22 @@ def verify(
     lines = _lines(verdict)
     to_file(f"{job.difference}: {'; '.join(lines)}", fields={"file": job.difference})
     if as_json:
-        print_json({**about, **asdict(verdict)})
+        print_json({**about, **_facts(verdict)})
     else:
         for line in lines:
             say(line)
     context.exit(0 if verdict.belongs else 3)
+
+
+def _facts(verdict: Verdict) -> dict[str, Any]:
+    """Return the verdict as JSON shows it; of a fitted kernel what is a number or a word."""
+    from dataclasses import asdict, replace
+
+    facts = asdict(replace(verdict, fitted=None))
+    if verdict.fitted is not None:
+        fitted = {name: value for name, value in vars(verdict.fitted).items() if name != "kernel"}
+        facts["fitted"] = fitted
+    return facts
 
 
 def _lines(verdict: Verdict) -> list[str]:

@@ -49,8 +49,8 @@ class Proof:
 
     def problem(self) -> str:
         """Say why the kernel is not to be used; empty if it is."""
-        if not np.isfinite(self.residual) or not self.pixels:
-            return "there are too few usable pixels to verify a kernel"
+        if not np.isfinite(self.residual) or not self.pixels or not self.noise > 0:
+            return "there are too few usable pixels to verify a kernel, or most are equal"
         if self.residual > LIMIT * self.noise:
             return (
                 f"the best kernel leaves {self.residual / self.noise:.2g} times the noise of the "

@@ -78,6 +78,36 @@ def other_models(subtraction: Subtraction, comparison: Comparison) -> Iterator[R
             )
 
 
+def cut_out(kernel: MatchingKernel, comparison: Comparison) -> Iterator[tuple[str, MatchingKernel]]:
+    """Yield the best-fitting position of a smaller image in that of the kernel: a cut-out."""
+    if kernel.image_shape is None:
+        return
+    free = [
+        large - small
+        for large, small in zip(kernel.image_shape[::-1], comparison.good.shape[::-1], strict=True)
+    ]
+    if min(free) < 0 or max(free) == 0:
+        return
+
+    def misfit(offset: tuple[int, int]) -> float:
+        return float(np.nan_to_num(comparison.fit(kernel.moved(*offset)).worst, nan=np.inf))
+
+    best, step = (free[0] // 2, free[1] // 2), max(free) // 4 + 1
+    while True:
+        near = [
+            (x, y)
+            for x in range(best[0] - 2 * step, best[0] + 2 * step + 1, step)
+            for y in range(best[1] - 2 * step, best[1] + 2 * step + 1, step)
+            if 0 <= x <= free[0] and 0 <= y <= free[1]
+        ]
+        best = min(near, key=misfit)
+        if step == 1:
+            break
+        step = -(-step // 3)
+    name = f"the images are a cut-out whose first pixel was ({best[0] + 1}, {best[1] + 1}), 1-based"
+    yield name, kernel.moved(*best)
+
+
 def _parts(
     kernel: MatchingKernel, comparison: Comparison
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

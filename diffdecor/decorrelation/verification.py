@@ -14,8 +14,10 @@ from diffdecor.core.planes import Plane, Progress, Window, part_of
 from diffdecor.core.statistics import robust_sigma
 from diffdecor.core.whiteness import local_level
 from diffdecor.decorrelation.comparison import Comparison, Fit, somewhere
+from diffdecor.decorrelation.kernel_fit import KernelFit
 from diffdecor.decorrelation.mask import unusable_pixels
-from diffdecor.decorrelation.readings import is_whitened, other_models
+from diffdecor.decorrelation.named_kernel import NOTHING_FITS, name_by_fit
+from diffdecor.decorrelation.readings import cut_out, is_whitened, other_models
 from diffdecor.decorrelation.rebuild import rebuild
 from diffdecor.decorrelation.subtraction import ROLES, SCALES, Subtraction
 from diffdecor.errors import ConfigError
@@ -65,6 +67,10 @@ class Verdict:
         exactly.
     decorrelated : bool
         Whether the difference is one whose noise has been whitened already.
+    fitted : KernelFit, optional
+        The kernel that was fitted to the images, where no usual misreading explains the difference.
+    exact : bool
+        Whether the kernel as it was given rebuilds the difference up to rounding.
 
     Examples
     --------
@@ -82,6 +88,8 @@ class Verdict:
     alternative: Fit | None = None
     side: Side | None = None
     decorrelated: bool = False
+    fitted: KernelFit | None = None
+    exact: bool = False
 
 
 def check_verifiable(subtraction: Subtraction) -> None:
@@ -99,8 +107,31 @@ def verify(subtraction: Subtraction, progress: Progress | None = None) -> Verdic
 
     Large images are rebuilt part by part; `progress` is told of the parts that are done. Where the
     kernel as it was read does not rebuild the difference exactly, the usual misreadings are tried,
-    in large images on the part that fits worst, and the one that fits is named.
+    in large images on the part that fits worst, and the one that fits is named. Where none does,
+    a kernel is fitted, and what is wrong is named by it.
     """
+    verdict = _named(subtraction, _verify(subtraction, progress))
+    if not verdict.belongs or verdict.cause or verdict.exact:
+        return verdict
+    # It may belong, but is not rebuilt exactly: is there a kernel that does it?
+    cause, fitted = name_by_fit(_configured(subtraction))
+    if fitted is None or not fitted.is_exact or fitted.residual * _BETTER > verdict.fit.residual:
+        return verdict
+    return replace(verdict, belongs=False, cause=cause, fitted=fitted)
+
+
+def _named(subtraction: Subtraction, verdict: Verdict) -> Verdict:
+    """Name what is wrong by a kernel that is fitted, where no usual misreading explains it."""
+    other = verdict.alternative
+    is_known = verdict.belongs or verdict.decorrelated or (other is not None and other.good)
+    if is_known or not verdict.fit.pixels:
+        return verdict
+    cause, fitted = name_by_fit(_configured(subtraction))
+    return replace(verdict, cause=cause, alternative=None, fitted=fitted)
+
+
+def _verify(subtraction: Subtraction, progress: Progress | None) -> Verdict:
+    """Rebuild a difference at once or part by part, and try the usual misreadings."""
     ny, nx = subtraction.shape
     if ny * nx <= _AT_ONCE:
         return _verify_at_once(subtraction)
@@ -116,12 +147,12 @@ def verify(subtraction: Subtraction, progress: Progress | None = None) -> Verdic
         return Verdict(belongs=False, fit=total, cause=_NOTHING)
     if all(not fit.pixels or fit.worst < exact for fit, exact in fits):
         known = _side(_configured(subtraction)) if _side_is_open(subtraction) else None
-        return Verdict(belongs=True, fit=total, side=known)
+        return Verdict(belongs=True, fit=total, side=known, exact=True)
     worst = max(range(len(fits)), key=lambda number: np.nan_to_num(fits[number][0].worst, nan=-1.0))
     verdict = _verify_at_once(_around(subtraction, cores[worst])[0])
     if verdict.side is not None:  # does the other side fit everywhere?
         sided = replace(subtraction, kernel=on_side(subtraction.kernel, verdict.side))
-        return replace(verify(sided), side=verdict.side)
+        return replace(_verify(sided, None), side=verdict.side)
     if verdict.belongs:
         return replace(verdict, belongs=total.good, fit=total)
     return replace(verdict, fit=total)
@@ -187,12 +218,13 @@ def _verify_at_once(subtraction: Subtraction) -> Verdict:
     if not fit.pixels:
         return Verdict(belongs=False, fit=fit, cause=_NOTHING)
     if fit.worst < comparison.exact:
-        return Verdict(belongs=True, fit=fit, side=_side(subtraction) if is_open else None)
+        side = _side(subtraction) if is_open else None
+        return Verdict(belongs=True, fit=fit, side=side, exact=True)
     name, best = _best_reading(subtraction, comparison)
     is_exact = best.worst < comparison.exact
     if is_open and is_exact and name == other_side(kernel):
         other: Side = "science" if _side(subtraction) == "template" else "template"
-        return Verdict(belongs=True, fit=best, side=other)
+        return Verdict(belongs=True, fit=best, side=other, exact=True)
     # A whitened difference resembles one of other scales.
     if not is_exact and is_whitened(subtraction, comparison):
         return Verdict(belongs=False, fit=fit, cause=_WHITENED, decorrelated=True)
@@ -210,7 +242,7 @@ def _compared(fit: Fit, name: str, best: Fit, levelled: Fit) -> Verdict:
     if is_level:
         cause = "the background of the difference is another one than the kernel file says"
         return Verdict(belongs=usual.good, fit=fit, cause=cause, alternative=usual)
-    cause = "" if fit.good else "none of the usual misreadings fits either"
+    cause = "" if fit.good else NOTHING_FITS
     return Verdict(belongs=fit.good, fit=fit, cause=cause)
 
 
@@ -253,7 +285,7 @@ def _readings(
     """Yield what else the files could mean, with the difference it predicts, and its `level`."""
     kernel = subtraction.kernel
     level = not kernel.has_background
-    for name, other in itertools.chain(misreadings(kernel), _cut_out(kernel, comparison)):
+    for name, other in itertools.chain(misreadings(kernel), cut_out(kernel, comparison)):
         yield name, rebuild(other, *comparison.pair), level
     yield from other_models(subtraction, comparison)
 
@@ -314,45 +346,13 @@ def _noise(subtraction: Subtraction, pixels: NDArray[np.float64]) -> NDArray[np.
     return np.sqrt(np.maximum(total, 0.0))
 
 
-def _cut_out(
-    kernel: MatchingKernel, comparison: Comparison
-) -> Iterator[tuple[str, MatchingKernel]]:
-    """Yield the best-fitting position of a smaller image in that of the kernel: a cut-out."""
-    if kernel.image_shape is None:
-        return
-    free = [
-        large - small
-        for large, small in zip(kernel.image_shape[::-1], comparison.good.shape[::-1], strict=True)
-    ]
-    if min(free) < 0 or max(free) == 0:
-        return
-
-    def misfit(offset: tuple[int, int]) -> float:
-        return float(np.nan_to_num(comparison.fit(kernel.moved(*offset)).worst, nan=np.inf))
-
-    best, step = (free[0] // 2, free[1] // 2), max(free) // 4 + 1
-    while True:
-        near = [
-            (x, y)
-            for x in range(best[0] - 2 * step, best[0] + 2 * step + 1, step)
-            for y in range(best[1] - 2 * step, best[1] + 2 * step + 1, step)
-            if 0 <= x <= free[0] and 0 <= y <= free[1]
-        ]
-        best = min(near, key=misfit)
-        if step == 1:
-            break
-        step = -(-step // 3)
-    name = f"the images are a cut-out whose first pixel was ({best[0] + 1}, {best[1] + 1}), 1-based"
-    yield name, kernel.moved(*best)
-
-
 def verify_quickly(subtraction: Subtraction) -> Verdict:
     """Do the same as `verify` with the part of the image with most light of sources."""
     side = max(_PART, 3 * max(subtraction.kernel.shape))
     science, _ = subtraction.pair
     window = _brightest(science.image, unusable_pixels(subtraction), side)
     centred = replace(subtraction, preconvolution=_at_centre(subtraction))
-    return _verify_at_once(_part(centred, window))
+    return _named(centred, _verify_at_once(_part(centred, window)))
 
 
 def _part(subtraction: Subtraction, window: Window) -> Subtraction:

@@ -58,6 +58,8 @@ def _judge(inputs: Inputs, verdict: Verdict) -> None:
         )
         if other is not None:
             msg += f", but by {other.worst:.2g} if {verdict.cause}"
+        elif verdict.fitted is not None:
+            msg += f"; {verdict.cause}"
         else:
             msg += f"; {verdict.cause}; give the images and the kernel that it was made of"
         msg += " (--no-verify goes on all the same)"

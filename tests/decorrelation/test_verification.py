@@ -14,15 +14,27 @@ from diffdecor import Exposure, MaskPlanes, read_exposure, read_kernel
 from diffdecor.core.convolve import convolved
 from diffdecor.core.interpolate import KernelField
 from diffdecor.core.planes import Window, part_of
-from diffdecor.decorrelation import verification
+from diffdecor.decorrelation import named_kernel, verification
 from diffdecor.decorrelation.rebuild import rebuild
 from diffdecor.decorrelation.subtraction import Subtraction, as_kernel
 from diffdecor.decorrelation.verification import verify, verify_quickly
+from diffdecor.errors import KernelError
 from diffdecor.kernels.misreadings import misreadings
 from diffdecor.kernels.model import BasisKernel, Box, Region, StampKernel, Term
 from diffdecor.psfs.model import StampPsf
 
 SAMPLE = Path(__file__).parents[1] / "data" / "hotpants-a1"
+
+
+@pytest.fixture(autouse=True)
+def no_fit(monkeypatch):
+    """No kernel is fitted here, which takes seconds: see test_named_kernel.py."""
+
+    def refuse(*_):
+        msg = "0.9 sigma"
+        raise KernelError(msg)
+
+    monkeypatch.setattr(named_kernel, "fit_kernel", refuse)
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +120,7 @@ def test_unrelated_images_do_not_belong(sample):
     verdict = verify(replace(sample, science=turned_image))
     assert not verdict.belongs
     assert verdict.alternative is None
+    assert verdict.cause.endswith("nor does any kernel: 0.9 sigma")
 
 
 def test_symmetric_kernels_have_no_wrong_side_up():
