@@ -183,7 +183,9 @@ class Equations:
         """Polynomials at the pixels of a window ``(n * n, nterm)``."""
         t = np.linspace(-1.0, 1.0, self.side)
         orders = range(_BACKGROUND_ORDER + 1)
-        terms = [np.outer(t**j, t**i).ravel() for i in orders for j in orders if i + j < len(orders)]
+        terms = [
+            np.outer(t**j, t**i).ravel() for i in orders for j in orders if i + j < len(orders)
+        ]
         return np.array(terms).T
 
     @cached_property
@@ -384,9 +386,7 @@ class Equations:
         """Return the deviation of pixels that count; NaN elsewhere."""
         return np.where(self.weights > 0, self.deviation(solution, terms), np.nan)
 
-    def contributions(
-        self, solution: Solution, terms: NDArray[np.float64]
-    ) -> tuple[float, float]:
+    def contributions(self, solution: Solution, terms: NDArray[np.float64]) -> tuple[float, float]:
         """Return the weighted rms that either image gives the difference: unconvolved, convolved.
 
         Without backgrounds: it is their noise, where there are no stars.

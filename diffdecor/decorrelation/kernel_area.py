@@ -278,9 +278,7 @@ def _has_enough(equations: Equations, support: Support, family: Family) -> bool:
     return equations.pixels >= _OVERDETERMINED * support.size * len(family.terms)
 
 
-def leave_out_far(
-    equations: Equations, solution: Solution, terms: NDArray[np.float64]
-) -> bool:
+def leave_out_far(equations: Equations, solution: Solution, terms: NDArray[np.float64]) -> bool:
     """Leave out pixels that a solution leaves far off; say whether there are any.
 
     The worst go first: a single one shifts the background of its window, and thereby all others.
@@ -301,9 +299,7 @@ def leave_out_far(
     return found
 
 
-def _carried_over(
-    fit: AreaFit, family: Family, support: Support
-) -> NDArray[np.float64] | None:
+def _carried_over(fit: AreaFit, family: Family, support: Support) -> NDArray[np.float64] | None:
     """Return the kernels of a fit for another family and support; None if its terms differ."""
     terms = [(term.family, term.i, term.j) for term in family.terms]
     kernels = np.zeros((len(terms), *support.shape))

@@ -55,9 +55,7 @@ def assembled(
     evaluated_at: Literal["OUTPUT", "SOURCE"] = "OUTPUT"
     left, below = (min(getattr(fit.support, name) for fit in fits) for name in ("x0", "y0"))
     if all(fit.family.blocks is None and _is_polynomial(fit) for fit in fits):
-        moved = [
-            _at_source(fit, one, left, below) for fit, one in zip(fits, stamps, strict=True)
-        ]
+        moved = [_at_source(fit, one, left, below) for fit, one in zip(fits, stamps, strict=True)]
         constant = all(_sums_are_constant(b, a) for a, b in zip(stamps, moved, strict=True))
         if at_source or constant:
             stamps, evaluated_at = moved, "SOURCE"

@@ -11,9 +11,7 @@ from diffdecor.kernels.model import Box, KernelArea
 _GRIDS = ((2, 1), (1, 2), (2, 2), (3, 1), (1, 3), (3, 2), (2, 3), (3, 3), (4, 4))
 
 
-def find_grid(
-    shape: tuple[int, int], explains: Callable[[Window], bool]
-) -> tuple[int, int] | None:
+def find_grid(shape: tuple[int, int], explains: Callable[[Window], bool]) -> tuple[int, int] | None:
     """Return the number of regions along x and y with a kernel each, of an image ``(ny, nx)``.
 
     `explains` says whether one kernel explains a window: it is asked of the first region of every

@@ -47,7 +47,6 @@ class Probe:
     values: NDArray[np.float64]
 
 
-
 def probe(subtraction: Subtraction, area: Window, sides: Sequence[Side]) -> dict[Side, Probe]:
     """Fit a kernel in one window of an area, for every side that may have been convolved.
 

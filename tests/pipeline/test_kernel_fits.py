@@ -20,7 +20,7 @@ from diffdecor.pipeline.kernel_fits import found_kernel, write_fitted_kernel
 from diffdecor.pipeline.provenance import is_done
 from diffdecor.pipeline.run import convert_kernel, run_job, verify_job
 
-SHAPE = (200, 200)
+SHAPE = (160, 160)
 HOTPANTS = Path(__file__).parents[1] / "data" / "hotpants-a1"
 pytestmark = pytest.mark.usefixtures("as_a_command")
 
@@ -50,13 +50,33 @@ def originals(tmp_path_factory):
     return folder
 
 
+def job_in(folder):
+    names = {"science": "s", "template": "t", "difference": "d", "output": "out"}
+    return Job(**{role: str(folder / f"{name}.fits") for role, name in names.items()})
+
+
 @pytest.fixture
 def job(originals, tmp_path):
     """A job without a kernel, in a folder of its own."""
     for file in originals.iterdir():
         shutil.copy(file, tmp_path)
-    names = {"science": "s", "template": "t", "difference": "d", "output": "out"}
-    return Job(**{role: str(tmp_path / f"{name}.fits") for role, name in names.items()})
+    return job_in(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def output(originals, tmp_path_factory):
+    """What that job makes."""
+    folder = tmp_path_factory.mktemp("output")
+    made = replace(job_in(originals), output=str(folder / "out.fits"))
+    run_job(made)
+    return folder / "out.fits"
+
+
+@pytest.fixture
+def done(job, output):
+    """The same job, done."""
+    shutil.copy(output, job.output)
+    return job
 
 
 @pytest.fixture
@@ -104,9 +124,8 @@ def test_without_a_kernel_it_is_found_from_the_images(job, tmp_path, caplog):
     assert expected["fit_family"] is expected["fit_residual"] is None
 
 
-def test_what_is_recorded_of_it(job):
-    run_job(job)
-    cards = header(job)
+def test_what_is_recorded_of_it(done):
+    cards = header(done)
     assert cards["DDKER"] == "fit"
     assert "DDKERSUM" not in cards
     assert cards["DDSIDEBY"] == "fit"
@@ -116,36 +135,32 @@ def test_what_is_recorded_of_it(job):
     assert cards["DDWARN"] == 0
 
 
-def test_both_ways_of_asking_are_one_job(job):
-    run_job(job)
-    asked = replace(job, kernel="fit")
-    assert known(job)
+def test_both_ways_of_asking_are_one_job(done):
+    asked = replace(done, kernel="fit")
+    assert known(done)
     assert known(asked)
     assert run_job(asked).status == "already done"
-    assert run_job(job).metrics["fit_family"] == "constant"
+    assert run_job(done).metrics["fit_family"] == "constant"
 
 
-def test_what_is_done_is_not_fitted_again(job, monkeypatch):
-    run_job(job)
+def test_what_is_done_is_not_fitted_again(done, monkeypatch):
     monkeypatch.setattr("diffdecor.pipeline.kernel_fits.with_fitted_kernel", None)
-    assert run_job(job).status == "already done"
+    assert run_job(done).status == "already done"
 
 
 @pytest.mark.parametrize("role", ["science", "template"])
-def test_pixels_of_the_images_count(job, role):
+def test_pixels_of_the_images_count(done, role):
     """Elsewhere they do not: a kernel that was given does not depend on them."""
-    run_job(job)
-    with fits.open(getattr(job, role), mode="update") as hdus:
+    with fits.open(getattr(done, role), mode="update") as hdus:
         hdus["IMAGE"].data[50, 60] += 1
-    assert not known(job)
+    assert not known(done)
     with pytest.raises(OutputExistsError):
-        run_job(job)
+        run_job(done)
 
 
-def test_cards_of_the_difference_count(job):
-    run_job(job)
-    fits.setval(job.difference, "REGION00", value="[1:200,1:200]")
-    assert not known(job)
+def test_cards_of_the_difference_count(done):
+    fits.setval(done.difference, "REGION00", value="[1:160,1:160]")
+    assert not known(done)
 
 
 def test_the_kernel_of_the_difference_goes_first(carrying, monkeypatch):
@@ -191,13 +206,20 @@ def test_a_kernel_in_the_difference_that_is_damaged_is_an_error(carrying):
     run_job(replace(carrying, kernel="fit"))
 
 
-def test_where_none_is_found_the_error_says_what_to_do(job):
-    wrong = replace(job, template=job.science)
-    advice = r"give the kernel with --kernel FILE, or run .*d\.fits alone: its noise is then "
+def test_where_none_is_found_the_error_says_what_to_do(job, monkeypatch):
+    def fit_kernel(*_given):
+        message = "d.fits: no kernel explains it"
+        raise KernelError(message)
+
+    monkeypatch.setattr("diffdecor.decorrelation.kernel_fit.fit_kernel", fit_kernel)
+    advice = (
+        r"no kernel explains it; give the kernel with --kernel FILE, or run .*d\.fits alone: its "
+        "noise is then "
+    )
     with pytest.raises(KernelError, match=rf"{advice}measured \(there is no kernel in the diff"):
-        run_job(wrong)
+        run_job(job)
     with pytest.raises(KernelError, match=rf"{advice}measured$"):
-        run_job(replace(wrong, kernel="fit"))
+        run_job(replace(job, kernel="fit"))
     assert not Path(job.output).exists()
 
 
@@ -231,7 +253,7 @@ def test_shapes_are_compared_first(job, monkeypatch):
 
 
 def test_options_of_stamps_are_not_used(job, caplog):
-    run_job(replace(job, files=FilesConfig(kernel_sense="correlation")))
+    read_inputs(replace(job, files=FilesConfig(kernel_sense="correlation")))
     assert "--kernel-center are for plain stamps, not for one that is found; not used" in (
         caplog.text
     )
@@ -240,7 +262,7 @@ def test_options_of_stamps_are_not_used(job, caplog):
 def test_a_scale_of_one_over_the_sum_is_that_of_the_kernel_found(job):
     config = DecorrelationConfig(template_scale="1/k")
     inputs, fit = found_kernel(read_inputs(replace(job, decorrelation=config)))
-    x, y = 100.0, 100.0
+    x, y = 80.0, 80.0
     assert fit.kernel.scales(x, y) == pytest.approx((1.0, 1.0), rel=1e-5)
     scales = inputs.subtraction.scales(x, y)
     assert scales == pytest.approx((1.0, 1 / stamp().sum()), rel=1e-5)
@@ -261,7 +283,7 @@ def test_its_file_gives_the_same_kernel(job, tmp_path):
     again = read_kernel(output)
     assert again.format == "native (fit)"
     assert again.side(9, 9) == "template"
-    assert_same(again.stamp(100, 100), fit.kernel.stamp(100, 100))
+    assert_same(again.stamp(80, 80), fit.kernel.stamp(80, 80))
     assert fits.getheader(output)["DDFITFAM"] == fit.family
     run_job(replace(job, kernel=output))
     with pytest.raises(OutputExistsError, match="exists already"):
