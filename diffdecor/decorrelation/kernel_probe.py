@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from diffdecor.core.kernel_solver import Equations, Solution, Support
+from diffdecor.core.kernel_solver import Equations, Solution
 from diffdecor.core.planes import Window
+from diffdecor.core.support import Support
 from diffdecor.decorrelation.kernel_families import Family, polynomials
 from diffdecor.decorrelation.kernel_windows import Pixels, read_pixels, within_reach
 from diffdecor.decorrelation.subtraction import Subtraction
@@ -132,8 +133,8 @@ def first_support(probe: Probe, rounding: float) -> Support:
 def significant_support(solution: Solution, support: Support) -> Support:
     """Return the offsets around all pixels of kernels that are not zero."""
     errors = solution.errors[:, np.newaxis, np.newaxis]
-    seen = (np.abs(solution.kernels) > _SIGNIFICANT * errors).any(axis=0)
-    rows, columns = (np.flatnonzero(seen.any(axis=axis)) for axis in (1, 0))
+    seen: NDArray[np.bool_] = np.any(np.abs(solution.kernels) > _SIGNIFICANT * errors, axis=0)
+    rows, columns = (np.flatnonzero(np.any(seen, axis=axis)) for axis in (1, 0))
     if not len(rows):
         return Support.square(0)
     return Support(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -130,7 +131,7 @@ def noise_of(pixels: Pixels) -> float:
 
 def is_exact(residual: float, noise: float, step: float) -> bool:
     """Say whether a residual is that of rounding to steps, or negligible."""
-    return residual <= max(EXACT * noise, _ROUNDED * step / np.sqrt(12.0))
+    return residual <= max(EXACT * noise, _ROUNDED * step / math.sqrt(12.0))
 
 
 def rounding_of(pixels: Pixels) -> tuple[float, float]:
