@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -163,8 +162,3 @@ def _step(values: NDArray[np.float64]) -> float:
     # Of numbers without steps the smallest gap is far smaller than most.
     is_stepped = np.abs(multiples - np.rint(multiples)).max() < 0.01 and np.median(multiples) < 50
     return step if is_stepped else 0.0
-
-
-def worst(proofs: Sequence[Proof]) -> Proof:
-    """Return the proof with the largest residual in units of the noise."""
-    return max(proofs, key=lambda proof: proof.residual / proof.noise)
