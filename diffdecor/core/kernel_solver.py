@@ -23,6 +23,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from diffdecor.core.fourier import fast_shape
+from diffdecor.core.statistics import robust_sigma
 from diffdecor.core.support import Support
 
 #: Order of the polynomial that is the background of a window.
@@ -352,15 +353,21 @@ class Equations:
         """Return the deviation of pixels that count; NaN elsewhere."""
         return np.where(self.weights > 0, self.deviation(solution, terms), np.nan)
 
-    def contributions(self, solution: Solution, terms: NDArray[np.float64]) -> tuple[float, float]:
-        """Return the weighted rms that either image gives the difference: unconvolved, convolved.
+    def usual_residual(self, solution: Solution, terms: NDArray[np.float64]) -> float:
+        """Return the usual size of the weighted residual; NaN where no pixel counts."""
+        used = self._roots > 0
+        weighted = self.deviation(solution, terms)[used] * self._roots[used]
+        return robust_sigma(weighted) if weighted.size else np.nan
 
-        Without backgrounds: it is their noise, where there are no stars.
+    def contributions(self, solution: Solution, terms: NDArray[np.float64]) -> tuple[float, float]:
+        """Return the usual size of what both images give: unconvolved, convolved.
+
+        It is weighted as the residual is, backgrounds are removed: it is their noise.
         """
+        used = self._roots > 0
         matched = self._levelled(self._roots * self.matched(solution.kernels, terms))
-        total = max(float(self.weights.sum()), 1e-300)
-        plain = abs(solution.factor) * self._plain[1]
-        return plain / np.sqrt(total), float(np.sqrt((matched**2).sum() / total))
+        plain = abs(solution.factor) * self._plain[1] * self._plain[0]
+        return robust_sigma(plain[used]), robust_sigma(matched[used])
 
 
 def _usual(squares: NDArray[np.float64]) -> float:

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from diffdecor.core.kernel_solver import Equations, Solution
 from diffdecor.core.planes import Window
-from diffdecor.core.statistics import robust_sigma
 from diffdecor.core.support import Support
 from diffdecor.decorrelation.kernel_blocks import find_blocks
 from diffdecor.decorrelation.kernel_families import Family, families, spline_families
@@ -85,9 +84,8 @@ class AreaFit:
     @cached_property
     def left(self) -> float:
         """Usual size of the weighted residual of pixels that were held out."""
-        known = np.isfinite(self.residual)
-        weighted = (self.residual * np.sqrt(self.unseen.weights))[known]
-        return robust_sigma(weighted) if weighted.size else self.solution.rms
+        shown = self.held_out if len(self.held_out) else self.pixels
+        return self.unseen.usual_residual(self.solution, self.family.values(shown))
 
     @property
     def terms(self) -> NDArray[np.float64]:

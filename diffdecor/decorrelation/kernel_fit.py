@@ -24,6 +24,7 @@ from diffdecor.kernels.model import BasisKernel, KernelArea, Side
 
 #: Side of the window that shows what else a difference is, pixels.
 _LOOKED_AT = 128
+_NOT_THEIRS = "it is not the difference of these images as they are"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -86,28 +87,34 @@ def fit_kernel(
     if best.problem and areas:  # the header may be that of another image
         best = trials.of_whole().better_than(best)
     if not best.is_exact and (best.is_uneven or best.is_hopeless):
-        best = _regions(trials).better_than(best)
+        best = _regions(trials, all_grids=not best.is_hopeless).better_than(best)
     if not best.is_exact and best.is_uneven:
         best = trials.of_whole(splines=True).better_than(best)
-    if best.problem:
-        msg = f"{subtraction.difference.name}: {best.problem}{_what_else(subtraction)}"
-        raise KernelError(msg)
+    if best.problem or not best.is_exact:
+        other = _what_else(subtraction)
+        if best.problem or other:
+            problem = best.problem or "one kernel does not explain it"
+            msg = f"{subtraction.difference.name}: {problem}; {other or _NOT_THEIRS}"
+            raise KernelError(msg)
     return _described(subtraction, trials, best)
 
 
-def _regions(trials: Trials) -> Trial:
+def _regions(trials: Trials, *, all_grids: bool) -> Trial:
     """Fit one kernel for every region of a regular grid; nothing where the first has none."""
-    grid = find_grid(trials.shape, trials.explains)
+    grid = find_grid(trials.shape, trials.explains, all_grids=all_grids)
     return Trial.nothing() if grid is None else trials.of_areas(grid_areas(trials.shape, grid))
 
 
 def _what_else(subtraction: Subtraction) -> str:
-    """Say what a difference is that no kernel explains, by the window in its middle."""
+    """Say what a difference is that one kernel does not explain, by the window in its middle.
+
+    Empty where two kernels do not explain it either.
+    """
     side = min(_LOOKED_AT, *subtraction.shape)
     place = [(length - side) // 2 for length in subtraction.shape[::-1]]
     pixels = read_pixels(subtraction, np.array([place]), side, 0)
     found = two_kernels(pixels.science[0], pixels.template[0], pixels.difference[0], pixels.good[0])
-    return f"; {found.text}" if found else "; it is not the difference of these images"
+    return "" if found is None else found.text
 
 
 def _described(subtraction: Subtraction, trials: Trials, trial: Trial) -> KernelFit:

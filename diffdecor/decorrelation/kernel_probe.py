@@ -44,6 +44,9 @@ class Probe:
     support: Support
     solution: Solution
     pixels: Pixels
+    #: Usual residual, and the least noise that one of the images has in the difference, weighted.
+    left: float
+    least: float
 
 
 def probe(subtraction: Subtraction, area: Window, sides: Sequence[Side]) -> dict[Side, Probe]:
@@ -110,7 +113,11 @@ def _probe(pixels: Pixels, side: Side, support: Support) -> Probe | None:
     for order in (1, 0):
         family = polynomials(area, order)
         if equations.pixels >= _OVERDETERMINED * support.size * len(family.terms):
-            return Probe(side, support, equations.solve(family.values(pixels)), pixels)
+            values = family.values(pixels)
+            solution = equations.solve(values)
+            left = equations.usual_residual(solution, values)
+            least = min(equations.contributions(solution, values))
+            return Probe(side, support, solution, pixels, left, least)
     return None
 
 

@@ -37,8 +37,8 @@ class Proof:
     residual: float
     #: Scatter of the difference.
     noise: float
-    #: Noise that the unconvolved and the convolved image have in the difference.
-    contributions: tuple[float, float]
+    #: Usual residual in units of the noise that one of the images has in the difference.
+    share: float
     #: Usual deviation of bright pixels; NaN where there are none.
     bright: float
     #: Share of the pixels that are far off.
@@ -56,12 +56,10 @@ class Proof:
                 f"the best kernel leaves {self.residual / self.noise:.2g} times the noise of the "
                 f"difference (at most {LIMIT:g})"
             )
-        least = min(self.contributions)
-        if self.residual > EXPLAINED * least:
+        if not self.share <= EXPLAINED:
             return (
-                f"the best kernel leaves {self.residual / least if least else np.inf:.2g} times "
-                f"the noise that one of the images has in the difference (at most {EXPLAINED:g}), "
-                "so it cannot be verified"
+                f"the best kernel leaves {self.share:.2g} times the noise that one of the images "
+                f"has in the difference (at most {EXPLAINED:g})"
             )
         if self.bright > FITS_BRIGHT * self.noise:
             return (
@@ -82,10 +80,11 @@ def prove(fit: AreaFit) -> Proof:
     total = float(weights[known].sum())
     squares = float((fit.residual[known] ** 2 * weights[known]).sum())
     whole = (fit.other_equations if len(fit.held_out) else fit.equations).pixels
+    least = min(fit.equations.contributions(fit.solution, fit.terms))
     return Proof(
         residual=float(np.sqrt(squares / total)) if total > 0 else np.nan,
         noise=noise_of(fit.pixels),
-        contributions=fit.equations.contributions(fit.solution, fit.terms),
+        share=fit.left / least if least > 0 else np.inf,
         bright=_bright(fit),
         outliers=1 - fit.unseen.pixels / whole if whole else 1.0,
         pixels=int(np.count_nonzero(known)),

@@ -13,6 +13,7 @@ from diffdecor.core.planes import Progress, Window
 from diffdecor.decorrelation.kernel_area import AreaFit, AreaFitter
 from diffdecor.decorrelation.kernel_probe import CLEARLY, Probe, first_support, probe
 from diffdecor.decorrelation.kernel_proof import (
+    EXPLAINED,
     LIMIT,
     UNEVEN,
     Proof,
@@ -58,8 +59,9 @@ class Trial:
 
     @property
     def is_uneven(self) -> bool:
-        """Whether the residual is larger in some windows than in others, unlike noise."""
-        return any(one.unevenness > UNEVEN for one in self.proofs)
+        """Whether much is explained, and more left of some windows than of others."""
+        promising = all(one.share < _HOPELESS for one in self.proofs)
+        return promising and any(one.unevenness > UNEVEN for one in self.proofs)
 
     def better_than(self, other: Trial) -> Trial:
         """Return this trial if it is exact, or the first that is of use; else the other."""
@@ -160,12 +162,21 @@ class Trials:
 def _hopeless(best: Probe) -> str:
     """Say why the whole image is not worth a fit; empty if it is."""
     noise = noise_of(best.pixels)
-    if best.solution.rms <= _HOPELESS * noise:
-        return ""
-    share = best.solution.rms / noise if noise > 0 else np.inf
-    return (
-        f"the best kernel leaves {share:.2g} times the noise of the difference (at most {LIMIT:g})"
+    of_noise, of_image = (
+        left / one if one > 0 else np.inf
+        for left, one in ((best.solution.rms, noise), (best.left, best.least))
     )
+    if of_noise > _HOPELESS:
+        return (
+            f"the best kernel leaves {of_noise:.2g} times the noise of the difference in its "
+            f"middle (at most {LIMIT:g})"
+        )
+    if of_image > _HOPELESS:
+        return (
+            f"the best kernel leaves {of_image:.2g} times the noise that one of the images has in "
+            f"the middle of the difference (at most {EXPLAINED:g})"
+        )
+    return ""
 
 
 def _plausible(probes: Sequence[Probe]) -> Sequence[Probe]:
