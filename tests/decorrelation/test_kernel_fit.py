@@ -110,6 +110,16 @@ def test_the_kernel_is_found(name):
     assert fit.kernel.format == "fit"
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("side", ["template", "science"])
+def test_a_family_that_is_not_known_leaves_doubts(side):
+    """B-splines with knots of their own: close enough for the result, and not called exact."""
+    triple = simulate(seed=7, family="ODD", shape=(420, 440), size=11, sides=(side,))
+    fit = fit_kernel(triple.subtraction())
+    assert not fit.is_exact
+    assert_recovered(fit, triple, stamps=1.0, scales=1e-3)
+
+
 @pytest.mark.parametrize("name", some(UNTOLD, 2, skipped=1))
 def test_the_kernel_is_found_without_headers(name):
     triple = simulate(scene_of(name, 1))
