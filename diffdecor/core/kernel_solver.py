@@ -23,6 +23,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from diffdecor.core.fourier import fast_shape
+from diffdecor.core.support import Support
 
 #: Order of the polynomial that is the background of a window.
 _BACKGROUND_ORDER = 2
@@ -38,41 +39,6 @@ _BRIGHT = 10.0
 _SAMPLE = 15
 #: Pixels whose surroundings are held at once.
 _AT_ONCE = 2000
-
-
-@dataclass(frozen=True)
-class Support:
-    """Offsets ``(x, y)`` of a kernel's pixels from its origin, all limits inclusive."""
-
-    x0: int
-    x1: int
-    y0: int
-    y1: int
-
-    @classmethod
-    def square(cls, half: int) -> Support:
-        """Return the offsets up to `half` in all directions."""
-        return cls(-half, half, -half, half)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Shape ``(ky, kx)`` of the kernel."""
-        return self.y1 - self.y0 + 1, self.x1 - self.x0 + 1
-
-    @property
-    def size(self) -> int:
-        """Number of pixels."""
-        return self.shape[0] * self.shape[1]
-
-    @property
-    def origin(self) -> tuple[int, int]:
-        """0-based pixel ``(cx, cy)`` of the kernel that is its origin; may lie outside."""
-        return -self.x0, -self.y0
-
-    @property
-    def reach(self) -> int:
-        """Largest offset along either axis."""
-        return max(abs(self.x0), abs(self.x1), abs(self.y0), abs(self.y1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -251,12 +217,12 @@ class Equations:
         found = np.empty((len(terms), ky, kx))
         padded = np.zeros((len(values), *self._shape))
         conjugate = self._transform.conj()
-        for kernel, factor in zip(found, terms, strict=True):
+        for number, factor in enumerate(terms):
             product = factor * values
             padded[:, ky - 1 : ky - 1 + n, kx - 1 : kx - 1 + n] = product
             total = (np.fft.rfft2(padded) * conjugate).sum(axis=0)
-            kernel[:] = np.fft.irfft2(total, self._shape)[:ky, :kx]
-            kernel += self._level * product.sum()
+            correlated = np.fft.irfft2(total, self._shape)[:ky, :kx]
+            found[number] = correlated + self._level * product.sum()
         return found
 
     @cached_property

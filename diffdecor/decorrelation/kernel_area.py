@@ -8,9 +8,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from diffdecor.core.kernel_solver import Equations, Solution, Support
+from diffdecor.core.kernel_solver import Equations, Solution
 from diffdecor.core.planes import Window
 from diffdecor.core.statistics import robust_sigma
+from diffdecor.core.support import Support
 from diffdecor.decorrelation.kernel_blocks import find_blocks
 from diffdecor.decorrelation.kernel_families import Family, families, spline_families
 from diffdecor.decorrelation.kernel_probe import significant_support
@@ -263,7 +264,9 @@ def _fit_family(
     if not _has_enough(equations, support, family):
         return None
     equations, values = equations.copy(), family.values(pixels)
-    solution = equations.solve(values, start and _carried_over(start, family, support))
+    solution = equations.solve(
+        values, None if start is None else _carried_over(start, family, support)
+    )
     for _ in range(_ROUNDS):
         if not leave_out_far(equations, solution, values):
             break

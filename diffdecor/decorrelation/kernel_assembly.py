@@ -61,7 +61,8 @@ def assembled(
             stamps, evaluated_at = moved, "SOURCE"
     terms = _all_terms(fits)
     order = max(_background_order(fit, rounding) for fit in fits)
-    regions, basis = [], []
+    regions: list[Region] = []
+    basis: list[NDArray[np.float64]] = []
     for fit, kernels in zip(fits, stamps, strict=True):
         science, template, factor = _scales(subtraction, fit)
         coefficients = np.zeros((sum(map(len, stamps)), len(terms)))

@@ -73,7 +73,7 @@ def _profile(
     along = 1 if axis == 0 else 2
     numbers = (pixels.x if axis == 0 else pixels.y).astype(int).ravel()
     product, square = (
-        np.bincount(numbers, (weights * one).sum(axis=along).ravel())
+        np.bincount(numbers, (weights * one).sum(axis=along).ravel()).astype(np.float64)
         for one in (residual * gradient, gradient**2)
     )
     known = square > 0

@@ -7,22 +7,23 @@ images: the noise of the image that was convolved probes the kernel at all frequ
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from diffdecor.core.planes import Progress, Window
-from diffdecor.decorrelation.kernel_area import AreaFit, AreaFitter
+import numpy as np
+
+from diffdecor.core.planes import Progress
 from diffdecor.decorrelation.kernel_assembly import assembled, peak_of
 from diffdecor.decorrelation.kernel_grid import find_grid, grid_areas
-from diffdecor.decorrelation.kernel_probe import CLEARLY, Probe, first_support, probe
-from diffdecor.decorrelation.kernel_proof import UNEVEN, Proof, is_exact, prove, rounding_of, worst
-from diffdecor.decorrelation.kernel_windows import read_pixels, window_grid
+from diffdecor.decorrelation.kernel_trial import Trial, Trials
+from diffdecor.decorrelation.kernel_windows import read_pixels
 from diffdecor.decorrelation.subtraction import Subtraction
+from diffdecor.decorrelation.two_kernels import two_kernels
 from diffdecor.errors import KernelError
-from diffdecor.kernels.model import BasisKernel, Blocks, Box, KernelArea, Side
+from diffdecor.kernels.model import BasisKernel, KernelArea, Side
 
-#: Side of the windows that show how a difference is rounded, pixels.
-_LOOKED_AT = 32
+#: Side of the window that shows what else a difference is, pixels.
+_LOOKED_AT = 128
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -49,8 +50,6 @@ class KernelFit:
         Pixels that it was compared with and not fitted to.
     is_exact : bool
         Whether the residual is that of the rounding, or negligible.
-    is_even : bool
-        Whether the residual is about the same all over the image, like that of rounding.
     is_matched : bool
         Whether the kernel is a single pixel: the images were matched before.
     """
@@ -63,7 +62,6 @@ class KernelFit:
     error: float
     pixels: int
     is_exact: bool
-    is_even: bool = True
     is_matched: bool = False
 
 
@@ -83,151 +81,46 @@ def fit_kernel(
     KernelError
         Where no kernel explains the difference: the error says how far it is off, and why.
     """
-    whole = [KernelArea(_box(Window.whole(subtraction.shape)))]
-    try:
-        found = _fit(subtraction, areas or whole, progress)
-    except KernelError as error:
-        found, refusal = None, error
-    if found is not None and (found.is_exact or found.is_even):
-        return found
-    of_header = any(area.box != whole[0].box or area.blocks is not None for area in areas)
-    if of_header and found is None:  # it may be that of another image
-        found = _tried(subtraction, whole, progress)
-    others = () if of_header and found is not None else (_regions, _splines)
-    for other in others:
-        better = other(subtraction, progress)
-        if better is not None:
-            return better
-    if found is None:
-        raise refusal
-    return found
-
-
-def _tried(
-    subtraction: Subtraction,
-    areas: Sequence[KernelArea],
-    progress: Progress | None,
-    *,
-    splines: bool = False,
-) -> KernelFit | None:
-    """Return a fit, None where there is none."""
-    try:
-        return _fit(subtraction, areas, progress, splines=splines)
-    except KernelError:
-        return None
-
-
-def _splines(subtraction: Subtraction, progress: Progress | None) -> KernelFit | None:
-    """Return an exact fit of B-splines, None if there is none."""
-    whole = KernelArea(_box(Window.whole(subtraction.shape)))
-    found = _tried(subtraction, [whole], progress, splines=True)
-    return found if found is not None and found.is_exact else None
-
-
-def _regions(subtraction: Subtraction, progress: Progress | None) -> KernelFit | None:
-    """Return an exact fit of one kernel for every region of a grid, None if there is none."""
-    grid = find_grid(subtraction.shape, _is_one_kernel(subtraction))
-    found = grid and _tried(subtraction, grid_areas(subtraction.shape, grid), progress)
-    return found if found is not None and found.is_exact else None
-
-
-def _is_one_kernel(subtraction: Subtraction) -> Callable[[Window], bool]:
-    """Return what says whether one kernel explains a window of a subtraction exactly."""
-    rounding, step = _rounding(subtraction)
-
-    def explains(window: Window) -> bool:
-        try:
-            found = _fit_one(subtraction, window, None, rounding)
-        except KernelError:
-            return False
-        return found is not None and is_exact(found[1].residual, found[1].noise, step)
-
-    return explains
-
-
-def _box(window: Window) -> Box:
-    return Box(window.x0, window.x1 - 1, window.y0, window.y1 - 1)
-
-
-def _fit(
-    subtraction: Subtraction,
-    areas: Sequence[KernelArea],
-    progress: Progress | None,
-    *,
-    splines: bool = False,
-) -> KernelFit:
-    fits, proofs = [], []
-    rounding, step = _rounding(subtraction)
-    for number, area in enumerate(areas):
-        box = area.box
-        window = Window(box.xmin, box.xmax + 1, box.ymin, box.ymax + 1).within(subtraction.shape)
-        found = _fit_one(subtraction, window, area.blocks, rounding, splines=splines)
-        if found is not None:
-            fits.append(found[0])
-            proofs.append(found[1])
-        if progress is not None:
-            progress(number + 1, len(areas))
-    name = subtraction.difference.name
-    if not fits:
-        msg = f"{name}: there are too few usable pixels to fit a kernel"
+    trials = Trials(subtraction, progress)
+    best = trials.of_areas(areas) if areas else trials.of_whole()
+    if best.problem and areas:  # the header may be that of another image
+        best = trials.of_whole().better_than(best)
+    if not best.is_exact and (best.is_uneven or best.is_hopeless):
+        best = _regions(trials).better_than(best)
+    if not best.is_exact and best.is_uneven:
+        best = trials.of_whole(splines=True).better_than(best)
+    if best.problem:
+        msg = f"{subtraction.difference.name}: {best.problem}{_what_else(subtraction)}"
         raise KernelError(msg)
-    proof, first = worst(proofs), fits[0]
-    residual = proof.residual / proof.noise
+    return _described(subtraction, trials, best)
+
+
+def _regions(trials: Trials) -> Trial:
+    """Fit one kernel for every region of a regular grid; nothing where the first has none."""
+    grid = find_grid(trials.shape, trials.explains)
+    return Trial.nothing() if grid is None else trials.of_areas(grid_areas(trials.shape, grid))
+
+
+def _what_else(subtraction: Subtraction) -> str:
+    """Say what a difference is that no kernel explains, by the window in its middle."""
+    side = min(_LOOKED_AT, *subtraction.shape)
+    place = [(length - side) // 2 for length in subtraction.shape[::-1]]
+    pixels = read_pixels(subtraction, np.array([place]), side, 0)
+    found = two_kernels(pixels.science[0], pixels.template[0], pixels.difference[0], pixels.good[0])
+    return f"; {found.text}" if found else "; it is not the difference of these images"
+
+
+def _described(subtraction: Subtraction, trials: Trials, trial: Trial) -> KernelFit:
+    """Return the kernel of a trial, and the proof of it."""
+    fits, proof = trial.fits, trial.worst
     return KernelFit(
-        kernel=assembled(
-            subtraction, fits, rounding, at_source=all(area.at_source for area in areas)
-        ),
-        side=first.side,
-        family=first.family.text,
-        residual=residual,
-        rounding=proof.residual / rounding if rounding > 0 else math.nan,
+        kernel=assembled(subtraction, fits, trials.rounding, at_source=trial.at_source),
+        side=fits[0].side,
+        family=fits[0].family.text,
+        residual=proof.residual / proof.noise,
+        rounding=proof.residual / trials.rounding if trials.rounding > 0 else math.nan,
         error=max(fit.solution.errors[0] / peak_of(fit) for fit in fits),
-        pixels=sum(one.pixels for one in proofs),
-        is_exact=is_exact(proof.residual, proof.noise, step),
-        is_even=all(one.unevenness < UNEVEN for one in proofs),
+        pixels=sum(one.pixels for one in trial.proofs),
+        is_exact=trial.is_exact,
         is_matched=all(fit.support.size == 1 for fit in fits),
     )
-
-
-def _rounding(subtraction: Subtraction) -> tuple[float, float]:
-    """Return how a difference is rounded, by windows spread over it."""
-    whole = Window.whole(subtraction.shape)
-    side = min(_LOOKED_AT, *subtraction.shape)
-    pixels = read_pixels(subtraction, window_grid(whole, side).places, side, 0)
-    return rounding_of(pixels)
-
-
-def _fit_one(
-    subtraction: Subtraction,
-    area: Window,
-    blocks: Blocks | None,
-    rounding: float,
-    *,
-    splines: bool = False,
-) -> tuple[AreaFit, Proof] | None:
-    """Fit the kernel of one area, and prove it; None with too few pixels to try.
-
-    Raises a `KernelError` where no kernel is good enough.
-    """
-    convolved = subtraction.config.convolved
-    sides: tuple[Side, ...] = ("template", "science") if convolved == "auto" else (convolved,)
-    probes = sorted(probe(subtraction, area, sides).values(), key=lambda one: one.solution.rms)
-    tried: list[tuple[AreaFit, Proof]] = []
-    for one in _plausible(probes):
-        fitter = AreaFitter(subtraction, area, one.side, blocks, rounding, splines=splines)
-        fit = fitter.fit(first_support(one, rounding))
-        if fit is None:
-            continue
-        tried.append((fit, prove(fit)))
-        if not tried[-1][1].problem():
-            return tried[-1]
-    if not tried:
-        return None
-    _, proof = min(tried, key=lambda pair: pair[1].residual)
-    msg = f"{subtraction.difference.name}: {proof.problem()}"
-    raise KernelError(msg)
-
-
-def _plausible(probes: Sequence[Probe]) -> Sequence[Probe]:
-    """Return the sides worth a fit, the more likely first."""
-    return [one for one in probes if one.solution.rms <= CLEARLY * probes[0].solution.rms]

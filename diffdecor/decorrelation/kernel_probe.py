@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from diffdecor.core.kernel_solver import Equations, Solution, Support
+from diffdecor.core.kernel_solver import Equations, Solution
 from diffdecor.core.planes import Window
-from diffdecor.decorrelation.kernel_families import Family, polynomials
+from diffdecor.core.support import Support
+from diffdecor.decorrelation.kernel_families import polynomials
 from diffdecor.decorrelation.kernel_windows import Pixels, read_pixels, within_reach
 from diffdecor.decorrelation.subtraction import Subtraction
 from diffdecor.kernels.model import Side
@@ -37,14 +38,12 @@ _CENTRED = 2
 
 @dataclass(frozen=True, eq=False)
 class Probe:
-    """What one window shows of one side: the solution, its support, and the functions used."""
+    """What one window shows of one side: the solution, and its support."""
 
     side: Side
     support: Support
     solution: Solution
-    equations: Equations
-    family: Family
-    values: NDArray[np.float64]
+    pixels: Pixels
 
 
 def probe(subtraction: Subtraction, area: Window, sides: Sequence[Side]) -> dict[Side, Probe]:
@@ -111,9 +110,7 @@ def _probe(pixels: Pixels, side: Side, support: Support) -> Probe | None:
     for order in (1, 0):
         family = polynomials(area, order)
         if equations.pixels >= _OVERDETERMINED * support.size * len(family.terms):
-            values = family.values(pixels)
-            solution = equations.solve(values)
-            return Probe(side, support, solution, equations, family, values)
+            return Probe(side, support, equations.solve(family.values(pixels)), pixels)
     return None
 
 
@@ -132,8 +129,8 @@ def first_support(probe: Probe, rounding: float) -> Support:
 def significant_support(solution: Solution, support: Support) -> Support:
     """Return the offsets around all pixels of kernels that are not zero."""
     errors = solution.errors[:, np.newaxis, np.newaxis]
-    seen = (np.abs(solution.kernels) > _SIGNIFICANT * errors).any(axis=0)
-    rows, columns = (np.flatnonzero(seen.any(axis=axis)) for axis in (1, 0))
+    seen: NDArray[np.bool_] = np.any(np.abs(solution.kernels) > _SIGNIFICANT * errors, axis=0)
+    rows, columns = (np.flatnonzero(np.any(seen, axis=axis)) for axis in (1, 0))
     if not len(rows):
         return Support.square(0)
     return Support(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -130,7 +130,7 @@ def noise_of(pixels: Pixels) -> float:
 
 def is_exact(residual: float, noise: float, step: float) -> bool:
     """Say whether a residual is that of rounding to steps, or negligible."""
-    return residual <= max(EXACT * noise, _ROUNDED * step / np.sqrt(12.0))
+    return residual <= max(EXACT * noise, _ROUNDED * step / math.sqrt(12.0))
 
 
 def rounding_of(pixels: Pixels) -> tuple[float, float]:
@@ -162,8 +162,3 @@ def _step(values: NDArray[np.float64]) -> float:
     # Of numbers without steps the smallest gap is far smaller than most.
     is_stepped = np.abs(multiples - np.rint(multiples)).max() < 0.01 and np.median(multiples) < 50
     return step if is_stepped else 0.0
-
-
-def worst(proofs: Sequence[Proof]) -> Proof:
-    """Return the proof with the largest residual in units of the noise."""
-    return max(proofs, key=lambda proof: proof.residual / proof.noise)
