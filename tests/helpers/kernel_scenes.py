@@ -33,6 +33,7 @@ PARTS = np.array([1.0, 0.5, 0.15, -0.12, 0.08, 1.0])
 class Scene:
     """What a triple is like.
 
+    `family` is POLY, BSPLINE (cubic, two intervals) or ODD (quadratic, of unequal intervals);
     `depth` is how much smaller the template's noise variance is, at the same flux scale; `total`
     the sum of the kernel; `scale` the factor of both images, 1/total where it is None.
     """
@@ -244,7 +245,7 @@ def polynomials(order):
 def spatial_terms(scene):
     if scene.family == "POLY":
         return tuple(polynomials(scene.order))
-    degree, inner = 2, [-0.3, 0.35]
+    degree, inner = (3, [0.0]) if scene.family == "BSPLINE" else (2, [-0.3, 0.35])
     knots = np.r_[[-1.0] * (degree + 1), inner, [1.0] * (degree + 1)]
     number = range(len(knots) - degree - 1)
     return tuple(

@@ -74,8 +74,8 @@ def noisier(triple, random, sigmas):
     return changed(triple, "difference", lambda d: (d + noise).astype(np.float32))
 
 
-def smoothed_template(triple):
-    """A difference of a template that was smoothed with each pixel's own kernel: a median."""
+def median_template(triple):
+    """A difference of a template of which the median of 3 x 3 pixels was taken before."""
     template = median_filter(triple.template, 3)
     difference = subtracted(triple.kernel, triple.science, template)[interior(triple)]
     images = {r: one[interior(triple)] for r, one in zip(ROLES, pair(triple), strict=False)}
@@ -90,6 +90,10 @@ def both_convolved(triple):
     inner = interior(triple)
     images = {r: one[inner] for r, one in zip(ROLES, pair(triple), strict=False)}
     return reduced(triple, inner, **images, difference=difference[inner])
+
+
+def unconvolved(scene):
+    return "science" if scene.sides[0] == "template" else "template"
 
 
 def moved(pixels, axis=1):
@@ -114,7 +118,9 @@ WRONG = {
     "difference moved by half a pixel": lambda c: changed(
         c.triple, "difference", lambda d: (d + np.roll(d, 1, axis=0)) / 2
     ),
-    "science image moved": lambda c: changed(c.triple, "science", moved(2, 0)),
+    "image that was not convolved moved": lambda c: changed(
+        c.triple, unconvolved(c.scene), moved(2, 0)
+    ),
     "template moved far": lambda c: changed(c.triple, "template", moved(60)),
     "difference flipped": lambda c: changed(c.triple, "difference", np.fliplr),
     "template flipped": lambda c: changed(c.triple, "template", np.flipud),
@@ -136,7 +142,6 @@ WRONG = {
     ),
     "difference whitened": lambda c: whitened(c.triple),
     "difference with noise of sigma / 3": lambda c: noisier(c.triple, c.random, 1 / 3),
-    "template was filtered": lambda c: smoothed_template(c.triple),
     "both were convolved": lambda c: both_convolved(c.triple),
     "absolute value": lambda c: changed(c.triple, "difference", lambda d: np.abs(d - np.median(d))),
 }
