@@ -194,17 +194,23 @@ class AreaFitter:
         return best
 
     def _in_blocks(self, fit: AreaFit) -> AreaFit:
-        """Return the fit with the kernel constant over blocks, if what is left shows such."""
-        if fit.left <= self._enough or fit.family.blocks is not None:
+        """Return the fit with the kernel constant over blocks, if what is left shows such.
+
+        Blocks that were found with a family that varies less may be wrong, and are found again.
+        """
+        if fit.left <= self._enough or self._has_given_blocks:
             return fit
-        blocks = find_blocks(fit.family, fit.pixels, fit.equations, fit.solution)
-        if blocks is None:
-            return fit
-        self._use_blocks(blocks)
-        other = self._fit(self._number(fit), fit.support, fit)
-        if other is not None and other.left < _BLOCKS * fit.left:
-            return other
-        self._use_blocks(None)
+        before, smooth = self._blocks, fit
+        if before is not None:
+            self._use_blocks(None)
+            smooth = self._fit(self._number(fit), fit.support, fit) or fit
+        blocks = find_blocks(smooth.family, smooth.pixels, smooth.equations, smooth.solution)
+        if blocks is not None and blocks != before:
+            self._use_blocks(blocks)
+            other = self._fit(self._number(fit), fit.support, fit)
+            if other is not None and other.left < _BLOCKS * fit.left:
+                return other
+        self._use_blocks(before)
         return fit
 
     def _fit(self, number: int, support: Support, start: AreaFit | None = None) -> AreaFit | None:

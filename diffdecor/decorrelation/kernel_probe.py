@@ -20,6 +20,8 @@ from diffdecor.kernels.model import Side
 _REACHES = (7, 12, 18, 26, 36, 48)
 #: Side of the window that is looked at, pixels, and of one for kernels that reach far.
 _SIDE, _LARGE_SIDE, _FAR = 128, 192, 36
+#: Places at which a window may be looked at; at the later half the window is smaller.
+PLACES = 7
 #: Pixels that are needed for every unknown number.
 _OVERDETERMINED = 1.5
 #: A wider kernel explains more where it leaves less than this share.
@@ -49,15 +51,17 @@ class Probe:
     least: float
 
 
-def probe(subtraction: Subtraction, area: Window, sides: Sequence[Side]) -> dict[Side, Probe]:
+def probe(
+    subtraction: Subtraction, area: Window, sides: Sequence[Side], place: int = 0
+) -> dict[Side, Probe]:
     """Fit a kernel in one window of an area, for every side that may have been convolved.
 
-    Wider kernels are tried as long as they leave less. Empty where there is no window with enough
-    pixels.
+    The window is in the middle; other places, up to `PLACES`, are beside it. Wider kernels are
+    tried as long as they leave less. Empty where there is no window with enough pixels.
     """
     found: dict[Side, Probe] = {}
     for reach in _REACHES:
-        pixels = _window(subtraction, area, reach)
+        pixels = _window(subtraction, area, reach, place)
         if pixels is None:
             break
         better = {}
@@ -76,18 +80,20 @@ def probe(subtraction: Subtraction, area: Window, sides: Sequence[Side]) -> dict
     return found
 
 
-def _window(subtraction: Subtraction, area: Window, reach: int) -> Pixels | None:
-    """Read the window with most usable pixels near the middle of an area."""
+def _window(subtraction: Subtraction, area: Window, reach: int, place: int) -> Pixels | None:
+    """Read the window with most usable pixels near the middle of an area, from a place on."""
     inner = within_reach(area, subtraction.shape, reach)
     wanted = _LARGE_SIDE if reach >= _FAR else _SIDE
+    if place >= PLACES // 2:  # steps of the sky may be in all larger ones
+        wanted //= 2
     side = min(wanted, *inner.shape)
     if side < 1 or side * side < _OVERDETERMINED * Support.square(reach).size:
         return None
     centre = np.array([(inner.x0 + inner.x1 - side) // 2, (inner.y0 + inner.y1 - side) // 2])
     most = None
-    for step in _neighbours(inner, side):
-        place = centre + step
-        pixels = read_pixels(subtraction, place[np.newaxis], side, reach)
+    for step in _neighbours(inner, side)[place:]:
+        corner = centre + step
+        pixels = read_pixels(subtraction, corner[np.newaxis], side, reach)
         usable = np.count_nonzero(pixels.good)
         if usable > 0.9 * side * side:
             return pixels
@@ -100,7 +106,7 @@ def _neighbours(inner: Window, side: int) -> list[NDArray[np.intp]]:
     """Return steps ``(x, y)`` from the window in the middle to others, that itself first."""
     room_y, room_x = ((length - side) // 2 for length in inner.shape)
     steps = [
-        (0, 0), (1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, -1), (1, -1), (-1, 1),
+        (0, 0), (1, 1), (-1, -1), (1, -1), (-1, 1), (1, 0), (-1, 0), (0, 1), (0, -1),
     ]  # fmt: skip
     size = np.array([min(room_x, side), min(room_y, side)])
     return [np.array(step) * size for step in steps]

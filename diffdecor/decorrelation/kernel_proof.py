@@ -25,8 +25,8 @@ _BRIGHT, _ENOUGH = 10.0, 20
 _HALF_WIDTH, _WINDOWS, _OF_TWO = 5, 3, 1.4
 #: Residuals differ from window to window by more than noise.
 UNEVEN = 1.5
-#: Largest share of pixels that are far off.
-_MOST = 0.2
+#: Largest share of pixels that are far off, and where the others are explained exactly.
+_MOST, _MOST_IF_EXACT = 0.2, 0.6
 #: Residual of a difference that is rounded to steps, in units of the error of rounding.
 _ROUNDED = 1.3
 #: Values that show whether a difference is rounded to steps.
@@ -58,8 +58,12 @@ class Proof:
         """Whether both images went through kernels."""
         return self.of_two > _OF_TWO
 
-    def problem(self) -> str:
-        """Say why the kernel is not to be used; empty if it is."""
+    def problem(self, *, exact: bool) -> str:
+        """Say why the kernel is not to be used; empty if it is.
+
+        Pixels that are far off are suspicious unless it is exact in the others: backgrounds with
+        steps are no polynomials.
+        """
         if not np.isfinite(self.residual) or not self.pixels or not self.noise > 0:
             return "there are too few usable pixels to verify a kernel"
         limits = (
@@ -75,7 +79,7 @@ class Proof:
                 "times what it leaves with a kernel on the other image, too: both went through one",
             ),
             (self.bright / self.noise, FITS_BRIGHT, "times the noise on bright pixels"),
-            (self.outliers, _MOST, "of the pixels unexplained"),
+            (self.outliers, _MOST_IF_EXACT if exact else _MOST, "of the pixels unexplained"),
         )
         for value, most, what in limits:
             if value > most:

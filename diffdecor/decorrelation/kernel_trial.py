@@ -13,6 +13,7 @@ from diffdecor.core.planes import Progress, Window
 from diffdecor.decorrelation.kernel_area import AreaFit, AreaFitter, grown
 from diffdecor.decorrelation.kernel_probe import (
     CLEARLY,
+    PLACES,
     Probe,
     first_support,
     probe,
@@ -177,15 +178,26 @@ class Trials:
             return Trial.nothing()
         return min(tried, key=lambda one: one.proofs[0].residual)
 
+    def _probed(self, window: Window, sides: Sequence[Side]) -> tuple[Sequence[Probe], str]:
+        """Look at windows until one is promising; return its probes, or why none is.
+
+        There may be a step of the sky in the first.
+        """
+        first = ""
+        for place in range(PLACES):
+            found = probe(self._subtraction, window, sides, place).values()
+            probes = sorted(found, key=lambda one: one.solution.rms)
+            hopeless = _hopeless(probes[0]) if probes else ""
+            if not hopeless:
+                return probes, ""
+            first = first or hopeless
+        return (), first
+
     def _proved(self, fit: AreaFit) -> Trial:
         proof = prove(fit)
-        return Trial(
-            fits=[fit],
-            proofs=[proof],
-            problem=proof.problem(),
-            is_exact=not proof.problem()
-            and is_exact(proof.residual, proof.noise, self._rounded[1]),
-        )
+        exact = is_exact(proof.residual, proof.noise, self._rounded[1])
+        problem = proof.problem(exact=exact)
+        return Trial(fits=[fit], proofs=[proof], problem=problem, is_exact=exact and not problem)
 
 
 def _hopeless(best: Probe) -> str:
