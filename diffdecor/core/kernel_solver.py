@@ -27,7 +27,7 @@ from diffdecor.core.statistics import robust_sigma
 from diffdecor.core.support import Support
 
 #: Order of the polynomial that is the background of a window.
-_BACKGROUND_ORDER = 2
+_BACKGROUND_ORDER = 3
 #: Most steps of an iteration.
 _STEPS = 300
 #: The iteration ends where further steps would change the residual, or the first one, by less.
@@ -332,7 +332,7 @@ class Equations:
         rms = float(np.sqrt((left**2).sum() / total)) if total > 0 else np.nan
         error = rms * float(np.sqrt(np.median(np.diag(self._inverse))))
         errors = error * np.sqrt((mixing**2).sum(axis=0))
-        return Solution(kernels, factor / length if length > 0 else np.nan, rms, errors)
+        return Solution(kernels, factor / length if length > 0 else 0.0, rms, errors)
 
     def backgrounds_left(
         self, solution: Solution, terms: NDArray[np.float64]

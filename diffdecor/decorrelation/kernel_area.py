@@ -24,10 +24,12 @@ from diffdecor.decorrelation.kernel_windows import (
 from diffdecor.decorrelation.subtraction import Subtraction
 from diffdecor.kernels.model import Blocks, Side
 
-#: Pixels for every unknown number: fewer, and a family is not tried.
-_OVERDETERMINED = 1.5
+#: Pixels for every unknown number: with fewer a family is not tried, or a narrower support, too.
+_OVERDETERMINED, _COMFORTABLE = 1.5, 6.0
 #: A family is better that leaves less than this share in pixels held out, and a wider support.
-_BETTER, _WIDER = 0.95, 0.7
+_BETTER, _WIDER = 0.99, 0.7
+#: A narrower kernel leaves at most so many times as much.
+_AS_GOOD = 1.002
 #: Blocks are kept that leave less than this share.
 _BLOCKS = 0.7
 #: Families that are tried after the best.
@@ -152,7 +154,8 @@ class AreaFitter:
         number = self._number(best)
         if number + 1 == len(self._families) or support.size >= best.support.size:
             return None
-        if _has_enough(best.equations, best.support, self._families[number + 1]):
+        varied = self._families[min(number + _PATIENCE, len(self._families) - 1)]
+        if _has_enough(best.equations, best.support, varied, _COMFORTABLE):
             return None
         narrow = self._fit(number, support, best)
         if narrow is None or narrow.left > best.left / _BETTER:
@@ -239,7 +242,7 @@ class AreaFitter:
         elif support == fit.support:
             return fit
         less = self._fit(self._number(fit), support, fit)
-        enough = max(self._enough, fit.left / _BETTER)
+        enough = max(self._enough, fit.left * _AS_GOOD)
         return less if less is not None and less.left <= enough else fit
 
 
@@ -274,9 +277,11 @@ def _fit_family(
     return AreaFit(side, support, family, solution, equations, pixels, held_out, others)
 
 
-def _has_enough(equations: Equations, support: Support, family: Family) -> bool:
-    """Say whether there are pixels enough for a family."""
-    return equations.pixels >= _OVERDETERMINED * support.size * len(family.terms)
+def _has_enough(
+    equations: Equations, support: Support, family: Family, factor: float = _OVERDETERMINED
+) -> bool:
+    """Say whether there are so many times more pixels than a family has unknown numbers."""
+    return equations.pixels >= factor * support.size * len(family.terms)
 
 
 def leave_out_far(equations: Equations, solution: Solution, terms: NDArray[np.float64]) -> bool:

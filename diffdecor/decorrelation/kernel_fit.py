@@ -86,10 +86,10 @@ def fit_kernel(
     best = trials.of_areas(areas) if areas else trials.of_whole()
     if best.problem and areas:  # the header may be that of another image
         best = trials.of_whole().better_than(best)
-    if not best.is_exact and (best.is_uneven or best.is_hopeless):
+    if not trials.is_rounded(best) and (best.is_uneven or best.is_hopeless):
         best = _regions(trials, all_grids=not best.is_hopeless).better_than(best)
-    if not best.is_exact and best.is_uneven:
-        best = trials.of_whole(splines=True).better_than(best)
+    if not trials.is_rounded(best) and best.is_uneven and len(best.fits) == 1:
+        best = trials.of_splines(best).better_than(best)
     if best.problem or not best.is_exact:
         other = _what_else(subtraction)
         if best.problem or other:

@@ -10,8 +10,14 @@ from typing import Self
 import numpy as np
 
 from diffdecor.core.planes import Progress, Window
-from diffdecor.decorrelation.kernel_area import AreaFit, AreaFitter
-from diffdecor.decorrelation.kernel_probe import CLEARLY, Probe, first_support, probe
+from diffdecor.decorrelation.kernel_area import AreaFit, AreaFitter, grown
+from diffdecor.decorrelation.kernel_probe import (
+    CLEARLY,
+    Probe,
+    first_support,
+    probe,
+    significant_support,
+)
 from diffdecor.decorrelation.kernel_proof import (
     EXPLAINED,
     LIMIT,
@@ -30,6 +36,10 @@ from diffdecor.kernels.model import Box, KernelArea, Side
 _LOOKED_AT = 32
 #: What a kernel leaves of a window, in units of the noise, that promises nothing for the whole.
 _HOPELESS = 0.5
+#: What leaves so many times the rounding cannot be explained better.
+_ROUNDED = 10.0
+#: Rounding up to which B-splines explain, whose knots are not known: so many times that of D.
+_SPLINES = 15.0
 _TOO_FEW = "there are too few usable pixels to fit a kernel"
 
 
@@ -60,12 +70,19 @@ class Trial:
     @property
     def is_uneven(self) -> bool:
         """Whether much is explained, and more left of some windows than of others."""
-        promising = all(one.share < _HOPELESS for one in self.proofs)
+        promising = all(one.share < _HOPELESS and not one.is_of_two for one in self.proofs)
         return promising and any(one.unevenness > UNEVEN for one in self.proofs)
 
+    @property
+    def left(self) -> float:
+        """The largest residual in units of the noise."""
+        return self.worst.residual / self.worst.noise
+
     def better_than(self, other: Trial) -> Trial:
-        """Return this trial if it is exact, or the first that is of use; else the other."""
-        return self if self.is_exact or (other.problem and not self.problem) else other
+        """Return this trial if it is of use, and clearly better than the other; else that one."""
+        if self.problem:
+            return other
+        return self if other.problem or self.left * CLEARLY < other.left else other
 
 
 class Trials:
@@ -95,16 +112,30 @@ class Trials:
         """Error of rounding of the difference, one sigma."""
         return self._rounded[0]
 
-    def of_whole(self, *, splines: bool = False) -> Trial:
+    def is_rounded(self, trial: Trial) -> bool:
+        """Say whether a trial leaves hardly more than the rounding of the difference."""
+        return not trial.problem and trial.worst.residual < _ROUNDED * self.rounding
+
+    def of_whole(self) -> Trial:
         """Try one kernel for the whole image."""
         ny, nx = self.shape
-        return self.of_areas([KernelArea(Box(0, nx - 1, 0, ny - 1))], splines=splines)
+        return self.of_areas([KernelArea(Box(0, nx - 1, 0, ny - 1))])
 
-    def of_areas(self, areas: Sequence[KernelArea], *, splines: bool = False) -> Trial:
+    def of_splines(self, trial: Trial) -> Trial:
+        """Try B-splines in place of the polynomials of a trial of the whole image."""
+        (fit,) = trial.fits
+        rounding = _SPLINES * self.rounding
+        fitter = AreaFitter(
+            self._subtraction, fit.family.area, fit.side, None, rounding, splines=True
+        )
+        found = fitter.fit(grown(significant_support(fit.solution, fit.support), 1))
+        return Trial.nothing() if found is None else self._proved(found)
+
+    def of_areas(self, areas: Sequence[KernelArea]) -> Trial:
         """Try one kernel for every area; areas without pixels have none."""
         trials = []
         for number, area in enumerate(areas):
-            trials.append(self._of_area(area, splines=splines))
+            trials.append(self._of_area(area))
             if trials[-1].problem and trials[-1].problem != _TOO_FEW:
                 return trials[-1]
             if self._progress is not None:
@@ -124,7 +155,7 @@ class Trials:
         box = Box(window.x0, window.x1 - 1, window.y0, window.y1 - 1)
         return self._of_area(KernelArea(box)).is_exact
 
-    def _of_area(self, area: KernelArea, *, splines: bool = False) -> Trial:
+    def _of_area(self, area: KernelArea) -> Trial:
         box, subtraction = area.box, self._subtraction
         window = Window(box.xmin, box.xmax + 1, box.ymin, box.ymax + 1).within(self.shape)
         convolved = subtraction.config.convolved
@@ -136,9 +167,7 @@ class Trials:
             return Trial(problem=hopeless, is_hopeless=True)
         tried = []
         for one in _plausible(probes):
-            fitter = AreaFitter(
-                subtraction, window, one.side, area.blocks, self.rounding, splines=splines
-            )
+            fitter = AreaFitter(subtraction, window, one.side, area.blocks, self.rounding)
             fit = fitter.fit(first_support(one, self.rounding))
             if fit is not None:
                 tried.append(self._proved(fit))
