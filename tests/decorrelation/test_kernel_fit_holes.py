@@ -61,3 +61,10 @@ def test_images_in_a_strange_unit(scene, factor):
         return
     with pytest.raises(KernelError, match="too few usable pixels"):
         fit_kernel(subtraction)
+
+
+@pytest.mark.parametrize("role", ["difference", "template"])
+def test_constant_images_show_none(scene, role):
+    planes = {role: np.zeros_like(scene.difference)}
+    with pytest.raises(KernelError, match="constant in"):
+        fit_kernel(replace(scene, **planes).subtraction())
