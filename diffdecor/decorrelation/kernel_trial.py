@@ -16,7 +16,6 @@ from diffdecor.decorrelation.kernel_probe import (
     Probe,
     first_support,
     probe,
-    significant_support,
 )
 from diffdecor.decorrelation.kernel_proof import (
     EXPLAINED,
@@ -28,6 +27,7 @@ from diffdecor.decorrelation.kernel_proof import (
     prove,
     rounding_of,
 )
+from diffdecor.decorrelation.kernel_support import significant_support
 from diffdecor.decorrelation.kernel_windows import read_pixels, window_grid
 from diffdecor.decorrelation.subtraction import Subtraction
 from diffdecor.kernels.model import Box, KernelArea, Side
