@@ -64,6 +64,12 @@ def hotpants_without_table(folder):
     (folder / "d.fits").replace(folder / "diff.fits")
 
 
+def hotpants_that_lost_it(folder):
+    """The difference without its table of the kernel."""
+    hotpants(folder)
+    fits.writeto(folder / "d.fits", *fits.getdata(folder / "diff.fits", header=True))
+
+
 def pair_of_sfft(folder):
     """The images of SFFT and ficonv, and their noise: gain and read noise, and the sky of 200."""
     for name, gain, read_noise in (("sci", 1.6, 5.0), ("ref", 6.6, 5.1962)):
@@ -124,6 +130,7 @@ STAGED = {
     "LSST, `lsst.images` files": lsst_images,
     "fitsh `ficonv`": ficonv,
     "anything, kernel as an image": plain_stamp,
+    "anything; no kernel? leave it out": hotpants_that_lost_it,
     "anything, only the difference is left": hotpants,
 }
 

@@ -72,6 +72,13 @@ def with_fitted_kernel(
         )
         raise KernelError(msg) from None
     _say(name, fit)
+    if fit.is_matched and config.noise_model == "white":
+        log.warning(
+            "%s: the images were matched before they were subtracted, so that their noise is "
+            "correlated, which --noise-model white does not see; leave that option out, or give "
+            "--template-kernel or --science-kernel",
+            name,
+        )
     return replace(subtraction, kernel=fit.kernel, config=config), fit
 
 

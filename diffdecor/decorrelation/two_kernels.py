@@ -14,8 +14,8 @@ from diffdecor.core.statistics import robust_sigma
 from diffdecor.core.whiteness import autocorrelation, local_level
 
 #: What it may be: psi * (S - K * T), or another difference of white noise; two images that were
-#: convolved; one kernel with the other sign.
-Kind = Literal["decorrelated", "convolved", "opposite"]
+#: convolved; images that lie by whole pixels beside it; one kernel with the other sign.
+Kind = Literal["decorrelated", "convolved", "moved", "opposite"]
 
 #: Kernels that are tried, half of their width in pixels, and the window that is looked at.
 _HALF_WIDTHS, _WINDOW = (7, 10), 128
@@ -27,6 +27,8 @@ _HOPELESS = 0.6
 _NOTHING_LEFT = 3e-3
 #: Largest scatter of the logarithm of a noise power that is called white.
 _WHITE = 0.3
+#: Share of a kernel that is in one pixel, if it moves an image only.
+_SINGLE = 0.8
 #: Largest asymmetry of a kernel that is called symmetric.
 _SYMMETRIC = 0.1
 #: Psi leaves at least this share of every frequency, and raises some.
@@ -54,7 +56,7 @@ class TwoKernels:
 
     Parameters
     ----------
-    kind : {"decorrelated", "convolved", "opposite"}
+    kind : {"decorrelated", "convolved", "moved", "opposite"}
         What the difference is.
     science, template : array (k, k)
         The kernels A and B, their origins in the middle.
@@ -73,6 +75,10 @@ class TwoKernels:
     @property
     def text(self) -> str:
         """What the difference is, and what to do, in words."""
+        if self.kind == "moved":
+            image = "science image" if _shift(self.science) else "template"
+            x, y = _shift(self.science) or _shift(self.template) or (0, 0)
+            return f"its pixels are not those of the {image}: they lie ({x:+d}, {y:+d}) beside them"
         return _TEXTS[self.kind]
 
 
@@ -173,11 +179,21 @@ def _is_opposite(fit: PairFit) -> bool:
 
 def _kind(fit: PairFit, levels: list[float]) -> Kind:
     """Say what two kernels are: what they leave of the noise is white, or one is like psi."""
+    if _shift(fit.first) or _shift(fit.second):
+        return "moved"
     transforms, power = _power(fit, levels)
     is_white = power.min() > 0 and np.log(power).std() < _WHITE
     if is_white or any(map(_is_like_psi, (fit.first, fit.second), transforms)):
         return "decorrelated"
     return "convolved"
+
+
+def _shift(kernel: NDArray[np.float64]) -> tuple[int, int] | None:
+    """Return how far a kernel ``(k, k)`` moves an image, ``(x, y)``; None if it does more."""
+    size = np.abs(kernel)
+    row, column = np.unravel_index(int(size.argmax()), size.shape)
+    shift = int(column) - kernel.shape[1] // 2, int(row) - kernel.shape[0] // 2
+    return shift if size.max() > _SINGLE * size.sum() and shift != (0, 0) else None
 
 
 def _power(fit: PairFit, levels: list[float]) -> tuple[Transforms, NDArray[np.float64]]:

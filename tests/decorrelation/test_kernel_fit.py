@@ -15,6 +15,7 @@ from helpers.kernel_damage import (
 from helpers.kernel_scenes import Scene, simulate
 
 from diffdecor.core.planes import LazyPlane
+from diffdecor.decorrelation.fitting import with_fitted_kernel
 from diffdecor.decorrelation.kernel_fit import fit_kernel
 from diffdecor.errors import KernelError
 
@@ -242,3 +243,14 @@ def test_progress_is_told(small):
     assert told
     assert all(done <= total for done, total in told)
     assert told[-1][0] == told[-1][1]
+
+
+@pytest.mark.parametrize(("noise_model", "doubts"), [("white", 1), ("measured", 0)])
+def test_matched_images_are_not_white(noise_model, doubts, caplog):
+    triple = simulate(seed=9, order=0)
+    difference = triple.science.astype(float) - 0.5 * triple.template
+    matched = replace(triple, difference=difference.astype(np.float32)).subtraction()
+    config = replace(matched.config, noise_model=noise_model)
+    with_fitted_kernel(matched, config)
+    said = [one for one in caplog.records if "were matched before" in one.getMessage()]
+    assert sum(one.levelname == "WARNING" for one in said) == doubts

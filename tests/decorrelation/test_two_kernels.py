@@ -172,3 +172,14 @@ def test_the_equations_are_those_of_direct_sums():
     found = np.concatenate([fit.first.ravel(), fit.second.ravel()])
     assert np.abs(found - expected[:18]).max() < 1e-9
     assert fit.residual == pytest.approx(1.0, abs=0.15)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_difference_that_was_moved_is_told_apart(axis):
+    kernel = matching_kernel()
+    science, template = images(kernel)
+    moved = np.roll(science - through(template, kernel), 2, axis=axis)
+    found = two_kernels(science, template, moved, GOOD)
+    assert found.kind == "moved"
+    step = "(+0, +2)" if axis == 0 else "(+2, +0)"
+    assert f"not those of the science image: they lie {step} beside them" in found.text
