@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -21,6 +21,8 @@ _ROUNDED = 1.3 / math.sqrt(12.0)
 FITS = 0.5
 #: The same on bright pixels, where a tool's interpolation of its kernel is visible.
 FITS_BRIGHT = 3.0
+#: Pixels are off that deviate by so many times the noise; the largest share of such that is named.
+_OFF, _MOST_OFF = 0.1, 0.2
 #: Fewer bright pixels are not judged.
 _ENOUGH = 20
 
@@ -77,6 +79,32 @@ class Comparison:
         if not pixels.size or not (pixels == np.rint(pixels)).all():
             return 0.0
         return float(np.sqrt(np.mean(self.noise[self.good] ** -2)))
+
+    def without_holes(self, kernel: MatchingKernel) -> tuple[str, Fit] | None:
+        """Return the fit without pixels that are far off, and which these are, in words.
+
+        None unless they are few, and the difference is rebuilt exactly everywhere else.
+        """
+        model = rebuild(kernel, *self.pair)
+        known = self.good & np.isfinite(model)
+        if not kernel.has_background and known.any():
+            model = model - np.median((model - self.difference)[known])
+        deviation = np.where(known, model - self.difference, 0.0) / self.noise
+        off = np.abs(deviation) > max(_OFF, 2 * self.exact)
+        number, pixels = int(off.sum()), int(known.sum())
+        if not 0 < number <= _MOST_OFF * pixels:
+            return None
+        rest = replace(self, good=self.good & ~off)
+        fit = rest.measure(model, level=not kernel.has_background)
+        if not fit.worst < self.exact:
+            return None
+        values, counts = np.unique(self.difference[off], return_counts=True)
+        alike = f" (most are {values[counts.argmax()]:g})" if 2 * counts.max() > number > 1 else ""
+        text = (
+            f"{number} of {pixels} pixels are left out{alike}: flag what is no difference of the "
+            "images in a mask (--difference-mask FILE), or set it to NaN"
+        )
+        return text, fit
 
     def fit(self, kernel: MatchingKernel) -> Fit:
         """Measure how well a kernel rebuilds the difference."""

@@ -64,9 +64,11 @@ def with_fitted_kernel(
     try:
         fit = fit_kernel(subtraction, areas, progress)
     except KernelError as error:
+        side = config.convolved
+        free = "" if side == "auto" else f"leave --convolved {side} out if that is not certain, or "
         msg = (
-            f"{error}; give the kernel with --kernel FILE, or run {name} alone: its noise is then "
-            "measured"
+            f"{error}; {free}give the kernel with --kernel FILE, or run {name} alone: its noise is "
+            "then measured"
         )
         raise KernelError(msg) from None
     _say(name, fit)

@@ -13,7 +13,7 @@ from diffdecor.core.planes import Window
 from diffdecor.core.support import Support
 from diffdecor.decorrelation.kernel_blocks import find_blocks
 from diffdecor.decorrelation.kernel_families import Family, families, spline_families
-from diffdecor.decorrelation.kernel_probe import significant_support
+from diffdecor.decorrelation.kernel_support import significant_support
 from diffdecor.decorrelation.kernel_windows import (
     Pixels,
     read_pixels,

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from diffdecor.core.kernel_solver import Equations, Solution
 from diffdecor.core.planes import Window
 from diffdecor.core.support import Support
+from diffdecor.decorrelation.kernel_area import leave_out_far
 from diffdecor.decorrelation.kernel_families import polynomials
+from diffdecor.decorrelation.kernel_support import significant_support
 from diffdecor.decorrelation.kernel_windows import Pixels, read_pixels, within_reach
 from diffdecor.decorrelation.subtraction import Subtraction
 from diffdecor.kernels.model import Side
@@ -32,8 +34,8 @@ _EXPLAINED = 3.0
 _LEAST_HALF, _MARGIN = 10, 3
 #: A side is chosen where the other leaves so many times more.
 CLEARLY = 3.0
-#: Pixels of a kernel are not zero that are so many times their error.
-_SIGNIFICANT = 5.0
+#: Rounds in which pixels that are far off are left out.
+_ROUNDS = 4
 #: Kernels whose middle is so near their origin, pixels, are taken as centred.
 _CENTRED = 2
 
@@ -120,11 +122,21 @@ def _probe(pixels: Pixels, side: Side, support: Support) -> Probe | None:
         family = polynomials(area, order)
         if equations.pixels >= _OVERDETERMINED * support.size * len(family.terms):
             values = family.values(pixels)
-            solution = equations.solve(values)
+            solution = _solved(equations, values)
             left = equations.usual_residual(solution, values)
             least = min(equations.contributions(solution, values))
             return Probe(side, support, solution, pixels, left, least)
     return None
+
+
+def _solved(equations: Equations, values: NDArray[np.float64]) -> Solution:
+    """Solve the equations without pixels that are far off: holes that no mask has."""
+    solution = equations.solve(values)
+    for _ in range(_ROUNDS):
+        if not leave_out_far(equations, solution, values):
+            break
+        solution = equations.solve(values, solution.kernels)
+    return solution
 
 
 def first_support(probe: Probe, rounding: float) -> Support:
@@ -137,18 +149,3 @@ def first_support(probe: Probe, rounding: float) -> Support:
         x = y = 0
     half = max(_LEAST_HALF, max(seen.shape) // 2 + _MARGIN)
     return Support(x - half, x + half, y - half, y + half)
-
-
-def significant_support(solution: Solution, support: Support) -> Support:
-    """Return the offsets around all pixels of kernels that are not zero."""
-    errors = solution.errors[:, np.newaxis, np.newaxis]
-    seen: NDArray[np.bool_] = np.any(np.abs(solution.kernels) > _SIGNIFICANT * errors, axis=0)
-    rows, columns = (np.flatnonzero(np.any(seen, axis=axis)) for axis in (1, 0))
-    if not len(rows):
-        return Support.square(0)
-    return Support(
-        support.x0 + int(columns[0]),
-        support.x0 + int(columns[-1]),
-        support.y0 + int(rows[0]),
-        support.y0 + int(rows[-1]),
-    )

@@ -17,7 +17,6 @@ from diffdecor.decorrelation.kernel_probe import (
     Probe,
     first_support,
     probe,
-    significant_support,
 )
 from diffdecor.decorrelation.kernel_proof import (
     EXPLAINED,
@@ -29,6 +28,7 @@ from diffdecor.decorrelation.kernel_proof import (
     prove,
     rounding_of,
 )
+from diffdecor.decorrelation.kernel_support import significant_support
 from diffdecor.decorrelation.kernel_windows import read_pixels, window_grid
 from diffdecor.decorrelation.subtraction import Subtraction
 from diffdecor.kernels.model import Box, KernelArea, Side
@@ -203,6 +203,10 @@ class Trials:
 def _hopeless(best: Probe) -> str:
     """Say why the whole image is not worth a fit; empty if it is."""
     noise = noise_of(best.pixels)
+    if not noise > 0:
+        return "the difference is constant in its middle, or most of its pixels are equal"
+    if not best.least > 0:
+        return "science image or template is constant in the middle, and shows no kernel"
     of_noise, of_image = (
         left / one if one > 0 else np.inf
         for left, one in ((best.solution.rms, noise), (best.left, best.least))

@@ -19,6 +19,8 @@ from diffdecor.kernels.model import Side
 _MOST = 7
 #: Least side of a window, pixels.
 _LEAST_SIDE = 24
+#: No measurement is larger, or so many times as far from the level as pixels usually are.
+_LARGEST, _FAR = 1e60, 1e8
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,8 +135,24 @@ def read_pixels(
             _fill(target, exposure.image, outer, places, numbers, reach)
         for target, plane in ((difference, subtraction.difference.image), (good, unusable)):
             _fill(target, plane, inner, places, numbers, 0)
+    for one in (*images, difference):
+        one[_absurd(one)] = np.nan
     good = ~good & np.isfinite(difference)
     return Pixels(*images, difference, good, places, reach)
+
+
+def _absurd(pixels: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return the pixels that stand for missing data: no other would show anything beside them.
+
+    Transforms of a window with such a pixel have its rounding everywhere.
+    """
+    known = pixels[np.isfinite(pixels)]
+    if not known.size:
+        return np.zeros(pixels.shape, dtype=bool)
+    level = np.median(known)
+    usual = float(np.median(np.abs(known - level)))
+    most = min(_LARGEST, _FAR * usual) if usual > 0 else _LARGEST
+    return np.abs(pixels - level) > most
 
 
 def _by_rows(places: NDArray[np.intp]) -> Iterable[tuple[int, Sequence[int]]]:

@@ -14,6 +14,12 @@ from diffdecor.kernels.model import BasisKernel, KernelArea, MatchingKernel
 NOTHING_FITS = "none of the usual misreadings fits either"
 #: Format of kernels that were fitted to the images.
 _FITTED = "fit"
+#: What is left where such a kernel does not rebuild the difference: it was proved without noise.
+_OTHER_NOISE = (
+    "the kernel was found from these very images, and leaves little of the noise that the "
+    "difference has: their noise planes, gains or variances claim far less (another unit, or "
+    "another kind: --noise-kind), or pixels are off that no mask flags (--difference-mask)"
+)
 
 
 def name_by_fit(subtraction: Subtraction) -> tuple[str, KernelFit | None]:
@@ -24,7 +30,9 @@ def name_by_fit(subtraction: Subtraction) -> tuple[str, KernelFit | None]:
     is one.
     """
     kernel = subtraction.kernel
-    if kernel.format == _FITTED or not subtraction.can_be_rebuilt:
+    if kernel.format == _FITTED:
+        return _OTHER_NOISE, None
+    if not subtraction.can_be_rebuilt:
         return NOTHING_FITS, None
     options = replace(subtraction.config, convolved="auto", science_scale=None, template_scale=None)
     try:

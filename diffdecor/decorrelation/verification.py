@@ -228,6 +228,8 @@ def _verify_at_once(subtraction: Subtraction) -> Verdict:
     # A whitened difference resembles one of other scales.
     if not is_exact and is_whitened(subtraction, comparison):
         return Verdict(belongs=False, fit=fit, cause=_WHITENED, decorrelated=True)
+    if not fit.good and not is_exact and (found := comparison.without_holes(kernel)) is not None:
+        return Verdict(belongs=False, fit=fit, cause=found[0], alternative=found[1])
     return _compared(
         fit, name, best, comparison.measure(rebuild(kernel, *comparison.pair), level=True)
     )

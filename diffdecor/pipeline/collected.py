@@ -50,8 +50,10 @@ def refuse_doubtful(
     It keeps the `files` that were read or sought.
     """
     if strict and warnings:
-        number = f"{len(warnings)} warning{'s' if len(warnings) > 1 else ''}"
-        msg = f"{output}: not written, for there is {number} (--strict): {warnings[0]}"
+        several = len(warnings) > 1
+        number = f"are {len(warnings)} warnings" if several else "is 1 warning"
+        first = ", the first" if several else ""
+        msg = f"{output}: not written, for there {number} (--strict){first}: {warnings[0]}"
         raise DoubtfulError(msg, tuple(warnings), tuple(files))
 
 

@@ -53,12 +53,12 @@ def _judge(inputs: Inputs, verdict: Verdict) -> None:
         raise AlreadyDecorrelatedError(msg)
     if not verdict.belongs:
         msg = (
-            f"{job.difference}: not the difference that {inputs.subtraction.kernel.name} makes of "
+            f"{job.difference}: not the difference that {_named(inputs)} makes of "
             f"{job.science} and {job.template}: it is off by {fit.worst:.3g} sigma"
         )
         if other is not None:
             msg += f", but by {other.worst:.2g} if {verdict.cause}"
-        elif verdict.fitted is not None:
+        elif verdict.fitted is not None or inputs.is_fitted:
             msg += f"; {verdict.cause}"
         else:
             msg += f"; {verdict.cause}; give the images and the kernel that it was made of"
@@ -72,6 +72,12 @@ def _judge(inputs: Inputs, verdict: Verdict) -> None:
             fit.bright,
             verdict.cause,
         )
+
+
+def _named(inputs: Inputs) -> str:
+    """Return the name of the kernel in a sentence."""
+    name = inputs.subtraction.kernel.name
+    return f"the {name}" if inputs.is_fitted else name
 
 
 def _warn_of_default(inputs: Inputs) -> None:

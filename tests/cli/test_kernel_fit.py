@@ -185,3 +185,30 @@ def test_rows_of_a_batch(with_noise):
     table = Table.read("results.ecsv")
     assert list(table["fit_family"]) == ["constant"] * 2
     assert list(table["fit_exact"]) == [True] * 2
+
+
+@pytest.mark.parametrize("kernel", ["fit", "k.fits"])
+@pytest.mark.usefixtures("with_noise")
+def test_pixels_that_no_mask_flags_are_named(images, kernel):
+    """A hole of the difference does not hide its kernel; but it belongs to no kernel."""
+    difference = images[2].astype(np.float32)
+    difference[70:78, 80:88] = -9999
+    fits.writeto("d.fits", difference, overwrite=True)
+    fits.writeto("k.fits", STAMP, overwrite=True)
+    options = ("--kernel", kernel, "--convolved", "template", "-o", "out.fits")
+    hole = ("64 of", "left out (most are -9999)", "--difference-mask")
+    check_failure(call("run", *IMAGES, *options), 3, *hole)
+
+
+@pytest.mark.usefixtures("folder")
+def test_noise_that_is_claimed_far_too_small_is_named():
+    """The kernel was proved by the noise that is there."""
+    options = ("--science-variance", 1e-16, "--template-variance", 1e-16, "-o", "out.fits")
+    says = ("that the fitted kernel makes", "claim far less", "--noise-kind")
+    check_failure(call("run", *IMAGES, *options), 3, *says)
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_side_that_is_wrong_is_named():
+    result = call("kernel", "fit", *IMAGES, "-o", "k.fits", "--convolved", "science")
+    check_failure(result, 3, "leave --convolved science out")
