@@ -113,6 +113,9 @@ def _what_else(subtraction: Subtraction) -> str:
     side = min(_LOOKED_AT, *subtraction.shape)
     place = [(length - side) // 2 for length in subtraction.shape[::-1]]
     pixels = read_pixels(subtraction, np.array([place]), side, 0)
+    for name, image in (("science image", pixels.science), ("template", pixels.template)):
+        if np.array_equal(pixels.difference[pixels.good], image[pixels.good]):
+            return f"it is the {name} itself"
     found = two_kernels(pixels.science[0], pixels.template[0], pixels.difference[0], pixels.good[0])
     return "" if found is None else found.text
 

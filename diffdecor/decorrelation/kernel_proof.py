@@ -16,8 +16,9 @@ from diffdecor.decorrelation.kernel_windows import Pixels
 
 #: Largest residual of a kernel that is given, in units of the noise of the difference.
 LIMIT = 0.1
-#: The same in units of the noise that either image has in the difference.
-EXPLAINED = 0.4
+#: The same in units of the noise that either image has in the difference; and where the residual
+#: is that of the rounding, to which another image would add its noise.
+EXPLAINED, _EXPLAINED_IF_EXACT = 0.4, 0.8
 #: Bright pixels are so many times the scatter above the level; fewer are not judged.
 _BRIGHT, _ENOUGH = 10.0, 20
 #: Half the width of changes of both kernels, windows that are looked at, and what one kernel
@@ -70,7 +71,7 @@ class Proof:
             (self.residual / self.noise, LIMIT, "times the noise of the difference"),
             (
                 self.share,
-                EXPLAINED,
+                _EXPLAINED_IF_EXACT if exact else EXPLAINED,
                 "times the noise that one of the images has in the difference",
             ),
             (
@@ -144,8 +145,8 @@ def _changes(
 
 def _unevenness(fit: AreaFit) -> float:
     """Compare the usual residuals of windows, large with small ones; 1 for one window."""
-    weighted = fit.residual * np.sqrt(fit.unseen.weights)
-    usual = [robust_sigma(one[np.isfinite(one)]) for one in weighted if np.isfinite(one).any()]
+    known = [one[np.isfinite(one)] for one in fit.residual]
+    usual = [robust_sigma(one) for one in known if one.size >= _ENOUGH]
     if not usual:
         return 1.0
     small, large = np.percentile(usual, [10, 90])
@@ -182,14 +183,14 @@ def is_exact(residual: float, noise: float, step: float) -> bool:
     return residual <= max(EXACT * noise, _ROUNDED * step / math.sqrt(12.0))
 
 
-def rounding_of(pixels: Pixels) -> tuple[float, float]:
+def rounding_of(pixels: Pixels, known: float = 0.0) -> tuple[float, float]:
     """Return the error of rounding of a difference, one sigma, and its step, 0 for other numbers.
 
-    Other numbers are taken as single precision, whatever the file has: so tools compute, from
-    numbers as large as the images.
+    The step may be `known`: where it was dithered it cannot be seen. Other numbers are taken as
+    single precision, whatever the file has: so tools compute, from numbers as large as the images.
     """
     values = pixels.difference[pixels.good]
-    step = _step(values[:: max(1, len(values) // _SAMPLE)])
+    step = known or _step(values[:: max(1, len(values) // _SAMPLE)])
     inner = slice(pixels.reach, pixels.reach + pixels.side)
     sizes = [
         float(np.nanmedian(np.abs(image[:, inner, inner][pixels.good])))

@@ -41,6 +41,8 @@ _HOPELESS = 0.5
 _ROUNDED = 10.0
 #: Rounding up to which B-splines explain, whose knots are not known: so many times that of D.
 _SPLINES = 15.0
+#: A probe that leaves so many times the rounding leaves nothing else.
+_ROUNDED_TO_STEPS = 1.5
 _TOO_FEW = "there are too few usable pixels to fit a kernel"
 
 
@@ -106,7 +108,8 @@ class Trials:
         """Error of rounding of the difference, and its step, by windows spread over it."""
         side = min(_LOOKED_AT, *self.shape)
         places = window_grid(Window.whole(self.shape), side).places
-        return rounding_of(read_pixels(self._subtraction, places, side, 0))
+        pixels = read_pixels(self._subtraction, places, side, 0)
+        return rounding_of(pixels, self._subtraction.difference.step)
 
     @property
     def rounding(self) -> float:
@@ -161,10 +164,8 @@ class Trials:
         window = Window(box.xmin, box.xmax + 1, box.ymin, box.ymax + 1).within(self.shape)
         convolved = subtraction.config.convolved
         sides: tuple[Side, ...] = ("template", "science") if convolved == "auto" else (convolved,)
-        probes = sorted(
-            probe(subtraction, window, sides).values(), key=lambda one: one.solution.rms
-        )
-        if probes and (hopeless := _hopeless(probes[0])):
+        probes, hopeless = self._probed(window, sides)
+        if hopeless:
             return Trial(problem=hopeless, is_hopeless=True)
         tried = []
         for one in _plausible(probes):
@@ -187,41 +188,42 @@ class Trials:
         for place in range(PLACES):
             found = probe(self._subtraction, window, sides, place).values()
             probes = sorted(found, key=lambda one: one.solution.rms)
-            hopeless = _hopeless(probes[0]) if probes else ""
+            hopeless = self._hopeless(probes[0]) if probes else ""
             if not hopeless:
                 return probes, ""
             first = first or hopeless
         return (), first
+
+    def _hopeless(self, best: Probe) -> str:
+        """Say why the whole image is not worth a fit; empty if it is."""
+        noise = noise_of(best.pixels)
+        if best.solution.rms < _ROUNDED_TO_STEPS * self.rounding:
+            return ""
+        if not noise > 0:
+            return "the difference is constant in its middle, or most of its pixels are equal"
+        if not best.least > 0:
+            return "science image or template is constant in the middle, and shows no kernel"
+        of_noise, of_image = (
+            left / one if one > 0 else np.inf
+            for left, one in ((best.solution.rms, noise), (best.left, best.least))
+        )
+        if of_noise > _HOPELESS:
+            return (
+                f"the best kernel leaves {of_noise:.2g} times the noise of the difference in its "
+                f"middle (at most {LIMIT:g})"
+            )
+        if of_image > _HOPELESS:
+            return (
+                f"the best kernel leaves {of_image:.2g} times the noise that one of the images has "
+                f"in the middle of the difference (at most {EXPLAINED:g})"
+            )
+        return ""
 
     def _proved(self, fit: AreaFit) -> Trial:
         proof = prove(fit)
         exact = is_exact(proof.residual, proof.noise, self._rounded[1])
         problem = proof.problem(exact=exact)
         return Trial(fits=[fit], proofs=[proof], problem=problem, is_exact=exact and not problem)
-
-
-def _hopeless(best: Probe) -> str:
-    """Say why the whole image is not worth a fit; empty if it is."""
-    noise = noise_of(best.pixels)
-    if not noise > 0:
-        return "the difference is constant in its middle, or most of its pixels are equal"
-    if not best.least > 0:
-        return "science image or template is constant in the middle, and shows no kernel"
-    of_noise, of_image = (
-        left / one if one > 0 else np.inf
-        for left, one in ((best.solution.rms, noise), (best.left, best.least))
-    )
-    if of_noise > _HOPELESS:
-        return (
-            f"the best kernel leaves {of_noise:.2g} times the noise of the difference in its "
-            f"middle (at most {LIMIT:g})"
-        )
-    if of_image > _HOPELESS:
-        return (
-            f"the best kernel leaves {of_image:.2g} times the noise that one of the images has in "
-            f"the middle of the difference (at most {EXPLAINED:g})"
-        )
-    return ""
 
 
 def _plausible(probes: Sequence[Probe]) -> Sequence[Probe]:

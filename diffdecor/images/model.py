@@ -148,6 +148,9 @@ class Exposure:
         Cards of the image: WCS, unit, observation.
     name : str
         What error messages call this exposure: its file name, mostly.
+    step : float
+        Step in which the pixels were stored, image unit: of whole numbers, or of a compression
+        with loss. 0 where they are floats as they were.
 
     Raises
     ------
@@ -171,10 +174,11 @@ class Exposure:
     psf: PointSpreadFunction | None = None
     header: Any = None
     name: str = "exposure"
+    step: float = 0.0
 
     if TYPE_CHECKING:
         # More may be given than what is kept.
-        def __init__(
+        def __init__(  # noqa: PLR0913  as many as it has fields
             self,
             *,
             image: Plane | ArrayLike,
@@ -184,6 +188,7 @@ class Exposure:
             psf: PointSpreadFunction | ArrayLike | None = None,
             header: Any = None,  # noqa: ANN401  astropy has no types
             name: str = "exposure",
+            step: float = 0.0,
         ) -> None: ...
 
     def __post_init__(self) -> None:

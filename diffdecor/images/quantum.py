@@ -36,6 +36,10 @@ class Quantum:
             return value == self.exact
         return bool(np.float32(self._nearest(value)) == np.float32(value))
 
+    def usual_step(self, ny: int) -> float:
+        """Return the median step of an image of so many rows."""
+        return float(np.median(self.step(slice(0, ny))))
+
     def reach(self, rows: slice, value: float) -> Any:  # noqa: ANN401  a number or an array
         """Return how far from a value pixels may be that had it, with room for rounding."""
         if self.zero is not None:

@@ -224,6 +224,7 @@ def _exposure(opened: OpenedImage, psf: PointSpreadFunction | None) -> OpenedExp
         psf=psf,
         header=opened.header,
         name=str(path),
+        step=0.0 if quantum is None else quantum.usual_step(image.shape[0]),
     )
     if options.role == "difference":
         unneeded = () if noise is None else noise.numbers
