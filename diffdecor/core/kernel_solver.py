@@ -22,6 +22,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from diffdecor.core.box_sums import box_sums
 from diffdecor.core.fourier import fast_shape
 from diffdecor.core.statistics import robust_sigma
 from diffdecor.core.support import Support
@@ -108,7 +109,7 @@ class Equations:
         level = float(np.median(patch[~missing])) if not missing.all() else 0.0
         self._patch = np.where(missing, 0.0, patch - level)
         self._level = level
-        self.known = windows.good & (_box_sums(missing.astype(np.float64), (ky, kx)) < 0.5)
+        self.known = windows.good & (box_sums(missing.astype(np.float64), (ky, kx)) < 0.5)
         self.known &= np.isfinite(windows.u) & np.isfinite(windows.y)
         self._u = np.where(self.known, windows.u, 0.0)
         self._y = np.where(self.known, windows.y, 0.0)
@@ -122,7 +123,7 @@ class Equations:
         Bright pixels are rounded more coarsely, too.
         """
         squares = self._patch**2
-        light = _box_sums(squares, self.support.shape) / self.support.size
+        light = box_sums(squares, self.support.shape) / self.support.size
         bright = self._u**2 / _usual(self._u[self.known] ** 2)
         return 1.0 / (1.0 + light / _usual(squares) + bright / _BRIGHT)
 
@@ -374,11 +375,3 @@ def _usual(squares: NDArray[np.float64]) -> float:
     """Return what squares are mostly: of noise its variance."""
     some = squares.size > 0
     return (float(np.median(squares)) / 0.455 or float(squares.mean()) or 1.0) if some else 1.0
-
-
-def _box_sums(values: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.float64]:
-    """Return the sums of all boxes of a shape in ``(nwindow, ny, nx)``, those that fit in."""
-    ky, kx = shape
-    table = np.pad(values.cumsum(axis=1).cumsum(axis=2), ((0, 0), (1, 0), (1, 0)))
-    sums = table[:, ky:, kx:] - table[:, :-ky, kx:] - table[:, ky:, :-kx] + table[:, :-ky, :-kx]
-    return np.asarray(np.maximum(sums, 0.0))

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from diffdecor.core.box_sums import box_sums
 from diffdecor.core.statistics import robust_sigma
 
 #: Of so many rows one is not fitted to, but compared.
@@ -129,10 +130,7 @@ def _light(image: NDArray[np.float64], good: NDArray[np.bool_], width: int) -> N
     """Return the mean square under a kernel, in units of the noise, where kernels are whole."""
     noise = robust_sigma(image[good])
     square = (image / noise) ** 2 if noise > 0 else np.zeros_like(image)
-    table = np.pad(square.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
-    total = table[width:, width:] - table[:-width, width:]
-    total = total - table[width:, :-width] + table[:-width, :-width]
-    return np.asarray(np.maximum(total, 0.0) / width**2)
+    return box_sums(square, (width, width)) / width**2
 
 
 def _sums(

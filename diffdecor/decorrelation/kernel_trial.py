@@ -116,6 +116,14 @@ class Trials:
         """Error of rounding of the difference, one sigma."""
         return self._rounded[0]
 
+    @property
+    def _negligible(self) -> float:
+        """What may be left without a closer look: the rounding of floats, which is next to nothing.
+
+        What is hidden in the rounding to steps may be found all the same.
+        """
+        return 0.0 if self._rounded[1] else self.rounding
+
     def is_rounded(self, trial: Trial) -> bool:
         """Say whether a trial leaves hardly more than the rounding of the difference."""
         return not trial.problem and trial.worst.residual < _ROUNDED * self.rounding
@@ -169,8 +177,8 @@ class Trials:
             return Trial(problem=hopeless, is_hopeless=True)
         tried = []
         for one in _plausible(probes):
-            fitter = AreaFitter(subtraction, window, one.side, area.blocks, self.rounding)
-            fit = fitter.fit(first_support(one, self.rounding))
+            fitter = AreaFitter(subtraction, window, one.side, area.blocks, self._negligible)
+            fit = fitter.fit(first_support(one, self._negligible))
             if fit is not None:
                 tried.append(self._proved(fit))
                 if not tried[-1].problem:

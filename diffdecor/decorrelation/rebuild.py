@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from diffdecor.core.box_sums import box_sums
 from diffdecor.core.convolve import convolved
 from diffdecor.core.fourier import Origin
 from diffdecor.core.interpolate import KernelField
@@ -112,9 +113,7 @@ def _incomplete(
     below, above, left, right = (max(0, n) for n in (ky - 1 - cy, cy, kx - 1 - cx, cx))
     ky, kx = below + above + 1, left + right + 1
     padded = np.pad(bad, ((below, above), (left, right)), constant_values=True)
-    table = np.pad(padded.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
-    count = table[ky:, kx:] - table[:-ky, kx:] - table[ky:, :-kx] + table[:-ky, :-kx]
-    return np.asarray(count[:ny, :nx] > 0)
+    return box_sums(padded.astype(np.float64), (ky, kx))[:ny, :nx] > 0.5
 
 
 def _matched_by_stamps(kernel: MatchingKernel, image: NDArray[np.float64]) -> NDArray[np.float64]:

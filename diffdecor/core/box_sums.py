@@ -1,0 +1,19 @@
+"""Sums over boxes of pixels, by a table of sums: their cost does not depend on the boxes' size."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def box_sums(values: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.float64]:
+    """Return the sums of all boxes ``(ky, kx)`` that fit into values ``(..., ny, nx)``.
+
+    The values must not be negative; the result is ``(..., ny - ky + 1, nx - kx + 1)``.
+    """
+    ky, kx = shape
+    before = [(0, 0)] * (values.ndim - 2) + [(1, 0), (1, 0)]
+    table = np.pad(values.cumsum(axis=-2).cumsum(axis=-1), before)
+    sums = table[..., ky:, kx:] - table[..., :-ky, kx:]
+    sums -= table[..., ky:, :-kx] - table[..., :-ky, :-kx]
+    return np.asarray(np.maximum(sums, 0.0))
