@@ -75,6 +75,10 @@ REFERENCE = {
         for name, kernel in real_data.NIRCAM.items()
     },
 }
+#: Those that are like others: the same images with other options.
+LONG = dict.fromkeys(
+    ["hotpants A3", "hotpants B2", "hotpants C2", "sfft D3", "nircam sfft_sci"], pytest.mark.long
+)
 COPIES = {
     "hotpants": real_data.hotpants_sample,
     "nircam": real_data.nircam_sample,
@@ -120,7 +124,7 @@ def test_copies(name):
 
 
 @pytest.mark.reference
-@pytest.mark.parametrize("name", REFERENCE)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=LONG.get(n, ())) for n in REFERENCE])
 def test_reference(reference, name):
     case = REFERENCE[name](reference)
     fit = fit_kernel(without_kernel(case), areas_of(case))
