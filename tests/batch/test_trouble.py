@@ -390,7 +390,7 @@ def test_what_failed_its_limits_or_was_refused_stays_so(night, marks, tmp_path):
     for role in ("science", "difference"):
         (doubted,) = copied(night, tmp_path / role, 0, role=role)
         fits.setval(doubted, "CONVD", value="REF")
-    limit, strict = ("--max-rho", "0.0001"), ("--strict",)
+    limit, strict = ("--max-rho", "0.0001"), ("--strict", "--jobs", 1)
     about = {"hook": AROUND_JOBS, "env": marks.env}
     _, err = night.ends(4, *limit, *strict, **about)
     assert list(night.statuses().values()) == ["refused", "not white", "not white"]
