@@ -128,7 +128,8 @@ def test_runs_killed_at_random_moments_lose_nothing(work, process):  # noqa: PLR
     [
         *(("part", name, 1) for name in SIGNALS),
         *(("before the rename", name, 1) for name in SIGNALS),
-        *(("after the rename", name, 1) for name in SIGNALS),
+        *(("after the rename", name, 1) for name in SIGNALS[:2]),
+        *(pytest.param("after the rename", n, 1, marks=pytest.mark.long) for n in SIGNALS[2:]),
         *((moment, "SIGINT", 2) for moment in ("part", "swallowed", "turned")),
         *((moment, "SIGTERM", 2) for moment in ("part", "swallowed", "turned")),
     ],
