@@ -44,7 +44,9 @@ demo: .venv/report ## install, decorrelate the samples, and show what it gained
 	@echo "$$WHAT_IT_GAINED"
 
 # Threads of BLAS only get in the way of tests that run side by side.
+# Hundreds of processes need not compile the package anew, where PYTHONDONTWRITEBYTECODE is set.
 test: .venv/test ## run the tests
+	$(BIN)/python -m compileall -q diffdecor
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 # Old versions know nothing of what newer ones beside them have deprecated.
