@@ -172,6 +172,9 @@ def test_source_and_output_evaluation_differ_as_they_should():
         assert np.isfinite(model[5:-5, 5:-5]).all()
 
 
+PART = ("--region", "80:280,90:290")
+
+
 def arguments(*more):
     files = [str(SAMPLE / f"{role}.fits") for role in ("science", "template", "difference")]
     return [*files, "--science-gain", "1.6", "--template-gain", "6.6", *more]
@@ -191,7 +194,7 @@ def test_command_says_no_and_run_refuses(tmp_path):
     from diffdecor.kernels.native_write import native_hdus
 
     native_hdus(flipped).writeto(tmp_path / "flipped.fits")
-    more = arguments("--kernel", str(tmp_path / "flipped.fits"))
+    more = arguments(*PART, "--kernel", str(tmp_path / "flipped.fits"))
     done = call("verify", *more)
     assert done.exit_code == 3
     assert "flipped" in done.stdout
@@ -287,7 +290,7 @@ def test_one_over_the_kernel_sum_as_a_scale(tmp_path):
     from diffdecor.kernels.native_write import native_hdus
 
     native_hdus(unscaled).writeto(tmp_path / "unscaled.fits")
-    more = arguments("--kernel", str(tmp_path / "unscaled.fits"), "--json")
+    more = arguments(*PART, "--kernel", str(tmp_path / "unscaled.fits"), "--json")
     scales = ["--science-scale", "1/k", "--template-scale", "1/k"]
     assert call("verify", *more).exit_code == 3
     out = tmp_path / "out.fits"
