@@ -75,9 +75,13 @@ REFERENCE = {
         for name, kernel in real_data.NIRCAM.items()
     },
 }
-#: Those that are like others: the same images with other options.
+#: Those that are like others, the same images with other options, and those with copies below.
 LONG = dict.fromkeys(
-    ["hotpants A3", "hotpants B2", "hotpants C2", "sfft D3", "nircam sfft_sci"], pytest.mark.long
+    [
+        *("hotpants A3", "hotpants B2", "hotpants C2", "sfft D3", "nircam sfft_sci"),
+        *("sfft D1", "lsst poly"),
+    ],
+    pytest.mark.long,
 )
 COPIES = {
     "hotpants": real_data.hotpants_sample,
