@@ -58,7 +58,7 @@ def mended(night, undisturbed, *arguments):
     """Run a batch again after the cure: it does the rest only."""
     before = identities(night)
     made = night.works()
-    night.ends(0, *arguments)
+    night.ends(0, "--jobs", 1, *arguments)
     after = identities(night)
     assert {name: after[name] for name in before} == before
     assert {name: content(night / "out" / name) for name in after} == {
