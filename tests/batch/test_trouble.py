@@ -105,7 +105,7 @@ def copied(night, tmp_path, *numbers, role="difference"):
 
 
 def test_one_that_kills_one_that_hangs_and_one_that_fails(night, undisturbed, marks):
-    night = night()
+    night = night(5)
     good = len(night.rows)
     for number, name in ((0, "fails"), (3, "kills"), (6, "hangs")):
         night.rows.insert(number, night.rows[-1] | {"output": f"out/{name}.fits"})
