@@ -74,7 +74,8 @@ def test_files_are_plain_fits(folder):
             assert all(hdu.data.shape == SHAPE for hdu in hdus[1:])
 
 
-def test_tables(folder):
+@pytest.mark.long
+def test_the_table_of_ways(folder):
     options = "--data", folder.parent, "--sizes", SIZE, "--runs", "0", "--sfft-python", "none"
     printed = run(HERE / "run.py", *options, "--only", "ways")
     assert "| diffdecor grid |" in printed
@@ -82,10 +83,11 @@ def test_tables(folder):
     assert "failed" not in printed
 
 
-@pytest.mark.long
 def test_the_table_of_starts(folder):
     options = "--data", folder.parent, "--sizes", SIZE, "--runs", "0"
-    assert "failed" not in run(HERE / "run.py", *options, "--only", "startup")
+    printed = run(HERE / "run.py", *options, "--only", "startup")
+    assert "| `diffdecor run --help` |" in printed
+    assert "failed" not in printed
 
 
 @pytest.mark.long
