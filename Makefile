@@ -43,9 +43,11 @@ demo: .venv/report ## install, decorrelate the samples, and show what it gained
 	@$(BIN)/python sample_data/demo.py $(DEMO)
 	@echo "$$WHAT_IT_GAINED"
 
-# Threads of BLAS only get in the way of tests that run side by side.
+# Threads of BLAS only get in the way of tests that run side by side. What was compiled is kept, also
+# where PYTHONDONTWRITEBYTECODE is set: hundreds of processes need not compile the package anew.
 test: .venv/test ## run the tests
-	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
+	PYTHONDONTWRITEBYTECODE= OPENBLAS_NUM_THREADS=1 \
+	  $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 # Old versions know nothing of what newer ones beside them have deprecated.
 test-oldest: build/oldest/installed ## run the tests with the oldest versions that are declared

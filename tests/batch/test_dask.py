@@ -126,7 +126,9 @@ def test_a_signal_to_all_processes(tmp_path, name):
     assert not list((tmp_path / "tmp").iterdir())
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGKILL, marks=pytest.mark.long), signal.SIGTERM]
+)
 def test_a_worker_that_vanishes_has_its_task_done_elsewhere(tmp_path, number):
     """Killed, or told to end, as at its walltime."""
     with (

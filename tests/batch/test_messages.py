@@ -23,7 +23,7 @@ def doubtful(night, tmp_path):
 
 def test_warnings_of_jobs_are_one_line(doubtful):
     """An image of several was taken: a night of files of detectors would be done in part."""
-    out, err = doubtful.ends(0, "--json", "--log-file", doubtful / "log")
+    out, err = doubtful.ends(0, "--jobs", 1, "--json", "--log-file", doubtful / "log")
     (line,) = err.splitlines()
     assert "night.csv: 1 of 2 jobs had warnings (results.jsonl has them all), the first: " in line
     assert "several.fits: several images could be meant" in line
@@ -34,14 +34,14 @@ def test_warnings_of_jobs_are_one_line(doubtful):
     assert "WARNING line 2: out/0.fits: " in (doubtful / "log").read_text()
     # What was done before is not news.
     assert doubtful.ends(0) == ("", "")
-    assert doubtful.ends(0, "--redo", "--quiet") == ("", "")
+    assert doubtful.ends(0, "--jobs", 1, "--redo", "--quiet") == ("", "")
 
 
 def test_status_lists_what_failed_and_counts_what_is_undone(night):
     made = night(4)
     made.rows[1]["difference"] = "no.fits"
     made.write()
-    made.ends(3, "--shard", "2/2")
+    made.ends(3, "--jobs", 1, "--shard", "2/2")
     out, err = made.ends(75, "--status")
     assert err == ""
     failed, *summary = out.splitlines()
@@ -58,7 +58,7 @@ def test_status_lists_what_failed_and_counts_what_is_undone(night):
 
 def test_the_last_line_says_how_many(night):
     made = night(2)
-    _, err = made.ends(0, "-v")
+    _, err = made.ends(0, "--jobs", 1, "-v")
     assert err.splitlines()[-1] == f"diffdecor: INFO: night.csv: 2 done ({made / 'results.ecsv'})"
 
 

@@ -18,7 +18,7 @@ def whole(night, undisturbed):
     night.is_true()
 
 
-@pytest.mark.parametrize("number", [pytest.param(2, marks=pytest.mark.long), 4])
+@pytest.mark.parametrize("number", [2, pytest.param(4, marks=pytest.mark.long)])
 def test_batches_share_the_work(night, undisturbed, number):
     night = night(8)
     all_at_once(*[lambda: night.ends(0, "--jobs", 1)] * number)

@@ -58,7 +58,7 @@ def mended(night, undisturbed, *arguments):
     """Run a batch again after the cure: it does the rest only."""
     before = identities(night)
     made = night.works()
-    night.ends(0, *arguments)
+    night.ends(0, "--jobs", 1, *arguments)
     after = identities(night)
     assert {name: after[name] for name in before} == before
     assert {name: content(night / "out" / name) for name in after} == {
@@ -105,7 +105,7 @@ def copied(night, tmp_path, *numbers, role="difference"):
 
 
 def test_one_that_kills_one_that_hangs_and_one_that_fails(night, undisturbed, marks):
-    night = night()
+    night = night(5)
     good = len(night.rows)
     for number, name in ((0, "fails"), (3, "kills"), (6, "hangs")):
         night.rows.insert(number, night.rows[-1] | {"output": f"out/{name}.fits"})
@@ -390,7 +390,7 @@ def test_what_failed_its_limits_or_was_refused_stays_so(night, marks, tmp_path):
     for role in ("science", "difference"):
         (doubted,) = copied(night, tmp_path / role, 0, role=role)
         fits.setval(doubted, "CONVD", value="REF")
-    limit, strict = ("--max-rho", "0.0001"), ("--strict",)
+    limit, strict = ("--max-rho", "0.0001"), ("--strict", "--jobs", 1)
     about = {"hook": AROUND_JOBS, "env": marks.env}
     _, err = night.ends(4, *limit, *strict, **about)
     assert list(night.statuses().values()) == ["refused", "not white", "not white"]

@@ -527,8 +527,11 @@ def test_a_part_is_no_output(work):
 def test_a_file_without_thresholds_is_warned_of(work):
     limits = work / "limits.ecsv"
     work.succeeds()
+    outputs = work.output, work / "second.fits"
+    outputs[1].write_bytes(work.output.read_bytes())
     for option in ("--write-thresholds", "--thresholds"):
-        result = call("report", work.output, "-o", work / f"{option}.html", option, limits)
+        files = (*outputs, "-o", work / f"{option}.html", "--pictures", 0)
+        result = call("report", *files, option, limits)
         assert result.exit_code == 0
         (line,) = result.stderr.splitlines()
         assert "WARNING: " in line

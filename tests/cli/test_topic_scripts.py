@@ -187,13 +187,17 @@ def test_slurm_understands_the_head_of_the_script():
     assert int(re.search(r"--deadline (\d+)m", text)[1]) < 60 * hours + minutes
 
 
+#: Differences of a night.
+NUMBER = 3
+
+
 @pytest.fixture
 def night(tmp_path):
-    """Six small differences in a folder of an odd name, with names that shells would break."""
+    """Some small differences in a folder of an odd name, with names that shells would break."""
     folder = tmp_path / "it's a night"
     folder.mkdir()
     random = np.random.default_rng(2)
-    names = [f"d {number} $x.fits" for number in range(6)]
+    names = [f"d {number} $x.fits" for number in range(NUMBER)]
     for name in names:
         noise = random.normal(size=(90, 96))
         noise = noise + 0.5 * np.roll(noise, 1, axis=1)
@@ -215,7 +219,7 @@ def test_shares_of_an_array_make_a_night(tmp_path, night, real, slurm):
     states = (tmp_path / "states").read_text().split()
     logs = "".join((tmp_path / f"decorr_{number}.log").read_text() for number in (1, 2))
     assert states == ["1", "0", "2", "0"], logs
-    assert len(outputs(night)) == 6
+    assert len(outputs(night)) == NUMBER
     status = call("batch", night / "night.csv", "--status")
     assert status.exit_code == 0, status.stdout
 
@@ -228,7 +232,7 @@ def test_commands_are_done_by_others(night, real, program):
     done = run(text.replace("-P 8", "-P 2"), env=real, cwd=night)
     assert done.returncode == 0, done.stderr
     assert all(" WARNING: " in line for line in done.stderr.splitlines())
-    assert len(outputs(night)) == 6
+    assert len(outputs(night)) == NUMBER
     made = [(night / "out" / name).stat().st_mtime_ns for name in outputs(night)]
     assert run("diffdecor batch night.csv", env=real, cwd=night).returncode == 0
     assert [(night / "out" / name).stat().st_mtime_ns for name in outputs(night)] == made
@@ -240,10 +244,10 @@ def test_the_loop_and_the_page_of_a_night(night, real):
     done = run(script("cron", "decorrelate-all"), "night.csv", env=real, cwd=night)
     assert (done.returncode, done.stdout) == (0, "")
     (line,) = done.stderr.splitlines()
-    assert " WARNING: night.csv: 6 of 6 jobs had warnings" in line
-    assert len(outputs(night)) == 6
+    assert f" WARNING: night.csv: {NUMBER} of {NUMBER} jobs had warnings" in line
+    assert len(outputs(night)) == NUMBER
     table = Table.read(night / "results.ecsv", format="ascii.ecsv")
-    assert list(table["status"]) == ["done"] * 6
+    assert list(table["status"]) == ["done"] * NUMBER
     pytest.importorskip("matplotlib")
     pytest.importorskip("jinja2")
     done = run(script("cron", "diffdecor report"), env=real, cwd=night)
@@ -321,5 +325,5 @@ def test_a_night_on_the_workers_of_slurm(tmp_path, night, real):
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    assert len(outputs(night)) == 6
+    assert len(outputs(night)) == NUMBER
     assert call("batch", night / "night.csv", "--status").exit_code == 0

@@ -80,7 +80,13 @@ def test_fluxes_are_right_where_there_is_no_edge_flag(ratio, kernel, side):
 
 
 @pytest.mark.parametrize("side", ["template", "science"])
-@pytest.mark.parametrize("kernel", [SKEW, SKEW.T], ids=["as it is", "transposed"])
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        pytest.param(SKEW, id="as it is"),
+        pytest.param(SKEW.T, id="transposed", marks=pytest.mark.long),
+    ],
+)
 @pytest.mark.parametrize("ratio", [1.0, 30.0])
 def test_noise_is_as_claimed_where_there_is_no_edge_flag(ratio, kernel, side):
     rng, power, number = np.random.default_rng(11), 0.0, 6

@@ -41,19 +41,24 @@ def assert_white(image):
     assert np.mean(pulls**2) == pytest.approx(1, abs=5 * np.sqrt(2 / pulls.size))
 
 
+def between(*case):
+    """A case between others."""
+    return pytest.param(*case, marks=pytest.mark.long)
+
+
 CASES = [
     # science over template variance, convolved side, scales, sum of the kernel
     (0.01, "template", (1.0, 1.0), 1.0),
-    (0.1, "template", (1.0, 1.0), 3.0),
+    between(0.1, "template", (1.0, 1.0), 3.0),
     (1.0, "template", (1.0, 1.0), 0.3),
     (1.0, "template", (0.5, 2.0), 1.0),
-    (10.0, "template", (1.0, 1.0), 1.0),
+    between(10.0, "template", (1.0, 1.0), 1.0),
     (100.0, "template", (1.0, 1.0), 0.3),
     (0.01, "science", (1.0, 1.0), 3.0),
-    (0.1, "science", (1 / 0.3, 1 / 0.3), 0.3),
+    between(0.1, "science", (1 / 0.3, 1 / 0.3), 0.3),
     (1.0, "science", (1.0, 1.0), 1.0),
     (1.0, "science", (1 / 3.0, 1.0), 3.0),
-    (10.0, "science", (1.0, 1.0), 0.3),
+    between(10.0, "science", (1.0, 1.0), 0.3),
     (100.0, "science", (1 / 3.0, 1 / 3.0), 3.0),
 ]
 
