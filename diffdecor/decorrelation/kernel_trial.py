@@ -205,12 +205,12 @@ class Trials:
     def _hopeless(self, best: Probe) -> str:
         """Say why the whole image is not worth a fit; empty if it is."""
         noise = noise_of(best.pixels)
-        if best.solution.rms < _ROUNDED_TO_STEPS * self.rounding:
-            return ""
         if not noise > 0:
             return "the difference is constant in its middle, or most of its pixels are equal"
         if not best.least > 0:
             return "science image or template is constant in the middle, and shows no kernel"
+        if best.solution.rms < _ROUNDED_TO_STEPS * self.rounding:
+            return ""
         of_noise, of_image = (
             left / one if one > 0 else np.inf
             for left, one in ((best.solution.rms, noise), (best.left, best.least))
