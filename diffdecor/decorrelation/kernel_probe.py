@@ -32,6 +32,8 @@ _MORE = 0.7
 _EXPLAINED = 3.0
 #: Least half width of a support that is not known exactly, and what is added to what is seen.
 _LEAST_HALF, _MARGIN = 10, 3
+#: A kernel that leaves more of the least noise of an image explains nothing.
+_NO_USE = 0.75
 #: A side is chosen where the other leaves so many times more.
 CLEARLY = 3.0
 #: Rounds in which pixels that are far off are left out.
@@ -79,6 +81,8 @@ def probe(
         if found and not better:
             break
         found |= better
+        if place and all(one.left > _NO_USE * one.least for one in found.values()):
+            break  # a wider kernel was tried at the first place
     return found
 
 

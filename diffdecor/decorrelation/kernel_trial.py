@@ -165,14 +165,14 @@ class Trials:
     def explains(self, window: Window) -> bool:
         """Say whether one kernel explains a window exactly."""
         box = Box(window.x0, window.x1 - 1, window.y0, window.y1 - 1)
-        return self._of_area(KernelArea(box)).is_exact
+        return self._of_area(KernelArea(box), places=1).is_exact
 
-    def _of_area(self, area: KernelArea) -> Trial:
+    def _of_area(self, area: KernelArea, places: int = PLACES) -> Trial:
         box, subtraction = area.box, self._subtraction
         window = Window(box.xmin, box.xmax + 1, box.ymin, box.ymax + 1).within(self.shape)
         convolved = subtraction.config.convolved
         sides: tuple[Side, ...] = ("template", "science") if convolved == "auto" else (convolved,)
-        probes, hopeless = self._probed(window, sides)
+        probes, hopeless = self._probed(window, sides, places)
         if hopeless:
             return Trial(problem=hopeless, is_hopeless=True)
         tried = []
@@ -187,13 +187,15 @@ class Trials:
             return Trial.nothing()
         return min(tried, key=lambda one: one.proofs[0].residual)
 
-    def _probed(self, window: Window, sides: Sequence[Side]) -> tuple[Sequence[Probe], str]:
+    def _probed(
+        self, window: Window, sides: Sequence[Side], places: int
+    ) -> tuple[Sequence[Probe], str]:
         """Look at windows until one is promising; return its probes, or why none is.
 
         There may be a step of the sky in the first.
         """
         first = ""
-        for place in range(PLACES):
+        for place in range(places):
             found = probe(self._subtraction, window, sides, place).values()
             probes = sorted(found, key=lambda one: one.solution.rms)
             hopeless = self._hopeless(probes[0]) if probes else ""

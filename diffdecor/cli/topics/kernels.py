@@ -34,15 +34,15 @@ that the images show. Where they show none there is an error, and the difference
 decorrelated (diffdecor run DIFFERENCE), with measured noise.
 
 Found are the convolved side, the scales, size and centre of the kernel, how it varies (constant, by
-polynomials or by B-splines; in blocks where the tool held it constant, and in the regions that the
-header of a HOTPANTS difference names), and the background. --convolved, --science-scale and
---template-scale hold where they are given. The proof is what the kernel leaves of the difference in
-pixels that it was not fitted to: the card DDFITRES has it in sigma of the difference, DDFITRND in
-units of the rounding of its numbers. A kernel that leaves no more than rounding is exact (DDFITEX).
-One that leaves more is used with a warning. One that leaves more than a tenth of the noise is
-refused: then the images are not those that were subtracted, or they or the difference were changed
-since. Score images, and images with kernels or stacks of their own, do not show their matching
-kernel.
+polynomials or by B-splines; in blocks where the tool held it constant, and in regions, those of the
+header of a HOTPANTS difference or of a regular grid), and the background. --convolved, --science-
+scale and --template-scale hold where they are given. The proof is what the kernel leaves of the
+difference in pixels that it was not fitted to: the card DDFITRES has it in sigma of the difference,
+DDFITRND in units of the rounding of its numbers. A kernel that leaves no more than rounding is
+exact (DDFITEX). One that leaves more is used with a warning. One that leaves more than a tenth of
+the noise, or 0.4 of what either image's noise is in the difference, is refused: then the images are
+not those that were subtracted, or they or the difference were changed since. Score images, and
+images with kernels or stacks of their own, do not show their matching kernel.
 
 Which image was convolved, and the scales a_S and a_T, come from the kernel file, the difference or
 the options, or from the fit; they are never guessed. ZOGY, which uses no matching kernel, and PSFs
