@@ -163,9 +163,9 @@ class Trials:
         )
 
     def explains(self, window: Window) -> bool:
-        """Say whether one kernel explains a window exactly."""
+        """Say whether one kernel explains a window to its rounding."""
         box = Box(window.x0, window.x1 - 1, window.y0, window.y1 - 1)
-        return self._of_area(KernelArea(box), places=1).is_exact
+        return self.is_rounded(self._of_area(KernelArea(box), places=1))
 
     def _of_area(self, area: KernelArea, places: int = PLACES) -> Trial:
         box, subtraction = area.box, self._subtraction
