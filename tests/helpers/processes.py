@@ -29,8 +29,13 @@ def is_gone(number):
     except ProcessLookupError:
         return True
     # What nobody waits for stays as a zombie where process 1 is an ordinary program.
-    stat = Path(f"/proc/{number}/stat")
-    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] in "ZX"
+    # It can be waited for when its last thread has ended.
+    stat, tasks = (Path(f"/proc/{number}/{name}") for name in ("stat", "task"))
+    try:
+        is_dead = stat.read_text().rpartition(")")[2].split()[0] in "ZX"
+        return is_dead and len(list(tasks.iterdir())) == 1
+    except OSError:  # now it is gone, or there is no /proc
+        return tasks.parent.parent.exists()
 
 
 def python(code, *flags, **options):
