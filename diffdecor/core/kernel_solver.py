@@ -58,19 +58,10 @@ class Windows:
     good: NDArray[np.bool_]
     reach: int
 
-    def __len__(self) -> int:
-        return len(self.y)
-
     @property
     def side(self) -> int:
         """Pixels n along either axis of a window."""
         return int(self.y.shape[1])
-
-    def __getitem__(self, chosen: NDArray[np.bool_]) -> Windows:
-        """Return some of the windows."""
-        return Windows(
-            self.u[chosen], self.v[chosen], self.y[chosen], self.good[chosen], self.reach
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,6 +126,11 @@ class Equations:
     def copy(self) -> Equations:
         """Return the same equations, of which pixels may be left out."""
         return copy(self)
+
+    def to_solve(self) -> Equations:
+        """Return such a copy; all of them share what conditions the equations, which takes time."""
+        _ = self._inverse
+        return self.copy()
 
     def leave_out(self, pixels: NDArray[np.bool_]) -> None:
         """Leave out pixels ``(nwindow, n, n)`` from now on."""

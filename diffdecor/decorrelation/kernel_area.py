@@ -270,7 +270,7 @@ def _fit_family(
     pixels, held_out, equations, others = prepared
     if not _has_enough(equations, support, family):
         return None
-    equations, values = equations.copy(), family.values(pixels)
+    equations, values = equations.to_solve(), family.values(pixels)
     solution = equations.solve(
         values, None if start is None else _carried_over(start, family, support)
     )
