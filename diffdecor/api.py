@@ -190,8 +190,8 @@ def fit_kernel(
     science, template : Exposure
         The images that were subtracted; here their pixels count. They need no variance.
     difference : Exposure
-        Their difference, before its noise was decorrelated. Where it is by HOTPANTS, and its header
-        is there, that tells where the kernel was held constant.
+        Their difference, before its noise was decorrelated. Where it is by HOTPANTS or SFFT, and
+        its header is there, that tells where and how the kernel varies.
     config : DecorrelationConfig, optional
         The convolved side and scales, where these are known; planes of the masks.
 
@@ -222,13 +222,13 @@ def fit_kernel(
     ('template', 'constant', 1.0)
     """
     check_exposures(science=science, template=template, difference=difference)
-    from diffdecor.kernels.hotpants_areas import hotpants_areas
+    from diffdecor.kernels.areas import kernel_areas
 
     config = config or DecorrelationConfig()
     subtraction = Subtraction(
         science, template, difference, as_kernel(None), config=without_inverse_sums(config)
     )
-    areas = hotpants_areas(difference.header, difference.shape, difference.name)
+    areas = kernel_areas(difference.header, difference.shape, difference.name)
     return with_fitted_kernel(subtraction, config, areas)[1]
 
 

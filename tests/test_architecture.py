@@ -33,7 +33,7 @@ FLOORS = (
 # header of an exposure says of its kernel.
 KNOWN_TO_THE_METHOD = {
     *("images.arrays", "images.model", "kernels.model", "psfs.model", "kernels.misreadings"),
-    "kernels.hotpants_areas",
+    "kernels.areas",
 }
 FLOOR_OF = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 

@@ -275,7 +275,7 @@ def _beginning(file: Path) -> bytes:
 
 
 def _opened(file: str, flags: int) -> int:
-    # Opening a pipe would wait until somebody writes to it.
+    # Opening a pipe blocks until something writes to it.
     return os.open(file, flags | os.O_NONBLOCK)
 
 

@@ -45,7 +45,7 @@ _AT_ONCE = 2000
 
 @dataclass(frozen=True, eq=False)
 class Windows:
-    """Square windows of two images and their difference; NaN where there are no pixels.
+    """Square windows of two images and their difference; what lies beyond the images is NaN.
 
     The unconvolved image `u`, the difference `y` and `good`, ``(nwindow, n, n)``, are on the same
     pixels; the convolved image `v`, ``(nwindow, n + 2 reach, n + 2 reach)``, reaches further.

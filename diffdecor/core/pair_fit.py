@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from diffdecor.core.box_sums import box_sums
 from diffdecor.core.statistics import robust_sigma
 
-#: Of so many rows one is not fitted to, but compared.
+#: Every fourth row is held out of the fit, to judge it by.
 _HELD_OUT = 4
 #: Pixels whose equations are added at a time.
 _CHUNK = 1024

@@ -222,9 +222,9 @@ def decorrelate(  # noqa: PLR0913  all but four are optional and named
         template_members=tuple(template_members),
     )
     if is_fit:
-        from diffdecor.kernels.hotpants_areas import hotpants_areas
+        from diffdecor.kernels.areas import kernel_areas
 
-        areas = hotpants_areas(difference.header, difference.shape, difference.name)
+        areas = kernel_areas(difference.header, difference.shape, difference.name)
         subtraction, _ = with_fitted_kernel(subtraction, config, areas)
     members = [*subtraction.science_members, *subtraction.template_members]
     parts: list[Any] = [*given.values(), difference, subtraction.kernel]

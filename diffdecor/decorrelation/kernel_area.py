@@ -125,7 +125,7 @@ class AreaFitter:
         splines: bool = False,
     ) -> None:
         self._subtraction, self._area, self._side = subtraction, area, side
-        self._has_given_blocks = blocks is not None
+        self._looks_for_blocks = blocks is None and not splines
         self._use_blocks(blocks)
         if splines:
             self._families = spline_families(area)
@@ -198,7 +198,7 @@ class AreaFitter:
 
         Blocks that were found with a family that varies less may be wrong, and are found again.
         """
-        if fit.left <= self._enough or self._has_given_blocks:
+        if fit.left <= self._enough or not self._looks_for_blocks:
             return fit
         before, smooth = self._blocks, fit
         if before is not None:
@@ -242,7 +242,7 @@ class AreaFitter:
     def _trimmed(self, fit: AreaFit) -> AreaFit:
         """Return the fit without rows and columns of the kernel that are zero, if as good."""
         support = significant_support(fit.solution, fit.support)
-        if self._blocks is not None and not self._has_given_blocks:
+        if self._blocks is not None and self._looks_for_blocks:
             # HOTPANTS takes the kernel at half the kernel's width from the corner of a block.
             self._use_blocks(replace(self._blocks, offset=float(max(support.shape) // 2)))
         elif support == fit.support:

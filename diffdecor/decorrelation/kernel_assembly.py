@@ -51,7 +51,6 @@ def assembled(
     for fit in fits:
         _check_signs(subtraction, fit)
     stamps = [_on_common_support(fit, fits) for fit in fits]
-    first = fits[0]
     evaluated_at: Literal["OUTPUT", "SOURCE"] = "OUTPUT"
     left, below = (min(getattr(fit.support, name) for fit in fits) for name in ("x0", "y0"))
     if all(fit.family.blocks is None and _is_polynomial(fit) for fit in fits):
@@ -60,7 +59,8 @@ def assembled(
         if at_source or constant:
             stamps, evaluated_at = moved, "SOURCE"
     terms = _all_terms(fits)
-    order = max(_background_order(fit, rounding) for fit in fits)
+    orders = [_background_order(fit, rounding) for fit in fits]
+    order = max(orders) if min(orders) >= 0 else -1  # a part of a background is none
     regions: list[Region] = []
     basis: list[NDArray[np.float64]] = []
     for fit, kernels in zip(fits, stamps, strict=True):
@@ -83,7 +83,7 @@ def assembled(
                 ys=ys,
                 coefficients=coefficients,
                 background=_background(fit, order)[0] if order >= 0 else np.zeros(0),
-                blocks=fit.family.blocks if len(first.family.terms) > 1 else None,
+                blocks=fit.family.blocks if len(fit.family.terms) > 1 else None,
             )
         )
     return BasisKernel(

@@ -53,9 +53,11 @@ def name_by_fit(subtraction: Subtraction) -> tuple[str, KernelFit | None]:
 
 def _areas(kernel: MatchingKernel) -> tuple[KernelArea, ...]:
     """Return regions and blocks of a kernel, which the fit tries first."""
-    regions = kernel.regions if isinstance(kernel, BasisKernel) else ()
-    if len(regions) > 1 or any(region.blocks is not None for region in regions):
-        return tuple(KernelArea(region.box, region.blocks) for region in regions)
+    if not isinstance(kernel, BasisKernel):
+        return ()
+    regions, at_source = kernel.regions, kernel.evaluated_at == "SOURCE"
+    if len(regions) > 1 or at_source or any(region.blocks is not None for region in regions):
+        return tuple(KernelArea(region.box, region.blocks, at_source) for region in regions)
     return ()
 
 

@@ -6,12 +6,16 @@ import pytest
 from diffdecor.core.kernel_solver import Equations, Solution, Windows
 from diffdecor.core.planes import Window
 from diffdecor.core.support import Support
+from diffdecor.decorrelation.kernel_area import AreaFitter
+from diffdecor.decorrelation.kernel_assembly import assembled
 from diffdecor.decorrelation.kernel_blocks import find_blocks
 from diffdecor.decorrelation.kernel_families import polynomials, splines
 from diffdecor.decorrelation.kernel_grid import find_grid, grid_areas
 from diffdecor.decorrelation.kernel_proof import rounding_of
 from diffdecor.decorrelation.kernel_support import significant_support
 from diffdecor.decorrelation.kernel_windows import Pixels, window_grid
+from diffdecor.decorrelation.subtraction import Subtraction, as_kernel
+from diffdecor.images.model import Exposure
 from diffdecor.kernels.model import Blocks, Box
 
 AREA = Window(0, 200, 0, 160)
@@ -131,3 +135,41 @@ def test_no_blocks_are_seen_in_noise():
     family, equations = polynomials(AREA, 1), Equations(windows, Support.square(2))
     solution = equations.solve(family.values(empty))
     assert find_blocks(family, empty, equations, solution) is None
+
+
+def test_splines_that_vary_more_are_tried():
+    """None is exact here, and no blocks are looked for in what they leave."""
+    rng = np.random.default_rng(8)
+    area, support = Window(0, 260, 0, 240), Support.square(1)
+    science, template = rng.normal(size=(2, 240, 260))
+    x, y = np.arange(260.0), np.arange(240.0)
+    family = splines(area, 6)
+    amounts = rng.normal(size=len(family.terms))
+    x0, xs, y0, ys = family.scaling
+    change = sum(
+        amount * term.grid((x - x0) / xs, (y - y0) / ys)
+        for amount, term in zip(amounts, family.terms, strict=True)
+    )
+    matched = 0.6 * template + 0.3 * (1 + change) * np.roll(template, 1, axis=1)
+    images = [Exposure(image=one) for one in (science, template, science - matched)]
+    subtraction = Subtraction(*images, as_kernel(None))
+    fit = AreaFitter(subtraction, area, "template", None, 1e-9, splines=True).fit(support)
+    assert fit.family.name == splines(area, 4).name
+    assert 1e-6 < fit.left < 0.3
+
+
+def test_a_background_of_a_part_is_none():
+    """Where the sky of one region is no polynomial, the kernel has no background at all."""
+    rng = np.random.default_rng(9)
+    science, template = rng.normal(size=(2, 200, 400))
+    difference = science - 0.8 * template + 5.0
+    difference[:, 200:] += 3.0 * np.sin(np.arange(200) / 25.0)[:, np.newaxis]
+    images = [Exposure(image=one) for one in (science, template, difference)]
+    subtraction = Subtraction(*images, as_kernel(None))
+    fits = []
+    for x0, smooth in ((0, True), (200, False)):
+        area = Window(x0, x0 + 200, 0, 200)
+        fit = AreaFitter(subtraction, area, "template", None, 1e-7).fit(Support.square(1))
+        fits.append(fit)
+        assert assembled(subtraction, [fit], 1e-7).has_background == smooth
+    assert not assembled(subtraction, fits, 1e-7).has_background
