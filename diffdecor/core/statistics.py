@@ -9,7 +9,7 @@ Few values are sorted. Of many, a sample gives the range in which quartiles and 
 expected; all values are counted and summed in narrow bins over that range, and a bin is taken as
 its number of values at their mean. Values in memory that share a bin with a quartile or a limit are
 then looked at one by one, so that exactly the same values are kept as by sorting. Of a plane that
-is read once, a bin is kept or left out as a whole.
+is read once, and where it need not be exact, a bin is kept or left out as a whole.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ _SHARES = np.array([[0.25], [0.5], [0.75]])
 _BEYOND_SINGLE = (1 - 2.0**-25) * 2.0**128
 #: Up to this many values, sorting is as fast as binning.
 _FEW = 1 << 13
-#: Number of bins for values in memory, and for those of a plane that is read once.
-_BINS, _FINE_BINS = 1 << 10, 1 << 14
+#: Number of bins for values in memory that are looked at again, or not, and for those of a plane
+#: that is read once.
+_BINS, _MORE_BINS, _FINE_BINS = 1 << 10, 1 << 11, 1 << 14
 #: A sample has one of _SHARE values, at most _SAMPLE; it needs _SPARSE, and comes from these rows.
 _SHARE, _SAMPLE, _SPARSE, _SAMPLE_ROWS = 64, 1 << 15, 1 << 9, 256
 #: How far off a sample may be, in standard deviations.
@@ -64,12 +65,14 @@ def clipped_mean(values: NDArray[np.floating]) -> float:
     return float(clipped_means(np.reshape(values, (1, -1)))[0])
 
 
-def clipped_means(values: NDArray[np.floating]) -> Values:
+def clipped_means(values: NDArray[np.floating], *, exactly: bool = True) -> Values:
     """Return the clipped mean ``(n,)`` of each of several sets of values ``(n, m)``.
 
-    Sets that have fewer values are filled up with values that are not finite.
+    Sets that have fewer values are filled up with values that are not finite. If it need not be
+    `exactly` that, bins of many values are kept or left out as a whole, which takes two thirds of
+    the time: the means of normal distributions are then off by 1e-4 of their standard deviation.
     """
-    return np.asarray(_levels(values)[3])
+    return np.asarray(_levels(values, exactly=exactly)[3])
 
 
 def robust_sigma(values: NDArray[np.floating]) -> float:
@@ -123,14 +126,14 @@ class _Points(NamedTuple):
     scatter: Values | None = None
 
 
-def _levels(values: NDArray[np.floating]) -> Values:
+def _levels(values: NDArray[np.floating], *, exactly: bool = True) -> Values:
     """Return quartiles and clipped means ``(4, n)`` of sets ``(n, m)``."""
     values = _counting(values)
     size = values.shape[1]
     if not values.size:
         return np.full((4, len(values)), np.nan)
     if size > _FEW:
-        return _binned_levels(values)
+        return _binned_levels(values, exactly=exactly)
     rows = max(1, _CHUNK // 2 // size)
     parts = [values[start : start + rows] for start in range(0, len(values), rows)]
     return np.concatenate([_clip(_sorted(part))[0] for part in parts], axis=1)
@@ -208,57 +211,87 @@ def _sorted(values: NDArray[np.floating]) -> _Points:
 
 
 class _Bins(NamedTuple):
-    """Bins 1 to `number` from `low` on, bin 0 below and one above; `precision` of the places."""
+    """Bins of n sets: 1 to `number` from `low` ``(n, 1)`` on, bin 0 below and one above."""
 
-    low: float
-    scale: float
+    low: Values
+    #: Bins per unit ``(n, 1)``.
+    scale: Values
     number: int
+    #: Precision of the places.
     precision: type[np.floating]
 
+    def __getitem__(self, sets: slice) -> _Bins:
+        """Return the bins of some of the sets."""
+        return self._replace(low=self.low[sets], scale=self.scale[sets])
+
     def of(self, values: NDArray[np.floating]) -> NDArray[np.int32]:
-        """Return the bins of values: the higher a value, the higher or the same."""
+        """Return the bins of values ``(n, m)``: the higher a value, the higher or the same."""
+        low, scale = (
+            one.astype(self.precision) for one in (self.low - 1 / self.scale, self.scale)
+        )
         with np.errstate(over="ignore"):
-            places = values.astype(self.precision)
-            places -= self.precision(self.low - 1 / self.scale)
-            places *= self.precision(self.scale)
+            places = np.subtract(values, low, dtype=self.precision)
+            places *= scale
         return np.clip(places, 0, self.number + 1, out=places).astype(np.int32)
 
     def counted(self, values: NDArray[np.floating]) -> Values:
-        """Return how many values are in each bin, and their sums ``(2, number + 2)``."""
-        width = self.number + 2
-        total = np.zeros((2, width))
-        for chunk in _chunks(values):
-            at, lanes = self.of(chunk), 1
-            if np.count_nonzero(np.diff(at[:_LOOKED_AT]) == 0) > _LOOKED_AT // 4:
+        """Return how many values are in each bin, and their sums ``(2, n, number + 2)``."""
+        total = np.zeros((2, len(values), self.number + 2))
+        for sets, columns in _chunks(values):
+            chunk = values[sets, columns]
+            at, lanes = self[sets].of(chunk), 1
+            size = len(at) * total.shape[2]
+            if np.count_nonzero(np.diff(at[0, :_LOOKED_AT]) == 0) > _LOOKED_AT // 4:
                 lanes = _LANES
-                at += (np.arange(at.size, dtype=np.int32) & lanes - 1) * width
+                at += (np.arange(at.shape[1], dtype=np.int32) & lanes - 1) * size
             places = at.astype(np.intp)
-            for which, weights in enumerate((None, chunk)):
-                found = np.bincount(places, weights, lanes * width)
-                total[which] += found.reshape(lanes, width).sum(axis=0) if lanes > 1 else found
-            total[0, -1] -= chunk.size - np.count_nonzero(chunk < np.inf)
+            places += total.shape[2] * np.arange(len(at))[:, np.newaxis]
+            for which, weights in enumerate((None, chunk.reshape(-1))):
+                found = np.bincount(places.reshape(-1), weights, lanes * size)
+                total[which, sets] += found.reshape(lanes, len(at), -1).sum(axis=0)
+            total[0, sets, -1] -= [np.count_nonzero(one == np.inf) for one in chunk]
         return total
 
-    def chosen(self, values: NDArray[np.floating], wanted: NDArray[np.bool_]) -> Values:
-        """Return the values in those bins that are wanted ``(k,)``."""
-        taken = (each[np.flatnonzero(wanted.take(self.of(each)))] for each in _chunks(values))
-        return np.concatenate(list(taken)).astype(np.float64)
+    def chosen(
+        self, values: NDArray[np.floating], wanted: NDArray[np.bool_]
+    ) -> list[Values]:
+        """Return the values of each set in those bins that are wanted ``(n, k)``."""
+        found: list[list[NDArray[np.floating]]] = [[] for _ in wanted]
+        for sets, columns in _chunks(values):
+            at = self[sets].of(values[sets, columns])
+            for number, places in zip(range(sets.start, sets.stop), at, strict=True):
+                taken = np.flatnonzero(wanted[number].take(places))
+                found[number].append(values[number, columns][taken])
+        return [np.concatenate(parts).astype(np.float64) for parts in found]
 
     def near(self, cuts: Values) -> NDArray[np.bool_]:
-        """Say of every bin whether it has a quartile or may have a limit, by the cuts ``(12,)``."""
+        """Say of every bin ``(n, k)`` if it has a quartile or may have a limit, by cuts (n, 12)."""
         at = self.of(cuts)
-        limits = at[6:, np.newaxis] + np.arange(-_NEAR, _NEAR + 1)
-        wanted = np.zeros(self.number + 2, dtype=bool)
-        wanted[at[:6]] = wanted[np.clip(limits, 0, self.number + 1)] = True
-        wanted[[0, -1]] = False
+        limits = at[:, 6:, np.newaxis] + np.arange(-_NEAR, _NEAR + 1)
+        limits = np.clip(limits, 0, self.number + 1).reshape(len(at), -1)
+        wanted = np.zeros((len(at), self.number + 2), dtype=bool)
+        np.put_along_axis(wanted, np.hstack([at[:, :6], limits]), values=True, axis=1)
+        wanted[:, [0, -1]] = False
         return wanted
 
+    def inside(self, cuts: Values, counts: Values) -> NDArray[np.bool_]:
+        """Say of every set ``(n,)`` whether its bins cover all its cuts ``(n, 12)``."""
+        at = self.of(cuts)
+        covered = (at > 0) & (at <= self.number)
+        return np.all(covered | (np.take_along_axis(counts[0], at, axis=1) == 0), axis=1)
 
-def _chunks(values: NDArray[np.floating]) -> list[NDArray[np.floating]]:
-    return [values[start : start + _CHUNK] for start in range(0, values.size, _CHUNK)]
+
+def _chunks(values: NDArray[np.floating]) -> list[tuple[slice, slice]]:
+    """Cut sets ``(n, m)`` into chunks: some values of one set, or all of several."""
+    number, size = values.shape
+    return [
+        (slice(first, min(first + max(1, _CHUNK // size), number)), slice(start, start + _CHUNK))
+        for first in range(0, number, max(1, _CHUNK // size))
+        for start in range(0, size, _CHUNK)
+    ]
 
 
-def _bins_around(samples: NDArray[np.floating], number: int) -> list[_Bins]:
+def _bins_around(samples: NDArray[np.floating], number: int) -> _Bins:
     """Return bins that all limits of sets are expected in, allowing for the error of samples."""
     points = _sorted(samples)
     size = points.weights.sum(axis=1)
@@ -277,34 +310,36 @@ def _bins_around(samples: NDArray[np.floating], number: int) -> list[_Bins]:
     around = np.maximum(np.abs(high) * _AROUND, _LEAST)
     low, high = np.where(high - low > _LEAST, (low, high), (low - around, high + around))
     scale, largest = number / (high - low), np.maximum(np.abs(low), np.abs(high))
-    single = (np.maximum(scale, largest) < _MODERATE) & (scale * largest < _RESOLVED)
-    kinds = [np.float32 if enough else np.float64 for enough in single]
-    return list(map(_Bins, low.tolist(), scale.tolist(), [number] * len(kinds), kinds))
+    enough = (np.maximum(scale, largest) < _MODERATE) & (scale * largest < _RESOLVED)
+    precision = np.float32 if enough.all() else np.float64
+    return _Bins(low[:, np.newaxis], scale[:, np.newaxis], number, precision)
 
 
-def _binned_levels(values: NDArray[np.floating]) -> Values:
+def _binned_levels(values: NDArray[np.floating], *, exactly: bool) -> Values:
     """Return the levels ``(4, n)`` of sets ``(n, m)`` of many values."""
     size = values.shape[1]
     samples = values.take(_places(size, min(size // _SHARE, _SAMPLE)), axis=1)
-    bins = _bins_around(samples, _BINS)
-    counts = np.array([one.counted(row) for one, row in zip(bins, values, strict=True)])
+    bins = _bins_around(samples, _BINS if exactly else _MORE_BINS)
+    counts = bins.counted(values)
     points = _points(bins, counts)
-    cuts = _clip(points)[1].T
-    wanted = np.array([one.near(cut) for one, cut in zip(bins, cuts, strict=True)])
-    chosen = [one.chosen(*each) for one, *each in zip(bins, values, wanted, strict=True)]
-    levels, cuts = _clip(_with_values(points, wanted, chosen))
-    known = wanted | (counts[:, 0] == 0)
-    for row, one in enumerate(bins):
-        if not known[row, one.of(cuts[:, row])].all():
-            levels[:, row] = _clip(_sorted(values[row : row + 1]))[0][:, 0]
+    levels, cuts = _clip(points)
+    if exactly:
+        wanted = bins.near(cuts.T)
+        levels, cuts = _clip(_with_values(points, wanted, bins.chosen(values, wanted)))
+        known = wanted | (counts[0] == 0)
+        sure = np.take_along_axis(known, bins.of(cuts.T), axis=1).all(axis=1)
+    else:
+        sure = bins.inside(cuts.T, counts)
+    for row in np.flatnonzero(~sure):
+        levels[:, row] = _clip(_sorted(values[row : row + 1]))[0][:, 0]
     return levels
 
 
-def _points(bins: Sequence[_Bins], counts: Values) -> _Points:
-    """Return the points of counted values ``(n, 2, k)``: the mean of every bin."""
-    number, sums = counts.swapaxes(0, 1)
-    low, width = np.array([[[one.low], [1 / one.scale]] for one in bins]).swapaxes(0, 1)
-    places = low + width * (np.arange(number.shape[1]) - 0.5)
+def _points(bins: _Bins, counts: Values) -> _Points:
+    """Return the points of counted values ``(2, n, k)``: the mean of every bin."""
+    number, sums = counts
+    width = 1 / bins.scale
+    places = bins.low + width * (np.arange(number.shape[1]) - 0.5)
     # The sum of the last bin is infinite where values that do not count were added.
     some = number[:, :-1] > 0
     np.divide(sums[:, :-1], number[:, :-1], where=some, out=places[:, :-1])
@@ -330,13 +365,11 @@ def _binned(
     bins = _bins_around(_counting(sample)[np.newaxis], _FINE_BINS)
 
     def counted(rows: slice) -> Values:
-        return bins[0].counted(_counting(read(rows)).reshape(-1))
+        return bins.counted(_counting(read(rows)).reshape(1, -1))
 
     counts = reduce(np.add, ordered_map(counted, bands, threads))
-    levels, cuts = _clip(_points(bins, counts[np.newaxis]))
-    at = bins[0].of(cuts[:, 0])
-    inside = (at > 0) & (at <= _FINE_BINS) | (counts[0, at] == 0)
-    return float(levels[3, 0]), bool(inside.all())
+    levels, cuts = _clip(_points(bins, counts))
+    return float(levels[3, 0]), bool(bins.inside(cuts.T, counts).all())
 
 
 def _thinned(read: Read, bands: Sequence[slice]) -> tuple[NDArray[np.floating], bool]:

@@ -104,7 +104,11 @@ def _measured(subtraction: Subtraction, windows: Sequence[Window]) -> Iterator[N
     together = max(1, min(threads, len(exposures)))
     return ordered_map(
         lambda exposure: window_levels(
-            exposure, windows, config.ignore_planes, threads // together
+            exposure,
+            windows,
+            config.ignore_planes,
+            threads // together,
+            exactly=config.blend != "interpolate",
         ),
         exposures,
         together,
@@ -206,11 +210,16 @@ def usable_variances(
 
 
 def window_levels(
-    exposure: Exposure, windows: Sequence[Window], ignore: Sequence[str], threads: int = 1
+    exposure: Exposure,
+    windows: Sequence[Window],
+    ignore: Sequence[str],
+    threads: int = 1,
+    *,
+    exactly: bool = True,
 ) -> NDArray[np.float64]:
     """Return the clipped mean of a variance plane in windows ``(n,)``, NaN where no pixel counts.
 
-    Rows that several windows have in common are read once.
+    Rows that several windows have in common are read once; see `clipped_means` for `exactly`.
     """
     by_rows: dict[tuple[int, int], list[int]] = {}
     for number, window in enumerate(windows):
@@ -221,7 +230,8 @@ def window_levels(
     def measured(numbers: Sequence[int]) -> Sequence[float] | NDArray[np.float64]:
         if len(numbers) == 1:
             return [streamed_level(exposure, windows[numbers[0]], ignore, inside)]
-        return _levels_in_a_row(exposure, [windows[number] for number in numbers], ignore)
+        held = _held_in_a_row(exposure, [windows[number] for number in numbers], ignore)
+        return clipped_means(held, exactly=exactly)
 
     levels = np.full(len(windows), np.nan)
     for numbers, found in zip(parts, ordered_map(measured, parts, threads), strict=True):
@@ -236,10 +246,13 @@ def _held(numbers: Sequence[int], windows: Sequence[Window]) -> list[list[int]]:
     return [list(numbers[start : start + most]) for start in range(0, len(numbers), most)]
 
 
-def _levels_in_a_row(
+def _held_in_a_row(
     exposure: Exposure, windows: Sequence[Window], ignore: Sequence[str]
-) -> NDArray[np.float64]:
-    """Return the levels in windows of the same rows, from left to right: rows are read once."""
+) -> NDArray[np.floating]:
+    """Return the variances in n windows of the same rows, from left to right, ``(n, m)``.
+
+    Rows are read once; what does not count is infinite.
+    """
     left, top = windows[0].x0, windows[0].y0
     columns = slice(left, max(window.x1 for window in windows))
     largest = max(math.prod(window.shape) for window in windows)
@@ -255,7 +268,7 @@ def _levels_in_a_row(
             part = values[:, window.x0 - left : window.x1 - left]
             begin = (rows.start - top) * part.shape[1]
             row[begin : begin + part.size].reshape(part.shape)[:] = part
-    return clipped_means(held)
+    return held
 
 
 def streamed_level(
