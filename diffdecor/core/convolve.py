@@ -8,8 +8,8 @@ convolutions, which is the convolution with the bilinear mean of the four kernel
 continuous everywhere, without seams. The square of such a kernel is quadratic along either axis:
 then there are three kernels an axis, and nine convolutions.
 
-Kernels are transformed in double precision; pixels in the requested precision, or in double
-precision where a pixel of a tile is so bright that its rounding would show in the others. Bands are
+Pixels are transformed in the requested precision, or in double precision where a pixel of a tile is
+so bright that its rounding would show in the others; kernels likewise. Bands are
 independent of each other: several threads may each work on one.
 """
 
@@ -209,8 +209,7 @@ class Convolution:
         found = self._kept.get(key) if wanted else self._kept.pop(key, None)
         if found is None:
             found = [
-                transfer(field.at(x, y), field.origin, shape).astype(dtype)
-                for field in self._fields
+                transfer(field.at(x, y), field.origin, shape, dtype) for field in self._fields
             ]
             if wanted:
                 if len(self._kept) > _BANDS_KEPT * len(self._columns):

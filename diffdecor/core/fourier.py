@@ -8,10 +8,11 @@ All functions take any number of leading axes: a stack of stamps is one batch.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 Origin = tuple[int, int]
 
@@ -79,16 +80,23 @@ def wrap(
 
 
 def transfer(
-    stamps: NDArray[np.float64], origin: Origin, shape: tuple[int, int]
-) -> NDArray[np.complex128]:
-    """Return ``rfft2`` of the wrapped stamps, ``(..., ny, nx // 2 + 1)`` for a shape (ny, nx)."""
+    stamps: NDArray[np.float64],
+    origin: Origin,
+    shape: tuple[int, int],
+    dtype: DTypeLike = np.complex128,
+) -> NDArray[Any]:
+    """Return ``rfft2`` of the wrapped stamps, ``(..., ny, nx // 2 + 1)`` for a shape (ny, nx).
+
+    With complex64 only the few rows of the stamps are transformed in double precision.
+    """
     (ny, nx), (cx, cy) = shape, origin
     ky = stamps.shape[-2]
     # Along x only the rows of the stamps are transformed: all others are zero.
     rows = np.fft.rfft(wrap(stamps, (cx, 0), (ky, nx)))
-    whole = np.zeros((*stamps.shape[:-2], ny, nx // 2 + 1), dtype=np.complex128)
-    whole[..., (np.arange(ky) - cy) % ny, :] = rows
-    return np.asarray(np.fft.fft(whole, axis=-2, out=whole))
+    whole = np.zeros((*stamps.shape[:-2], ny, nx // 2 + 1), dtype)
+    # Numpy transforms in single precision only where it scales.
+    whole[..., (np.arange(ky) - cy) % ny, :] = math.sqrt(ny) * rows
+    return np.asarray(np.fft.fft(whole, axis=-2, norm="ortho", out=whole))
 
 
 def centred(wrapped: NDArray[np.float64], half_width: int) -> NDArray[np.float64]:

@@ -245,7 +245,8 @@ class _Bins(NamedTuple):
                 lanes = _LANES
                 at += (np.arange(at.shape[1], dtype=np.int32) & lanes - 1) * size
             places = at.astype(np.intp)
-            places += total.shape[2] * np.arange(len(at))[:, np.newaxis]
+            if len(at) > 1:
+                places += total.shape[2] * np.arange(len(at))[:, np.newaxis]
             for which, weights in enumerate((None, chunk.reshape(-1))):
                 found = np.bincount(places.reshape(-1), weights, lanes * size)
                 total[which, sets] += found.reshape(lanes, len(at), -1).sum(axis=0)
