@@ -226,9 +226,7 @@ class _Bins(NamedTuple):
 
     def of(self, values: NDArray[np.floating]) -> NDArray[np.int32]:
         """Return the bins of values ``(n, m)``: the higher a value, the higher or the same."""
-        low, scale = (
-            one.astype(self.precision) for one in (self.low - 1 / self.scale, self.scale)
-        )
+        low, scale = (one.astype(self.precision) for one in (self.low - 1 / self.scale, self.scale))
         with np.errstate(over="ignore"):
             places = np.subtract(values, low, dtype=self.precision)
             places *= scale
@@ -253,9 +251,7 @@ class _Bins(NamedTuple):
             total[0, sets, -1] -= [np.count_nonzero(one == np.inf) for one in chunk]
         return total
 
-    def chosen(
-        self, values: NDArray[np.floating], wanted: NDArray[np.bool_]
-    ) -> list[Values]:
+    def chosen(self, values: NDArray[np.floating], wanted: NDArray[np.bool_]) -> list[Values]:
         """Return the values of each set in those bins that are wanted ``(n, k)``."""
         found: list[list[NDArray[np.floating]]] = [[] for _ in wanted]
         for sets, columns in _chunks(values):

@@ -8,6 +8,7 @@ the noise of pixels is not independent once convolved.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Any
@@ -308,4 +309,12 @@ def _interpolate(
         return values
     first, second, share = bracket(nodes, positions)
     upper = share.astype(values.dtype)[:, np.newaxis]
-    return np.asarray(values[first] + (values[second] - values[first]) * upper)
+    found = np.empty((len(positions), values.shape[1]), values.dtype)
+    # Rows between the same nodes together: gathering their values would take as long as the rest.
+    starts = np.flatnonzero(np.diff(first, prepend=-1)).tolist()
+    for start, stop in itertools.pairwise([*starts, len(positions)]):
+        lower = values[first[start]]
+        part = found[start:stop]
+        np.multiply(upper[start:stop], values[second[start]] - lower, out=part)
+        part += lower
+    return found

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from diffdecor import words
 from diffdecor.config import DecorrelationConfig
+from diffdecor.core.convolve import best_side
 from diffdecor.core.parallel import cores, ordered_map
 from diffdecor.core.planes import Window, bands
 from diffdecor.core.psf import adaptive_fwhm
@@ -33,6 +34,9 @@ _PIXELS_PER_NODE, _FEW_NODES = 36 * 36, 1024
 MOST_CELLS = 50_000
 #: Size of the blocks in which steps of the noise level are searched, pixels.
 BLOCK = 16
+#: Filters reach about as far as the matching kernel is wide, or these pixels more. From this
+#: spacing on it matters that tiles fit their transforms; below it, nodes cost more.
+_MORE, _FITTED = 3, 200
 #: Deviation of the natural logarithm of a noise level that requires closer nodes.
 _STEP = 0.05
 #: Sizes are bounded by this, pixels, so that numpy's integers hold them.
@@ -73,7 +77,8 @@ def _grid_nodes(subtraction: Subtraction) -> Nodes:
     boxes, config, shape = subtraction.kernel.boxes, subtraction.config, subtraction.shape
     if config.grid_step is None:
         sides = (min(box.xmax - box.xmin, box.ymax - box.ymin) + 1 for box in boxes)
-        spacing = (float(largest_spacing(shape, min(sides, default=None))),) * 2
+        most = largest_spacing(shape, min(sides, default=None))
+        spacing = (float(_fitting(most, max(subtraction.kernel.shape))),) * 2
     else:
         unit = size_unit(subtraction)
         spacing = (in_pixels(config.grid_step[0], unit), in_pixels(config.grid_step[1], unit))
@@ -192,6 +197,13 @@ def largest_spacing(shape: tuple[int, int], region: int | None = None) -> int:
     shortest = min(shape)
     most = max(216, (shortest if region is None else region) // 25)
     return int(np.clip(shortest // 8, 64, most))
+
+
+def _fitting(spacing: int, kernel_size: int) -> int:
+    """Return a spacing of nodes, or a slightly smaller one whose tiles waste less of transforms."""
+    if spacing < _FITTED:
+        return spacing
+    return best_side(spacing, 2 * (kernel_size + _MORE))
 
 
 def subdivided(nodes: NDArray[np.float64], length: int, spacing: float) -> NDArray[np.float64]:
