@@ -16,7 +16,13 @@ from diffdecor.core.convolve import best_side
 from diffdecor.core.parallel import cores, ordered_map
 from diffdecor.core.planes import Window, bands
 from diffdecor.core.psf import adaptive_fwhm
-from diffdecor.decorrelation.noise_levels import BAND_PIXELS, images_to_measure, usable_variances
+from diffdecor.decorrelation.noise_levels import (
+    BAND_PIXELS,
+    STRIP,
+    images_to_measure,
+    middle_rows,
+    usable_variances,
+)
 from diffdecor.decorrelation.subtraction import Subtraction
 from diffdecor.errors import ConfigError
 from diffdecor.images.model import Exposure
@@ -33,7 +39,7 @@ _PIXELS_PER_NODE, _FEW_NODES = 36 * 36, 1024
 #: More cells or nodes than this are a mistake in an option.
 MOST_CELLS = 50_000
 #: Size of the blocks in which steps of the noise level are searched, pixels.
-BLOCK = 16
+BLOCK = STRIP
 #: Filters reach about as far as the matching kernel is wide, or these pixels more. From this
 #: spacing on it matters that tiles fit their transforms; below it, nodes cost more.
 _MORE, _FITTED = 3, 200
@@ -379,7 +385,7 @@ def block_medians(exposure: Exposure, ignore: Sequence[str], threads: int) -> ND
     across = -(-exposure.shape[1] // BLOCK)
 
     def medians(rows: slice) -> NDArray[np.floating]:
-        strips = [_middle_rows(start, rows.stop) for start in range(rows.start, rows.stop, BLOCK)]
+        strips = middle_rows(rows)
         values = usable_variances(exposure, strips, ignore, step=2)
         padded = np.full((len(strips), BLOCK // 4, across * BLOCK // 2), np.inf, values.dtype)
         # Only the last strip of the image may be lower than the others.
@@ -390,13 +396,6 @@ def block_medians(exposure: Exposure, ignore: Sequence[str], threads: int) -> ND
 
     rows = bands(exposure.shape, BLOCK * max(1, BAND_PIXELS // exposure.shape[1] // BLOCK))
     return np.concatenate(list(ordered_map(medians, rows, threads)))
-
-
-def _middle_rows(start: int, stop: int) -> slice:
-    """Return the middle half of the rows of a block: reading dominates the cost."""
-    height = min(BLOCK, stop - start)
-    first = start + height // 4
-    return slice(first, first + (height + 1) // 2)
 
 
 def _lower_medians(values: NDArray[np.floating]) -> NDArray[np.floating]:
