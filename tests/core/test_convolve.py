@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from diffdecor.core import convolve as module
-from diffdecor.core.convolve import Convolution, convolved
+from diffdecor.core.convolve import Convolution, best_side, convolved
+from diffdecor.core.fourier import fast_length
 from diffdecor.core.interpolate import KernelField, SquaredField
 from diffdecor.core.planes import LazyPlane
 from diffdecor.core.spans import spans
@@ -99,6 +100,20 @@ def test_equal_kernels_everywhere_are_one_kernel(rng):
     assert_allclose(
         convolved(plane, field), convolved(plane, KernelField.constant(stamp, (2, 2))), atol=1e-12
     )
+
+
+@pytest.mark.parametrize("most", [200, 216, 409, 800])
+@pytest.mark.parametrize("margins", [0, 20, 44, 90, 300])
+def test_the_best_side_wastes_least_of_a_transform(most, margins):
+    def wasted(side):
+        parts = -(-side // max(module.TILE, 5 * margins))
+        padded = -(-side // parts) + margins
+        length = fast_length(-(-padded // 32) * 32)
+        return 1 - side / parts / length
+
+    side = best_side(most, margins)
+    assert most - most // 8 <= side <= most
+    assert wasted(side) == min(wasted(one) for one in range(most - most // 8, most + 1))
 
 
 @oracle.EXAMPLES

@@ -72,6 +72,14 @@ def test_transfer_is_the_sum_over_phases(rng, grid):
     assert_allclose(transfer(stamps, origin, grid), expected, atol=1e-13)
 
 
+@pytest.mark.parametrize("shape", [(64, 96), (25, 27)])
+def test_single_precision_of_a_transfer_is_that_of_its_numbers(rng, shape):
+    stamps, origin = rng.normal(size=(3, 9, 11)), (5, 4)
+    single = transfer(stamps, origin, shape, np.complex64)
+    assert single.dtype == np.complex64
+    assert_allclose(single, transfer(stamps, origin, shape), atol=1e-6 * np.abs(stamps).sum())
+
+
 def test_symmetric_stamp_has_a_real_transform():
     assert_allclose(transfer(oracle.gaussian(9, 1.5), (4, 4), (16, 15)).imag, 0, atol=1e-14)
 

@@ -208,6 +208,30 @@ def test_windows_keep_the_same_values_as_sorting_does(size, unit):
     assert clipped_means(sets) == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.parametrize("size", [8000, 8193, 23_000, 300_000])
+@pytest.mark.parametrize("unit", [1e-29, 1, 1e29])
+def test_windows_in_bins_have_nearly_the_mean(size, unit):
+    sets = tailed(size, size)
+    expected = [quick_clipped_mean(values * unit) for values in sets]
+    found = clipped_means((sets * unit).astype(np.float32), exactly=False)
+    assert found == pytest.approx(expected, rel=1e-3)
+    normal = np.random.default_rng(size).normal(50, 1, (5, size))
+    expected = [quick_clipped_mean(values * unit) for values in normal]
+    found = clipped_means(normal * unit, exactly=False)
+    assert (found - expected) / unit == pytest.approx(np.zeros(5), abs=2e-4)
+
+
+def test_windows_that_the_sample_does_not_show_are_sorted():
+    """Most values lie far from those that are looked at first."""
+    sets = np.random.default_rng(2).normal(5, 1, (3, 50_000))
+    parts = np.arange(781)
+    sample = ((parts + parts * (math.sqrt(5) - 1) / 2 % 1) * 64).astype(int)
+    others = np.setdiff1d(np.arange(50_000), sample)
+    sets[1, others[: 3 * len(others) // 4]] += 1000
+    expected = [quick_clipped_mean(values) for values in sets]
+    assert clipped_means(sets, exactly=False) == pytest.approx(expected, rel=1e-5)
+
+
 @pytest.mark.parametrize("which", range(7))
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_planes_that_are_read_once(which, dtype):

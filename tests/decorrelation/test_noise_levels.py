@@ -100,6 +100,41 @@ def test_levels_of_windows_are_the_clipped_means_in_them(monkeypatch, threads):
         np.testing.assert_allclose(levels, expected, rtol=1e-12)
 
 
+def wide(pixels):
+    """A variance plane, and two windows of more pixels than are all read where that is enough."""
+    image = Exposure(image=np.zeros(pixels.shape), variance=Recorded(pixels))
+    return image, [Window(0, 200, 0, 200), Window(200, 400, 0, 200)]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_half_the_rows_of_large_windows_are_enough_between_filters(threads):
+    pixels = np.random.default_rng(8).normal(5, 0.1, (200, 400))
+    pixels[::2] += 1  # even rows are noisier than odd ones
+    image, windows = wide(pixels)
+    exact = window_levels(image, windows, (), threads)
+    assert (image.variance.read == 1).all()
+    image, windows = wide(pixels)
+    found = window_levels(image, windows, (), threads, exactly=False)
+    assert image.variance.read.sum() == 100
+    assert found == pytest.approx(exact, abs=4 * 0.5 / 200)
+
+
+def test_pixels_outside_these_rows_count_where_there_are_no_others():
+    pixels = np.full((200, 400), np.nan)
+    pixels[16:19] = 3.0
+    image, windows = wide(pixels)
+    assert window_levels(image, windows, (), exactly=False) == pytest.approx([3.0, 3.0])
+
+
+@pytest.mark.parametrize("blend", ["interpolate", "average"])
+def test_only_levels_between_which_filters_are_interpolated_are_not_of_all_pixels(blend):
+    pixels = np.random.default_rng(9).normal(5, 0.1, (200, 400))
+    image, windows = wide(pixels)
+    config = DecorrelationConfig(blend=blend, template_variance=1.0)
+    measure_noise_levels(subtraction(image, [image], config), windows)
+    assert image.variance.read.sum() == (100 if blend == "interpolate" else 200)
+
+
 def littered(shape, dtype=np.float64):
     """Memory as others may have left it: as single precision, signalling NaN."""
     memory = np.zeros(shape, dtype)
