@@ -59,17 +59,33 @@ def local_level(values: NDArray[np.floating], sky: NDArray[np.bool_]) -> NDArray
     """
     ny, nx = values.shape
     across, down = -(-nx // _BLOCK), -(-ny // _BLOCK)
-    # Infinity sorts last.
     dtype = np.result_type(values.dtype, np.float32)
     whole = np.full((down * _BLOCK, across * _BLOCK), np.inf, dtype=dtype)
     np.copyto(whole[:ny, :nx], values, where=sky)
-    blocks = whole.reshape(down, _BLOCK, across, _BLOCK).swapaxes(1, 2).reshape(down, across, -1)
-    blocks.sort(axis=-1)
-    count = np.count_nonzero(np.isfinite(blocks), axis=-1)[..., np.newaxis]
+    blocks = whole.reshape(down, _BLOCK, across, _BLOCK).swapaxes(1, 2).reshape(down * across, -1)
+    complete = np.isfinite(blocks).all(axis=-1)
+    median = np.empty(len(blocks))
+    median[complete] = _medians_of_complete(blocks[complete])
+    median[~complete] = _medians(blocks[~complete])
+    # Whole rows last: that copies a row at a time, not a pixel.
+    return median.reshape(down, across).repeat(_BLOCK, 1)[:, :nx].repeat(_BLOCK, 0)[:ny]
+
+
+def _medians_of_complete(blocks: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the medians of blocks ``(n, pixels)``, which are overwritten; in half the time."""
+    middle = blocks.shape[1] // 2
+    blocks.partition(middle, axis=-1)
+    lower, upper = blocks[:, :middle].max(axis=-1), blocks[:, middle]
+    return np.asarray(0.5 * lower.astype(np.float64) + 0.5 * upper.astype(np.float64))
+
+
+def _medians(blocks: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the medians of what is finite in blocks ``(n, pixels)``, which are overwritten."""
+    blocks.sort(axis=-1)  # infinity comes last
+    count = np.count_nonzero(np.isfinite(blocks), axis=-1)
     middle = [np.maximum(count - 1, 0) // 2, count // 2 * (count > 0)]
-    pair = [np.take_along_axis(blocks, at, axis=-1).astype(np.float64) for at in middle]
-    median = np.where(count > _BLOCK, 0.5 * pair[0] + 0.5 * pair[1], 0.0)[..., 0]
-    return median.repeat(_BLOCK, axis=0)[:ny].repeat(_BLOCK, axis=1)[:, :nx]
+    lower, upper = (blocks[np.arange(len(blocks)), at].astype(np.float64) for at in middle)
+    return np.where(count > _BLOCK, 0.5 * lower + 0.5 * upper, 0.0)
 
 
 def _without_level(image: NDArray[np.floating], sky: NDArray[np.bool_]) -> NDArray[np.float64]:
