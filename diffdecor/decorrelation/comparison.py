@@ -157,6 +157,7 @@ def compare(subtraction: Subtraction) -> Comparison:
     good = ~np.asarray(in_memory(unusable_pixels(subtraction)))
     noise = _noise(subtraction, difference, good)
     good &= (noise > 0) & (noise < np.inf)
+    noise[~good] = 1.0
     known = good & np.isfinite(science)
     above = science - local_level(science, known)
     spread = robust_sigma(above[known]) if known.any() else 1.0
@@ -164,7 +165,7 @@ def compare(subtraction: Subtraction) -> Comparison:
         science=_in_double(science),
         template=_in_double(template),
         difference=_in_double(difference),
-        noise=np.where(good, noise, 1.0),
+        noise=noise,
         good=good,
         bright=known & (above > _BRIGHT * spread),
     )
@@ -185,17 +186,18 @@ def _noise(
     energy = float((subtraction.kernel.stamp(x, y) ** 2).sum())
     gains = np.array(subtraction.scales(x, y)) ** 2
     gains[0 if subtraction.side(x, y) == "science" else 1] *= energy
-    total = np.zeros(subtraction.shape)
+    parts: list[Any] = []
     for role, exposure, gain in zip(ROLES, subtraction.pair, gains, strict=True):
         level = subtraction.given_level(role)
         if exposure.variance is not None:
-            total += gain * _in_double(in_memory(exposure.variance))
+            parts.append(gain * _in_double(in_memory(exposure.variance)))
         elif level is not None:
-            total += gain * level
+            parts.append(np.full(subtraction.shape, gain * level))
         else:
             pixels = _in_double(difference[good])
             return np.full(subtraction.shape, robust_sigma(pixels) if pixels.size else np.nan)
-    return np.sqrt(np.maximum(total, 0.0, out=total), out=total)
+    total = np.add(*parts, out=parts[0])
+    return np.asarray(np.sqrt(np.maximum(total, 0.0, out=total), out=total))
 
 
 def _rms(values: NDArray[np.float64], enough: int) -> float:

@@ -76,14 +76,17 @@ def _difference(
 ) -> NDArray[np.float64]:
     """Match the image of the convolved side, and subtract."""
     if side == "science":
-        model = matched(science)
-        model *= scales[0]
-        model -= scales[1] * template
-    else:
-        model = matched(template)
-        model *= -scales[1]
-        model += scales[0] * science
-    return model
+        return _minus(matched(science), template, scales)
+    return _minus(science, matched(template), scales)
+
+
+def _minus(
+    first: NDArray[np.float64], second: NDArray[np.float64], scales: tuple[float, float]
+) -> NDArray[np.float64]:
+    """Return one image less another, each times its scale."""
+    images = zip((first, second), scales, strict=True)
+    first, second = (image if scale == 1 else scale * image for image, scale in images)
+    return first - second
 
 
 def _matched(
@@ -101,8 +104,7 @@ def _matched(
     if region.blocks is not None:
         x, y = region.blocks.snapped(x, y)
     weights = (_sum_of_terms(kernel.terms, some, region, x, y) for some in coefficients)
-    known = np.isfinite(image)
-    filled = np.where(known, image, 0.0)
+    known, filled = _filled(image)
     total = np.zeros(image.shape)
     if kernel.evaluated_at == "SOURCE":
         for weight, stamp in zip(weights, stamps, strict=True):
@@ -147,6 +149,12 @@ def _sum_of_terms(
     return total
 
 
+def _filled(image: NDArray[np.float64]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Return which pixels of an image are finite, and the image with 0 in place of the others."""
+    known = np.isfinite(image)
+    return known, image if known.all() else np.where(known, image, 0.0)
+
+
 def _with_missing(
     matched: NDArray[np.float64], known: NDArray[np.bool_], kernel: MatchingKernel
 ) -> NDArray[np.float64]:
@@ -166,8 +174,7 @@ def _margins(kernel: MatchingKernel) -> tuple[int, int, int, int]:
 
 def _matched_by_stamps(kernel: MatchingKernel, image: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return an image convolved with a kernel that is known by stamps at positions."""
-    known = np.isfinite(image)
-    filled = np.where(known, image, 0.0)
+    known, filled = _filled(image)
     if len(kernel.positions) == 1:
         (matched,) = _convolved(filled, [kernel.stamp(0.0, 0.0)], kernel.origin)
         return _with_missing(matched, known, kernel)
