@@ -196,7 +196,7 @@ def _noise(
         else:
             pixels = _in_double(difference[good])
             return np.full(subtraction.shape, robust_sigma(pixels) if pixels.size else np.nan)
-    total = np.add(*parts, out=parts[0])
+    total = parts[0] + parts[1]
     return np.asarray(np.sqrt(np.maximum(total, 0.0, out=total), out=total))
 
 
