@@ -14,7 +14,7 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from diffdecor.core.covariance import LagSums
+from diffdecor.core.covariance import LagSums, PairCounts
 from diffdecor.core.lag_statistics import without_bias
 from diffdecor.core.local_level import in_sigmas, without_level
 from diffdecor.core.parallel import ordered_map
@@ -275,9 +275,9 @@ def _measured(sky: Sky, windows: list[Window], cell: int | None) -> Iterator[lis
         for other, variance in others:
             sigma = None if variance is None else _sigma(variance[:, columns], known)
             found |= find_sources(other[:, columns], known, sigma)
-        free = known[inner] & ~found[inner]
+        free, counts = known[inner] & ~found[inner], PairCounts()
         yield [
-            _of_window(image[inner], None if sigma is None else sigma[inner], free, cell)
+            _of_window(image[inner], None if sigma is None else sigma[inner], free, cell, counts)
             for (image, _), sigma in zip(tiles, sigmas, strict=True)
         ]
 
@@ -319,6 +319,7 @@ def _of_window(
     sigma: NDArray[np.floating] | None,
     sky: NDArray[np.bool_],
     cell: int | None,
+    counts: PairCounts,
 ) -> _Found | None:
     """Measure the sky pixels of a window; None if there are too few, or no noise.
 
@@ -352,7 +353,7 @@ def _of_window(
     else:
         rows, columns = z.shape
         variance = float(np.square(sigma[:rows, :columns][levelled.sky], dtype=np.float64).mean())
-    sums, removed = levelled.lag_sums(MAX_LAG)
+    sums, removed = levelled.lag_sums(MAX_LAG, counts)
     maps = None
     if cell is not None:
         maps = _histogram(z, levelled.sky), *_cells(z, levelled.sky, scatter, cell)
