@@ -1,4 +1,4 @@
-"""Sums over boxes of pixels, by a table of sums: their cost does not depend on the boxes' size."""
+"""What boxes of pixels hold: sums, by a table of sums, and whether there is any True in them."""
 
 from __future__ import annotations
 
@@ -17,3 +17,18 @@ def box_sums(values: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.
     sums = table[..., ky:, kx:] - table[..., :-ky, kx:]
     sums -= table[..., ky:, :-kx] - table[..., :-ky, :-kx]
     return np.asarray(np.maximum(sums, 0.0))
+
+
+def any_in_boxes(flags: NDArray[np.bool_], shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Say of all boxes ``(ky, kx)`` that fit into flags ``(ny, nx)`` whether one of them is True.
+
+    The result is ``(ny - ky + 1, nx - kx + 1)``.
+    """
+    for length in shape:  # along y; then, transposed, along x
+        reach = 1
+        while reach < length:  # boxes of twice the length, as long as they fit
+            step = min(reach, length - reach)
+            flags = flags[:-step] | flags[step:]
+            reach += step
+        flags = flags.T
+    return flags

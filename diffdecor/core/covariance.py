@@ -71,7 +71,29 @@ class LagSums:
         return LagSums(self.products.sum(axis=axes), self.pairs.sum(axis=axes))
 
 
-def lag_sums(values: NDArray[np.floating], sky: NDArray[np.bool_], max_lag: int) -> LagSums:
+class PairCounts:
+    """Counts pairs of sky pixels; several images in turn may have the same, which is kept."""
+
+    def __init__(self) -> None:
+        self._last: tuple[NDArray[np.bool_], int, NDArray[np.float64]] | None = None
+
+    def __call__(self, sky: NDArray[np.bool_], max_lag: int) -> NDArray[np.float64]:
+        """Return how many pairs of sky pixels ``(ny, nx)`` there are at every lag."""
+        if self._last is not None:
+            known, longest, pairs = self._last
+            if longest == max_lag and np.array_equal(known, sky):
+                return pairs
+        pairs = _pairs(sky, max_lag)
+        self._last = sky, max_lag, pairs
+        return pairs
+
+
+def lag_sums(
+    values: NDArray[np.floating],
+    sky: NDArray[np.bool_],
+    max_lag: int,
+    counts: PairCounts | None = None,
+) -> LagSums:
     """Return the sums of a window ``(ny, nx)`` over the pairs of its sky pixels.
 
     The mean of the sky pixels is removed. That lowers all products; what it takes from them if the
@@ -85,13 +107,15 @@ def lag_sums(values: NDArray[np.floating], sky: NDArray[np.bool_], max_lag: int)
         Which pixels count.
     max_lag : int
         Largest lag L along either axis, pixels.
+    counts : PairCounts, optional
+        What counts the pairs.
 
     Returns
     -------
     LagSums
         In the unit of the pixels squared. All zeros without a sky pixel.
     """
-    return block_sums(values, sky, max_lag, 1)[0, 0]
+    return block_sums(values, sky, max_lag, 1, counts=counts)[0, 0]
 
 
 def block_sums(
@@ -100,6 +124,7 @@ def block_sums(
     max_lag: int,
     parts: int,
     removed: float = 1.0,
+    counts: PairCounts | None = None,
 ) -> LagSums:
     """Return the sums of `lag_sums` over the pairs within each of `parts` x `parts` blocks.
 
@@ -117,36 +142,26 @@ def block_sums(
     rows, columns = (equal_parts(length, -(-length // parts)) for length in values.shape)
     for (y, (y0, y1)), (x, (x0, x1)) in product(enumerate(rows), enumerate(columns)):
         block = np.s_[y0:y1, x0:x1]
-        products[y, x], pairs[y, x] = _sums(pixels[block], sky[block], max_lag)
+        products[y, x] = _autocorrelation(pixels[block], max_lag)
+        pairs[y, x] = (counts or _pairs)(sky[block], max_lag)
     variance = products[:, :, 0, max_lag].sum() / number
     return LagSums(products + pairs * (removed * variance / number), pairs)
 
 
-def _sums(
-    pixels: NDArray[np.floating], sky: NDArray[np.bool_], max_lag: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return products and pairs at every lag; pixels that are not sky are 0."""
-    number = int(np.count_nonzero(sky))
-    size = fast_shape(pixels.shape[0] + max_lag, pixels.shape[1] + max_lag)
-    return _autocorrelation(pixels, size, max_lag), _pairs(sky, number, size, max_lag)
-
-
-def _pairs(
-    sky: NDArray[np.bool_], number: int, size: tuple[int, int], max_lag: int
-) -> NDArray[np.float64]:
+def _pairs(sky: NDArray[np.bool_], max_lag: int) -> NDArray[np.float64]:
     """Return how many pairs of sky pixels there are at every lag."""
     ny, nx = sky.shape
-    if number == sky.size:
+    if sky.all():
         along_y = np.maximum(ny - np.arange(max_lag + 1), 0)
         along_x = np.maximum(nx - np.abs(np.arange(-max_lag, max_lag + 1)), 0)
         return np.asarray(np.multiply.outer(along_y, along_x), dtype=np.float64)
-    return np.rint(_autocorrelation(sky.astype(np.float32), size, max_lag))
+    return np.rint(_autocorrelation(sky.astype(np.float32), max_lag))
 
 
-def _autocorrelation(
-    pixels: NDArray[np.floating], size: tuple[int, int], max_lag: int
-) -> NDArray[np.float64]:
-    """Return the sums of products at every lag; `size` keeps them from wrapping around."""
+def _autocorrelation(pixels: NDArray[np.floating], max_lag: int) -> NDArray[np.float64]:
+    """Return the sums of products at every lag."""
+    # So large that nothing wraps around.
+    size = fast_shape(pixels.shape[0] + max_lag, pixels.shape[1] + max_lag)
     transform = single_transform(pixels, size)
     power = transform.real**2 + transform.imag**2
     lags = single_inverse(power, size, slice(max_lag + 1))

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from diffdecor.core.covariance import LagSums, lag_sums
+from diffdecor.core.covariance import LagSums, PairCounts, lag_sums
 
 #: Side of a block, pixels, and the pixels that it needs. Finer levels would take part of the noise.
 _BLOCK, _FEWEST = 128, 200
@@ -32,13 +32,15 @@ class Levelled(NamedTuple):
     blocks: int
     shape: tuple[int, int]
 
-    def lag_sums(self, max_lag: int) -> tuple[LagSums, NDArray[np.float64]]:
+    def lag_sums(
+        self, max_lag: int, counts: PairCounts | None = None
+    ) -> tuple[LagSums, NDArray[np.float64]]:
         """Return the sums of products at every lag, and what the level would take of them.
 
         The latter is for a variance of 1, and has been added back as if the noise were white: every
         parameter of a plane takes a part of its block's products, ``-1`` pixel of every lag.
         """
-        sums = lag_sums(self.values, self.sky, max_lag)
+        sums = lag_sums(self.values, self.sky, max_lag, counts)
         number = float(sums.pixels)
         if not number:
             return sums, np.zeros_like(sums.pairs)

@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diffdecor.core.statistics import robust_sigma
-
 #: Sigmas beyond which `sky_pixels` leaves pixels out, and half width of the means, pixels.
 _CLIP, _SMOOTH = 4.0, 2
 #: Side of the blocks of the local level, pixels.
@@ -19,6 +17,8 @@ _BLOCK = 48
 _HUGE = 1e30
 #: Values that give a spread to better than a per cent.
 _SAMPLE = 1 << 15
+#: Standard deviation of a normal distribution, in units of its interquartile range.
+_SIGMA_OF_IQR = 0.741301109252802
 
 
 def sky_pixels(
@@ -59,17 +59,33 @@ def local_level(values: NDArray[np.floating], sky: NDArray[np.bool_]) -> NDArray
     """
     ny, nx = values.shape
     across, down = -(-nx // _BLOCK), -(-ny // _BLOCK)
-    # Infinity sorts last.
     dtype = np.result_type(values.dtype, np.float32)
     whole = np.full((down * _BLOCK, across * _BLOCK), np.inf, dtype=dtype)
     np.copyto(whole[:ny, :nx], values, where=sky)
-    blocks = whole.reshape(down, _BLOCK, across, _BLOCK).swapaxes(1, 2).reshape(down, across, -1)
-    blocks.sort(axis=-1)
-    count = np.count_nonzero(np.isfinite(blocks), axis=-1)[..., np.newaxis]
+    blocks = whole.reshape(down, _BLOCK, across, _BLOCK).swapaxes(1, 2).reshape(down * across, -1)
+    complete = np.isfinite(blocks).all(axis=-1)
+    median = np.empty(len(blocks))
+    median[complete] = _medians_of_complete(blocks[complete])
+    median[~complete] = _medians(blocks[~complete])
+    # Whole rows last: that copies a row at a time, not a pixel.
+    return median.reshape(down, across).repeat(_BLOCK, 1)[:, :nx].repeat(_BLOCK, 0)[:ny]
+
+
+def _medians_of_complete(blocks: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the medians of blocks ``(n, pixels)``, which are overwritten; in half the time."""
+    middle = blocks.shape[1] // 2
+    blocks.partition(middle, axis=-1)
+    lower, upper = blocks[:, :middle].max(axis=-1), blocks[:, middle]
+    return np.asarray(0.5 * lower.astype(np.float64) + 0.5 * upper.astype(np.float64))
+
+
+def _medians(blocks: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the medians of what is finite in blocks ``(n, pixels)``, which are overwritten."""
+    blocks.sort(axis=-1)  # infinity comes last
+    count = np.count_nonzero(np.isfinite(blocks), axis=-1)
     middle = [np.maximum(count - 1, 0) // 2, count // 2 * (count > 0)]
-    pair = [np.take_along_axis(blocks, at, axis=-1).astype(np.float64) for at in middle]
-    median = np.where(count > _BLOCK, 0.5 * pair[0] + 0.5 * pair[1], 0.0)[..., 0]
-    return median.repeat(_BLOCK, axis=0)[:ny].repeat(_BLOCK, axis=1)[:, :nx]
+    lower, upper = (blocks[np.arange(len(blocks)), at].astype(np.float64) for at in middle)
+    return np.where(count > _BLOCK, 0.5 * lower + 0.5 * upper, 0.0)
 
 
 def _without_level(image: NDArray[np.floating], sky: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -89,7 +105,19 @@ def _spread(values: NDArray[np.floating], sky: NDArray[np.bool_]) -> float:
     # An odd step goes through all columns of images, whose sizes are even.
     step = np.count_nonzero(sky) // _SAMPLE | 1
     sample = values.reshape(-1)[::step][sky.reshape(-1)[::step]]
-    return robust_sigma(sample if sample.size else values[sky])
+    return _robust_sigma(sample if sample.size else values[sky])
+
+
+def _robust_sigma(sample: NDArray[np.floating]) -> float:
+    """Return `robust_sigma` of a few finite values, in less time."""
+    last = sample.size - 1
+    ranks = np.array([0.25, 0.75]) * last
+    low = ranks.astype(np.intp)
+    high = np.minimum(low + 1, last)
+    ordered = np.partition(sample, [*low, *high])
+    below, above = ordered[low].astype(np.float64), ordered[high].astype(np.float64)
+    lower, upper = below + (above - below) * (ranks - low)
+    return float(_SIGMA_OF_IQR * (upper - lower))
 
 
 def _box_signal(values: NDArray[np.float32], sky: NDArray[np.bool_]) -> NDArray[np.float32]:

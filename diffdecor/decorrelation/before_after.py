@@ -60,7 +60,7 @@ def measure_before_and_after(
     )
     config = subtraction.config
     threads = affordable_threads(config.threads, config.max_memory, _BYTES * _ROWS * nx)
-    found = measure_noise(sky, _WINDOWS, threads)
+    found = measure_noise(sky, _WINDOWS, threads, maps=False)
     if not all(one.sums.pixels > 0 for one in found):
         return {}, None
     centre = (nx - 1) / 2, (ny - 1) / 2

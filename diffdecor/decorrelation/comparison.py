@@ -5,12 +5,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from diffdecor.core.planes import Window, in_memory
+from diffdecor.core.statistics import robust_sigma
 from diffdecor.core.whiteness import local_level
+from diffdecor.decorrelation.mask import unusable_pixels
 from diffdecor.decorrelation.rebuild import rebuild
+from diffdecor.decorrelation.subtraction import ROLES, Subtraction
 from diffdecor.kernels.model import MatchingKernel
 
 #: Residual, in units of the noise, of a difference that is rebuilt exactly.
@@ -23,6 +28,10 @@ FITS = 0.5
 FITS_BRIGHT = 3.0
 #: Pixels are off that deviate by so many times the noise; the largest share of such that is named.
 _OFF, _MOST_OFF = 0.1, 0.2
+#: Bright pixels are so many sigma above the local level.
+_BRIGHT = 10.0
+#: Pixels that are looked at first, to see whether they are whole numbers.
+_SOME = 1 << 10
 #: Fewer bright pixels are not judged.
 _ENOUGH = 20
 
@@ -76,9 +85,16 @@ class Comparison:
     def quantum(self) -> float:
         """Step of a difference of whole numbers, in units of the noise; 0 for others."""
         pixels = self.difference[self.good]
-        if not pixels.size or not (pixels == np.rint(pixels)).all():
-            return 0.0
+        for some in (pixels[:_SOME], pixels):  # the first show it of most differences
+            if not some.size or not (some == np.rint(some)).all():
+                return 0.0
         return float(np.sqrt(np.mean(self.noise[self.good] ** -2)))
+
+    def within(self, window: Window) -> Comparison:
+        """Return the same comparison of the pixels of a window only."""
+        good = np.zeros_like(self.good)
+        good[window.rows, window.columns] = self.good[window.rows, window.columns]
+        return replace(self, good=good)
 
     def without_holes(self, kernel: MatchingKernel) -> tuple[str, Fit] | None:
         """Return the fit without pixels that are far off, and which these are, in words.
@@ -114,10 +130,11 @@ class Comparison:
     def measure(self, model: NDArray[np.float64], *, level: bool = False) -> Fit:
         """Measure how well a model matches the difference, with `level` up to its local level."""
         known = self.good & np.isfinite(model)
-        residual = np.where(known, model - self.difference, 0.0)
-        if level:
-            residual = np.where(known, residual - local_level(residual, known), 0.0)
-        residual /= self.noise
+        with np.errstate(invalid="ignore", over="ignore"):  # of pixels that do not count
+            residual = model - self.difference
+            if level:
+                residual -= local_level(residual, known)
+            residual /= self.noise
         shown = known & self.bright
         # What cutting off to whole numbers alone may leave does not count.
         rounded = self.quantum / math.sqrt(3.0)
@@ -130,6 +147,57 @@ class Comparison:
             pixels=int(known.sum()),
             bright_pixels=int(shown.sum()),
         )
+
+
+@np.errstate(invalid="ignore")  # signalling NaNs
+def compare(subtraction: Subtraction) -> Comparison:
+    """Read the planes of a subtraction, and select the pixels that count."""
+    images = (*subtraction.pair, subtraction.difference)
+    science, template, difference = (in_memory(one.image) for one in images)
+    good = ~np.asarray(in_memory(unusable_pixels(subtraction)))
+    noise = _noise(subtraction, difference, good)
+    good &= (noise > 0) & (noise < np.inf)
+    noise[~good] = 1.0
+    known = good & np.isfinite(science)
+    above = science - local_level(science, known)
+    spread = robust_sigma(above[known]) if known.any() else 1.0
+    return Comparison(
+        science=_in_double(science),
+        template=_in_double(template),
+        difference=_in_double(difference),
+        noise=noise,
+        good=good,
+        bright=known & (above > _BRIGHT * spread),
+    )
+
+
+def _in_double(pixels: NDArray[Any]) -> NDArray[np.float64]:
+    return np.asarray(pixels, dtype=np.float64)
+
+
+def _noise(
+    subtraction: Subtraction, difference: NDArray[Any], good: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Return the expected noise of the difference, one sigma at every pixel ``(ny, nx)``.
+
+    If an image has neither variance plane nor level, it is the scatter of the good pixels.
+    """
+    x, y = somewhere(subtraction.kernel)
+    energy = float((subtraction.kernel.stamp(x, y) ** 2).sum())
+    gains = np.array(subtraction.scales(x, y)) ** 2
+    gains[0 if subtraction.side(x, y) == "science" else 1] *= energy
+    parts: list[Any] = []
+    for role, exposure, gain in zip(ROLES, subtraction.pair, gains, strict=True):
+        level = subtraction.given_level(role)
+        if exposure.variance is not None:
+            parts.append(gain * _in_double(in_memory(exposure.variance)))
+        elif level is not None:
+            parts.append(np.full(subtraction.shape, gain * level))
+        else:
+            pixels = _in_double(difference[good])
+            return np.full(subtraction.shape, robust_sigma(pixels) if pixels.size else np.nan)
+    total = parts[0] + parts[1]
+    return np.asarray(np.sqrt(np.maximum(total, 0.0, out=total), out=total))
 
 
 def _rms(values: NDArray[np.float64], enough: int) -> float:

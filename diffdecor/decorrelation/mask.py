@@ -52,15 +52,18 @@ def _missing(
     def read(rows: slice) -> NDArray[np.bool_]:
         pixels = [plane[rows] for plane in planes]
         flags = [(mask[rows], bits) for mask, bits in masks]  # type: ignore[index]
-        bad = np.zeros(pixels[0].shape, dtype=bool)
-        for chunk in chunks(slice(0, len(bad)), nx):
-            for plane in pixels:
-                bad[chunk] |= ~np.isfinite(plane[chunk])
+        first, *others = pixels
+        good = np.empty(first.shape, dtype=bool)
+        for chunk in chunks(slice(0, len(good)), nx):
+            here = np.isfinite(first[chunk], out=good[chunk])
+            for plane in others:
+                here &= np.isfinite(plane[chunk])
             for mask, bits in flags:
-                bad[chunk] |= (mask[chunk] & bits) != 0
+                here &= (mask[chunk] & bits) == 0
+        bad = np.logical_not(good, out=good)
         if boxes:
             bad |= ~_covered(boxes, rows, nx)
-        _add_empty(bad, subtraction, pixels[0], rows)
+        _add_empty(bad, subtraction, first, rows)
         return bad
 
     return LazyPlane(subtraction.shape, read)

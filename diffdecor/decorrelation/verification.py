@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diffdecor.core.planes import Plane, Progress, Window, part_of
-from diffdecor.core.statistics import robust_sigma
-from diffdecor.core.whiteness import local_level
-from diffdecor.decorrelation.comparison import Comparison, Fit, somewhere
+from diffdecor.core.parallel import affordable_threads, ordered_map
+from diffdecor.core.planes import CachedPlane, Plane, Progress, Window, windowed
+from diffdecor.decorrelation.comparison import Comparison, Fit, compare, somewhere
 from diffdecor.decorrelation.kernel_fit import KernelFit
 from diffdecor.decorrelation.mask import unusable_pixels
 from diffdecor.decorrelation.named_kernel import NOTHING_FITS, name_by_fit
+from diffdecor.decorrelation.parts import part, part_around, squares, together
 from diffdecor.decorrelation.readings import cut_out, is_whitened, other_models
 from diffdecor.decorrelation.rebuild import rebuild
-from diffdecor.decorrelation.subtraction import ROLES, SCALES, Subtraction
+from diffdecor.decorrelation.subtraction import SCALES, Subtraction
 from diffdecor.errors import ConfigError
 from diffdecor.kernels.misreadings import misreadings, on_side, other_side
 from diffdecor.kernels.model import MatchingKernel, Side
@@ -34,10 +33,10 @@ _WHITENED = (
     "does not)"
 )
 _NOTHING = "there is no pixel to compare"
-#: Bright pixels are so many sigma above the local level.
-_BRIGHT = 10.0
 #: Pixels of images that are verified at once, and the side of the parts of others.
 _AT_ONCE, _CORE = 1 << 20, 512
+#: Memory of a thread per pixel of the rows it works on, roughly, bytes.
+_BYTES = 60
 #: The quick check takes a square of this side, pixels, found in every _STEP-th row.
 _PART = 256
 _STEP = 32
@@ -136,20 +135,15 @@ def _verify(subtraction: Subtraction, progress: Progress | None) -> Verdict:
     if ny * nx <= _AT_ONCE:
         return _verify_at_once(subtraction)
     subtraction = replace(subtraction, preconvolution=_at_centre(subtraction))
-    cores = _cores(subtraction.shape)
-    fits = []
-    for core in cores:
-        fits.append(_fit_of_core(*_around(subtraction, core)))
-        if progress is not None:
-            progress(len(fits), len(cores))
-    total = _together(fits)
+    fits = _fits_of_parts(subtraction, progress)
+    total = together([fit for _, fit, _ in fits])
     if not total.pixels:
         return Verdict(belongs=False, fit=total, cause=_NOTHING)
-    if all(not fit.pixels or fit.worst < exact for fit, exact in fits):
+    if all(not fit.pixels or fit.worst < exact for _, fit, exact in fits):
         known = _side(_configured(subtraction)) if _side_is_open(subtraction) else None
         return Verdict(belongs=True, fit=total, side=known, exact=True)
-    worst = max(range(len(fits)), key=lambda number: np.nan_to_num(fits[number][0].worst, nan=-1.0))
-    verdict = _verify_at_once(_around(subtraction, cores[worst])[0])
+    worst, _, _ = max(fits, key=lambda part: np.nan_to_num(part[1].worst, nan=-1.0))
+    verdict = _verify_at_once(part_around(subtraction, worst)[0])
     if verdict.side is not None:  # does the other side fit everywhere?
         sided = replace(subtraction, kernel=on_side(subtraction.kernel, verdict.side))
         return replace(_verify(sided, None), side=verdict.side)
@@ -158,50 +152,35 @@ def _verify(subtraction: Subtraction, progress: Progress | None) -> Verdict:
     return replace(verdict, fit=total)
 
 
-def _cores(shape: tuple[int, int]) -> list[Window]:
-    """Cut an image into squares."""
-    ny, nx = shape
-    return [
-        Window(x0, min(nx, x0 + _CORE), y0, min(ny, y0 + _CORE))
-        for y0, x0 in itertools.product(range(0, ny, _CORE), range(0, nx, _CORE))
-    ]
+def _fits_of_parts(
+    subtraction: Subtraction, progress: Progress | None
+) -> list[tuple[Window, Fit, float]]:
+    """Return how well every part of an image is rebuilt, and the residual of an exact one."""
+    rows, config = squares(subtraction.shape, _CORE), subtraction.config
+    height = _CORE + 2 * max(subtraction.kernel.shape)
+    each = _BYTES * height * subtraction.shape[1]
+    threads = affordable_threads(config.threads, config.max_memory, each)
+    # Every row is read once for all parts that it crosses.
+    cached = subtraction.with_planes(CachedPlane)
+
+    def measured(parts: Sequence[Window]) -> list[tuple[Window, Fit, float]]:
+        return [(window, *_fit_of_part(cached, window)) for window in parts]
+
+    fits: list[tuple[Window, Fit, float]] = []
+    for found in ordered_map(measured, rows, threads):
+        for one in found:
+            fits.append(one)
+            if progress is not None:
+                progress(len(fits), len(rows) * len(rows[0]))
+    return fits
 
 
-def _around(subtraction: Subtraction, core: Window) -> tuple[Subtraction, Window]:
-    """Return a part of a subtraction, with what the kernel reaches around it, and its place."""
-    window = core.grown(max(subtraction.kernel.shape)).within(subtraction.shape)
-    x0, y0 = window.x0, window.y0
-    place = Window(core.x0 - x0, core.x1 - x0, core.y0 - y0, core.y1 - y0)
-    return _part(subtraction, window), place
-
-
-def _fit_of_core(part: Subtraction, core: Window) -> tuple[Fit, float]:
-    """Return how well the core of a part is rebuilt, and the residual of an exact one."""
+def _fit_of_part(subtraction: Subtraction, window: Window) -> tuple[Fit, float]:
+    """Return how well a part is rebuilt, and the residual of an exact one."""
+    part, inside = part_around(subtraction, window, windowed)
     part = _configured(part)
-    comparison = _comparison(part)
-    inside = np.zeros_like(comparison.good)
-    inside[core.rows, core.columns] = True
-    comparison = replace(comparison, good=comparison.good & inside)
+    comparison = compare(part).within(inside)
     return comparison.fit(part.kernel), comparison.exact
-
-
-def _together(fits: Sequence[tuple[Fit, float]]) -> Fit:
-    """Return the fit of all parts."""
-
-    def rms(values: Sequence[float], numbers: Sequence[int]) -> float:
-        known = [(v, n) for v, n in zip(values, numbers, strict=True) if n and not np.isnan(v)]
-        total = sum(n for _, n in known)
-        return math.sqrt(sum(n * v**2 for v, n in known) / total) if total else math.nan
-
-    pixels, bright = (
-        [getattr(fit, name) for fit, _ in fits] for name in ("pixels", "bright_pixels")
-    )
-    return Fit(
-        residual=rms([fit.residual for fit, _ in fits], pixels),
-        bright=rms([fit.bright for fit, _ in fits], bright),
-        pixels=sum(pixels),
-        bright_pixels=sum(bright),
-    )
 
 
 def _configured(subtraction: Subtraction) -> Subtraction:
@@ -213,7 +192,7 @@ def _verify_at_once(subtraction: Subtraction) -> Verdict:
     """Verify a difference whose images are small, or a part of one."""
     is_open = _side_is_open(subtraction)
     subtraction = replace(_configured(subtraction), preconvolution=_at_centre(subtraction))
-    kernel, comparison = subtraction.kernel, _comparison(subtraction)
+    kernel, comparison = subtraction.kernel, compare(subtraction)
     fit = comparison.fit(kernel)
     if not fit.pixels:
         return Verdict(belongs=False, fit=fit, cause=_NOTHING)
@@ -302,69 +281,13 @@ def _as_configured(subtraction: Subtraction) -> MatchingKernel:
     )
 
 
-def _comparison(subtraction: Subtraction) -> Comparison:
-    """Read the planes of a subtraction, and select the pixels that count."""
-    images = (*subtraction.pair, subtraction.difference)
-    science, template, difference = (_pixels(one.image) for one in images)
-    good = ~np.asarray(unusable_pixels(subtraction))
-    noise = _noise(subtraction, difference[good])
-    good &= np.isfinite(noise) & (noise > 0)
-    known = good & np.isfinite(science)
-    above = np.where(known, science - local_level(np.where(known, science, 0.0), known), 0.0)
-    spread = robust_sigma(above[known]) if known.any() else 1.0
-    return Comparison(
-        science=science,
-        template=template,
-        difference=difference,
-        noise=np.where(good, noise, 1.0),
-        good=good,
-        bright=known & (above > _BRIGHT * spread),
-    )
-
-
-def _pixels(plane: Plane) -> NDArray[np.float64]:
-    with np.errstate(invalid="ignore"):  # signalling NaNs
-        return np.asarray(plane[0 : plane.shape[0]], dtype=np.float64)
-
-
-def _noise(subtraction: Subtraction, pixels: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the expected noise of the difference, one sigma at every pixel ``(ny, nx)``.
-
-    If an image has neither variance plane nor level, it is the scatter of the usable `pixels`.
-    """
-    x, y = somewhere(subtraction.kernel)
-    energy = float((subtraction.kernel.stamp(x, y) ** 2).sum())
-    gains = np.array(subtraction.scales(x, y)) ** 2
-    gains[0 if subtraction.side(x, y) == "science" else 1] *= energy
-    total = np.zeros(subtraction.shape)
-    for role, exposure, gain in zip(ROLES, subtraction.pair, gains, strict=True):
-        level = subtraction.given_level(role)
-        if exposure.variance is not None:
-            total += gain * _pixels(exposure.variance)
-        elif level is not None:
-            total += gain * level
-        else:
-            return np.full(subtraction.shape, robust_sigma(pixels) if pixels.size else np.nan)
-    return np.sqrt(np.maximum(total, 0.0))
-
-
 def verify_quickly(subtraction: Subtraction) -> Verdict:
     """Do the same as `verify` with the part of the image with most light of sources."""
     side = max(_PART, 3 * max(subtraction.kernel.shape))
     science, _ = subtraction.pair
     window = _brightest(science.image, unusable_pixels(subtraction), side)
     centred = replace(subtraction, preconvolution=_at_centre(subtraction))
-    return _named(centred, _verify_at_once(_part(centred, window)))
-
-
-def _part(subtraction: Subtraction, window: Window) -> Subtraction:
-    """Return the subtraction of a part of the images."""
-    # The variance of the difference is not needed, so it is not read.
-    difference = replace(subtraction.difference, variance=None)
-    part = replace(subtraction, difference=difference).with_planes(
-        lambda plane: part_of(plane, window)
-    )
-    return replace(part, kernel=subtraction.kernel.moved(window.x0, window.y0))
+    return _named(centred, _verify_at_once(part(centred, window)))
 
 
 def _brightest(image: Plane, unusable: Plane, side: int) -> Window:

@@ -112,26 +112,25 @@ def _by_name(numbers: Plane, named: NamedBits, file: object) -> tuple[LazyPlane,
     planes = MaskPlanes({flag.plane: flag.bit for flag in flags})
     known = planes.value(planes.bits)
 
-    found: list[int] = []
+    unknown_bits: list[int] = []
 
     def warn() -> None:
         logger.warning(
             "%s: no card names the bits %s of the mask, which are set; they do not count as bad "
             "(name each in a card MP_<NAME> = its number)",
             file,
-            ", ".join(str(bit) for bit in range(31) if found[0] & ~known & 1 << bit),
+            ", ".join(str(bit) for bit in range(31) if unknown_bits[0] & 1 << bit),
         )
 
     warned = once(warn)
 
-    def kept(part: NDArray[np.integer]) -> NDArray[np.int32]:
-        bits = int(np.bitwise_or.reduce(part, axis=None)) if part.size else 0
+    def see(bits: int) -> None:
         if bits & ~known:
-            found.append(bits)
+            unknown_bits.append(bits & ~known)
             warned()
-        return part.astype(np.int32, copy=False)
 
-    return mapped(kept, _checked(numbers, file, 31)), planes
+    kept = mapped(lambda part: part.astype(np.int32, copy=False), _checked(numbers, file, 31, see))
+    return kept, planes
 
 
 def doubt_covered_stars(numbers: Plane, image: Plane, options: ImageOptions, file: object) -> None:
@@ -194,12 +193,15 @@ def names_itself(options: ImageOptions, file: object) -> None:
         logger.info("%s: the mask names its planes itself; options on bits are not used", file)
 
 
-def _checked(numbers: Plane, file: object, bits: int) -> LazyPlane:
-    """Return a plane of which no rows are read that have numbers that are not bits."""
+def _checked(
+    numbers: Plane, file: object, bits: int, see: Callable[[int], None] = lambda _: None
+) -> LazyPlane:
+    """Return a plane whose rows have only bits; all of these, of the rows read, go to `see`."""
 
     def rows_of(rows: slice) -> NDArray[np.integer]:
         part = numbers[rows]
-        if part.min(initial=0) < 0 or part.max(initial=0) >= 1 << bits:
+        found = int(np.bitwise_or.reduce(part, axis=None))  # negative if one of them is
+        if not 0 <= found < 1 << bits:
             y, x = np.argwhere((part < 0) | (part >= 1 << bits))[0]
             msg = (
                 f"{file}: the mask is {part[y, x]} at FITS pixel ({x + 1}, {rows.start + y + 1}); "
@@ -207,6 +209,7 @@ def _checked(numbers: Plane, file: object, bits: int) -> LazyPlane:
                 "numbers"
             )
             raise InputError(msg)
+        see(found)
         return part
 
     ny, nx = numbers.shape

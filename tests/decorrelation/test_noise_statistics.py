@@ -158,3 +158,15 @@ def test_sources_of_another_image_are_found_in_units_of_its_noise():
     )
     assert told > 0.97 * image.size
     assert blind < 0.8 * told
+
+
+def test_without_maps_all_else_is_the_same(rng):
+    image, usable = rng.normal(size=(300, 300)), np.ones((300, 300), dtype=bool)
+    sky = Sky(images=[(image, np.ones(image.shape))], usable=usable)
+    ((with_maps,), (without,)) = (measure_noise(sky, 1000, 1, maps=maps) for maps in (True, False))
+    assert_array_equal(with_maps.sums.products, without.sums.products)
+    assert (with_maps.ratio, with_maps.variance) == (without.ratio, without.variance)
+    assert with_maps.counts.any()
+    assert with_maps.histogram.sum() == with_maps.sums.pixels
+    assert not without.counts.any()
+    assert not without.histogram.any()

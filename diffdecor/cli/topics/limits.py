@@ -36,10 +36,9 @@ _TEXT = """
 ## Memory
 
 Images are processed in bands of rows, so memory hardly grows with their size (diffdecor help
-speed). Held in memory completely are only what decorrelate returns in Python, and what diffdecor
-verify compares (some 80 bytes a pixel). Gzipped files are unpacked into a temporary file (TMPDIR);
-tile-compressed images are kept unpacked in memory up to half of --max-memory, and unpacked twice
-beyond that.
+speed). Held in memory completely is only what decorrelate returns in Python. Gzipped files are
+unpacked into a temporary file (TMPDIR); tile-compressed images are kept unpacked in memory up to
+half of --max-memory, and unpacked twice beyond that.
 """
 
 
