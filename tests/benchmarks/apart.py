@@ -79,14 +79,14 @@ def measure(bench, parts):
 
 
 def runs(bench, size):
-    """Return the ways of a run for a whole image, and the same ones on a grid."""
+    """Return the ways of a run for a whole image, and the same on a grid; one thread is usual."""
     options = {
         "one thread": ONE_THREAD,
         "two threads": TWO_THREADS,
-        "full variance, one thread": [*FULL, *ONE_THREAD],
+        "full variance": [*FULL, *ONE_THREAD],
     }
     return [
-        make(size, f"diffdecor {mode}, {name}", *words)
+        make(size, f"{mode}, {name}", *words)
         for mode, make in (("whole", bench.whole), ("grid", bench.grid))
         for name, words in options.items()
     ]
@@ -167,8 +167,8 @@ def everything(bench, size):
     measured = ["--noise-model", "measured", *ONE_THREAD]
     return [
         *runs(bench, size),
-        bench.whole(size, "diffdecor whole, measured noise, one thread", *measured),
-        bench.grid(size, "diffdecor grid, measured noise, one thread", *measured),
+        bench.whole(size, "whole, measured noise", *measured),
+        bench.grid(size, "grid, measured noise", *measured),
         bench.verify(size, *ONE_THREAD),
     ]
 

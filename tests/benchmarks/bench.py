@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 VARYING = "varying"
 PEERS = {  # name, and bytes a pixel that it needs
     "read": ("plain astropy script: read the difference", 15),
-    "plain": ("plain astropy script: read and write", 50),
+    "plain": ("plain astropy script", 50),
     "rfft2": ("astropy, scipy rfft2 in one go", 60),
     "lsst": ("LSST's algorithm", 125),
     "lsst-full": ("LSST's algorithm, full variance", 200),
@@ -130,7 +130,7 @@ class Bench:
 
     def yardstick(self, size):
         command = [sys.executable, HERE / "yardstick.py", size]
-        return Way("numpy: one FFT pair in float32", command, prints=True)
+        return Way("numpy: FFT pair, float32", command, prints=True)
 
     def measure(self, *ways, runs=None):
         return take_turns(ways, runs or self.runs, self.patience)

@@ -96,11 +96,11 @@ def test_a_run_taken_apart(folder):
     printed = run(HERE / "run.py", *options, "--only", "apart")
     rows = of_lines(printed)
     assert "failed" not in printed
-    pair = rows["numpy: one FFT pair in float32"]
+    pair = rows["numpy: FFT pair, float32"]
     assert pair[3] == "1.00 / 1.00"
     for mode in ("whole", "grid"):
-        for name in ("one thread", "two threads", "full variance, one thread"):
-            seconds, fixed, pixel, _, to_whole, memory = rows[f"diffdecor {mode}, {name}"]
+        for name in ("one thread", "two threads", "full variance"):
+            seconds, fixed, pixel, _, to_whole, memory = rows[f"{mode}, {name}"]
             assert all(len(both.split(" / ")) == 2 for both in (seconds, fixed, pixel))
             assert (to_whole == "-") == (mode == "whole")
             assert memory.endswith(" MB")
@@ -132,7 +132,7 @@ def test_another_checkout_and_another_python(folder):
     options = "--data", folder.parent, "--sizes", SIZE, "--small", "64x64", "--runs", "0"
     for other in (HERE.parents[1], sys.executable):
         rows = of_lines(run(HERE / "run.py", *options, "--beside", other))
-        assert len(rows["verify"]) == len(rows["diffdecor grid, two threads"]) == 8
+        assert len(rows["verify"]) == len(rows["grid, two threads"]) == 8
         assert "failed" not in str(rows)
 
 
