@@ -11,48 +11,60 @@ DATE, MACHINE = (
     "2026-11-30",
     "a virtual machine with 2 cores (x86_64), Python 3.11.7, numpy 2.4.6, astropy 8.0.2",
 )
+_TURNS = "one turn, at 10240x10240 on a busy machine"
 _SIZES = ("2048x4096", "4096x4096", "10240x10240")
 _COLUMNS = ("s", "fixed", "ns", "CPU ns", "FFT pairs", "to whole", "MB")
 _FACTS = ("s", "fixed_s", "ns_per_pixel", "fft_pairs", "grid_to_whole")
 #: Rows of tables as make bench prints them.
 _RUNS = {
     "2048x4096": """
-| numpy: FFT pair, float32 | 0.33 / 0.16 | - | 39.1 / 19.5 | 1.00 / 1.00 | - | 225 MB |
-| plain astropy script | 2.18 / 1.02 | 0.11 / 0.09 | 246 / 110 | 6.30 / 5.66 | - | 433 MB |
-| whole, one thread | 2.38 / 1.18 | 2.23 / 0.80 | 18.4 / 45.3 | 0.47 / 2.32 | - | 137 MB |
-| whole, two threads | 3.59 / 1.28 | 1.67 / 0.94 | 228 / 39.7 | 5.84 / 2.04 | - | 167 MB |
-| whole, full variance | 2.73 / 1.35 | 1.81 / 0.88 | 109 / 56.4 | 2.80 / 2.89 | - | 143 MB |
-| grid, one thread | 3.41 / 1.69 | 1.66 / 0.82 | 208 / 104 | 5.33 / 5.35 | 11.3 / 2.30 | 139 MB |
-| grid, two threads | 3.55 / 1.72 | 1.62 / 0.80 | 229 / 109 | 5.87 / 5.61 | 1.00 / 2.75 | 187 MB |
-| grid, full variance | 4.33 / 2.12 | 1.96 / 0.87 | 282 / 149 | 7.22 / 7.64 | 2.58 / 2.64 | 177 MB |
+| numpy: FFT pair, float32 | 0.17 / 0.17 | - | 20.6 / 20.5 | 1.00 / 1.00 | - | 225 MB |
+| plain astropy script | 0.98 / 1.06 | -0.06 / 0.03 | 125 / 123 | 6.06 / 5.97 | - | 434 MB |
+| whole, one thread | 1.17 / 1.13 | 0.83 / 0.79 | 41.0 / 39.5 | 1.99 / 1.92 | - | 137 MB |
+| whole, two threads | 1.02 / 1.31 | 0.88 / 1.04 | 16.7 / 32.0 | 0.81 / 1.56 | - | 167 MB |
+| whole, full variance | 1.40 / 1.38 | 0.73 / 0.70 | 80.4 / 81.3 | 3.91 / 3.96 | - | 143 MB |
+| grid, one thread | 1.60 / 1.57 | 0.85 / 0.79 | 89.5 / 93.4 | 4.35 / 4.55 | 2.19 / 2.36 | 139 MB |
+| grid, two threads | 1.43 / 2.02 | 0.95 / 0.80 | 57.4 / 146 | 2.79 / 7.10 | 3.44 / 4.55 | 182 MB |
+| grid, full variance | 2.02 / 1.98 | 0.92 / 0.90 | 132 / 128 | 6.40 / 6.22 | 1.64 / 1.57 | 179 MB |
 """,
     "4096x4096": """
-| numpy: FFT pair, float32 | 0.67 / 0.33 | - | 40.0 / 19.7 | 1.00 / 1.00 | - | 417 MB |
-| plain astropy script | 2.82 / 1.48 | 0.37 / 0.20 | 146 / 76.0 | 3.65 / 3.86 | - | 817 MB |
-| whole, one thread | 4.23 / 1.78 | 2.82 / 0.80 | 84.0 / 58.9 | 2.10 / 2.99 | - | 148 MB |
-| whole, two threads | 5.44 / 1.78 | 2.56 / 0.89 | 171 / 53.0 | 4.29 / 2.69 | - | 181 MB |
-| whole, full variance | 5.34 / 2.18 | 2.12 / 0.84 | 192 / 79.8 | 4.81 / 4.05 | - | 158 MB |
-| grid, one thread | 6.90 / 2.73 | 1.09 / 0.86 | 346 / 112 | 8.66 / 5.67 | 4.12 / 1.90 | 155 MB |
-| grid, two threads | 5.07 / 2.82 | 1.38 / 0.88 | 220 / 116 | 5.51 / 5.87 | 1.29 / 2.18 | 214 MB |
-| grid, full variance | 6.90 / 3.60 | 1.64 / 1.04 | 313 / 153 | 7.84 / 7.75 | 1.63 / 1.91 | 166 MB |
+| numpy: FFT pair, float32 | 0.33 / 0.33 | - | 19.6 / 19.4 | 1.00 / 1.00 | - | 417 MB |
+| plain astropy script | 1.53 / 1.61 | 0.10 / 0.18 | 84.8 / 84.7 | 4.32 / 4.36 | - | 818 MB |
+| whole, one thread | 1.72 / 1.66 | 0.72 / 0.72 | 60.0 / 55.9 | 3.05 / 2.88 | - | 148 MB |
+| whole, two threads | 1.41 / 1.88 | 0.78 / 0.79 | 38.0 / 64.9 | 1.93 / 3.34 | - | 181 MB |
+| whole, full variance | 2.01 / 1.96 | 0.79 / 0.75 | 72.5 / 72.4 | 3.69 / 3.72 | - | 154 MB |
+| grid, one thread | 2.53 / 2.48 | 0.77 / 0.76 | 105 / 102 | 5.32 / 5.27 | 1.74 / 1.83 | 155 MB |
+| grid, two threads | 2.19 / 3.19 | 0.86 / 0.93 | 79.1 / 134 | 4.03 / 6.91 | 2.08 / 2.07 | 205 MB |
+| grid, full variance | 3.24 / 3.20 | 0.91 / 0.89 | 139 / 138 | 7.07 / 7.09 | 1.92 / 1.90 | 165 MB |
 """,
     "10240x10240": """
-| numpy: FFT pair, float32 | 0.67 / 0.33 | - | 40.0 / 19.7 | 1.00 / 1.00 | - | 417 MB |
-| plain astropy script | 2.82 / 1.48 | 0.37 / 0.20 | 146 / 76.0 | 3.65 / 3.86 | - | 817 MB |
-| whole, one thread | 4.23 / 1.78 | 2.82 / 0.80 | 84.0 / 58.9 | 2.10 / 2.99 | - | 148 MB |
-| whole, two threads | 5.44 / 1.78 | 2.56 / 0.89 | 171 / 53.0 | 4.29 / 2.69 | - | 181 MB |
-| whole, full variance | 5.34 / 2.18 | 2.12 / 0.84 | 192 / 79.8 | 4.81 / 4.05 | - | 158 MB |
-| grid, one thread | 6.90 / 2.73 | 1.09 / 0.86 | 346 / 112 | 8.66 / 5.67 | 4.12 / 1.90 | 155 MB |
-| grid, two threads | 5.07 / 2.82 | 1.38 / 0.88 | 220 / 116 | 5.51 / 5.87 | 1.29 / 2.18 | 214 MB |
-| grid, full variance | 6.90 / 3.60 | 1.64 / 1.04 | 313 / 153 | 7.84 / 7.75 | 1.63 / 1.91 | 166 MB |
+| numpy: FFT pair, float32 | 5.78 / 3.32 | - | 55.1 / 31.7 | 1.00 / 1.00 | - | 2434 MB |
+| plain astropy script | 25.9 / 9.51 | 0.74 / 0.20 | 240 / 88.8 | 4.35 / 2.80 | - | 4849 MB |
+| whole, one thread | 20.8 / 8.07 | 2.92 / 0.97 | 170 / 67.8 | 3.09 / 2.14 | - | 220 MB |
+| whole, two threads | 19.4 / 7.31 | 2.01 / 0.86 | 166 / 61.5 | 3.02 / 1.94 | - | 302 MB |
+| whole, full variance | 23.0 / 9.35 | 2.01 / 0.86 | 200 / 81.0 | 3.64 / 2.56 | - | 232 MB |
+| grid, one thread | 31.0 / 11.0 | 2.80 / 0.94 | 269 / 95.8 | 4.88 / 3.02 | 1.58 / 1.41 | 240 MB |
+| grid, two threads | 31.2 / 11.6 | 3.28 / 0.98 | 267 / 101 | 4.84 / 3.18 | 1.61 / 1.64 | 400 MB |
+| grid, full variance | 46.6 / 16.0 | 4.03 / 1.26 | 406 / 141 | 7.36 / 4.45 | 2.03 / 1.74 | 255 MB |
 """,
 }
-_SECOND_CORE = """
-| 4096x4096 | whole | 1.50 / 1.50 | 1.30 / 1.60 | 1.60 / 3.00 | 1.15 | 1.88 |
-| 4096x4096 | grid | 2.70 / 2.70 | 1.90 / 2.80 | 2.80 / 5.50 | 1.42 | 1.93 |
-"""
+#: By the version of Python.
+_SECOND_CORE = {
+    "3.11": """
+| 4096x4096 | whole | 1.57 / 1.54 | 1.60 / 2.27 | 1.69 / 3.14 | 0.98 | 1.85 |
+| 4096x4096 | grid | 2.46 / 2.42 | 2.69 / 3.91 | 2.73 / 5.17 | 0.92 | 1.80 |
+""",
+    "3.13": """
+| 4096x4096 | whole | 1.65 / 1.61 | 1.62 / 2.18 | 1.76 / 3.30 | 1.02 | 1.88 |
+| 4096x4096 | grid | 2.45 / 2.42 | 2.73 / 3.88 | 2.67 / 5.03 | 0.90 | 1.83 |
+""",
+    "3.13t": """
+| 4096x4096 | whole | 1.98 / 1.96 | 1.56 / 2.03 | 2.16 / 4.00 | 1.27 | 1.83 |
+| 4096x4096 | grid | 2.94 / 2.91 | 2.20 / 2.98 | 3.20 / 5.88 | 1.33 | 1.84 |
+""",
+}
 _VERIFY = """
-| 4096x4096 | 1.50 / 1.50 | 2.25 / 2.20 | 1.50 | 1.47 | 1400 MB |
+| 4096x4096 | 1.63 / 1.60 | 4.25 / 4.16 | 2.62 | 2.61 | 106 MB |
 """
 #: Ratio of the time to that of the plain script, MB of peak memory, at each size; None where it
 #: did not fit.
@@ -111,7 +123,7 @@ nanoseconds a pixel:
 The runs have one thread if nothing else is said, white noise and a kernel of 21 x 21 pixels; on the
 grid kernel and noise levels vary. The plain astropy script reads all planes of the same files as
 arrays and writes three, without any arithmetic. make bench makes these tables; they were measured
-on {DATE} on {MACHINE}: medians of five turns, warm caches.
+on {DATE} on {MACHINE}: {_TURNS}, warm caches.
 
 {{}}
 
@@ -123,7 +135,10 @@ diffdecor takes 1.2 times as long as the plain script on them (2048x4096).
 ## A second core
 
 The triples that are done in the same time, as ratio to one thread: by a second thread, or by two
-runs at once with one thread each, as diffdecor batch has them.
+runs at once with one thread each, as diffdecor batch has them; and the seconds of one and of two
+threads. 3.13t is free-threaded Python, in which threads do not wait for one another's Python. It
+must be told PYTHON_GIL=0: importing astropy 8.0, which does not say that it can do without the lock
+of the interpreter, takes that lock again.
 
 {{}}
 
@@ -202,14 +217,21 @@ def blocks() -> tuple[Block, ...]:
         "memory": "MB",
     }
     of_a_core = {
+        "python": "Python",
         "image": "image",
         "mode": "mode",
-        "two_threads": "two threads",
+        "one_thread_s": "one thread",
+        "two_threads_s": "two threads",
+        "two_threads": "gain",
         "two_runs": "two runs at once",
     }
     of_verify = {"image": "image", "time": "time", "cpu": "CPU time", "memory": "MB"}
     verify = ((image, *cells) for image, _, _, *cells in _pasted(_VERIFY))
-    core = ((image, mode, *cells[-2:]) for image, mode, *cells in _pasted(_SECOND_CORE))
+    core = (
+        (python, image, mode, *(cell.split(" / ")[0] for cell in (one, two)), *gains)
+        for python, pasted in _SECOND_CORE.items()
+        for image, mode, one, two, _, *gains in _pasted(pasted)
+    )
     return parsed(
         _TEXT,
         [_run(*one) for one in _RUNS.items()],
