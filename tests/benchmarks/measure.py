@@ -1,9 +1,10 @@
-"""Wall time and peak memory of whole processes that take turns.
+"""Wall time, CPU time and peak memory of whole processes that take turns.
 
 Nothing but the standard library is imported here: a child's peak memory counts from that of the
 process that starts it.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -25,6 +26,8 @@ class Way:
     inputs: list = field(default_factory=list)  # read before every run: caches are warm
     memory: int = 0  # bytes that it needs, where that may be too much
     exit_code: int = 0
+    environment: dict = field(default_factory=dict)  # what it has besides that of this process
+    prints: bool = False  # it times itself, and prints that as JSON
     failure: str = ""
     stdout: str = ""
     seconds: dict = field(default_factory=dict)  # of every turn
@@ -38,7 +41,9 @@ class Way:
             _read_through(path)
         with tempfile.TemporaryFile("w+") as stdout, tempfile.TemporaryFile("w+") as stderr:
             start = time.perf_counter()
-            process = subprocess.Popen(self.command, stdout=stdout, stderr=stderr)
+            # What was compiled is kept: imports would take longer than small images.
+            around = {**os.environ, "PYTHONDONTWRITEBYTECODE": "", **self.environment}
+            process = subprocess.Popen(self.command, stdout=stdout, stderr=stderr, env=around)
             _, status, usage = os.wait4(process.pid, 0)
             seconds = time.perf_counter() - start
             process.returncode = os.waitstatus_to_exitcode(status)
@@ -47,8 +52,10 @@ class Way:
             last = errors.strip().rpartition("\n")[2]
             self.failure = f"failed ({process.returncode})"
             print(f"{self.name}: {self.failure}: {last}", file=sys.stderr)  # noqa: T201
-        self.seconds[turn] = seconds
-        self.cpu[turn] = usage.ru_utime + usage.ru_stime
+        found = {"seconds": seconds, "cpu": usage.ru_utime + usage.ru_stime}
+        if self.prints and not self.failure:
+            found = json.loads(self.stdout)
+        self.seconds[turn], self.cpu[turn] = found["seconds"], found["cpu"]
         self.megabytes.append(usage.ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10))
 
     @property
@@ -56,24 +63,32 @@ class Way:
         """Turns that count: the first warms the caches."""
         return sorted(self.seconds)[1:] or sorted(self.seconds)
 
-    def time(self):
-        return median(self.seconds[turn] for turn in self.turns)
+    def counted(self, of):
+        """Return the `seconds` or the `cpu` of the turns that count."""
+        return {turn: getattr(self, of)[turn] for turn in self.turns}
 
-    def more_cpu(self, other):
-        """Median over the turns of the CPU seconds that it takes more than another, and range."""
-        more = sorted(self.cpu[turn] - other.cpu[turn] for turn in self.turns)
-        return median(more), more[0], more[-1]
+    def time(self, of="seconds"):
+        return median(self.counted(of).values())
+
+    def beyond(self, other, of="seconds"):
+        """Return what every turn took more than the same turn of another way, seconds."""
+        others = other.counted(of)
+        return {t: mine - others[t] for t, mine in self.counted(of).items() if t in others}
 
     def memory_used(self):
         return f"{median(self.megabytes):.0f} MB"
 
     def ratio(self, other, of="seconds"):
-        """Median over the turns of both of the ratio of their times, of processors with `cpu`."""
+        """Return the ratio to the time of another way, or to its `cpu`, if neither failed."""
         if self.failure or other.failure:
             return None
-        both = [turn for turn in self.turns if turn in other.turns]
-        mine, others = getattr(self, of), getattr(other, of)
-        return median(mine[turn] / others[turn] for turn in both) if both else None
+        return ratio_of_turns(self.counted(of), other.counted(of))
+
+
+def ratio_of_turns(mine, others):
+    """Median of the ratios of the turns that both have had."""
+    both = mine.keys() & others.keys()
+    return median(mine[turn] / others[turn] for turn in both) if both else None
 
 
 def _remove(output):

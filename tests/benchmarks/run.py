@@ -1,7 +1,8 @@
 """Time the whole job, processes side by side, and print Markdown tables (`make bench`).
 
 Every figure is of a fresh process, start included, files in to file out, with warm caches: median
-of the turns, ratio to a plain astropy script that reads and writes the same files, peak memory.
+of the turns. Ratios are medians of those of the turns. Tables of different days, or machines, are
+compared in units of the yardstick, an FFT pair of the same image in numpy (`yardstick.py`).
 """
 
 import argparse
@@ -10,125 +11,24 @@ import json
 import os
 import platform
 import shutil
-import subprocess
 import sys
-from functools import cache
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from statistics import median
 
 import batches as side_by_side
-from measure import Way, take_turns
+from apart import apart, beside, threads, verified
+from bench import FULL, ONE_THREAD, PEERS, VARYING, WHOLE, Bench, cell, pixels_of, ratio, say, table
+from measure import Way
 
-HERE = Path(__file__).parent
-MIDDLE = "2048x4096"
+TINY, MIDDLE = "64x64", "2048x4096"
 SIZES = [MIDDLE, "4096x4096", "10240x10240"]
-PIXELS = ["1024x1024", *SIZES]
 LARGE = "20000x20000"
 SMALL = ["1024x1024", "1440x1440"]  # the latter has most windows for its size
-VARYING = "varying"
 FITTED = {"21": "constant", "linear": "order 1", "blocks": "order 2, in blocks"}
 KERNELS = ["11", "21", "31", "41", "61"]
 STEPS = ["512", "256", "128", "64", "32"]
-PEERS = {  # name, and bytes a pixel that it needs
-    "read": ("plain astropy script: read the difference", 15),
-    "plain": ("plain astropy script: read and write", 50),
-    "rfft2": ("astropy, scipy rfft2 in one go", 60),
-    "lsst": ("LSST's algorithm", 125),
-    "lsst-full": ("LSST's algorithm, full variance", 200),
-    "sfft": ("SFFT's kernel, astropy convolve_fft, image only", 140),
-}
-WHOLE = ["--mode", "whole"]
-ONE_THREAD = ["--threads", "1"]
-FULL = ["--variance", "full"]
-
-
-def say(*words):
-    print(*words, flush=True)  # noqa: T201
-
-
-class Bench:
-    """The files, and what is run over them."""
-
-    def __init__(self, arguments):
-        self.data, self.runs, self.patience = arguments.data, arguments.runs, arguments.patience
-        self.sizes, self.large = arguments.sizes, arguments.large
-        self.triples, self.rows = arguments.triples, arguments.rows
-        self.sfft = shutil.which(arguments.sfft_python)
-        self.output = self.data / "out.fits"
-        self.files = cache(self._files)
-
-    def _files(self, size, kernel, ending):
-        """Science, template, difference and kernel; made if they are not there."""
-        folder = self.data / size
-        make = [sys.executable, HERE / "data.py", folder, size, "--kernels", kernel]
-        subprocess.run([*make, *(["--compress"] if ending != ".fits" else [])], check=True)
-        images = [folder / f"{name}{ending}" for name in ("science", "template")]
-        return [*images, folder / f"difference-{kernel}{ending}", folder / f"kernel-{kernel}.fits"]
-
-    def ours(self, name, size, *options, kernel="21", ending=".fits"):
-        *images, kernel = self.files(size, kernel, ending)
-        model = [] if "--noise-model" in options else ["--noise-model", "white"]
-        command = [sys.executable, "-m", "diffdecor", "run", *images, "--kernel", kernel, *options]
-        command += ["--convolved", "template", "-o", self.output, "--json", "--quiet", *model]
-        return Way(name, command, self.output, inputs=images)
-
-    def own_cost(self, size, *options, kernel):
-        """Noise measured in one process, over and over: its time, and that of reading."""
-        run = self.ours("", size, "--noise-model", "measured", *options, kernel=kernel).command
-        arguments = ["--output" if word == "-o" else word for word in run[4:] if word != "--json"]
-        command = [sys.executable, HERE / "measured_cost.py", self.runs, *arguments]
-        found = subprocess.run([*map(str, command)], check=True, stdout=subprocess.PIPE, text=True)
-        return json.loads(found.stdout)
-
-    def whole(self, size, name="diffdecor whole", *options, **files):
-        return self.ours(name, size, *WHOLE, *options, **files)
-
-    def grid(self, size, name="diffdecor grid", *options, ending=".fits"):
-        return self.ours(name, size, *options, kernel=VARYING, ending=ending)
-
-    def fit(self, size, kernel):
-        """The kernel found from the images, into a file of its own."""
-        *images, _ = self.files(size, kernel, ".fits")
-        output = self.data / "fitted.fits"
-        command = [sys.executable, "-m", "diffdecor", "kernel", "fit", *images, "-o", output]
-        return Way("diffdecor kernel fit", command, output, inputs=images)
-
-    def check(self, size):
-        difference = self.files(size, "21", ".fits")[2]
-        command = [sys.executable, "-m", "diffdecor", "check", difference, "--quiet"]
-        return Way("diffdecor check", command, inputs=[difference])
-
-    def peer(self, size, way, ending=".fits"):
-        name, memory = PEERS[way]
-        ny, nx = map(int, size.split("x"))
-        python = self.sfft if way == "sfft" else sys.executable
-        *images, kernel = self.files(size, "21", ending)
-        command = [python, HERE / "peers.py", way, *images, kernel, self.output]
-        failure = "" if python else "not installed"
-        return Way(name, command, self.output, images, memory * ny * nx, failure=failure)
-
-    def measure(self, *ways, runs=None):
-        return take_turns(ways, runs or self.runs, self.patience)
-
-
-def table(title, head, rows):
-    """Print one Markdown table, every row as soon as there is one."""
-    say(f"\n**{title}**\n")
-    for line in (head, ["---"] * len(head), *rows):
-        say(f"| {' | '.join(line)} |")
-
-
-def ratio(way, other, of="seconds"):
-    found = way.ratio(other, of)
-    return "-" if found is None else f"{found:.2f}"
-
-
-def cell(way, other=None):
-    """Time, ratio if there is something to compare with, and memory."""
-    if way.failure:
-        return way.failure
-    time = f"{way.time():.2f} s" if way.time() < 20 else f"{way.time():.0f} s"
-    return ", ".join([time, *([f"**{ratio(way, other)}**"] if other else []), way.memory_used()])
 
 
 def ways(bench):
@@ -137,26 +37,17 @@ def ways(bench):
         bench.measure(
             bench.peer(size, "plain"),
             bench.whole(size),
-            bench.whole(size, "diffdecor whole, one thread", "--threads", "1"),
-            bench.whole(size, "diffdecor whole, full variance", *FULL),
             bench.whole(size, "diffdecor whole, double precision", "--precision", "double"),
             bench.grid(size),
-            bench.grid(size, "diffdecor grid, full variance", *FULL),
             *(bench.peer(size, way) for way in PEERS if way not in {"plain", "read"}),
         )
         for size in bench.sizes
     ]
     lines = list(zip(*columns, strict=True))
-    plain, whole = lines[:2]
     table(
-        "The whole job: time, ratio to the plain script, peak memory",
+        "The whole job: time, CPU time, ratio to the plain script, peak memory",
         ["way", *bench.sizes],
-        [[line[0].name, *map(cell, line, plain)] for line in lines],
-    )
-    table(
-        "The same, ratio to `diffdecor whole`",
-        ["way", *bench.sizes],
-        [[line[0].name, *map(ratio, line, whole)] for line in lines],
+        [[line[0].name, *map(cell, line, lines[0])] for line in lines],
     )
 
 
@@ -171,12 +62,11 @@ def measured(bench):
 
 def measured_row(bench, size, mode, kernel, make):
     """One row: of a size in one mode."""
-    ny, nx = map(int, size.split("x"))
     options = "--noise-model", "measured"
     white, found = bench.measure(make(size), make(size, f"{mode}, measured", *options))
     own = bench.own_cost(size, *(WHOLE if mode == "whole" else []), kernel=kernel)
-    more = [1e9 * one / (ny * nx) for one in found.more_cpu(white)]
-    costs = more, [own[name] for name in ("own", "least", "most")]
+    more = sorted(1e9 * one / pixels_of(size) for one in found.beyond(white, "cpu").values())
+    costs = (median(more), more[0], more[-1]), [own[name] for name in ("own", "least", "most")]
     return [
         *(size, mode),
         *(f"{middle:.0f} ({least:.0f} to {most:.0f})" for middle, least, most in costs),
@@ -204,15 +94,6 @@ def fits(bench):
     table(f"The kernel from the images, {size}", head, rows)
 
 
-def pixels(bench):
-    """Time and memory with the size of the image."""
-    rows = []
-    for size in (*PIXELS, *([LARGE] if bench.large else [])):
-        whole, grid = bench.measure(bench.whole(size), bench.grid(size))
-        rows.append([size, cell(whole), cell(grid)])
-    table("With the number of pixels", ["image", "whole", "grid"], rows)
-
-
 def kernels(bench):
     """Time with the size of the kernel."""
     found = bench.measure(
@@ -237,27 +118,6 @@ def nodes(bench):
     rows = [[way.name, figure(way, "filters"), cell(way, whole)] for way in grids]
     head = ["`--grid-step` (pixels)", "filters", "grid, ratio to whole image"]
     table(f"With the number of nodes, {MIDDLE}", head, rows)
-
-
-def threads(bench):
-    """Time with the number of threads."""
-    size = "4096x4096"
-    counts = [str(n) for n in sorted({1, 2, os.cpu_count()})]
-    found = bench.measure(
-        *(
-            way
-            for n in counts
-            for way in (
-                bench.whole(size, n, "--threads", n),
-                bench.grid(size, n, "--threads", n),
-            )
-        )
-    )
-    rows = [
-        [whole.name, cell(whole, found[0]), cell(grid, found[1])]
-        for whole, grid in zip(found[::2], found[1::2], strict=True)
-    ]
-    table(f"With the number of threads, {size}", ["threads", "whole", "grid"], rows)
 
 
 def compressed(bench):
@@ -318,22 +178,30 @@ def throughput(bench, size):
 
 
 def startup(bench):
-    """What it costs to say something short."""
-    python, ours = [sys.executable], [sys.executable, "-m", "diffdecor"]
+    """What it costs to say something short, and to start a run."""
+    imports = "import click", "pass", "import numpy, astropy.io.fits"
+    ours = {
+        "`diffdecor --help`": (["--help"], 0),
+        "`diffdecor run --help`": (["run", "--help"], 0),
+        "`diffdecor run` without files: usage error": (["run"], 2),
+        "`diffdecor run --mode no`: usage error": (["run", "--mode", "no"], 2),
+    }
     found = bench.measure(
-        Way('`python -c "import click"`', [*python, "-c", "import click"]),
-        Way('`python -c "pass"`', [*python, "-c", "pass"]),
-        Way("`diffdecor --help`", [*ours, "--help"]),
-        Way("`diffdecor run --help`", [*ours, "run", "--help"]),
-        Way("`diffdecor run` without files: usage error", [*ours, "run"], exit_code=2),
-        Way("`diffdecor run --mode no`: usage error", [*ours, "run", "--mode", "no"], exit_code=2),
+        *(Way(f'`python -c "{one}"`', [sys.executable, "-c", one]) for one in imports),
+        *(
+            replace(bench.way(name, [], *words), exit_code=code)
+            for name, (words, code) in ours.items()
+        ),
+        bench.grid(TINY, f"`diffdecor run`, {TINY}"),
         runs=4 * bench.runs,
     )
-    rows = [
-        [way.name, f"{1000 * way.time():.0f} ms", ratio(way, found[0]), way.memory_used()]
-        for way in found
-    ]
-    table("Start-up", ["command", "time", "ratio to click", "peak memory"], rows)
+    rows = []
+    for way in found:
+        times = (f"{1000 * way.time(of):.0f} ms" for of in ("seconds", "cpu"))
+        ratios = (ratio(way, found[n]) for n in (0, 2))
+        rows.append([way.name, *times, *ratios, way.memory_used()])
+    head = ["command", "time", "CPU", "ratio to click", "to numpy and astropy", "peak memory"]
+    table("Start-up", head, rows)
 
 
 def figure(way, name):
@@ -348,8 +216,8 @@ def half_width(way):
 SECTIONS = {
     f.__name__: f
     for f in (
-        *(startup, ways, measured, checks, fits, pixels, kernels, nodes, threads, compressed),
-        batches,
+        *(apart, threads, verified, startup, ways, measured, checks, fits, kernels, nodes),
+        *(compressed, batches),
     )
 }
 
@@ -360,10 +228,23 @@ def parse_arguments():
         "--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), help="tables to make"
     )
     parser.add_argument(
-        "--sizes", nargs="+", default=SIZES, metavar="NYxNX", help="images of the table of all ways"
+        "--beside",
+        metavar="CHECKOUT",
+        help="compare with the package of another checkout, or that of another Python, "
+        "in a table of its own instead of all others",
     )
     parser.add_argument(
-        "--large", action="store_true", help=f"{LARGE} too, of which the files take 20 GB"
+        "--sizes",
+        nargs="+",
+        default=SIZES,
+        metavar="NYxNX",
+        help=f"images; {LARGE} is possible, too: its files take 20 GB",
+    )
+    parser.add_argument(
+        "--small",
+        default="2048x2048",
+        metavar="NYxNX",
+        help="images that those are compared with to tell the fixed part of a run from its pixels",
     )
     parser.add_argument("--triples", type=int, default=12, help="triples of a batch")
     parser.add_argument("--rows", type=int, default=10000, help="rows that are done already")
@@ -382,7 +263,13 @@ def parse_arguments():
         default="build/sfft/bin/python",
         help="Python of an environment with `pip install sfft`",
     )
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    other = arguments.beside
+    if other and not (Path(other, "diffdecor").is_dir() or shutil.which(other)):
+        parser.error(f"{other} is neither a checkout nor a Python")
+    if arguments.small in arguments.sizes and (other or "apart" in arguments.only):
+        parser.error(f"{arguments.small} is what other sizes are compared with (--small)")
+    return arguments
 
 
 def main():
@@ -396,8 +283,8 @@ def main():
         f"medians of {max(1, arguments.runs)}"
     )
     bench = Bench(arguments)
-    for section in arguments.only:
-        SECTIONS[section](bench)
+    for make in [beside] if arguments.beside else [SECTIONS[name] for name in arguments.only]:
+        make(bench)
 
 
 if __name__ == "__main__":

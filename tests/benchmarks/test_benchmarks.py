@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from apart import Part
 from astropy.io import fits
 from helpers.workplace import call
+from measure import Way
 
 HERE = Path(__file__).parent
 SHAPE = (160, 280)
@@ -81,6 +83,57 @@ def test_the_table_of_ways(folder):
     assert "| diffdecor grid |" in printed
     assert "| not installed |" in printed  # SFFT has an environment of its own
     assert "failed" not in printed
+
+
+def of_lines(printed):
+    """Cells of the rows of tables, by their first one."""
+    rows = (line.strip("| ").split(" | ") for line in printed.splitlines() if line[:1] == "|")
+    return {name: cells for name, *cells in rows}
+
+
+def test_a_run_taken_apart(folder):
+    options = "--data", folder.parent, "--sizes", SIZE, "--small", "64x64", "--runs", "0"
+    printed = run(HERE / "run.py", *options, "--only", "apart")
+    rows = of_lines(printed)
+    assert "failed" not in printed
+    pair = rows["numpy: FFT pair, float32"]
+    assert pair[3] == "1.00 / 1.00"
+    for mode in ("whole", "grid"):
+        for name in ("one thread", "two threads", "full variance"):
+            seconds, fixed, pixel, _, to_whole, memory = rows[f"{mode}, {name}"]
+            assert all(len(both.split(" / ")) == 2 for both in (seconds, fixed, pixel))
+            assert (to_whole == "-") == (mode == "whole")
+            assert memory.endswith(" MB")
+
+
+def test_what_a_pixel_costs():
+    seconds = {0: 9.0, 1: 2.0, 2: 3.0, 3: 5.0}  # the first turn does not count
+    small = Way("", [], seconds=dict.fromkeys(seconds, 1.0), cpu=dict.fromkeys(seconds, 2.0))
+    way = Way("", [], seconds=seconds, cpu={turn: 2 * one for turn, one in seconds.items()})
+    part = Part(way, 3_000_000, small, 1_000_000)
+    pair = Part(Way("", [], seconds=small.seconds, cpu=small.cpu), 1_000_000)
+    assert part.nanoseconds() == "1000 / 2000"
+    assert part.fixed() == "0.00 / 0.00"
+    assert pair.nanoseconds() == "1000 / 2000"
+    assert part.over(pair) == "1.00 / 1.00"
+
+
+@pytest.mark.long
+def test_the_tables_of_a_second_core_and_of_verify(folder):
+    options = "--data", folder.parent, "--sizes", SIZE, "--runs", "0"
+    printed = run(HERE / "run.py", *options, "--only", "threads", "verified")
+    assert f"| {SIZE} | grid |" in printed
+    assert "failed" not in printed
+    assert "| - |" not in printed
+
+
+@pytest.mark.long
+def test_another_checkout_and_another_python(folder):
+    options = "--data", folder.parent, "--sizes", SIZE, "--small", "64x64", "--runs", "0"
+    for other in (HERE.parents[1], sys.executable):
+        rows = of_lines(run(HERE / "run.py", *options, "--beside", other))
+        assert len(rows["verify"]) == len(rows["grid, two threads"]) == 8
+        assert "failed" not in str(rows)
 
 
 def test_the_table_of_starts(folder):
