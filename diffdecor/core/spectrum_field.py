@@ -103,24 +103,28 @@ def fit_deviations(
         sums.pairs.reshape(*shape, *sums.pairs.shape[1:]),
     )
     # Residuals of the common spectrum, as sums, so that those of neighbours can be added.
-    pairs = at_lags(grid.pairs, lags)
+    pairs = np.ascontiguousarray(at_lags(grid.pairs, lags))
     series = _Series.of(lags, len(coarse))
     power = coarse * common.power(len(coarse))[0]
     own = series.left(covariance_power(grid, len(coarse)), power) * pairs
-    reaches = [
-        (ring, reach)
-        for ring in rings(lags)
-        if (reach := _best_reach(own[..., ring], pairs[..., ring], lags[ring])) is not None
-    ]
+    reaches = _best_reaches(own, pairs, lags)
     return _iterated(grid, power, common, series, reaches) if reaches else None
 
 
-def _best_reach(residuals: Values, pairs: Values, lags: NDArray[np.intp]) -> float | None:
-    """Return the reach that predicts left-out windows best at the lags of a ring, if any does."""
+def _best_reaches(
+    residuals: Values, pairs: Values, lags: NDArray[np.intp]
+) -> list[tuple[NDArray[np.intp], float]]:
+    """Return the rings of lags where neighbours predict left-out windows, and the best reach."""
     shape = pairs.shape[0], pairs.shape[1]
-    tried = (_left_out_gain(residuals, pairs, _neighbourhood(shape, s), lags) for s in _REACHES)
-    gain, reach = max(zip(tried, _REACHES, strict=True))
-    return reach if gain > _SIGNIFICANT else None
+    gains = np.array(
+        [_left_out_gains(residuals, pairs, _neighbourhood(shape, s), lags) for s in _REACHES]
+    )
+    best = len(_REACHES) - 1 - np.argmax(gains[::-1], axis=0)  # the widest of equals
+    return [
+        (ring, _REACHES[which])
+        for number, (ring, which) in enumerate(zip(rings(lags), best.tolist(), strict=True))
+        if gains[which, number] > _SIGNIFICANT
+    ]
 
 
 def _variances(pairs: Values, squared: Values, lags: NDArray[np.intp]) -> Values:
@@ -130,21 +134,26 @@ def _variances(pairs: Values, squared: Values, lags: NDArray[np.intp]) -> Values
     return np.where(pairs > 0, variance, _UNKNOWN)
 
 
-def _left_out_gain(
+def _left_out_gains(
     residuals: Values, pairs: Values, near: _Neighbourhood, lags: NDArray[np.intp]
-) -> float:
+) -> list[float]:
     """Return how much better windows are predicted by their neighbours than by the whole field.
 
-    It is a difference of deviances, positive if it is better.
+    It is a difference of deviances for every ring of lags, positive if it is better.
     """
     weights = np.multiply.outer(np.diag(near.along_y), np.diag(near.along_x))[..., np.newaxis]
     around = near.sums(pairs) - weights * pairs
     squared = near.squared().sums(pairs) - weights**2 * pairs
     estimates = (near.sums(residuals) - weights * residuals) / np.maximum(around, 1e-9)
-    predicted = _kept(estimates, _variances(around, squared, lags)) * estimates
+    variances = _variances(around, squared, lags)
+    predicted = np.empty_like(estimates)
+    for ring in rings(lags):
+        predicted[..., ring] = _kept(estimates[..., ring], variances[..., ring])
+    predicted *= estimates
     information = pairs / np.where(lags.any(axis=1), 1.0, 2.0)
     found = residuals / np.maximum(pairs, 1e-9)
-    return float((information * (2 * predicted * found - predicted**2)).sum())
+    gains = (information * predicted * (2 * found - predicted)).sum(axis=(0, 1))
+    return [float(gains[ring].sum()) for ring in rings(lags)]
 
 
 def _kept(estimates: Values, variances: Values) -> Values:
