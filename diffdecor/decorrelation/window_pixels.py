@@ -24,7 +24,7 @@ MARGIN = 16
 #: in the amplitude of the filter, the root of it; and scattered bad pixels affect all others.
 _FILLED_SHARE = 0.001
 #: Share of filled pixels below which hardly any other is close to that.
-_FEW_FILLED = 0.01
+_FEW_FILLED = 0.02
 #: Robust sigmas beyond which a pixel is filled before the filter, and does not count after it.
 _FILLED, _CLIP = 6.0, 4.5
 _SIGMA_OF_IQR = 0.7413
@@ -344,7 +344,8 @@ def _little_filled(good: NDArray[np.bool_], by: WindowFilter) -> NDArray[np.bool
     Where these are few, bins of 2 x 2 pixels tell it well enough, at a quarter of the cost.
     """
     filled = (~good).view(np.uint8)
-    side = 2 if np.count_nonzero(filled) < _FEW_FILLED * filled.size else 1
+    core = filled[_CORE]
+    side = 2 if np.count_nonzero(core) < _FEW_FILLED * core.size else 1
     if side == 2:
         rows = filled[:, ::2] + filled[:, 1::2]
         filled = rows[:, :, ::2] + rows[:, :, 1::2]
@@ -379,7 +380,7 @@ def _spread_variances(
 ) -> NDArray[Any]:
     """Return the variances of windows as the filters spread them, where they step within reach."""
     core, known = plane[_CORE], sky[_CORE]
-    levels = _quartiles(core[:, ::_ROWS], known[:, ::_ROWS])[0]
+    levels = _means(core, known)
     stepping = np.flatnonzero((levels > 0) & _steps(core, known, levels))
     if stepping.size:
         core = core.copy()
@@ -406,6 +407,13 @@ def _spread_variance(
     spread = _filtered(relative[np.newaxis], share / share[0, 0])[0] * level
     inner = _CORE[1:]
     return np.where(known[inner], spread, plane[inner])
+
+
+def _means(values: NDArray[Any], sky: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the means ``(n,)`` of every so-manyth row of the sky pixels of windows, 0 for none."""
+    every, known = values[:, ::_ROWS], sky[:, ::_ROWS]
+    total = np.where(known, every, values.dtype.type(0)).sum(axis=2).sum(axis=1, dtype=np.float64)
+    return np.asarray(total / np.maximum(np.count_nonzero(known, axis=(1, 2)), 1))
 
 
 def _steps(
