@@ -49,8 +49,9 @@ _MIN_SHARE = 0.5
 _SCORE_FLOOR = 1e-2
 #: White noise added to it in thought, share of its largest power.
 _SCORE_WHITE = 0.01
-#: Windows from which the first guess is made, and their largest side, pixels.
-_FEW_WINDOWS, _FIRST_SIDE = 6, 128
+#: Rows and columns of the windows from which the first guess is made, and their largest side,
+#: pixels.
+_FEW, _FIRST_SIDE = (2, 3), 128
 
 
 def may_vary(subtraction: Subtraction) -> bool:
@@ -121,7 +122,7 @@ def _window_sums(subtraction: Subtraction, grid: WindowGrid, sides: Sides) -> No
         floor = _SCORE_FLOOR
     number = len(windows)
     # A few windows, spread over the image, are enough for a first guess.
-    few = np.linspace(0, number - 1, min(number, _FEW_WINDOWS)).astype(int)
+    few = _few_windows(grid.shape)
     for some, side in ((few, _FIRST_SIDE), (np.arange(number), None)):
         cut = [windows[i] if side is None else middle_part(windows[i], side) for i in some]
         first = window_sums(planes, cut, sides[some], flat, floor=floor)
@@ -149,6 +150,15 @@ def _window_sums(subtraction: Subtraction, grid: WindowGrid, sides: Sides) -> No
     raw = window_sums(planes, windows, sides, flat, parts=grid.parts, floor=math.inf)
     expected = _expected(sides, raw, flat, math.inf)
     return NoiseMeasurement(grid, sides, raw.sums, expected, 0.0, flat)
+
+
+def _few_windows(shape: tuple[int, int]) -> NDArray[np.intp]:
+    """Return the numbers of a few windows of a grid, spread over it, in few rows: these are read."""
+    rows, columns = (
+        (np.arange(some) + 0.5) * number // some
+        for some, number in zip(map(min, _FEW, shape), shape, strict=True)
+    )
+    return (rows[:, np.newaxis] * shape[1] + columns).astype(np.intp).ravel()
 
 
 def _sides_at(

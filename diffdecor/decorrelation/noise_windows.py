@@ -43,9 +43,9 @@ from diffdecor.images.model import Exposure
 
 #: Sides of windows, and the numbers of pixels of an image from which the next one holds.
 _SIDES, _FROM = (64, 128, 192, 256), (1 << 18, 1 << 22, 1 << 25)
-#: Most windows that are measured, but the smallest; and how many times as many there may be room
-#: for where they have blocks.
-MOST_WINDOWS, _NARROW = 64, 1.5
+#: Most windows that are measured, but the smallest; how many may be all there are, and one in how
+#: many is if there are more; and the same ratio, to which they are cut into blocks.
+MOST_WINDOWS, _ALL_OF, _SPARSE, _NARROW = 64, 30, 1.75, 2.0
 #: Sources are found in all of an image smaller than this: its windows are too small for it.
 _LARGE = 1 << 21
 #: Pixels around the sources of an image that are not sky. Subtraction leaves little of what lies
@@ -54,7 +54,7 @@ _MARGIN, _ALONE_MARGIN = 6, 8
 #: Mask planes of source light.
 _DETECTED = "DETECTED"
 #: Pixels of the windows that are worked on together: they stay in the processor's cache.
-_BATCH_PIXELS = 1 << 17
+_BATCH_PIXELS = 1 << 18
 
 #: Rows and columns.
 _Place = tuple[slice, slice]
@@ -107,7 +107,8 @@ def place_windows(shape: tuple[int, int], *, blocks: bool = True) -> WindowGrid:
     """
     side = _SIDES[int(np.searchsorted(_FROM, math.prod(shape), side="right"))]
     number = [max(1, round(length / side)) for length in shape]
-    excess = 1.0 if side == _SIDES[0] else math.prod(number) / MOST_WINDOWS
+    enough = min(MOST_WINDOWS, max(_ALL_OF, math.prod(number) / _SPARSE))
+    excess = 1.0 if side == _SIDES[0] else math.prod(number) / enough
     if excess > 1:  # as many in proportion along both axes
         number = [max(1, round(one / math.sqrt(excess))) for one in number]
     parts = 2 if blocks and side > _SIDES[0] and excess <= _NARROW else 1

@@ -59,12 +59,21 @@ class Sides:
         """The independent noises of both sides."""
         return (*self.science.members, *self.template.members)
 
+    @property
+    def same(self) -> bool:
+        """Whether they are the same at all places."""
+        values = (each for one in self.members for each in (one.stamps, one.level, one.scale))
+        return all(map(_all_equal, values))
+
     def relative_power(self, spectrum: LogSpectrum, floor: float) -> NDArray[np.float64]:
         """Return the noise power of what filters leave, in units of its mean.
 
         It is that of `WindowFilters` of the same arguments, on the grid of spectra
         ``(n, SIZE, SIZE // 2 + 1)``.
         """
+        if len(self.science) > 1 and self.same:
+            one = self[:1].relative_power(spectrum, floor)
+            return np.broadcast_to(one, (len(self.science), *one.shape[1:]))
         finer = -(-max(one.reach for one in self.members) // SIZE)  # kernels are not cut
         shape = finer * SIZE, finer * SIZE
         power = (self.science.power(shape) + self.template.power(shape))[:, ::finer, ::finer]
@@ -123,9 +132,7 @@ class WindowFilters:
         self._floor = floor
         # Transforms of kernels that are the same everywhere are kept, and filters that are.
         self._same = [_all_equal(one.stamps) for one in sides.members]
-        self._one = all(self._same) and all(
-            _all_equal(one.level) and _all_equal(one.scale) for one in sides.members
-        )
+        self._one = sides.same
         self._least = max(one.reach for one in sides.members)
         self._kept: dict[tuple[object, int], Pixels] = {}
         self._filter: dict[int, WindowFilter] = {}
