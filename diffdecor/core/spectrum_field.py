@@ -198,7 +198,7 @@ def _iterated(
 
 @dataclass(frozen=True, eq=False)
 class _Series:
-    """Cosine series of a few lags on a coarse grid of frequencies: matrices are fastest for them."""
+    """Cosine series of few lags on a coarse grid of frequencies: matrices are fastest then."""
 
     lags: NDArray[np.intp]
     #: Of all lags, at the frequencies of a real transform ``(m, size (size // 2 + 1))``.

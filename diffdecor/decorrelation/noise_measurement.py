@@ -33,7 +33,7 @@ from diffdecor.decorrelation.noise_windows import (
     window_sums,
 )
 from diffdecor.decorrelation.subtraction import Subtraction
-from diffdecor.decorrelation.window_pixels import Sides
+from diffdecor.decorrelation.window_filters import Sides
 
 log = logging.getLogger(__name__)
 
@@ -153,7 +153,7 @@ def _window_sums(subtraction: Subtraction, grid: WindowGrid, sides: Sides) -> No
 
 
 def _few_windows(shape: tuple[int, int]) -> NDArray[np.intp]:
-    """Return the numbers of a few windows of a grid, spread over it, in few rows: these are read."""
+    """Return the numbers of a few windows of a grid, spread over few rows: these are read."""
     rows, columns = (
         (np.arange(some) + 0.5) * number // some
         for some, number in zip(map(min, _FEW, shape), shape, strict=True)
@@ -166,16 +166,18 @@ def _sides_at(
 ) -> Sides:
     """Return the noise of both sides at the windows, as the model of white noise has it."""
     if len(places.positions) == 1:
-        positions, at = places.positions, np.zeros(len(grid.windows), dtype=np.intp)
-        members = levels.science, levels.template
-    else:
-        x, y = np.meshgrid(*grid.centres)
-        positions, at = np.column_stack([x.ravel(), y.ravel()]), np.arange(x.size)
-        members = tuple(
-            at_nodes(places.positions, of.T, *grid.centres).T if len(of) else np.empty((0, x.size))
-            for of in (levels.science, levels.template)
-        )
-    return Sides(*subtraction.noise_sides(positions, *members))[at]
+        sides = subtraction.noise_sides(places.positions, levels.science, levels.template)
+        return Sides(*sides)[np.zeros(len(grid.windows), dtype=np.intp)]
+    x, y = np.meshgrid(*grid.centres)
+
+    def at_windows(of_members: NDArray[np.float64]) -> NDArray[np.float64]:
+        if not len(of_members):
+            return np.empty((0, x.size))
+        return at_nodes(places.positions, of_members.T, *grid.centres).T
+
+    positions = np.column_stack([x.ravel(), y.ravel()])
+    found = (at_windows(each) for each in (levels.science, levels.template))
+    return Sides(*subtraction.noise_sides(positions, *found))
 
 
 def _expected(

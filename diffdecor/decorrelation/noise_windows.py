@@ -31,14 +31,8 @@ from diffdecor.core.spectrum import MAX_LAG, LogSpectrum
 from diffdecor.core.whitening import FLOOR
 from diffdecor.decorrelation.mask import unusable_pixels
 from diffdecor.decorrelation.subtraction import ROLES, Subtraction
-from diffdecor.decorrelation.window_pixels import (
-    MARGIN,
-    Sides,
-    Tile,
-    TileSums,
-    WindowFilters,
-    tile_sums,
-)
+from diffdecor.decorrelation.window_filters import Sides, WindowFilters
+from diffdecor.decorrelation.window_pixels import MARGIN, Tile, TileSums, tile_sums
 from diffdecor.images.model import Exposure
 
 #: Sides of windows, and the numbers of pixels of an image from which the next one holds.
@@ -126,7 +120,8 @@ def _ranges(length: int, number: int, side: int, unit: int) -> list[tuple[int, i
     """
     pitch = length / number
     size = max(unit, min(-(-side // unit), math.ceil(pitch / unit), length // unit) * unit)
-    starts = [max(0, min(round((i + 0.5) * pitch - size / 2), length - size)) for i in range(number)]
+    first = [round((i + 0.5) * pitch - size / 2) for i in range(number)]
+    starts = [max(0, min(start, length - size)) for start in first]
     return [(start, start + size) for start in starts]
 
 
@@ -322,9 +317,8 @@ class _Strip:
 
     def _places(self, window: Window) -> tuple[_Place, _Place]:
         """Return where the pixels of a window are, and where in its tile they go."""
-        outer = Window(
-            window.x0, window.x1, window.y0 - self.start, window.y1 - self.start
-        ).grown(MARGIN)
+        y0, y1 = window.y0 - self.start, window.y1 - self.start
+        outer = Window(window.x0, window.x1, y0, y1).grown(MARGIN)
         there = outer.within(self.difference.shape)
         ny, nx = there.shape
         y, x = there.y0 - outer.y0, there.x0 - outer.x0

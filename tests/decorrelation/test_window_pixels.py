@@ -5,7 +5,8 @@ import pytest
 
 from diffdecor.core.noise import NoiseSide
 from diffdecor.core.spectrum import at_lags, flat_spectrum, half_plane_lags
-from diffdecor.decorrelation.window_pixels import MARGIN, Sides, Tile, WindowFilters, tile_sums
+from diffdecor.decorrelation.window_filters import Sides, WindowFilters
+from diffdecor.decorrelation.window_pixels import MARGIN, Tile, tile_sums
 
 
 def side(level):
