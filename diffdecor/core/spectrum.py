@@ -105,7 +105,8 @@ class LogSpectrum:
         They are symmetric, ``(n, 2 w + 1, 2 w + 1)`` with the origin in the middle, cut where less
         than the share `tail` of their L2 norm lies beyond; the power cut off goes to what is kept.
         """
-        wrapped = np.fft.irfft2(np.sqrt(self.power()), (SIZE, SIZE))
+        power = self.power()
+        wrapped = np.fft.irfft2(np.sqrt(power), (SIZE, SIZE))
         whole = centred(wrapped, MAX_LAG)
         offsets = np.abs(np.arange(-MAX_LAG, MAX_LAG + 1))
         square = np.maximum(offsets[:, np.newaxis], offsets)
@@ -116,7 +117,7 @@ class LogSpectrum:
         kept = whole[
             :, MAX_LAG - width : MAX_LAG + width + 1, MAX_LAG - width : MAX_LAG + width + 1
         ]
-        zero = np.sqrt(self.power()[:, 0, 0])
+        zero = np.sqrt(power[:, 0, 0])
         return np.asarray(kept * (zero / kept.sum(axis=(1, 2)))[:, np.newaxis, np.newaxis])
 
     def covariance(self, max_lag: int = MAX_LAG) -> Values:
