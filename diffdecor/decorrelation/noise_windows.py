@@ -299,9 +299,9 @@ class _Strip:
         """Return the pixels of windows with their margins; beyond the image none is usable."""
         shape = len(windows), *windows[0].grown(MARGIN).shape
         usable, sky = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
-        difference = np.zeros(shape, self.difference.dtype.newbyteorder("="))
+        difference = np.zeros(shape, np.result_type(self.difference, np.float32))
         variances = [
-            None if plane is None else np.empty(shape, plane.dtype.newbyteorder("="))
+            None if plane is None else np.empty(shape, np.result_type(plane, np.float32))
             for plane in self.variances
         ]
         for i, window in enumerate(windows):
