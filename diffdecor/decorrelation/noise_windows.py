@@ -39,7 +39,7 @@ from diffdecor.images.model import Exposure
 _SIDES, _FROM = (64, 128, 192, 256), (1 << 18, 1 << 22, 1 << 25)
 #: Most windows that are measured, but the smallest; how many may be all there are, and one in how
 #: many is if there are more; and the same ratio, to which they are cut into blocks.
-MOST_WINDOWS, _ALL_OF, _SPARSE, _NARROW = 64, 30, 1.75, 2.0
+MOST_WINDOWS, _ALL_OF, _SPARSE, _NARROW = 64, 36, 1.75, 2.0
 #: Sources are found in all of an image smaller than this: its windows are too small for it.
 _LARGE = 1 << 21
 #: Pixels around the sources of an image that are not sky. Subtraction leaves little of what lies
@@ -106,8 +106,9 @@ def place_windows(shape: tuple[int, int], *, blocks: bool = True) -> WindowGrid:
     if excess > 1:  # as many in proportion along both axes
         number = [max(1, round(one / math.sqrt(excess))) for one in number]
     parts = 2 if blocks and side > _SIDES[0] and excess <= _NARROW else 1
+    unit = 2 * parts if side > _SIDES[0] else 1  # even numbers are faster
     rows, columns = (
-        _ranges(length, count, side if excess > 1 else length, 2 * parts)
+        _ranges(length, count, side if excess > 1 else length, unit)
         for length, count in zip(shape, number, strict=True)
     )
     return WindowGrid(columns, rows, parts)
@@ -126,9 +127,9 @@ def _ranges(length: int, number: int, side: int, unit: int) -> list[tuple[int, i
 
 
 def middle_part(window: Window, side: int) -> Window:
-    """Return the middle of a window, not larger than a side, both axes even."""
+    """Return the middle of a window, not larger than a side."""
     (x0, width), (y0, height) = (
-        (start + max(0, (stop - start - side) // 2), min(stop - start, side) // 2 * 2)
+        (start + max(0, (stop - start - side) // 2), min(stop - start, side))
         for start, stop in ((window.x0, window.x1), (window.y0, window.y1))
     )
     return Window(x0, x0 + width, y0, y0 + height)

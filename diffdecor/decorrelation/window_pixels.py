@@ -41,7 +41,7 @@ TileSums = tuple[LagSums, NDArray[np.intp]]
 
 @dataclass(frozen=True, eq=False)
 class Tile:
-    """Pixels of n windows ``(n, ny, nx)``, with `MARGIN` pixels on every side; both axes even."""
+    """Pixels of n windows ``(n, ny, nx)``, with `MARGIN` pixels on every side."""
 
     difference: NDArray[Any]
     usable: NDArray[np.bool_]
@@ -141,7 +141,8 @@ def _little_filled(good: NDArray[np.bool_], by: WindowFilter) -> NDArray[np.bool
     """
     filled = (~good).view(np.uint8)
     core = filled[_CORE]
-    side = 2 if np.count_nonzero(core) < _FEW_FILLED * core.size else 1
+    even = not (filled.shape[1] % 2 or filled.shape[2] % 2)
+    side = 2 if even and np.count_nonzero(core) < _FEW_FILLED * core.size else 1
     if side == 2:
         rows = filled[:, ::2] + filled[:, 1::2]
         filled = rows[:, :, ::2] + rows[:, :, 1::2]
