@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diffdecor.core.fourier import fast_shape, single_inverse, single_transform
-from diffdecor.core.planes import equal_parts
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,13 +75,15 @@ class PairCounts:
     def __init__(self) -> None:
         self._last: tuple[NDArray[np.bool_], int, NDArray[np.float64]] | None = None
 
-    def __call__(self, sky: NDArray[np.bool_], max_lag: int) -> NDArray[np.float64]:
-        """Return how many pairs of sky pixels ``(ny, nx)`` there are at every lag."""
+    def __call__(
+        self, sky: NDArray[np.bool_], size: tuple[int, int], max_lag: int
+    ) -> NDArray[np.float64]:
+        """Return how many pairs of sky pixels there are at every lag of blocks ``(n, ny, nx)``."""
         if self._last is not None:
             known, longest, pairs = self._last
             if longest == max_lag and np.array_equal(known, sky):
                 return pairs
-        pairs = _pairs(sky, max_lag)
+        pairs = _pairs(sky, size, max_lag)
         self._last = sky, max_lag, pairs
         return pairs
 
@@ -115,57 +115,73 @@ def lag_sums(
     LagSums
         In the unit of the pixels squared. All zeros without a sky pixel.
     """
-    return block_sums(values, sky, max_lag, 1, counts=counts)[0, 0]
+    sums = block_sums(values[np.newaxis], sky[np.newaxis], max_lag, counts=counts)
+    return sums[0, 0, 0]
 
 
 def block_sums(
     values: NDArray[np.floating],
     sky: NDArray[np.bool_],
     max_lag: int,
-    parts: int,
-    removed: float = 1.0,
+    parts: int = 1,
+    removed: NDArray[np.float64] | float = 1.0,
     counts: PairCounts | None = None,
 ) -> LagSums:
-    """Return the sums of `lag_sums` over the pairs within each of `parts` x `parts` blocks.
+    """Return the sums of `lag_sums` over the pairs within `parts` x `parts` blocks of n windows.
 
-    The mean is that of the whole window all the same. The result has the leading axes
-    ``(parts, parts)``. `removed` is how many smooth terms have been removed from the window, the
-    mean included: 3 if it was a plane. All of them lower the products.
+    The pixels are ``(n, ny, nx)``, the sums have the leading axes ``(n, parts, parts)``. Axes that
+    `parts` does not divide lose a last pixel. The mean is that of the whole window all the same.
+    `removed` is how many smooth terms have been removed from each window, the mean included: 3 if
+    it was a plane. All of them lower the products.
     """
-    number = int(np.count_nonzero(sky))
-    shape = parts, parts, max_lag + 1, 2 * max_lag + 1
-    products, pairs = np.zeros(shape), np.zeros(shape)
-    if number == 0:
-        return LagSums(products, pairs)
+    number = np.count_nonzero(sky, axis=(1, 2))
     pixels = np.where(sky, values, values.dtype.type(0))
-    pixels -= sky * values.dtype.type(pixels.sum(dtype=np.float64) / number)
-    rows, columns = (equal_parts(length, -(-length // parts)) for length in values.shape)
-    for (y, (y0, y1)), (x, (x0, x1)) in product(enumerate(rows), enumerate(columns)):
-        block = np.s_[y0:y1, x0:x1]
-        products[y, x] = _autocorrelation(pixels[block], max_lag)
-        pairs[y, x] = (counts or _pairs)(sky[block], max_lag)
-    variance = products[:, :, 0, max_lag].sum() / number
-    return LagSums(products + pairs * (removed * variance / number), pairs)
+    mean = pixels.sum(axis=2).sum(axis=1, dtype=np.float64) / np.maximum(number, 1)
+    pixels -= sky * mean.astype(values.dtype)[:, np.newaxis, np.newaxis]
+    blocks, known = _blocks(pixels, parts), _blocks(sky, parts)
+    shape = len(sky), parts, parts, max_lag + 1, 2 * max_lag + 1
+    size = fast_shape(blocks.shape[1] + max_lag, blocks.shape[2] + max_lag)
+    products = _autocorrelation(blocks, size, max_lag).reshape(shape)
+    pairs = (counts or _pairs)(known, size, max_lag).reshape(shape)
+    variance = products[..., 0, max_lag].sum(axis=(1, 2)) / np.maximum(number, 1)
+    taken = (removed * variance / np.maximum(number, 1)).reshape(-1, 1, 1, 1, 1)
+    return LagSums(products + pairs * taken, pairs)
 
 
-def _pairs(sky: NDArray[np.bool_], max_lag: int) -> NDArray[np.float64]:
-    """Return how many pairs of sky pixels there are at every lag."""
-    ny, nx = sky.shape
-    if sky.all():
-        along_y = np.maximum(ny - np.arange(max_lag + 1), 0)
-        along_x = np.maximum(nx - np.abs(np.arange(-max_lag, max_lag + 1)), 0)
-        return np.asarray(np.multiply.outer(along_y, along_x), dtype=np.float64)
-    return np.rint(_autocorrelation(sky.astype(np.float32), max_lag))
+def _blocks(pixels: NDArray[Any], parts: int) -> NDArray[Any]:
+    """Cut windows ``(n, ny, nx)`` into blocks ``(n parts parts, ny // parts, nx // parts)``."""
+    if parts == 1:
+        return pixels
+    by, bx = (length // parts for length in pixels.shape[1:])
+    cut = pixels[:, : by * parts, : bx * parts].reshape(-1, parts, by, parts, bx)
+    return cut.swapaxes(2, 3).reshape(-1, by, bx)
 
 
-def _autocorrelation(pixels: NDArray[np.floating], max_lag: int) -> NDArray[np.float64]:
-    """Return the sums of products at every lag."""
-    # So large that nothing wraps around.
-    size = fast_shape(pixels.shape[0] + max_lag, pixels.shape[1] + max_lag)
+def _pairs(sky: NDArray[np.bool_], size: tuple[int, int], max_lag: int) -> NDArray[np.float64]:
+    """Return how many pairs of sky pixels there are at every lag of blocks ``(n, ny, nx)``."""
+    ny, nx = sky.shape[1:]
+    along_y = np.maximum(ny - np.arange(max_lag + 1), 0)
+    along_x = np.maximum(nx - np.abs(np.arange(-max_lag, max_lag + 1)), 0)
+    pairs = np.empty((len(sky), max_lag + 1, 2 * max_lag + 1))
+    pairs[:] = np.multiply.outer(along_y, along_x)
+    holes = ~sky.all(axis=(1, 2))
+    if holes.any():
+        counts = sky[holes].astype(np.float32)
+        pairs[holes] = np.rint(_autocorrelation(counts, size, max_lag))
+    return pairs
+
+
+def _autocorrelation(
+    pixels: NDArray[np.floating], size: tuple[int, int], max_lag: int
+) -> NDArray[np.float64]:
+    """Return the sums of products at every lag; `size` keeps them from wrapping around."""
     transform = single_transform(pixels, size)
-    power = transform.real**2 + transform.imag**2
-    lags = single_inverse(power, size, slice(max_lag + 1))
-    ordered = np.concatenate([lags[:, -max_lag:], lags[:, : max_lag + 1]], axis=1)
+    parts = transform.view(transform.real.dtype)
+    np.square(parts, out=parts)
+    transform.real += transform.imag
+    transform.imag = 0
+    lags = single_inverse(transform, size, slice(max_lag + 1))
+    ordered = np.concatenate([lags[..., -max_lag:], lags[..., : max_lag + 1]], axis=-1)
     return ordered.astype(np.float64) * math.sqrt(math.prod(size))
 
 

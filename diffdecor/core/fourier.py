@@ -37,28 +37,31 @@ def fast_length(least: int) -> int:
 
 
 def single_transform(pixels: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
-    """Return the real transform of pixels, padded with zeros to a shape, in their precision.
+    """Return the real transforms of pixels, padded with zeros to a shape, in their precision.
 
-    It is scaled by the root of the number of pixels: numpy transforms single precision as such only
-    where it scales, and takes six times as long elsewhere (2026-11).
+    They are scaled by the root of the number of pixels: numpy transforms single precision as such
+    only where it scales, and takes six times as long elsewhere (2026-11).
     """
-    (ny, nx), width = pixels.shape, shape[1]
+    (*batch, ny, nx), width = pixels.shape, shape[1]
     if nx < width:  # numpy pads row by row, which takes twice as long
-        padded = np.zeros((ny, width), pixels.dtype)
-        padded[:, :nx] = pixels
+        padded = np.zeros((*batch, ny, width), pixels.dtype)
+        padded[..., :nx] = pixels
         pixels = padded
-    transform = np.zeros((shape[0], width // 2 + 1), np.result_type(pixels, np.complex64))
-    np.fft.rfft(pixels, norm="ortho", out=transform[:ny])
-    return np.fft.fft(transform, axis=0, norm="ortho", out=transform)
+    transform = np.empty(
+        (*batch, shape[0], width // 2 + 1), np.result_type(pixels.dtype, np.complex64)
+    )
+    transform[..., ny:, :] = 0
+    np.fft.rfft(pixels, norm="ortho", out=transform[..., :ny, :])
+    return np.fft.fft(transform, axis=-2, norm="ortho", out=transform)
 
 
 def single_inverse(
     transform: NDArray[Any], shape: tuple[int, int], rows: slice = slice(None)
 ) -> NDArray[Any]:
-    """Return some rows of what has a transform of `single_transform`."""
+    """Return some rows of what has transforms of `single_transform`."""
     # Numpy takes six times as long for real numbers here.
-    numbers = transform.astype(np.result_type(transform, np.complex64), copy=False)
-    across = np.fft.ifft(numbers, axis=0, norm="ortho")[rows]
+    numbers = transform.astype(np.result_type(transform.dtype, np.complex64), copy=False)
+    across = np.fft.ifft(numbers, axis=-2, norm="ortho")[..., rows, :]
     return np.fft.irfft(across, shape[1], norm="ortho")
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from diffdecor.core.covariance import LagSums, opposite
+from diffdecor.core.covariance import LagSums
 from diffdecor.core.fourier import centred
 
 #: Size of the grid of frequencies.
@@ -40,7 +40,7 @@ _SETTLED = 0.05
 #: Prior variance of the level, which is never shrunk.
 _LEVEL_VARIANCE = 0.3
 #: Logarithms of the power are bounded, so that nothing overflows while the fit is far off.
-_LARGEST_LOG = 30.0
+LARGEST_LOG = 30.0
 
 Values = NDArray[np.float64]
 
@@ -97,7 +97,7 @@ class LogSpectrum:
 
     def power(self, size: int = SIZE) -> Values:
         """Return ``R`` on the frequencies of a real transform ``(n, size, size // 2 + 1)``."""
-        return np.exp(np.clip(self.log_power(size), -_LARGEST_LOG, _LARGEST_LOG))
+        return np.exp(np.clip(self.log_power(size), -LARGEST_LOG, LARGEST_LOG))
 
     def kernels(self, tail: float = KERNEL_TAIL) -> Values:
         """Return the noise kernels h, ``|h(k)|^2 = R(k)``: white noise through h has the power R.
@@ -105,7 +105,8 @@ class LogSpectrum:
         They are symmetric, ``(n, 2 w + 1, 2 w + 1)`` with the origin in the middle, cut where less
         than the share `tail` of their L2 norm lies beyond; the power cut off goes to what is kept.
         """
-        wrapped = np.fft.irfft2(np.sqrt(self.power()), (SIZE, SIZE))
+        power = self.power()
+        wrapped = np.fft.irfft2(np.sqrt(power), (SIZE, SIZE))
         whole = centred(wrapped, MAX_LAG)
         offsets = np.abs(np.arange(-MAX_LAG, MAX_LAG + 1))
         square = np.maximum(offsets[:, np.newaxis], offsets)
@@ -116,7 +117,7 @@ class LogSpectrum:
         kept = whole[
             :, MAX_LAG - width : MAX_LAG + width + 1, MAX_LAG - width : MAX_LAG + width + 1
         ]
-        zero = np.sqrt(self.power()[:, 0, 0])
+        zero = np.sqrt(power[:, 0, 0])
         return np.asarray(kept * (zero / kept.sum(axis=(1, 2)))[:, np.newaxis, np.newaxis])
 
     def covariance(self, max_lag: int = MAX_LAG) -> Values:
@@ -179,16 +180,32 @@ def residual_correlations(
     array (..., m)
         0 where the expectation is met; at lag zero the variance relative to it, less 1.
     """
+    power = covariance_power(sums, expected.shape[-2])
     size = expected.shape[-2]
+    relative = relative_excess(power, expected, white)
+    return np.asarray(np.fft.irfft2(relative, (size, size))[..., lags[:, 0], lags[:, 1]])
+
+
+def covariance_power(sums: LagSums, size: int = SIZE) -> Values:
+    """Return the power of pixels of these covariances ``(..., size, size // 2 + 1)``."""
     most = min(size // 2 - 1, sums.max_lag)
     half = sums.within(most).covariance
     torus = np.zeros((*half.shape[:-2], size, size))
-    offsets = np.arange(-most, most + 1)
-    torus[..., offsets[:, np.newaxis], offsets] = opposite(half)
-    power = np.fft.rfft2(torus).real
+    torus[..., : most + 1, : most + 1] = half[..., most:]
+    torus[..., : most + 1, size - most :] = half[..., :most]
+    torus[..., size - most :, :] = torus[..., most:0:-1, -np.arange(size) % size]
+    return np.asarray(np.fft.rfft2(torus).real)
+
+
+def relative_excess(power: Values, expected: Values, white: float = 0.0) -> Values:
+    """Return how much a power exceeds the expected one, as a share of that.
+
+    `white` is as for `residual_correlations`.
+    """
+    if not white:
+        return power / expected - 1
     all_power = expected + white
-    relative = expected / all_power * ((power - expected) / all_power)
-    return np.asarray(np.fft.irfft2(relative, (size, size))[..., lags[:, 0], lags[:, 1]])
+    return expected / all_power * ((power - expected) / all_power)
 
 
 def shrinkage(
@@ -264,9 +281,11 @@ def _fitted(
     variances = np.where(np.arange(len(lags)) == 0, 2.0, 1.0) / pairs
     kept, converged = np.zeros(len(lags)), False
     model = np.ones((SIZE, SIZE // 2 + 1)) if expected is None else expected
+    measured = covariance_power(sums)
     for _ in range(_STEPS):
         power = model * LogSpectrum(lags, coefficients[np.newaxis]).power()[0]
-        found = coefficients + residual_correlations(sums, power, lags, white)
+        left = np.fft.irfft2(relative_excess(measured, power, white), (SIZE, SIZE))
+        found = coefficients + left[lags[:, 0], lags[:, 1]]
         if not np.isfinite(found).all():
             break
         kept = shrinkage(found, variances, lags)

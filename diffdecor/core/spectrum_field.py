@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from diffdecor.core.covariance import LagSums
 from diffdecor.core.interpolate import bracket
 from diffdecor.core.spectrum import (
+    LARGEST_LOG,
     LogSpectrum,
     SpectrumFit,
     at_lags,
-    residual_correlations,
+    covariance_power,
+    relative_excess,
     rings,
 )
 
@@ -51,8 +53,9 @@ class _Neighbourhood:
 
     def sums(self, values: Values) -> Values:
         """Return the weighted sums ``(ny, nx, ...)`` of values around every window."""
-        across = np.tensordot(self.along_y, values, axes=(1, 0))
-        return np.swapaxes(np.tensordot(self.along_x, np.swapaxes(across, 0, 1), axes=(1, 0)), 0, 1)
+        ny, nx = values.shape[:2]
+        across = self.along_x @ values.reshape(ny, nx, -1)
+        return (self.along_y @ across.reshape(ny, -1)).reshape(values.shape)
 
     def squared(self) -> _Neighbourhood:
         """Return the same with squared weights."""
@@ -100,23 +103,28 @@ def fit_deviations(
         sums.pairs.reshape(*shape, *sums.pairs.shape[1:]),
     )
     # Residuals of the common spectrum, as sums, so that those of neighbours can be added.
-    pairs = at_lags(grid.pairs, lags)
+    pairs = np.ascontiguousarray(at_lags(grid.pairs, lags))
+    series = _Series.of(lags, len(coarse))
     power = coarse * common.power(len(coarse))[0]
-    own = residual_correlations(grid, power, lags) * pairs
-    reaches = [
-        (ring, reach)
-        for ring in rings(lags)
-        if (reach := _best_reach(own[..., ring], pairs[..., ring], lags[ring])) is not None
-    ]
-    return _iterated(grid, coarse, common, lags, reaches) if reaches else None
+    own = series.left(covariance_power(grid, len(coarse)), power) * pairs
+    reaches = _best_reaches(own, pairs, lags)
+    return _iterated(grid, power, common, series, reaches) if reaches else None
 
 
-def _best_reach(residuals: Values, pairs: Values, lags: NDArray[np.intp]) -> float | None:
-    """Return the reach that predicts left-out windows best at the lags of a ring, if any does."""
+def _best_reaches(
+    residuals: Values, pairs: Values, lags: NDArray[np.intp]
+) -> list[tuple[NDArray[np.intp], float]]:
+    """Return the rings of lags where neighbours predict left-out windows, and the best reach."""
     shape = pairs.shape[0], pairs.shape[1]
-    tried = (_left_out_gain(residuals, pairs, _neighbourhood(shape, s), lags) for s in _REACHES)
-    gain, reach = max(zip(tried, _REACHES, strict=True))
-    return reach if gain > _SIGNIFICANT else None
+    gains = np.array(
+        [_left_out_gains(residuals, pairs, _neighbourhood(shape, s), lags) for s in _REACHES]
+    )
+    best = len(_REACHES) - 1 - np.argmax(gains[::-1], axis=0)  # the widest of equals
+    return [
+        (ring, _REACHES[which])
+        for number, (ring, which) in enumerate(zip(rings(lags), best.tolist(), strict=True))
+        if gains[which, number] > _SIGNIFICANT
+    ]
 
 
 def _variances(pairs: Values, squared: Values, lags: NDArray[np.intp]) -> Values:
@@ -126,21 +134,26 @@ def _variances(pairs: Values, squared: Values, lags: NDArray[np.intp]) -> Values
     return np.where(pairs > 0, variance, _UNKNOWN)
 
 
-def _left_out_gain(
+def _left_out_gains(
     residuals: Values, pairs: Values, near: _Neighbourhood, lags: NDArray[np.intp]
-) -> float:
+) -> list[float]:
     """Return how much better windows are predicted by their neighbours than by the whole field.
 
-    It is a difference of deviances, positive if it is better.
+    It is a difference of deviances for every ring of lags, positive if it is better.
     """
     weights = np.multiply.outer(np.diag(near.along_y), np.diag(near.along_x))[..., np.newaxis]
     around = near.sums(pairs) - weights * pairs
     squared = near.squared().sums(pairs) - weights**2 * pairs
     estimates = (near.sums(residuals) - weights * residuals) / np.maximum(around, 1e-9)
-    predicted = _kept(estimates, _variances(around, squared, lags)) * estimates
+    variances = _variances(around, squared, lags)
+    predicted = np.empty_like(estimates)
+    for ring in rings(lags):
+        predicted[..., ring] = _kept(estimates[..., ring], variances[..., ring])
+    predicted *= estimates
     information = pairs / np.where(lags.any(axis=1), 1.0, 2.0)
     found = residuals / np.maximum(pairs, 1e-9)
-    return float((information * (2 * predicted * found - predicted**2)).sum())
+    gains = (information * predicted * (2 * found - predicted)).sum(axis=(0, 1))
+    return [float(gains[ring].sum()) for ring in rings(lags)]
 
 
 def _kept(estimates: Values, variances: Values) -> Values:
@@ -155,31 +168,61 @@ def _iterated(
     grid: LagSums,
     expected: Values,
     common: LogSpectrum,
-    lags: NDArray[np.intp],
+    series: _Series,
     reaches: Sequence[tuple[NDArray[np.intp], float]],
 ) -> LogSpectrum:
-    """Return the spectra of all windows ``(ny nx, m)``, every ring from its own neighbourhood."""
-    shape = grid.pairs.shape[:2]
-    whole = np.tile(common.coefficients[0], (*shape, 1))
+    """Return the spectra of all windows ``(ny nx, m)``, every ring from its own neighbourhood.
+
+    `expected` is the power that the common spectrum gives them.
+    """
+    shape, lags = grid.pairs.shape[:2], series.lags
     deviations = np.zeros((*shape, len(lags)))
     around = {}
     for reach in {reach for _, reach in reaches}:
         near = _neighbourhood((shape[0], shape[1]), reach)
         sums = LagSums(near.sums(grid.products), near.sums(grid.pairs))
-        squared = at_lags(near.squared().sums(grid.pairs), lags)
-        around[reach] = sums, _variances(at_lags(sums.pairs, lags), squared, lags)
+        squared = near.squared().sums(at_lags(grid.pairs, lags))
+        variances = _variances(at_lags(sums.pairs, lags), squared, lags)
+        around[reach] = covariance_power(sums, len(expected)), variances
     for _ in range(_STEPS):
-        flat = LogSpectrum(common.lags, whole.reshape(-1, whole.shape[-1]))
-        power = expected * flat.power(len(expected)).reshape(*shape, *expected.shape)
-        left = {
-            reach: residual_correlations(sums, power, lags) for reach, (sums, _) in around.items()
-        }
+        power = expected * np.exp(series.log_power(deviations))
+        left = {reach: series.left(measured, power) for reach, (measured, _) in around.items()}
         for ring, reach in reaches:
             found = deviations[..., ring] + left[reach][..., ring]
             step = _kept(found, around[reach][1][..., ring]) * found - deviations[..., ring]
             deviations[..., ring] += np.clip(step, -_LARGEST_STEP, _LARGEST_STEP)
-        whole[..., : len(lags)] = common.coefficients[0, : len(lags)] + deviations
+    whole = np.tile(common.coefficients[0], (*shape, 1))
+    whole[..., : len(lags)] += deviations
     return LogSpectrum(common.lags, whole.reshape(-1, whole.shape[-1]))
+
+
+@dataclass(frozen=True, eq=False)
+class _Series:
+    """Cosine series of few lags on a coarse grid of frequencies: matrices are fastest then."""
+
+    lags: NDArray[np.intp]
+    #: Of all lags, at the frequencies of a real transform ``(m, size (size // 2 + 1))``.
+    cosines: Values
+    size: int
+
+    @classmethod
+    def of(cls, lags: NDArray[np.intp], size: int) -> _Series:
+        """Return the series of some lags."""
+        ky, kx = np.indices((size, size // 2 + 1)).reshape(2, -1)
+        return cls(lags, np.cos(2 * np.pi / size * (lags @ np.array([ky, kx]))), size)
+
+    def log_power(self, coefficients: Values) -> Values:
+        """Return the sums of the series ``(..., size, size // 2 + 1)``, bounded."""
+        twice = coefficients * np.where(self.lags.any(axis=1), 2.0, 1.0)
+        sums = np.clip(twice @ self.cosines, -LARGEST_LOG, LARGEST_LOG)
+        return sums.reshape(*coefficients.shape[:-1], self.size, -1)
+
+    def left(self, power: Values, expected: Values) -> Values:
+        """Return the correlations ``(..., m)`` that are left of a power if another is expected."""
+        excess = relative_excess(power, expected)
+        excess[..., 1 : (self.size + 1) // 2] *= 2  # these stand for their negative ones, too
+        every = excess.reshape(*excess.shape[:-2], -1)
+        return np.asarray(every @ self.cosines.T) / self.size**2
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,6 +25,7 @@ from diffdecor.decorrelation.noise_levels import NoiseLevels
 from diffdecor.decorrelation.noise_measurement import (
     NoiseMeasurement,
     NotMeasurableError,
+    may_vary,
     measure_noise_windows,
 )
 from diffdecor.decorrelation.subtraction import ROLES, Subtraction
@@ -134,8 +135,7 @@ def _measured(
         return None, report
     _warn_of_few_pixels(subtraction, fit)
     _warn_of_light(subtraction, found, fit)
-    config = subtraction.config
-    if config.mode == "grid" and config.blend == "interpolate" and not config.score:
+    if may_vary(subtraction):
         blocks = found.grid.blocks
         local = fit_deviations(found.by_blocks, blocks.shape, found.expected, fit)
         if local is not None:

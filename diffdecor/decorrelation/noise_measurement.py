@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffdecor.core.covariance import LagSums
-from diffdecor.core.interpolate import bilinear_weights
+from diffdecor.core.interpolate import at_nodes
 from diffdecor.core.spectrum import (
+    MAX_LAG,
     LogSpectrum,
     SpectrumFit,
     at_lags,
@@ -27,11 +28,12 @@ from diffdecor.decorrelation.noise_windows import (
     NoisePlanes,
     WindowGrid,
     WindowSums,
+    middle_part,
     place_windows,
     window_sums,
 )
 from diffdecor.decorrelation.subtraction import Subtraction
-from diffdecor.decorrelation.window_pixels import Sides
+from diffdecor.decorrelation.window_filters import Sides
 
 log = logging.getLogger(__name__)
 
@@ -39,14 +41,23 @@ log = logging.getLogger(__name__)
 MIN_PIXELS = 5_000
 #: Least number of pairs at every short lag, and how far these reach, pixels.
 _MIN_PAIRS, _SHORT = 200, 3.0
+#: Largest lag of covariances of pixels that are whitened, pixels.
+_WHITE_LAG = 16
 #: Share of the sky pixels that must be left by the holes around them.
 _MIN_SHARE = 0.5
 #: Noise power of a score image below which it is not whitened, share of that at zero frequency.
 _SCORE_FLOOR = 1e-2
 #: White noise added to it in thought, share of its largest power.
 _SCORE_WHITE = 0.01
-#: Windows from which the first guess is made.
-_FEW_WINDOWS = 10
+#: Rows and columns of the windows from which the first guess is made, and their largest side,
+#: pixels.
+_FEW, _FIRST_SIDE = (2, 3), 128
+
+
+def may_vary(subtraction: Subtraction) -> bool:
+    """Say whether the noise spectrum relative to the model may vary over the field."""
+    config = subtraction.config
+    return config.mode == "grid" and config.blend == "interpolate" and not config.score
 
 
 class NotMeasurableError(Exception):
@@ -97,7 +108,7 @@ def measure_noise_windows(
 
     Raises `NotMeasurableError` if there are too few sky pixels, or pairs of them.
     """
-    grid = place_windows(subtraction.shape)
+    grid = place_windows(subtraction.shape, blocks=may_vary(subtraction))
     sides = _sides_at(grid, subtraction, places, levels)
     found = _window_sums(subtraction, grid, sides)
     _check_pairs(found.sums.total())
@@ -111,11 +122,10 @@ def _window_sums(subtraction: Subtraction, grid: WindowGrid, sides: Sides) -> No
         floor = _SCORE_FLOOR
     number = len(windows)
     # A few windows, spread over the image, are enough for a first guess.
-    for some in (
-        np.linspace(0, number - 1, min(number, _FEW_WINDOWS)).astype(int),
-        np.arange(number),
-    ):
-        first = window_sums(planes, [windows[i] for i in some], sides[some], flat, floor=floor)
+    few = _few_windows(grid.shape)
+    for some, side in ((few, _FIRST_SIDE), (np.arange(number), None)):
+        cut = [windows[i] if side is None else middle_part(windows[i], side) for i in some]
+        first = window_sums(planes, cut, sides[some], flat, floor=floor)
         total, sky = first.sums.total(), float(first.sky.sum())
         if sky >= MIN_PIXELS:
             break
@@ -124,7 +134,10 @@ def _window_sums(subtraction: Subtraction, grid: WindowGrid, sides: Sides) -> No
         expected = _expected(sides[some], first, flat, floor)
         white = _SCORE_WHITE * float(expected.max()) if subtraction.config.score else 0.0
         guess = fit_spectrum(total, expected, white=white).spectrum
-        second = window_sums(planes, windows, sides, guess, parts=grid.parts, floor=floor)
+        lag = MAX_LAG if subtraction.config.score else _WHITE_LAG
+        second = window_sums(
+            planes, windows, sides, guess, parts=grid.parts, floor=floor, max_lag=lag
+        )
         if second.sums.total().pixels >= _MIN_SHARE * second.sky.sum():
             expected = _expected(sides, second, guess, floor)
             return NoiseMeasurement(grid, sides, second.sums, expected, white, guess)
@@ -139,20 +152,32 @@ def _window_sums(subtraction: Subtraction, grid: WindowGrid, sides: Sides) -> No
     return NoiseMeasurement(grid, sides, raw.sums, expected, 0.0, flat)
 
 
+def _few_windows(shape: tuple[int, int]) -> NDArray[np.intp]:
+    """Return the numbers of a few windows of a grid, spread over few rows: these are read."""
+    rows, columns = (
+        (np.arange(some) + 0.5) * number // some
+        for some, number in zip(map(min, _FEW, shape), shape, strict=True)
+    )
+    return (rows[:, np.newaxis] * shape[1] + columns).astype(np.intp).ravel()
+
+
 def _sides_at(
     grid: WindowGrid, subtraction: Subtraction, places: Places, levels: NoiseLevels
 ) -> Sides:
     """Return the noise of both sides at the windows, as the model of white noise has it."""
     if len(places.positions) == 1:
-        positions, at = places.positions, np.zeros(len(grid.windows), dtype=np.intp)
-        weights = np.ones((1, 1))
-    else:
-        x, y = np.meshgrid(*grid.centres)
-        positions, at = np.column_stack([x.ravel(), y.ravel()]), np.arange(x.size)
-        rows = [bilinear_weights(places.positions, *place) for place in positions.tolist()]
-        weights = np.array(rows).T
-    sides = subtraction.noise_sides(positions, levels.science @ weights, levels.template @ weights)
-    return Sides(*sides)[at]
+        sides = subtraction.noise_sides(places.positions, levels.science, levels.template)
+        return Sides(*sides)[np.zeros(len(grid.windows), dtype=np.intp)]
+    x, y = np.meshgrid(*grid.centres)
+
+    def at_windows(of_members: NDArray[np.float64]) -> NDArray[np.float64]:
+        if not len(of_members):
+            return np.empty((0, x.size))
+        return at_nodes(places.positions, of_members.T, *grid.centres).T
+
+    positions = np.column_stack([x.ravel(), y.ravel()])
+    found = (at_windows(each) for each in (levels.science, levels.template))
+    return Sides(*subtraction.noise_sides(positions, *found))
 
 
 def _expected(

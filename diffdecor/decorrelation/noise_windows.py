@@ -7,7 +7,7 @@ by the root of the variance that this filter implies. Only sums over its sky pix
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -27,22 +27,31 @@ from diffdecor.core.planes import (
     equal_parts,
 )
 from diffdecor.core.sources import find_sources, source_plane
-from diffdecor.core.spectrum import LogSpectrum
+from diffdecor.core.spectrum import MAX_LAG, LogSpectrum
 from diffdecor.core.whitening import FLOOR
 from diffdecor.decorrelation.mask import unusable_pixels
 from diffdecor.decorrelation.subtraction import ROLES, Subtraction
-from diffdecor.decorrelation.window_pixels import MARGIN, Sides, Tile, WindowFilters, tile_sums
+from diffdecor.decorrelation.window_filters import Sides, WindowFilters
+from diffdecor.decorrelation.window_pixels import MARGIN, Tile, TileSums, tile_sums
 from diffdecor.images.model import Exposure
 
-#: Sides of windows in small, ordinary and large images, and the pixels from which these are large.
-_SIDES, _ORDINARY, _LARGE = (64, 128, 256), 1 << 18, 1 << 21
-#: Most windows that are measured in a large image.
-MOST_WINDOWS = 64
+#: Sides of windows, and the numbers of pixels of an image from which the next one holds.
+_SIDES, _FROM = (64, 128, 192, 256), (1 << 18, 1 << 22, 1 << 25)
+#: Most windows that are measured, but the smallest; how many may be all there are, and one in how
+#: many is if there are more; and the same ratio, to which they are cut into blocks.
+MOST_WINDOWS, _ALL_OF, _SPARSE, _NARROW = 64, 36, 1.75, 2.0
+#: Sources are found in all of an image smaller than this: its windows are too small for it.
+_LARGE = 1 << 21
 #: Pixels around the sources of an image that are not sky. Subtraction leaves little of what lies
 #: farther out; of a difference alone only the brightest of what it has left is seen.
 _MARGIN, _ALONE_MARGIN = 6, 8
 #: Mask planes of source light.
 _DETECTED = "DETECTED"
+#: Pixels of the windows that are worked on together: they stay in the processor's cache.
+_BATCH_PIXELS = 1 << 18
+
+#: Rows and columns.
+_Place = tuple[slice, slice]
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,18 +94,45 @@ class WindowGrid:
         return WindowGrid(columns, rows)
 
 
-def place_windows(shape: tuple[int, int]) -> WindowGrid:
-    """Return windows all over an image ``(ny, nx)``, about `MOST_WINDOWS` of a large one."""
-    pixels = math.prod(shape)
-    side = _SIDES[int(np.searchsorted((_ORDINARY, _LARGE), pixels, side="right"))]
-    rows, columns = (equal_parts(length, side) for length in shape)
-    excess = 1.0 if side < _SIDES[-1] else len(rows) * len(columns) / MOST_WINDOWS
-    step = max(1, math.ceil(math.sqrt(excess) - 1e-9))
-    across = max(1, math.ceil(excess / step - 1e-9))
-    parts = 2 if side > _SIDES[0] and step == across == 1 else 1
-    return WindowGrid(
-        columns[across // 2 :: across] or columns, rows[step // 2 :: step] or rows, parts
+def place_windows(shape: tuple[int, int], *, blocks: bool = True) -> WindowGrid:
+    """Return windows all over an image ``(ny, nx)``, about `MOST_WINDOWS` of a large one.
+
+    They are cut into blocks, if wanted, where the gaps between them are narrow.
+    """
+    side = _SIDES[int(np.searchsorted(_FROM, math.prod(shape), side="right"))]
+    number = [max(1, round(length / side)) for length in shape]
+    enough = min(MOST_WINDOWS, max(_ALL_OF, math.prod(number) / _SPARSE))
+    excess = 1.0 if side == _SIDES[0] else math.prod(number) / enough
+    if excess > 1:  # as many in proportion along both axes
+        number = [max(1, round(one / math.sqrt(excess))) for one in number]
+    parts = 2 if blocks and side > _SIDES[0] and excess <= _NARROW else 1
+    unit = 2 * parts if side > _SIDES[0] else 1  # even numbers are faster
+    rows, columns = (
+        _ranges(length, count, side if excess > 1 else length, unit)
+        for length, count in zip(shape, number, strict=True)
     )
+    return WindowGrid(columns, rows, parts)
+
+
+def _ranges(length: int, number: int, side: int, unit: int) -> list[tuple[int, int]]:
+    """Return ranges spread over an axis, all of the same size: about `side`, a multiple of `unit`.
+
+    Windows are worked on together; those without gaps overlap by a few pixels instead.
+    """
+    pitch = length / number
+    size = max(unit, min(-(-side // unit), math.ceil(pitch / unit), length // unit) * unit)
+    first = [round((i + 0.5) * pitch - size / 2) for i in range(number)]
+    starts = [max(0, min(start, length - size)) for start in first]
+    return [(start, start + size) for start in starts]
+
+
+def middle_part(window: Window, side: int) -> Window:
+    """Return the middle of a window, not larger than a side."""
+    (x0, width), (y0, height) = (
+        (start + max(0, (stop - start - side) // 2), min(stop - start, side))
+        for start, stop in ((window.x0, window.x1), (window.y0, window.y1))
+    )
+    return Window(x0, x0 + width, y0, y0 + height)
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +153,7 @@ def window_sums(
     *,
     parts: int = 1,
     floor: float = FLOOR,
+    max_lag: int = MAX_LAG,
 ) -> WindowSums:
     """Return the sums over the sky pixels of windows, which come row by row.
 
@@ -128,20 +165,30 @@ def window_sums(
     numbered = list(enumerate(windows))
     by_rows = [list(row) for _, row in groupby(numbered, lambda item: item[1].rows.start)]
 
-    def measured(part: Sequence[tuple[int, Window]]) -> list[tuple[LagSums, int]]:
-        strip = planes.strip(part[0][1].grown(MARGIN).within(planes.shape).rows)
+    def measured(row: Sequence[tuple[int, Window]]) -> list[TileSums]:
+        strip = planes.strip(row[0][1].grown(MARGIN).within(planes.shape).rows)
         sums = []
-        for number, window in part:
-            tile = strip.window(window)
-            sums.append(tile_sums(tile, filters.at(number, tile.difference.shape), parts))
+        for part in _batches(row):
+            numbers, some = zip(*part, strict=True)
+            tile = strip.tile(some)
+            by = filters.at(np.array(numbers), tile.sky.shape[1:])
+            sums.append(tile_sums(tile, by, parts, max_lag))
         return sums
 
     found = ordered_map(measured, by_rows, planes.threads)
-    sums, sky = zip(*(one for part in found for one in part), strict=True)
+    sums, sky = zip(*(one for row in found for one in row), strict=True)
     products, pairs = (
-        np.array([getattr(one, name) for one in sums]) for name in ("products", "pairs")
+        np.concatenate([getattr(one, name) for one in sums]) for name in ("products", "pairs")
     )
-    return WindowSums(LagSums(products, pairs), np.array(sky))
+    return WindowSums(LagSums(products, pairs), np.concatenate(sky))
+
+
+def _batches(row: Sequence[tuple[int, Window]]) -> Iterator[Sequence[tuple[int, Window]]]:
+    """Cut a row of windows into those that are worked on together."""
+    ny, nx = row[0][1].grown(MARGIN).shape
+    number = max(1, _BATCH_PIXELS // (ny * nx))
+    for start in range(0, len(row), number):
+        yield row[start : start + number]
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,14 +239,11 @@ class NoisePlanes:
     def strip(self, rows: slice) -> _Strip:
         """Read some rows."""
         unusable = self.unusable[rows]
-        sky = ~unusable
-        for mask, bits in self.masks:
-            sky &= (mask[rows] & bits) == 0
         return _Strip(
             rows.start,
             self.difference[rows],
             unusable,
-            sky,
+            [(mask[rows], bits) for mask, bits in self.masks],
             [(image[rows], None if sigma is None else sigma[rows]) for image, sigma in self.images],
             self.margin,
             [None if plane is None else plane[rows] for plane in self.variances],
@@ -247,39 +291,55 @@ class _Strip:
     start: int
     difference: NDArray[Any]
     unusable: NDArray[np.bool_]
-    sky: NDArray[np.bool_]
+    masks: Sequence[tuple[NDArray[Any], int]]
     images: Sequence[tuple[NDArray[Any], NDArray[Any] | None]]
     margin: int
     variances: Sequence[NDArray[Any] | None]
 
-    def window(self, window: Window) -> Tile:
-        """Return the pixels of a window with its margin; beyond the image none is usable."""
-        height, width = self.difference.shape
-        inside = Window(window.x0, window.x1, window.y0 - self.start, window.y1 - self.start)
-        outer = inside.grown(MARGIN)
-        there = outer.within((height, width))
-        beyond = (
-            (there.y0 - outer.y0, outer.y1 - there.y1),
-            (there.x0 - outer.x0, outer.x1 - there.x1),
-        )
-        place = there.rows, there.columns
-        unusable, sky = self.unusable[place], self.sky[place]
+    def tile(self, windows: Sequence[Window]) -> Tile:
+        """Return the pixels of windows with their margins; beyond the image none is usable."""
+        shape = len(windows), *windows[0].grown(MARGIN).shape
+        usable, sky = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
+        difference = np.zeros(shape, np.result_type(self.difference, np.float32))
+        variances = [
+            None if plane is None else np.empty(shape, np.result_type(plane, np.float32))
+            for plane in self.variances
+        ]
+        for i, window in enumerate(windows):
+            place, inner = self._places(window)
+            difference[i][inner] = self.difference[place]
+            usable[i][inner] = ~self.unusable[place]
+            sky[i][inner] = self._sky(place, usable[i][inner])
+            for plane, out in zip(self.variances, variances, strict=True):
+                if plane is not None and out is not None:
+                    out[i][inner] = plane[place]
+                    _extend(out[i], inner)
+        return Tile(difference, usable, sky, variances)
+
+    def _places(self, window: Window) -> tuple[_Place, _Place]:
+        """Return where the pixels of a window are, and where in its tile they go."""
+        y0, y1 = window.y0 - self.start, window.y1 - self.start
+        outer = Window(window.x0, window.x1, y0, y1).grown(MARGIN)
+        there = outer.within(self.difference.shape)
+        ny, nx = there.shape
+        y, x = there.y0 - outer.y0, there.x0 - outer.x0
+        return (there.rows, there.columns), (slice(y, y + ny), slice(x, x + nx))
+
+    def _sky(self, place: _Place, usable: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return the usable pixels of a window that no mask flags, and without sources."""
+        sky = usable.copy()
+        for mask, bits in self.masks:
+            sky &= (mask[place] & bits) == 0
         for image, sigma in self.images:
             expected = None if sigma is None else sigma[place]
-            sky = sky & ~find_sources(image[place], ~unusable, expected, self.margin)
-        return Tile(
-            _grown(self.difference[place], beyond, 0),
-            _grown(unusable, beyond, fill=True),
-            _grown(sky, beyond, fill=False),
-            [
-                None if plane is None else np.pad(plane[place], beyond, mode="edge")
-                for plane in self.variances
-            ],
-        )
+            sky &= ~find_sources(image[place], usable, expected, self.margin)
+        return sky
 
 
-def _grown(pixels: NDArray[Any], beyond: Sequence[tuple[int, int]], fill: float) -> NDArray[Any]:
-    """Return pixels with rows and columns of one value around them."""
-    if not np.any(beyond):
-        return pixels
-    return np.pad(pixels, beyond, constant_values=fill)
+def _extend(pixels: NDArray[Any], inner: _Place) -> None:
+    """Repeat the outermost of the pixels that are known beyond them."""
+    rows, columns = inner
+    pixels[rows, : columns.start] = pixels[rows, columns.start, np.newaxis]
+    pixels[rows, columns.stop :] = pixels[rows, columns.stop - 1, np.newaxis]
+    pixels[: rows.start] = pixels[rows.start]
+    pixels[rows.stop :] = pixels[rows.stop - 1]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -243,20 +244,18 @@ class Subtraction:
             _with_noise(science, science_levels, self.science_members, positions),
             _with_noise(template, template_levels, self.template_members, positions),
         )
+        # What is known of the noise of an image, and then of that of the difference.
+        of_both = None if self.spectra is None else self.spectra.kernels(positions)
         science, template = (
-            self._through_noise(side, role, positions)
-            for side, role in zip(sides, ROLES, strict=True)
+            reduce(with_noise, [one for one in (own, of_both) if one is not None], side)
+            for side, own in zip(sides, self._own_noise(positions), strict=True)
         )
         return science, template
 
-    def _through_noise(
-        self, side: NoiseSide, role: Role, positions: NDArray[np.float64]
-    ) -> NoiseSide:
-        """Return a side whose noise is not white in the image, where that is known."""
-        for spectra in (self.side_spectra.get(role), self.spectra):
-            if spectra is not None:
-                side = with_noise(side, spectra.kernels(positions))
-        return side
+    def _own_noise(self, positions: NDArray[np.float64]) -> list[NDArray[np.float64] | None]:
+        """Return the noise kernels of the images, None where their noise is white."""
+        spectra = map(self.side_spectra.get, ROLES)
+        return [None if one is None else one.kernels(positions) for one in spectra]
 
     def _matched(self, positions: NDArray[np.float64]) -> tuple[NoiseSide, NoiseSide]:
         """Return both sides as the matching kernel leaves them, with noise of unit level."""

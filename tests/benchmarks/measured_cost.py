@@ -11,9 +11,13 @@ import time
 from pathlib import Path
 from statistics import median
 
-from diffdecor.cli import main as diffdecor
-from diffdecor.decorrelation import decorrelate
-from diffdecor.decorrelation.noise_windows import NoisePlanes
+from diffdecor import process
+
+process.begin()  # as the command line does, before numpy is imported
+
+from diffdecor.cli import main as diffdecor  # noqa: E402
+from diffdecor.decorrelation import decorrelate  # noqa: E402
+from diffdecor.decorrelation.noise_windows import NoisePlanes  # noqa: E402
 
 
 class Watched:

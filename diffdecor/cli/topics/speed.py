@@ -163,9 +163,10 @@ the slowest programs.
 The difference between --noise-model measured and white: CPU time of the whole process, and of its
 arithmetic alone, in nanoseconds per pixel, median and range of five turns on a busy machine (at
 10240x10240 one to three of the whole process); the ratio of the times of both runs (at 10240x10240
-other work had spoilt it); the peak memory of both in MB. In images of more than 2 megapixels 64
-windows of 256 x 256 pixels are measured, so the cost per pixel falls with their number. Smaller
-images are measured completely: 0.2 to 0.5 s up to 1440x1440.
+other work had spoilt it); the peak memory of both in MB. At most 64 windows are measured, of
+128 x 128 pixels in images of up to 4 megapixels, 192 x 192 up to 33, and 256 x 256 beyond, so the
+cost per pixel falls with their number. Images of up to half a megapixel are measured completely,
+and about half of those of up to 2.
 
 {{}}
 
