@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import reduce
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,9 +34,8 @@ _BEYOND_SINGLE = (1 - 2.0**-25) * 2.0**128
 _FEW = 1 << 13
 #: Up to this many values, two quartiles are found faster by partitioning than in bins.
 _SEVERAL = 1 << 17
-#: Number of bins for values in memory that are looked at again, or not, and for those of a plane
-#: that is read once.
-_BINS, _MORE_BINS, _FINE_BINS = 1 << 10, 1 << 11, 1 << 14
+#: Number of bins for values in memory, and for those of a plane that is read once.
+_BINS, _FINE_BINS = 1 << 10, 1 << 14
 #: A sample has one of _SHARE values, at most _SAMPLE; it needs _SPARSE, and comes from these rows.
 _SHARE, _SAMPLE, _SPARSE, _SAMPLE_ROWS = 64, 1 << 15, 1 << 9, 256
 #: How far off a sample may be, in standard deviations.
@@ -72,8 +71,8 @@ def clipped_means(values: NDArray[np.floating], *, exactly: bool = True) -> Valu
 
     Sets that have fewer values are filled up with values that are not finite. If it need not be
     `exactly` that, bins of many values are kept or left out as a whole, which takes two thirds of
-    the time: means are then off by 1e-4 of the standard deviation, and where many values are near
-    the limits, in long tails, by 1e-3 of themselves.
+    the time: means are then off by 3e-4 of the standard deviation, and where many values are near
+    the limits, in long tails, by 2e-3 of themselves.
     """
     return np.asarray(_levels(values, exactly=exactly)[3])
 
@@ -233,7 +232,7 @@ class _Bins(NamedTuple):
     #: Precision of the places.
     precision: type[np.floating]
 
-    def __getitem__(self, sets: slice) -> _Bins:
+    def only(self, sets: slice) -> _Bins:
         """Return the bins of some of the sets."""
         return self._replace(low=self.low[sets], scale=self.scale[sets])
 
@@ -241,16 +240,17 @@ class _Bins(NamedTuple):
         """Return the bins of values ``(n, m)``: the higher a value, the higher or the same."""
         low, scale = (one.astype(self.precision) for one in (self.low - 1 / self.scale, self.scale))
         with np.errstate(over="ignore"):
-            places = np.subtract(values, low, dtype=self.precision)
+            places: NDArray[Any] = np.subtract(values, low, dtype=self.precision)
             places *= scale
-        return np.clip(places, 0, self.number + 1, out=places).astype(np.int32)
+        np.clip(places, 0, self.number + 1, out=places)
+        return places.astype(np.int32)
 
     def counted(self, values: NDArray[np.floating]) -> Values:
         """Return how many values are in each bin, and their sums ``(2, n, number + 2)``."""
         total = np.zeros((2, len(values), self.number + 2))
         for sets, columns in _chunks(values):
             chunk = values[sets, columns]
-            at, lanes = self[sets].of(chunk), 1
+            at, lanes = self.only(sets).of(chunk), 1
             size = len(at) * total.shape[2]
             if np.count_nonzero(np.diff(at[0, :_LOOKED_AT]) == 0) > _LOOKED_AT // 4:
                 lanes = _LANES
@@ -268,7 +268,7 @@ class _Bins(NamedTuple):
         """Return the values of each set in those bins that are wanted ``(n, k)``."""
         found: list[list[NDArray[np.floating]]] = [[] for _ in wanted]
         for sets, columns in _chunks(values):
-            at = self[sets].of(values[sets, columns])
+            at = self.only(sets).of(values[sets, columns])
             for number, places in zip(range(sets.start, sets.stop), at, strict=True):
                 taken = np.flatnonzero(wanted[number].take(places))
                 found[number].append(values[number, columns][taken])
@@ -288,7 +288,8 @@ class _Bins(NamedTuple):
         """Say of every set ``(n,)`` whether its bins cover all its cuts ``(n, 12)``."""
         at = self.of(cuts)
         covered = (at > 0) & (at <= self.number)
-        return np.all(covered | (np.take_along_axis(counts[0], at, axis=1) == 0), axis=1)
+        empty = np.take_along_axis(counts[0], at, axis=1) == 0
+        return np.asarray(np.all(covered | empty, axis=1))
 
 
 def _chunks(values: NDArray[np.floating]) -> list[tuple[slice, slice]]:
@@ -329,7 +330,7 @@ def _binned_levels(values: NDArray[np.floating], *, exactly: bool) -> Values:
     """Return the levels ``(4, n)`` of sets ``(n, m)`` of many values."""
     size = values.shape[1]
     samples = values.take(_places(size, min(size // _SHARE, _SAMPLE)), axis=1)
-    bins = _bins_around(samples, _BINS if exactly else _MORE_BINS)
+    bins = _bins_around(samples, _BINS)
     counts = bins.counted(values)
     points = _points(bins, counts)
     levels, cuts = _clip(points)

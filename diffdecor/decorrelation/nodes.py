@@ -18,7 +18,6 @@ from diffdecor.core.planes import Window, bands
 from diffdecor.core.psf import adaptive_fwhm
 from diffdecor.decorrelation.noise_levels import (
     BAND_PIXELS,
-    STRIP,
     images_to_measure,
     middle_rows,
     usable_variances,
@@ -39,7 +38,7 @@ _PIXELS_PER_NODE, _FEW_NODES = 36 * 36, 1024
 #: More cells or nodes than this are a mistake in an option.
 MOST_CELLS = 50_000
 #: Size of the blocks in which steps of the noise level are searched, pixels.
-BLOCK = STRIP
+BLOCK = 16
 #: Filters reach about as far as the matching kernel is wide, or these pixels more. From this
 #: spacing on it matters that tiles fit their transforms; below it, nodes cost more.
 _MORE, _FITTED = 3, 200
@@ -385,7 +384,7 @@ def block_medians(exposure: Exposure, ignore: Sequence[str], threads: int) -> ND
     across = -(-exposure.shape[1] // BLOCK)
 
     def medians(rows: slice) -> NDArray[np.floating]:
-        strips = middle_rows(rows)
+        strips = middle_rows(rows, BLOCK)
         values = usable_variances(exposure, strips, ignore, step=2)
         padded = np.full((len(strips), BLOCK // 4, across * BLOCK // 2), np.inf, values.dtype)
         # Only the last strip of the image may be lower than the others.

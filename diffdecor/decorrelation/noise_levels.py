@@ -30,8 +30,9 @@ _MOST_HELD = 1 << 22
 #: Of windows of more pixels half the rows are read where filters are interpolated between them: a
 #: level is then as sure as its place, 1e-4 where variances of pixels scatter by two per cent.
 _MANY = 1 << 15
-#: Rows of a strip of which the middle half is read: as many even ones as odd ones.
-STRIP = 16
+#: Rows of a strip of which the middle half is read: as many even ones as odd ones, and enough to
+#: be worth a read.
+_STRIP = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -243,7 +244,7 @@ def window_levels(
         if exactly or max(math.prod(window.shape) for window in row) <= _MANY:
             return clipped_means(_held_in_a_row(exposure, row, ignore, [row[0].rows]))
         levels = clipped_means(
-            _held_in_a_row(exposure, row, ignore, middle_rows(row[0].rows)), exactly=False
+            _held_in_a_row(exposure, row, ignore, middle_rows(row[0].rows, _STRIP)), exactly=False
         )
         # The few pixels of a window that count may lie in the other rows.
         for place in np.flatnonzero(np.isnan(levels)).tolist():
@@ -256,13 +257,13 @@ def window_levels(
     return levels
 
 
-def middle_rows(rows: slice) -> list[slice]:
-    """Return the middle halves of strips of `STRIP` rows; the last strip may be lower."""
+def middle_rows(rows: slice, height: int) -> list[slice]:
+    """Return the middle halves of strips of `height` rows; the last strip may be lower."""
     strips = []
-    for strip in cut(rows, STRIP):
-        height = strip.stop - strip.start
-        first = strip.start + height // 4
-        strips.append(slice(first, first + (height + 1) // 2))
+    for strip in cut(rows, height):
+        size = strip.stop - strip.start
+        first = strip.start + size // 4
+        strips.append(slice(first, first + (size + 1) // 2))
     return strips
 
 

@@ -28,7 +28,7 @@ from diffdecor.pipeline.job import Job
 #: Number of the algorithm. Raise it when, and only when, results of the same files and options
 #: change by more than rounding: pixels, variances, masks, PSFs, metrics. Outputs of another number
 #: are not "done already". `tests/pipeline/test_algorithm.py` notices where it is forgotten.
-ALGORITHM = 1
+ALGORITHM = 2
 VERSION_CARD = Card("version", "DDVERS", "", "version of diffdecor that made this")
 _SUM = "sum of its data and of BSCALE, BZERO, BLANK"
 ALGORITHM_CARD = Card("algorithm", "DDALGO", "", "number of the algorithm that made this")

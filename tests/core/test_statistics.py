@@ -214,11 +214,11 @@ def test_windows_in_bins_have_nearly_the_mean(size, unit):
     sets = tailed(size, size)
     expected = [quick_clipped_mean(values * unit) for values in sets]
     found = clipped_means((sets * unit).astype(np.float32), exactly=False)
-    assert found == pytest.approx(expected, rel=1e-3)
+    assert found == pytest.approx(expected, rel=2e-3)
     normal = np.random.default_rng(size).normal(50, 1, (5, size))
     expected = [quick_clipped_mean(values * unit) for values in normal]
     found = clipped_means(normal * unit, exactly=False)
-    assert (found - expected) / unit == pytest.approx(np.zeros(5), abs=2e-4)
+    assert (found - expected) / unit == pytest.approx(np.zeros(5), abs=3e-4)
 
 
 def test_windows_that_the_sample_does_not_show_are_sorted():
@@ -229,7 +229,9 @@ def test_windows_that_the_sample_does_not_show_are_sorted():
     others = np.setdiff1d(np.arange(50_000), sample)
     sets[1, others[: 3 * len(others) // 4]] += 1000
     expected = [quick_clipped_mean(values) for values in sets]
-    assert clipped_means(sets, exactly=False) == pytest.approx(expected, rel=1e-5)
+    found = clipped_means(sets, exactly=False)
+    assert found[1] == pytest.approx(expected[1], rel=1e-12)
+    assert found == pytest.approx(expected, abs=3e-4)
 
 
 @pytest.mark.parametrize("which", range(7))
