@@ -16,11 +16,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import reduce
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from diffdecor.core.bins import CHUNK, Bins, Values
 from diffdecor.core.parallel import ordered_map
 
 #: Standard deviation of a normal distribution, in units of its interquartile range.
@@ -40,13 +41,6 @@ _BINS, _FINE_BINS = 1 << 10, 1 << 14
 _SHARE, _SAMPLE, _SPARSE, _SAMPLE_ROWS = 64, 1 << 15, 1 << 9, 256
 #: How far off a sample may be, in standard deviations.
 _SURE = 4.0
-#: Bins on either side of the one with a limit that are looked into: the limit still moves a little.
-_NEAR = 12
-#: Values worked on at a time: they stay in the processor's cache.
-_CHUNK = 1 << 17
-#: Where neighbours among the first _LOOKED_AT values are often in one bin, bins are counted in
-#: _LANES places: bincount is slow where each addition waits for the one before.
-_LANES, _LOOKED_AT = 4, 1024
 #: Planes of up to this many pixels are held in memory.
 _HELD = 1 << 18
 #: Half width of the range around equal values: relative, and at least.
@@ -57,7 +51,6 @@ _MODERATE, _RESOLVED = 1e30, 1 << 22
 _LARGEST = 1e150
 _GOLDEN = 0.618033988749895
 
-Values = NDArray[np.float64]
 Read = Callable[[slice], NDArray[np.floating]]
 
 
@@ -146,7 +139,7 @@ def _levels(values: NDArray[np.floating], *, exactly: bool = True) -> Values:
         return np.full((4, len(values)), np.nan)
     if size > _FEW:
         return _binned_levels(values, exactly=exactly)
-    rows = max(1, _CHUNK // 2 // size)
+    rows = max(1, CHUNK // 2 // size)
     parts = [values[start : start + rows] for start in range(0, len(values), rows)]
     return np.concatenate([_clip(_sorted(part))[0] for part in parts], axis=1)
 
@@ -222,87 +215,7 @@ def _sorted(values: NDArray[np.floating]) -> _Points:
     return _Points(np.minimum(places, _LARGEST, out=places), weights, upto)
 
 
-class _Bins(NamedTuple):
-    """Bins of n sets: 1 to `number` from `low` ``(n, 1)`` on, bin 0 below and one above."""
-
-    low: Values
-    #: Bins per unit ``(n, 1)``.
-    scale: Values
-    number: int
-    #: Precision of the places.
-    precision: type[np.floating]
-
-    def only(self, sets: slice) -> _Bins:
-        """Return the bins of some of the sets."""
-        return self._replace(low=self.low[sets], scale=self.scale[sets])
-
-    def of(self, values: NDArray[np.floating]) -> NDArray[np.int32]:
-        """Return the bins of values ``(n, m)``: the higher a value, the higher or the same."""
-        low, scale = (one.astype(self.precision) for one in (self.low - 1 / self.scale, self.scale))
-        with np.errstate(over="ignore"):
-            places: NDArray[Any] = np.subtract(values, low, dtype=self.precision)
-            places *= scale
-        np.clip(places, 0, self.number + 1, out=places)
-        return places.astype(np.int32)
-
-    def counted(self, values: NDArray[np.floating]) -> Values:
-        """Return how many values are in each bin, and their sums ``(2, n, number + 2)``."""
-        total = np.zeros((2, len(values), self.number + 2))
-        for sets, columns in _chunks(values):
-            chunk = values[sets, columns]
-            at, lanes = self.only(sets).of(chunk), 1
-            size = len(at) * total.shape[2]
-            if np.count_nonzero(np.diff(at[0, :_LOOKED_AT]) == 0) > _LOOKED_AT // 4:
-                lanes = _LANES
-                at += (np.arange(at.shape[1], dtype=np.int32) & lanes - 1) * size
-            places = at.astype(np.intp)
-            if len(at) > 1:
-                places += total.shape[2] * np.arange(len(at))[:, np.newaxis]
-            for which, weights in enumerate((None, chunk.reshape(-1))):
-                found = np.bincount(places.reshape(-1), weights, lanes * size)
-                total[which, sets] += found.reshape(lanes, len(at), -1).sum(axis=0)
-            total[0, sets, -1] -= [np.count_nonzero(one == np.inf) for one in chunk]
-        return total
-
-    def chosen(self, values: NDArray[np.floating], wanted: NDArray[np.bool_]) -> list[Values]:
-        """Return the values of each set in those bins that are wanted ``(n, k)``."""
-        found: list[list[NDArray[np.floating]]] = [[] for _ in wanted]
-        for sets, columns in _chunks(values):
-            at = self.only(sets).of(values[sets, columns])
-            for number, places in zip(range(sets.start, sets.stop), at, strict=True):
-                taken = np.flatnonzero(wanted[number].take(places))
-                found[number].append(values[number, columns][taken])
-        return [np.concatenate(parts).astype(np.float64) for parts in found]
-
-    def near(self, cuts: Values) -> NDArray[np.bool_]:
-        """Say of every bin ``(n, k)`` if it has a quartile or may have a limit, by cuts (n, 12)."""
-        at = self.of(cuts)
-        limits = at[:, 6:, np.newaxis] + np.arange(-_NEAR, _NEAR + 1)
-        limits = np.clip(limits, 0, self.number + 1).reshape(len(at), -1)
-        wanted = np.zeros((len(at), self.number + 2), dtype=bool)
-        np.put_along_axis(wanted, np.hstack([at[:, :6], limits]), values=True, axis=1)
-        wanted[:, [0, -1]] = False
-        return wanted
-
-    def inside(self, cuts: Values, counts: Values) -> NDArray[np.bool_]:
-        """Say of every set ``(n,)`` whether its bins cover all its cuts ``(n, 12)``."""
-        at = self.of(cuts)
-        covered = (at > 0) & (at <= self.number)
-        empty = np.take_along_axis(counts[0], at, axis=1) == 0
-        return np.asarray(np.all(covered | empty, axis=1))
-
-
-def _chunks(values: NDArray[np.floating]) -> list[tuple[slice, slice]]:
-    """Cut sets ``(n, m)`` into chunks: some values of one set, or all of several."""
-    number, size = values.shape
-    return [
-        (slice(first, min(first + max(1, _CHUNK // size), number)), slice(start, start + _CHUNK))
-        for first in range(0, number, max(1, _CHUNK // size))
-        for start in range(0, size, _CHUNK)
-    ]
-
-
-def _bins_around(samples: NDArray[np.floating], number: int) -> _Bins:
+def _bins_around(samples: NDArray[np.floating], number: int) -> Bins:
     """Return bins that all limits of sets are expected in, allowing for the error of samples."""
     points = _sorted(samples)
     size = points.weights.sum(axis=1)
@@ -323,7 +236,7 @@ def _bins_around(samples: NDArray[np.floating], number: int) -> _Bins:
     scale, largest = number / (high - low), np.maximum(np.abs(low), np.abs(high))
     enough = (np.maximum(scale, largest) < _MODERATE) & (scale * largest < _RESOLVED)
     precision = np.float32 if enough.all() else np.float64
-    return _Bins(low[:, np.newaxis], scale[:, np.newaxis], number, precision)
+    return Bins(low[:, np.newaxis], scale[:, np.newaxis], number, precision)
 
 
 def _binned_levels(values: NDArray[np.floating], *, exactly: bool) -> Values:
@@ -346,7 +259,7 @@ def _binned_levels(values: NDArray[np.floating], *, exactly: bool) -> Values:
     return levels
 
 
-def _points(bins: _Bins, counts: Values) -> _Points:
+def _points(bins: Bins, counts: Values) -> _Points:
     """Return the points of counted values ``(2, n, k)``: the mean of every bin."""
     number, sums = counts
     width = 1 / bins.scale

@@ -84,9 +84,11 @@ def _without_level(tile: Tile, unit: NDArray[np.float64]) -> tuple[Pixels, NDArr
     """
     reference, spread = _quartiles(tile.difference, tile.sky)
     precision = tile.difference.dtype.type
-    at, units = (each.astype(precision)[:, np.newaxis, np.newaxis] for each in (reference, unit))
     limits = (_FILLED * spread / unit).astype(np.float32)[:, np.newaxis, np.newaxis]
     with np.errstate(over="ignore", invalid="ignore"):
+        at, units = (
+            each.astype(precision)[:, np.newaxis, np.newaxis] for each in (reference, unit)
+        )
         pixels = np.subtract(tile.difference, at)
         pixels /= units
         pixels = pixels.astype(np.float32, copy=False)

@@ -10,8 +10,8 @@ from numpy.testing import assert_array_equal
 from diffdecor.config import DecorrelationConfig
 from diffdecor.core.planes import Window
 from diffdecor.core.statistics import clipped_mean
-from diffdecor.decorrelation import nodes, noise_levels
-from diffdecor.decorrelation.nodes import block_log_ratios, block_medians
+from diffdecor.decorrelation import block_levels, noise_levels
+from diffdecor.decorrelation.block_levels import block_log_ratios, block_medians
 from diffdecor.decorrelation.noise_levels import (
     measure_noise_levels,
     streamed_level,
@@ -233,7 +233,7 @@ def plain_medians(pixels):
 @pytest.mark.parametrize("band", [1 << 19, 4000, 1])
 @pytest.mark.parametrize("with_holes", [True, False])
 def test_medians_of_blocks(monkeypatch, band, with_holes):
-    monkeypatch.setattr(nodes, "BAND_PIXELS", band)
+    monkeypatch.setattr(block_levels, "BAND_PIXELS", band)
     image = exposure()
     if not with_holes:
         image = Exposure(image=image.image, variance=np.random.default_rng(3).random(SHAPE))
