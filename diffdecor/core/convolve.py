@@ -8,9 +8,9 @@ convolutions, which is the convolution with the bilinear mean of the four kernel
 continuous everywhere, without seams. The square of such a kernel is quadratic along either axis:
 then there are three kernels an axis, and nine convolutions.
 
-Pixels are transformed in the requested precision, or in double precision where a pixel of a tile is
-so bright that its rounding would show in the others; kernels likewise. Bands are
-independent of each other: several threads may each work on one.
+Pixels and kernels are transformed in the requested precision, or in double precision where a pixel
+of a tile is so bright that its rounding would show in the others. Bands are independent of each
+other: several threads may each work on one.
 """
 
 from __future__ import annotations

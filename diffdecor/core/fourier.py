@@ -9,6 +9,7 @@ All functions take any number of leading axes: a stack of stamps is one batch.
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ def fast_shape(ny: int, nx: int) -> tuple[int, int]:
     return fast_length(ny), fast_length(nx)
 
 
+@cache
 def fast_length(least: int) -> int:
     """Return the smallest integer, at least `least`, without other prime factors than 2, 3, 5."""
     best = 1 << max(0, least - 1).bit_length()

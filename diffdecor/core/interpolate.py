@@ -130,6 +130,8 @@ class KernelField:
         """Return the kernel ``(ky, kx)`` at a 0-based position."""
         *rows, upper = bracket(self.y, y)
         left, right, share = bracket(self.x, x)
+        if {upper, share} <= {0.0, 1.0}:  # at a node, as most are
+            return np.asarray(self.stamps[rows[int(upper)], right if share else left])
         below, above = (
             (1 - share) * self.stamps[row, left] + share * self.stamps[row, right] for row in rows
         )

@@ -190,16 +190,15 @@ def usable_variances(
     rows: Sequence[slice],
     ignore: Sequence[str],
     columns: slice = slice(None),
-    step: int = 1,
 ) -> NDArray[np.floating]:
     """Return strips of rows of a variance plane, infinity where it is not finite or masked.
 
-    Masked are the mask planes `ignore`. Every `step`-th pixel along either axis of each strip is
-    taken; the result ``(n, nx)`` is in the precision of the plane.
+    Masked are the mask planes `ignore`. The result ``(n, nx)``, of some columns, is in the
+    precision of the plane.
     """
 
     def read(plane: Plane) -> NDArray[Any]:
-        strips = [np.asarray(plane[strip])[::step, columns][:, ::step] for strip in rows]
+        strips = [np.asarray(plane[strip])[:, columns] for strip in rows]
         return np.concatenate(strips) if len(strips) > 1 else strips[0]
 
     values = read(exposure.variance)  # type: ignore[arg-type]
@@ -244,7 +243,8 @@ def window_levels(
         if exactly or max(math.prod(window.shape) for window in row) <= _MANY:
             return clipped_means(_held_in_a_row(exposure, row, ignore, [row[0].rows]))
         levels = clipped_means(
-            _held_in_a_row(exposure, row, ignore, middle_rows(row[0].rows, _STRIP)), exactly=False
+            _held_in_a_row(exposure, row, ignore, middle_rows(row[0].rows, _STRIP, 2)),
+            exactly=False,
         )
         # The few pixels of a window that count may lie in the other rows.
         for place in np.flatnonzero(np.isnan(levels)).tolist():
@@ -257,13 +257,17 @@ def window_levels(
     return levels
 
 
-def middle_rows(rows: slice, height: int) -> list[slice]:
-    """Return the middle halves of strips of `height` rows; the last strip may be lower."""
+def middle_rows(rows: slice, height: int, share: int) -> list[slice]:
+    """Return the middle of strips of `height` rows: one of `share` rows, at least one.
+
+    The last strip may be lower.
+    """
     strips = []
     for strip in cut(rows, height):
         size = strip.stop - strip.start
-        first = strip.start + size // 4
-        strips.append(slice(first, first + (size + 1) // 2))
+        taken = -(-size // share)
+        first = strip.start + (size - taken) // 2
+        strips.append(slice(first, first + taken))
     return strips
 
 
