@@ -14,7 +14,7 @@ from diffdecor import words
 from diffdecor.config import DecorrelationConfig
 from diffdecor.core.parallel import cores, once, ordered_map
 from diffdecor.core.planes import Plane, Window, cut
-from diffdecor.core.statistics import clipped_means, streamed_clipped_mean
+from diffdecor.core.statistics import clipped_means, sampled_means, streamed_clipped_mean
 from diffdecor.decorrelation.subtraction import ROLES, Subtraction
 from diffdecor.errors import InputError
 from diffdecor.images.model import Exposure
@@ -27,12 +27,12 @@ _NEAR = 1.6
 BAND_PIXELS = 1 << 19
 #: Pixels of a row of windows that are held in memory, for each thread.
 _MOST_HELD = 1 << 22
-#: Of windows of more pixels half the rows are read where filters are interpolated between them: a
-#: level is then as sure as its place, 1e-4 where variances of pixels scatter by two per cent.
-_MANY = 1 << 15
-#: Rows of a strip of which the middle half is read: as many even ones as odd ones, and enough to
-#: be worth a read.
-_STRIP = 64
+#: Of windows of more pixels a quarter of the rows is read where filters are interpolated between
+#: them, the middle of strips of this height: as many even rows as odd ones.
+_MANY, _STRIP, _SHARE = 1 << 15, 32, 4
+#: Standard error of such a level, in units of itself, above which all rows are read: filters are
+#: off by a quarter of it at most.
+_SURE = 4e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,8 +224,8 @@ def window_levels(
 ) -> NDArray[np.float64]:
     """Return the clipped mean of a variance plane in windows ``(n,)``, NaN where no pixel counts.
 
-    Rows that several windows have in common are read once. Of large windows half the rows are
-    taken if the means need not be those of `exactly` all pixels.
+    Rows that several windows have in common are read once. Of large windows a quarter of the rows
+    is taken if the means need not be those of `exactly` all pixels, and are sure all the same.
     """
     by_rows: dict[tuple[int, int], list[int]] = {}
     for number, window in enumerate(windows):
@@ -233,23 +233,20 @@ def window_levels(
     parts = [part for numbers in by_rows.values() for part in _held(numbers, windows)]
     inside = threads if len(parts) == 1 else 1
 
-    def all_of(number: int) -> float:
-        return streamed_level(exposure, windows[number], ignore, inside)
-
-    def measured(numbers: Sequence[int]) -> Sequence[float] | NDArray[np.float64]:
+    def measured(numbers: Sequence[int]) -> NDArray[np.float64]:
         if len(numbers) == 1:
-            return [all_of(numbers[0])]
+            return np.array([streamed_level(exposure, windows[numbers[0]], ignore, inside)])
         row = [windows[number] for number in numbers]
         if exactly or max(math.prod(window.shape) for window in row) <= _MANY:
             return clipped_means(_held_in_a_row(exposure, row, ignore, [row[0].rows]))
-        levels = clipped_means(
-            _held_in_a_row(exposure, row, ignore, middle_rows(row[0].rows, _STRIP, 2)),
-            exactly=False,
-        )
-        # The few pixels of a window that count may lie in the other rows.
-        for place in np.flatnonzero(np.isnan(levels)).tolist():
-            levels[place] = all_of(numbers[place])
-        return levels
+        strips = middle_rows(row[0].rows, _STRIP, _SHARE)
+        found, errors = sampled_means(_held_in_a_row(exposure, row, ignore, strips))
+        # Nor is a level sure of which no pixel of these rows counts: it is not known.
+        unsure = np.flatnonzero(~(errors <= _SURE * np.abs(found)))
+        if unsure.size:
+            some = [row[place] for place in unsure.tolist()]
+            found[unsure] = clipped_means(_held_in_a_row(exposure, some, ignore, [row[0].rows]))
+        return found
 
     levels = np.full(len(windows), np.nan)
     for numbers, found in zip(parts, ordered_map(measured, parts, threads), strict=True):

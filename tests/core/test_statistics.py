@@ -16,6 +16,7 @@ from diffdecor.core.statistics import (
     clipped_mean,
     clipped_means,
     robust_sigma,
+    sampled_means,
     streamed_clipped_mean,
 )
 
@@ -213,11 +214,12 @@ def test_windows_keep_the_same_values_as_sorting_does(size, unit):
 def test_windows_in_bins_have_nearly_the_mean(size, unit):
     sets = tailed(size, size)
     expected = [quick_clipped_mean(values * unit) for values in sets]
-    found = clipped_means((sets * unit).astype(np.float32), exactly=False)
+    found, _ = sampled_means((sets * unit).astype(np.float32))
     assert found == pytest.approx(expected, rel=2e-3)
     normal = np.random.default_rng(size).normal(50, 1, (5, size))
     expected = [quick_clipped_mean(values * unit) for values in normal]
-    found = clipped_means(normal * unit, exactly=False)
+    found, errors = sampled_means(normal * unit)
+    assert errors / unit == pytest.approx(np.full(5, size**-0.5), rel=0.05)
     assert (found - expected) / unit == pytest.approx(np.zeros(5), abs=3e-4)
 
 
@@ -229,7 +231,7 @@ def test_windows_that_the_sample_does_not_show_are_sorted():
     others = np.setdiff1d(np.arange(50_000), sample)
     sets[1, others[: 3 * len(others) // 4]] += 1000
     expected = [quick_clipped_mean(values) for values in sets]
-    found = clipped_means(sets, exactly=False)
+    found, _ = sampled_means(sets)
     assert found[1] == pytest.approx(expected[1], rel=1e-12)
     assert found == pytest.approx(expected, abs=3e-4)
 
