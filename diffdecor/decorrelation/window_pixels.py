@@ -210,7 +210,7 @@ def _spread_variance(
 
 
 def _means(values: NDArray[Any], sky: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return the means ``(n,)`` of every so-manyth row of the sky pixels of windows, 0 for none."""
+    """Return the means ``(n,)`` of the sky pixels in some rows of windows, 0 without any."""
     every, known = values[:, ::_ROWS], sky[:, ::_ROWS]
     total = np.where(known, every, values.dtype.type(0)).sum(axis=2).sum(axis=1, dtype=np.float64)
     return np.asarray(total / np.maximum(np.count_nonzero(known, axis=(1, 2)), 1))

@@ -56,9 +56,9 @@ kernel are refused.
   the local noise levels, and interpolated bilinearly between them, so that there are no seams. The
   nodes are at most an eighth of the image apart (from 64 to 216 pixels; in large images up to a
   25th of it), closer where the ratio of the noise levels changes abruptly, as at amplifiers or
-  edges of a coadd (down to 16 pixels), and on both sides of every border between kernel regions. The
-  noise level of a node is that of the pixels nearest to it; of more than 32768 it is taken from a
-  quarter of the rows where that tells it to 4e-4.
+  edges of a coadd (down to 16 pixels), and on both sides of every border between kernel regions.
+  The noise level of a node is that of the pixels nearest to it; of more than 32768 it is taken from
+  a quarter of the rows where that tells it to 4e-4.
 - Whole image (--mode whole): one filter, from the kernel at one position and the noise of the whole
   image.
 - Cells as in LSST's code (--blend average, copy, sum or none): separate cells with LSST's grid
