@@ -307,10 +307,21 @@ def _longest(nodes: NDArray[np.float64], margins: int) -> int:
 
 
 def best_side(most: int, margins: int) -> int:
-    """Return the longest side of a tile, up to `most` pixels, that wastes little of a transform.
+    """Return the side of a tile that wastes least of its transform: one that just fits.
 
-    `margins` are the pixels that are read on both sides of it together. A side that is a tenth
-    shorter than `most` may save a third of the arithmetic, where it just fits.
+    That saves up to a third of the arithmetic.
+
+    Parameters
+    ----------
+    most : int
+        Longest side, pixels.
+    margins : int
+        Pixels that are read beyond both of its ends, together.
+
+    Returns
+    -------
+    int
+        A side that is shorter by an eighth at most, pixels.
     """
 
     def used(side: int) -> float:
