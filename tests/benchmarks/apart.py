@@ -140,6 +140,8 @@ def threads(bench):
     title = "A second core: time / CPU time; triples in the same time, ratio to one thread"
     columns = ["one thread, s", "two threads, s", "two runs at once, s"]
     table(title, ["image", "mode", *columns, "gain of two threads", "of two runs at once"], rows)
+    rows = [[size, f"{time:.0f}", f"{gain:.2f}"] for size, (time, gain) in bench.calls().items()]
+    table("Calls of numpy", ["values", "one call, microseconds", "gain of two threads"], rows)
 
 
 def gains(one, two, twice):

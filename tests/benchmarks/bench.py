@@ -103,6 +103,12 @@ class Bench:
         found = subprocess.run([*map(str, command)], check=True, stdout=subprocess.PIPE, text=True)
         return json.loads(found.stdout)
 
+    def calls(self):
+        """Return what calls of numpy of some sizes take, and gain by a second thread."""
+        command = [sys.executable, HERE / "calls.py"]
+        found = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        return json.loads(found.stdout)
+
     def whole(self, size, name="diffdecor whole", *options, **files):
         return self.ours(name, size, *WHOLE, *options, **files)
 

@@ -62,9 +62,11 @@ def measured(bench):
 
 def measured_row(bench, size, mode, kernel, make):
     """One row: of a size in one mode."""
-    options = "--noise-model", "measured"
-    white, found = bench.measure(make(size), make(size, f"{mode}, measured", *options))
-    own = bench.own_cost(size, *(WHOLE if mode == "whole" else []), kernel=kernel)
+    options = "--noise-model", "measured", *ONE_THREAD  # others would wait for each other's Python
+    white, found = bench.measure(
+        make(size, f"{mode}, white", *ONE_THREAD), make(size, f"{mode}, measured", *options)
+    )
+    own = bench.own_cost(size, *(WHOLE if mode == "whole" else []), *ONE_THREAD, kernel=kernel)
     more = sorted(1e9 * one / pixels_of(size) for one in found.beyond(white, "cpu").values())
     costs = (median(more), more[0], more[-1]), [own[name] for name in ("own", "least", "most")]
     return [

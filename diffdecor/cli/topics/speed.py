@@ -11,60 +11,56 @@ DATE, MACHINE = (
     "2026-11-30",
     "a virtual machine with 2 cores (x86_64), Python 3.11.7, numpy 2.4.6, astropy 8.0.2",
 )
-_TURNS = "one turn, at 10240x10240 on a busy machine"
+_TURNS = "medians of five turns at 4096x4096, of three elsewhere"
 _SIZES = ("2048x4096", "4096x4096", "10240x10240")
 _COLUMNS = ("s", "fixed", "ns", "CPU ns", "FFT pairs", "to whole", "MB")
 _FACTS = ("s", "fixed_s", "ns_per_pixel", "fft_pairs", "grid_to_whole")
 #: Rows of tables as make bench prints them.
 _RUNS = {
     "2048x4096": """
-| numpy: FFT pair, float32 | 0.17 / 0.17 | - | 20.6 / 20.5 | 1.00 / 1.00 | - | 225 MB |
-| plain astropy script | 0.98 / 1.06 | -0.06 / 0.03 | 125 / 123 | 6.06 / 5.97 | - | 434 MB |
-| whole, one thread | 1.17 / 1.13 | 0.83 / 0.79 | 41.0 / 39.5 | 1.99 / 1.92 | - | 137 MB |
-| whole, two threads | 1.02 / 1.31 | 0.88 / 1.04 | 16.7 / 32.0 | 0.81 / 1.56 | - | 167 MB |
-| whole, full variance | 1.40 / 1.38 | 0.73 / 0.70 | 80.4 / 81.3 | 3.91 / 3.96 | - | 143 MB |
-| grid, one thread | 1.60 / 1.57 | 0.85 / 0.79 | 89.5 / 93.4 | 4.35 / 4.55 | 2.19 / 2.36 | 139 MB |
-| grid, two threads | 1.43 / 2.02 | 0.95 / 0.80 | 57.4 / 146 | 2.79 / 7.10 | 3.44 / 4.55 | 182 MB |
-| grid, full variance | 2.02 / 1.98 | 0.92 / 0.90 | 132 / 128 | 6.40 / 6.22 | 1.64 / 1.57 | 179 MB |
+| numpy: FFT pair, float32 | 0.16 / 0.16 | - | 18.6 / 18.6 | 1.00 / 1.00 | - | 225 MB |
+| plain astropy script | 0.88 / 0.96 | -0.09 / 0.03 | 116 / 110 | 6.27 / 5.98 | - | 434 MB |
+| whole, one thread | 1.02 / 1.02 | 0.66 / 0.66 | 43.0 / 42.9 | 2.32 / 2.31 | - | 125 MB |
+| whole, two threads | 0.90 / 1.18 | 0.63 / 0.69 | 33.7 / 59.1 | 1.71 / 3.01 | - | 157 MB |
+| whole, full variance | 1.22 / 1.22 | 0.62 / 0.62 | 72.6 / 73.0 | 3.70 / 3.77 | - | 132 MB |
+| grid, one thread | 1.29 / 1.28 | 0.65 / 0.65 | 76.3 / 75.1 | 4.13 / 4.07 | 1.81 / 1.77 | 129 MB |
+| grid, two threads | 1.19 / 1.54 | 0.69 / 0.74 | 59.8 / 95.2 | 3.04 / 4.85 | 1.78 / 1.64 | 169 MB |
+| grid, full variance | 1.69 / 1.69 | 0.75 / 0.75 | 112 / 111 | 5.68 / 5.67 | 1.54 / 1.50 | 175 MB |
 """,
     "4096x4096": """
-| numpy: FFT pair, float32 | 0.33 / 0.33 | - | 19.6 / 19.4 | 1.00 / 1.00 | - | 417 MB |
-| plain astropy script | 1.53 / 1.61 | 0.10 / 0.18 | 84.8 / 84.7 | 4.32 / 4.36 | - | 818 MB |
-| whole, one thread | 1.72 / 1.66 | 0.72 / 0.72 | 60.0 / 55.9 | 3.05 / 2.88 | - | 148 MB |
-| whole, two threads | 1.41 / 1.88 | 0.78 / 0.79 | 38.0 / 64.9 | 1.93 / 3.34 | - | 181 MB |
-| whole, full variance | 2.01 / 1.96 | 0.79 / 0.75 | 72.5 / 72.4 | 3.69 / 3.72 | - | 154 MB |
-| grid, one thread | 2.53 / 2.48 | 0.77 / 0.76 | 105 / 102 | 5.32 / 5.27 | 1.74 / 1.83 | 155 MB |
-| grid, two threads | 2.19 / 3.19 | 0.86 / 0.93 | 79.1 / 134 | 4.03 / 6.91 | 2.08 / 2.07 | 205 MB |
-| grid, full variance | 3.24 / 3.20 | 0.91 / 0.89 | 139 / 138 | 7.07 / 7.09 | 1.92 / 1.90 | 165 MB |
+| numpy: FFT pair, float32 | 0.32 / 0.32 | - | 18.9 / 18.9 | 1.00 / 1.00 | - | 417 MB |
+| plain astropy script | 1.62 / 1.70 | 0.03 / 0.13 | 94.8 / 93.6 | 4.93 / 4.87 | - | 818 MB |
+| whole, one thread | 1.51 / 1.51 | 0.58 / 0.58 | 53.8 / 53.7 | 2.82 / 2.83 | - | 139 MB |
+| whole, two threads | 1.20 / 1.67 | 0.61 / 0.70 | 35.3 / 56.1 | 1.75 / 2.94 | - | 169 MB |
+| whole, full variance | 1.85 / 1.85 | 0.58 / 0.58 | 75.7 / 75.6 | 4.01 / 4.00 | - | 143 MB |
+| grid, one thread | 1.91 / 1.91 | 0.63 / 0.63 | 75.9 / 75.8 | 3.97 / 3.97 | 1.41 / 1.40 | 147 MB |
+| grid, two threads | 1.63 / 2.24 | 0.64 / 0.68 | 57.0 / 91.4 | 3.01 / 4.83 | 1.58 / 1.57 | 190 MB |
+| grid, full variance | 2.75 / 2.75 | 0.71 / 0.71 | 125 / 125 | 6.39 / 6.39 | 1.59 / 1.58 | 177 MB |
 """,
     "10240x10240": """
-| numpy: FFT pair, float32 | 5.78 / 3.32 | - | 55.1 / 31.7 | 1.00 / 1.00 | - | 2434 MB |
-| plain astropy script | 25.9 / 9.51 | 0.74 / 0.20 | 240 / 88.8 | 4.35 / 2.80 | - | 4849 MB |
-| whole, one thread | 20.8 / 8.07 | 2.92 / 0.97 | 170 / 67.8 | 3.09 / 2.14 | - | 220 MB |
-| whole, two threads | 19.4 / 7.31 | 2.01 / 0.86 | 166 / 61.5 | 3.02 / 1.94 | - | 302 MB |
-| whole, full variance | 23.0 / 9.35 | 2.01 / 0.86 | 200 / 81.0 | 3.64 / 2.56 | - | 232 MB |
-| grid, one thread | 31.0 / 11.0 | 2.80 / 0.94 | 269 / 95.8 | 4.88 / 3.02 | 1.58 / 1.41 | 240 MB |
-| grid, two threads | 31.2 / 11.6 | 3.28 / 0.98 | 267 / 101 | 4.84 / 3.18 | 1.61 / 1.64 | 400 MB |
-| grid, full variance | 46.6 / 16.0 | 4.03 / 1.26 | 406 / 141 | 7.36 / 4.45 | 2.03 / 1.74 | 255 MB |
+| numpy: FFT pair, float32 | 2.07 / 2.07 | - | 19.8 / 19.8 | 1.00 / 1.00 | - | 2434 MB |
+| plain astropy script | 8.83 / 8.89 | 0.07 / 0.16 | 83.5 / 83.2 | 3.68 / 3.67 | - | 4850 MB |
+| whole, one thread | 5.57 / 5.57 | 0.71 / 0.70 | 46.4 / 46.4 | 1.82 / 1.88 | - | 196 MB |
+| whole, two threads | 4.15 / 6.59 | 0.80 / 0.90 | 33.4 / 56.0 | 1.27 / 2.13 | - | 280 MB |
+| whole, full variance | 7.87 / 7.87 | 0.63 / 0.63 | 69.0 / 69.0 | 3.52 / 3.52 | - | 207 MB |
+| grid, one thread | 7.08 / 7.08 | 0.70 / 0.70 | 60.9 / 60.9 | 3.05 / 3.05 | 1.33 / 1.33 | 213 MB |
+| grid, two threads | 5.35 / 8.62 | 0.79 / 0.87 | 43.2 / 73.7 | 2.19 / 3.72 | 1.29 / 1.32 | 351 MB |
+| grid, full variance | 11.0 / 11.0 | 0.85 / 0.85 | 98 / 98 | 4.98 / 4.98 | 1.41 / 1.41 | 252 MB |
 """,
 }
 #: By the version of Python.
 _SECOND_CORE = {
     "3.11": """
-| 4096x4096 | whole | 1.57 / 1.54 | 1.60 / 2.27 | 1.69 / 3.14 | 0.98 | 1.85 |
-| 4096x4096 | grid | 2.46 / 2.42 | 2.69 / 3.91 | 2.73 / 5.17 | 0.92 | 1.80 |
-""",
-    "3.13": """
-| 4096x4096 | whole | 1.65 / 1.61 | 1.62 / 2.18 | 1.76 / 3.30 | 1.02 | 1.88 |
-| 4096x4096 | grid | 2.45 / 2.42 | 2.73 / 3.88 | 2.67 / 5.03 | 0.90 | 1.83 |
+| 4096x4096 | whole | 1.55 / 1.55 | 1.25 / 1.73 | 1.60 / 3.16 | 1.21 | 1.86 |
+| 4096x4096 | grid | 1.98 / 1.98 | 1.78 / 2.48 | 2.10 / 4.05 | 1.09 | 1.87 |
 """,
     "3.13t": """
-| 4096x4096 | whole | 1.98 / 1.96 | 1.56 / 2.03 | 2.16 / 4.00 | 1.27 | 1.83 |
-| 4096x4096 | grid | 2.94 / 2.91 | 2.20 / 2.98 | 3.20 / 5.88 | 1.33 | 1.84 |
+| 4096x4096 | whole | 1.88 / 1.88 | 1.50 / 2.09 | 2.01 / 3.91 | 1.22 | 1.87 |
+| 4096x4096 | grid | 2.24 / 2.24 | 1.76 / 2.44 | 2.46 / 4.83 | 1.28 | 1.87 |
 """,
 }
 _VERIFY = """
-| 4096x4096 | 1.63 / 1.60 | 4.25 / 4.16 | 2.62 | 2.61 | 106 MB |
+| 4096x4096 | 1.52 / 1.52 | 1.99 / 1.99 | 1.30 | 1.32 | 139 MB |
 """
 #: Ratio of the time to that of the plain script, MB of peak memory, at each size; None where it
 #: did not fit.
@@ -79,16 +75,14 @@ _OTHERS: tuple[tuple[str, tuple[tuple[float, int] | None, ...]], ...] = (
      ((6.14, 1109), (3.00, 2063), (6.44, 11964))),
 )  # fmt: skip
 _MEASURED = (
-    ("1024x1024", "whole", "163 (134-422)", "172 (157-228)", "1.22", "108", "107"),
-    ("1024x1024", "grid", "264 (205-286)", "326 (304-338)", "1.07", "111", "111"),
-    ("1440x1440", "whole", "241 (208-269)", "182 (156-224)", "1.48", "136", "100"),
-    ("1440x1440", "grid", "183 (154-250)", "241 (191-248)", "1.31", "136", "109"),
-    ("2048x4096", "whole", "46 (13-78)", "43 (43-52)", "1.27", "156", "153"),
-    ("2048x4096", "grid", "66 (57-106)", "53 (49-56)", "1.63", "160", "161"),
-    ("4096x4096", "whole", "31 (25-45)", "22 (21-24)", "1.17", "163", "161"),
-    ("4096x4096", "grid", "29 (13-47)", "32 (31-36)", "1.23", "176", "175"),
-    ("10240x10240", "whole", "7 (5-9)", "5 (4-6)", "-", "272", "268"),
-    ("10240x10240", "grid", "5 (one turn)", "5 (4-6)", "-", "292", "322"),
+    ("1024x1024", "whole", "66 (12-81)", "40 (40-46)", "1.10", "89", "89"),
+    ("1024x1024", "grid", "95 (86-121)", "62 (59-69)", "1.13", "90", "90"),
+    ("1440x1440", "whole", "36 (-22 to 37)", "30 (29-32)", "1.10", "90", "90"),
+    ("1440x1440", "grid", "45 (34-49)", "50 (48-51)", "1.10", "91", "94"),
+    ("2048x4096", "whole", "16 (15-24)", "17 (17-17)", "1.13", "126", "125"),
+    ("2048x4096", "grid", "26 (25-28)", "22 (22-24)", "1.18", "148", "129"),
+    ("4096x4096", "whole", "8 (-5 to 10)", "9 (8-11)", "1.07", "137", "139"),
+    ("4096x4096", "grid", "38 (12-48)", "11 (11-11)", "1.32", "142", "148"),
 )
 #: Images; triples a minute, time and CPU time as ratios to a batch with one job, memory.
 _BATCHES = (
@@ -128,9 +122,9 @@ on {DATE} on {MACHINE}: {_TURNS}, warm caches.
 {{}}
 
 The time of the plain script depends on how fast the system finds memory for it: 10240x10240 took
-2.7 s after other large processes had freed theirs, and 8 to 12 s otherwise; diffdecor took 4 s in
-both cases. Importing numpy and astropy is 0.3 s of every fixed part. With tile-compressed inputs
-diffdecor takes 1.2 times as long as the plain script on them (2048x4096).
+2.7 s after other large processes had freed theirs, and 8 to 12 s otherwise. Importing numpy and
+astropy is 0.3 s of every fixed part. With tile-compressed inputs diffdecor takes 1.2 times as long
+as the plain script on them (2048x4096).
 
 ## A second core
 
@@ -138,9 +132,15 @@ The triples that are done in the same time, as ratio to one thread: by a second 
 runs at once with one thread each, as diffdecor batch has them; and the seconds of one and of two
 threads. 3.13t is free-threaded Python, in which threads do not wait for one another's Python. It
 must be told PYTHON_GIL=0: importing astropy 8.0, which does not say that it can do without the lock
-of the interpreter, takes that lock again.
+of the interpreter, takes that lock again. One thread takes 1.1 to 1.2 times as long as in 3.11.
 
 {{}}
+
+Threads hand that lock over between any two calls of numpy. Two threads that add arrays, each its
+own, do 0.74 times as many as one if these have 8192 values, 1.5 times with 32768, 1.7 with 131072
+and 1.8 with 524288; without the lock 1.7 to 1.8 times. Larger calls than diffdecor's would leave
+the processor's cache, and gained nothing where they were tried. For many images diffdecor batch has
+processes, which gain nearly all there is.
 
 ## diffdecor verify
 
@@ -152,21 +152,20 @@ thread.
 ## Other programs
 
 The time as ratio to that of the plain script, and the peak memory in MB; diffdecor with two
-threads. LSST's algorithm is written after its description (transforms of the whole padded image in
-complex double precision). SFFT's row makes the image only: no variance, no mask. Fewer turns of
-the slowest programs.
+threads. Measured on 2026-11-22, when the grid took a quarter longer than now. LSST's algorithm is
+written after its description (transforms of the whole padded image in complex double precision).
+SFFT's row makes the image only: no variance, no mask. Fewer turns of the slowest programs.
 
 {{}}
 
 ## What measured noise adds
 
 The difference between --noise-model measured and white: CPU time of the whole process, and of its
-arithmetic alone, in nanoseconds per pixel, median and range of five turns on a busy machine (at
-10240x10240 one to three of the whole process); the ratio of the times of both runs (at 10240x10240
-other work had spoilt it); the peak memory of both in MB. At most 64 windows are measured, of
+arithmetic alone, in nanoseconds per pixel, median and range of three turns with one thread; the
+ratio of the times of both runs; the peak memory of both in MB. At most 64 windows are measured, of
 128 x 128 pixels in images of up to 4 megapixels, 192 x 192 up to 33, and 256 x 256 beyond, so the
-cost per pixel falls with their number. Images of up to half a megapixel are measured completely,
-and about half of those of up to 2.
+cost per pixel falls with their number: 3 ns at 10240x10240. Images of up to half a megapixel are
+measured completely, and about half of those of up to 2.
 
 {{}}
 
