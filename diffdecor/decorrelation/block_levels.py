@@ -46,14 +46,14 @@ def block_log_ratios(subtraction: Subtraction) -> NDArray[np.float64]:
 def block_medians(exposure: Exposure, ignore: Sequence[str], threads: int) -> NDArray[np.floating]:
     """Return the (lower) median variance of every block of 16 x 16 pixels ``(by, bx)``.
 
-    It is that of every second pixel of the block's middle rows, a quarter of all, for reading
+    It is that of every second pixel along either axis of the block's middle rows, for reading
     dominates the cost; and NaN where no pixel counts.
     """
     across = -(-exposure.shape[1] // BLOCK)
 
     def medians(rows: slice) -> NDArray[np.floating]:
-        strips = middle_rows(rows, BLOCK, 4)
-        values = usable_variances(exposure, strips, ignore, slice(None, None, 2))
+        strips = middle_rows(rows, BLOCK, 2)
+        values = usable_variances(exposure, strips, ignore, step=2)
         padded = np.full((len(strips), BLOCK // 4, across * BLOCK // 2), np.inf, values.dtype)
         # Only the last strip of the image may be lower than the others.
         flat = padded.reshape(-1, padded.shape[-1])

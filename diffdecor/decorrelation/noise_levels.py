@@ -190,15 +190,16 @@ def usable_variances(
     rows: Sequence[slice],
     ignore: Sequence[str],
     columns: slice = slice(None),
+    step: int = 1,
 ) -> NDArray[np.floating]:
     """Return strips of rows of a variance plane, infinity where it is not finite or masked.
 
-    Masked are the mask planes `ignore`. The result ``(n, nx)``, of some columns, is in the
-    precision of the plane.
+    Masked are the mask planes `ignore`. Every `step`-th pixel along either axis of each strip is
+    taken; the result ``(n, nx)`` is in the precision of the plane.
     """
 
     def read(plane: Plane) -> NDArray[Any]:
-        strips = [np.asarray(plane[strip])[:, columns] for strip in rows]
+        strips = [np.asarray(plane[strip])[::step, columns][:, ::step] for strip in rows]
         return np.concatenate(strips) if len(strips) > 1 else strips[0]
 
     values = read(exposure.variance)  # type: ignore[arg-type]

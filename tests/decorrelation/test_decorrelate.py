@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from helpers import oracle, simulate
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
@@ -83,6 +83,7 @@ def varying(shape, seed):
 
 
 @oracle.EXAMPLES
+@example((22, 69), 0, GRID)  # the level steps within a block
 @given(shapes, seeds, st.sampled_from([WHOLE, GRID]))
 def test_transposed_input_gives_the_transposed_output(shape, seed, config):
     science, template, image, field = varying(shape, seed)
