@@ -189,7 +189,7 @@ def _check(
     outputs: Iterable[str],
     other: str | None = None,
 ) -> None:
-    """Refuse a log that would change another file of the command, or what is no such log."""
+    """Refuse a log that would change another file of the command, or what is not such a log."""
     for what, others in (("an input", inputs), ("an output", outputs)):
         paths = (split_extension(one)[0] for one in others)
         if any(are_same_file(file, path) for path in paths):

@@ -76,6 +76,11 @@ class Window:
         ny, nx = shape
         return Window(max(0, self.x0), min(nx, self.x1), max(0, self.y0), min(ny, self.y1))
 
+    def relative_to(self, other: Window) -> Window:
+        """Return the window counted from the first pixel of another one."""
+        x, y = other.x0, other.y0
+        return Window(self.x0 - x, self.x1 - x, self.y0 - y, self.y1 - y)
+
     def grown(self, margin: int) -> Window:
         """Return the window with a margin of pixels on every side."""
         return Window(self.x0 - margin, self.x1 + margin, self.y0 - margin, self.y1 + margin)

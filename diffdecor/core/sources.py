@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffdecor.core.planes import CachedPlane, LazyPlane, Plane, cut
+from diffdecor.core.statistics import SIGMA_OF_IQR
 
 #: Robust sigmas that make a source.
 _THRESHOLD = 4.5
@@ -32,8 +33,6 @@ _KERNELS = tuple(np.array(row, dtype=np.float32) for row in ([1, 2, 1], [1, 4, 6
 #: Larger values would overflow in single precision when they are squared; where noise comes closer
 #: to them than this, pixels are brought to another unit.
 _HUGE, _COARSE = 1e15, 1e10
-#: Standard deviation of a normal distribution, in units of its interquartile range.
-_SIGMA_OF_IQR = 0.7413011
 _SHARES = np.array([[0.25], [0.5], [0.75]])
 #: In place of values that do not count.
 _NONE = np.float32(np.nan)
@@ -249,7 +248,7 @@ def _of_rows(rows: Values) -> Values:
     number = np.count_nonzero(~np.isnan(ordered), axis=1)
     places = _SHARES * np.maximum(number - 1, 0)
     lower, middle, upper = np.take_along_axis(ordered.T, places.astype(np.intp), axis=0)
-    spread = np.float32(_SIGMA_OF_IQR) * (upper - lower)
+    spread = np.float32(SIGMA_OF_IQR) * (upper - lower)
     flat = np.flatnonzero(spread == 0)
     if flat.size:  # whole numbers, most of them equal
         spread[flat] = np.sqrt(np.nanmean((rows[flat] - middle[flat, np.newaxis]) ** 2, axis=1))

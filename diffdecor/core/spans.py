@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
-
-#: Number of spans whose weights are kept.
-_KEPT = 256
 
 
 @dataclass(frozen=True)
@@ -50,7 +46,6 @@ class Span:
         edges = np.linspace(self.start, self.stop, number + 1).round().astype(int).tolist()
         return [replace(self, start=a, stop=b) for a, b in itertools.pairwise(edges)]
 
-    @lru_cache(maxsize=_KEPT)  # noqa: B019  spans are small, and there are few
     def weights(self, dtype: DTypeLike) -> list[NDArray[Any]]:
         """Return the weights of all kernels but the first at every pixel; all add up to 1."""
         pixels = np.arange(self.start, self.stop)

@@ -25,7 +25,7 @@ from diffdecor.core.bins import CHUNK, Bins, Values
 from diffdecor.core.parallel import ordered_map
 
 #: Standard deviation of a normal distribution, in units of its interquartile range.
-_SIGMA_OF_IQR = 0.741301109252802
+SIGMA_OF_IQR = 0.741301109252802
 #: Half width of what a pass keeps, in standard deviations.
 _SIGMAS = 3.0
 _SHARES = np.array([[0.25], [0.5], [0.75]])
@@ -76,14 +76,14 @@ def sampled_means(values: NDArray[np.floating]) -> tuple[Values, Values]:
     """
     lower, _, upper, means = _levels(values, exactly=False)
     number = [np.count_nonzero(np.isfinite(one)) for one in values]
-    return means, _SIGMA_OF_IQR * (upper - lower) / np.sqrt(np.maximum(number, 1))
+    return means, SIGMA_OF_IQR * (upper - lower) / np.sqrt(np.maximum(number, 1))
 
 
 def robust_sigma(values: NDArray[np.floating]) -> float:
     """Return 0.7413 interquartile ranges of finite values: the standard deviation of their bulk."""
     if np.size(values) > _SEVERAL:
         lower, _, upper, _ = _levels(np.reshape(values, (1, -1)))[:, 0]
-        return float(_SIGMA_OF_IQR * (upper - lower))
+        return float(SIGMA_OF_IQR * (upper - lower))
     some = _counting(np.reshape(values, -1))
     last = np.count_nonzero(some < np.inf) - 1
     if last < 0:
@@ -92,7 +92,7 @@ def robust_sigma(values: NDArray[np.floating]) -> float:
     ranks = np.stack([first, np.minimum(first + 1, last)]).astype(np.intp)
     below, above = np.partition(some, np.unique(ranks))[ranks].astype(np.float64)
     lower, upper = below + (above - below) * beyond
-    return float(_SIGMA_OF_IQR * (upper - lower))
+    return float(SIGMA_OF_IQR * (upper - lower))
 
 
 def streamed_clipped_mean(read: Read, bands: Sequence[slice], threads: int = 1) -> float:
@@ -162,7 +162,7 @@ def _clip(points: _Points) -> tuple[Values, Values]:
     ends, quartiles = _quartiles(points)
     lower, centre, upper = quartiles
     sums = _summands(points, centre)
-    reach = _SIGMAS * _SIGMA_OF_IQR * (upper - lower)
+    reach = _SIGMAS * SIGMA_OF_IQR * (upper - lower)
     limits: list[Values] = []
     for _ in range(3):
         limits += [centre - reach, centre + reach]
@@ -236,7 +236,7 @@ def _bins_around(samples: NDArray[np.floating], number: int) -> Bins:
 
     least, most = at(_SHARES * size - spread), at(_SHARES * size + spread)
     limits = _clip(points)[1][6:]
-    reach = _SIGMAS * _SIGMA_OF_IQR * (most[2] - least[0])
+    reach = _SIGMAS * SIGMA_OF_IQR * (most[2] - least[0])
     margin = _SURE * (limits[1::2] - limits[::2]).max(axis=0) / np.sqrt(np.maximum(size, 1))
     low = np.minimum(least[1] - reach, limits.min(axis=0) - margin)
     high = np.maximum(most[1] + reach, limits.max(axis=0) + margin)

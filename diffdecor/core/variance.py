@@ -8,7 +8,6 @@ the noise of pixels is not independent once convolved.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Any
@@ -312,7 +311,7 @@ def _interpolate(
     found = np.empty((len(positions), values.shape[1]), values.dtype)
     # Rows between the same nodes together: gathering their values would take as long as the rest.
     starts = np.flatnonzero(np.diff(first, prepend=-1)).tolist()
-    for start, stop in itertools.pairwise([*starts, len(positions)]):
+    for start, stop in pairwise([*starts, len(positions)]):
         lower = values[first[start]]
         part = found[start:stop]
         np.multiply(upper[start:stop], values[second[start]] - lower, out=part)

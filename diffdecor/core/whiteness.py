@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from diffdecor.core.statistics import robust_sigma
+
 #: Sigmas beyond which `sky_pixels` leaves pixels out, and half width of the means, pixels.
 _CLIP, _SMOOTH = 4.0, 2
 #: Side of the blocks of the local level, pixels.
@@ -17,8 +19,6 @@ _BLOCK = 48
 _HUGE = 1e30
 #: Values that give a spread to better than a per cent.
 _SAMPLE = 1 << 15
-#: Standard deviation of a normal distribution, in units of its interquartile range.
-_SIGMA_OF_IQR = 0.741301109252802
 
 
 def sky_pixels(
@@ -105,19 +105,7 @@ def _spread(values: NDArray[np.floating], sky: NDArray[np.bool_]) -> float:
     # An odd step goes through all columns of images, whose sizes are even.
     step = np.count_nonzero(sky) // _SAMPLE | 1
     sample = values.reshape(-1)[::step][sky.reshape(-1)[::step]]
-    return _robust_sigma(sample if sample.size else values[sky])
-
-
-def _robust_sigma(sample: NDArray[np.floating]) -> float:
-    """Return `robust_sigma` of a few finite values, in less time."""
-    last = sample.size - 1
-    ranks = np.array([0.25, 0.75]) * last
-    low = ranks.astype(np.intp)
-    high = np.minimum(low + 1, last)
-    ordered = np.partition(sample, [*low, *high])
-    below, above = ordered[low].astype(np.float64), ordered[high].astype(np.float64)
-    lower, upper = below + (above - below) * (ranks - low)
-    return float(_SIGMA_OF_IQR * (upper - lower))
+    return robust_sigma(sample if sample.size else values[sky])
 
 
 def _box_signal(values: NDArray[np.float32], sky: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -172,10 +172,7 @@ def decorrelate_cells(
         window = outer if zero_edges else inner.grown(reach).within(shape)
         planes = _planes(subtraction, unusable, filters.only(number), window)
         # The cell within the window that it is computed from.
-        cell = Window(
-            *(inner.x0 - window.x0, inner.x1 - window.x0),
-            *(inner.y0 - window.y0, inner.y1 - window.y0),
-        )
+        cell = inner.relative_to(window)
         results.append(CellResult(inner, *(windowed(plane, cell) for plane in planes)))
     return results
 

@@ -26,9 +26,9 @@ _ROUNDED = 1.3 / math.sqrt(12.0)
 FITS = 0.5
 #: The same on bright pixels, where a tool's interpolation of its kernel is visible.
 FITS_BRIGHT = 3.0
-#: Pixels are off that deviate by so many times the noise; the largest share of such that is named.
+#: Pixels are off that deviate by more than this share of the noise; largest share that is named.
 _OFF, _MOST_OFF = 0.1, 0.2
-#: Bright pixels are so many sigma above the local level.
+#: Sigmas above the local level from which on a pixel is bright.
 _BRIGHT = 10.0
 #: Pixels that are looked at first, to see whether they are whole numbers.
 _SOME = 1 << 10
@@ -117,8 +117,8 @@ class Comparison:
         values, counts = np.unique(self.difference[off], return_counts=True)
         alike = f" (most are {values[counts.argmax()]:g})" if 2 * counts.max() > number > 1 else ""
         text = (
-            f"{number} of {pixels} pixels are left out{alike}: flag what is no difference of the "
-            "images in a mask (--difference-mask FILE), or set it to NaN"
+            f"{number} of {pixels} pixels are left out{alike}: flag what is not a difference of "
+            "the images in a mask (--difference-mask FILE), or set it to NaN"
         )
         return text, fit
 

@@ -28,15 +28,15 @@ from diffdecor.kernels.model import Blocks, Side
 _OVERDETERMINED, _COMFORTABLE = 1.5, 6.0
 #: A family is better that leaves less than this share in pixels held out, and a wider support.
 _BETTER, _WIDER = 0.99, 0.7
-#: A narrower kernel leaves at most so many times as much.
+#: A narrower kernel leaves at most this many times as much.
 _AS_GOOD = 1.002
 #: Blocks are kept that leave less than this share.
 _BLOCKS = 0.7
 #: Families that are tried after the best.
 _PATIENCE = 2
-#: What leaves so many times the rounding explains the difference to its rounding.
+#: What leaves this many times the rounding explains the difference to its rounding.
 _ROUNDED = 2.0
-#: Pixels that a fit leaves off by so many times the usual residual are left out.
+#: Pixels that a fit leaves off by this many times the usual residual are left out.
 _OUTLIER = 10.0
 #: Rounds in which pixels are left out, passes of each, and what share of the worst goes at once.
 _ROUNDS, _PASSES, _WORST = 4, 12, 0.03
@@ -286,7 +286,7 @@ def _fit_family(
 def _has_enough(
     equations: Equations, support: Support, family: Family, factor: float = _OVERDETERMINED
 ) -> bool:
-    """Say whether there are so many times more pixels than a family has unknown numbers."""
+    """Say whether there are enough pixels for the unknown numbers of a family."""
     return equations.pixels >= factor * support.size * len(family.terms)
 
 

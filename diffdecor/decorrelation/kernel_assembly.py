@@ -112,7 +112,7 @@ def _check_signs(subtraction: Subtraction, fit: AreaFit) -> None:
             "exchanged; give them in the right order, or multiply the difference by -1"
         )
     else:
-        msg = f"{name}: science image and template have the same sign in it: it is no difference"
+        msg = f"{name}: science image and template have the same sign in it: it is not a difference"
     raise KernelError(msg)
 
 

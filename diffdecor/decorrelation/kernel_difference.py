@@ -21,7 +21,7 @@ from diffdecor.errors import KernelError
 from diffdecor.kernels.misreadings import on_side
 from diffdecor.kernels.model import MatchingKernel, Side
 
-#: Kernels are compared at so many positions along either axis.
+#: Number of positions along either axis at which kernels are compared.
 _PLACES = 5
 #: Pixels of kernels that differ by less, in units of the peak, differ by rounding.
 _ROUNDED = 3e-4
@@ -31,7 +31,7 @@ _NEARLY = 0.02
 _AS_GOOD = 3.0
 #: Deviations within this factor are told as one number.
 _ALIKE = 1.5
-#: The error of a fitted kernel is taken so many times.
+#: What the error of a fitted kernel is multiplied with, to be safe.
 _ERRORS = 3.0
 #: Pixels around stamps, for shifts.
 _MARGIN = 4

@@ -28,13 +28,13 @@ PLACES = 7
 _OVERDETERMINED = 1.5
 #: A wider kernel explains more where it leaves less than this share.
 _MORE = 0.7
-#: A probe is exact that leaves less than so many times the rounding.
+#: A probe is exact if it leaves less than this many times the rounding.
 _EXPLAINED = 3.0
 #: Least half width of a support that is not known exactly, and what is added to what is seen.
 _LEAST_HALF, _MARGIN = 10, 3
 #: A kernel that leaves more of the least noise of an image explains nothing.
 _NO_USE = 0.75
-#: A side is chosen where the other leaves so many times more.
+#: A side is chosen if the other one leaves this many times as much.
 CLEARLY = 3.0
 #: Rounds in which pixels that are far off are left out.
 _ROUNDS = 4

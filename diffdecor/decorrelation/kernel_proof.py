@@ -19,7 +19,7 @@ LIMIT = 0.1
 #: The same in units of the noise that either image has in the difference; and where the residual
 #: is that of the rounding, to which another image would add its noise.
 EXPLAINED, _EXPLAINED_IF_EXACT = 0.4, 0.8
-#: Bright pixels are so many times the scatter above the level; fewer are not judged.
+#: Bright pixels are this many times the scatter above the level; fewer of them are not judged.
 _BRIGHT, _ENOUGH = 10.0, 20
 #: Half the width of changes of both kernels, windows that are looked at, and what one kernel
 #: leaves at most, in units of what both leave.
@@ -63,7 +63,7 @@ class Proof:
         """Say why the kernel is not to be used; empty if it is.
 
         Pixels that are far off are suspicious unless it is exact in the others: backgrounds with
-        steps are no polynomials.
+        steps are not polynomials.
         """
         if not np.isfinite(self.residual) or not self.pixels or not self.noise > 0:
             return "there are too few usable pixels to verify a kernel"

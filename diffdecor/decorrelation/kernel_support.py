@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from diffdecor.core.kernel_solver import Solution
 from diffdecor.core.support import Support
 
-#: Pixels of a kernel are not zero that are so many times their error.
+#: A pixel of a kernel is not zero if it is this many times its error.
 _SIGNIFICANT = 5.0
 
 

@@ -37,11 +37,11 @@ from diffdecor.kernels.model import Box, KernelArea, Side
 _LOOKED_AT = 32
 #: What a kernel leaves of a window, in units of the noise, that promises nothing for the whole.
 _HOPELESS = 0.5
-#: What leaves so many times the rounding cannot be explained better.
+#: What leaves this many times the rounding cannot be explained better.
 _ROUNDED = 10.0
-#: Rounding up to which B-splines explain, whose knots are not known: so many times that of D.
+#: How much B-splines may leave, whose knots are not known: this many times the rounding of D.
 _SPLINES = 15.0
-#: A probe that leaves so many times the rounding leaves nothing else.
+#: A probe that leaves this many times the rounding leaves nothing else.
 _ROUNDED_TO_STEPS = 1.5
 _TOO_FEW = "there are too few usable pixels to fit a kernel"
 

@@ -19,7 +19,7 @@ from diffdecor.kernels.model import Side
 _MOST = 7
 #: Least side of a window, pixels.
 _LEAST_SIDE = 24
-#: No measurement is larger, or so many times as far from the level as pixels usually are.
+#: No measurement is larger than this, or this many times as far from the level as most pixels.
 _LARGEST, _FAR = 1e60, 1e8
 
 

@@ -20,6 +20,7 @@ from diffdecor.core.local_level import in_sigmas, without_level
 from diffdecor.core.parallel import ordered_map
 from diffdecor.core.planes import Plane, Window
 from diffdecor.core.sources import find_sources
+from diffdecor.core.statistics import robust_sigma
 
 #: Longest lag along either axis, pixels: as long as a matched filter is wide.
 MAX_LAG = 14
@@ -29,14 +30,13 @@ _WINDOW, _STEP, _MARGIN = 256, 16, 20
 _BLOCKS = 8
 #: Robust sigmas at which the scatter is clipped, and what normal noise then has left.
 _CLIP, _LEFT = 4.0, 0.9988662
-_SIGMA_OF_IQR = 0.7413011
 #: Fewest sky pixels of a window.
 _FEWEST = 400
 #: Largest side of the field in which lines are looked for, cells.
 _FIELD = 1024
 #: Bins of the histogram of significances, from -6 to 6 sigma.
 _BINS, _RANGE = 120, 6.0
-#: One of so many pixels gives the median and the robust sigma of a window.
+#: Every 13th pixel gives the median and the robust sigma of a window.
 _SAMPLE = 13
 
 Values = NDArray[np.float32]
@@ -262,9 +262,8 @@ def _measured(sky: Sky, windows: list[Window], cell: int | None) -> Iterator[lis
     for window in windows:
         tile = window.grown(_MARGIN).within(shape)
         columns = tile.columns
-        inner = np.s_[
-            window.y0 - tile.y0 : window.y1 - tile.y0, window.x0 - tile.x0 : window.x1 - tile.x0
-        ]
+        place = window.relative_to(tile)
+        inner = place.rows, place.columns
         tiles = [(i[:, columns], None if v is None else v[:, columns]) for i, v in images]
         known = _known(tiles, usable[:, columns])
         if np.count_nonzero(known[inner]) < _FEWEST:
@@ -328,12 +327,12 @@ def _of_window(
     sample = image[sky][::_SAMPLE]
     if sample.size * _SAMPLE < _FEWEST:
         return None
-    (middle,) = _quantiles(sample, 0.5)
+    middle = float(np.median(sample))
     scale = 1.0
     if sigma is None:
         scale = float(np.std(np.asarray(sample, dtype=np.float64) - middle)) or 1.0
     else:
-        (scale,) = _quantiles(sigma[sky][::_SAMPLE], 0.5)
+        scale = float(np.median(sigma[sky][::_SAMPLE]))
     values = in_sigmas(image, middle, scale if sigma is None else sigma, sky)
     weights = None
     if sigma is not None:
@@ -360,18 +359,10 @@ def _of_window(
     return _Found(sums, removed, scatter, variance, maps)
 
 
-def _quantiles(sample: NDArray[np.floating], *shares: float) -> list[float]:
-    """Return quantiles of a few values, linear between them, in less time than numpy does."""
-    places = np.multiply(shares, sample.size - 1)
-    found = np.interp(places, np.arange(sample.size), np.sort(sample).astype(np.float64))
-    return [float(quantile) for quantile in found]
-
-
 def _scatter(pixels: Values) -> float:
     """Return the mean square of significances, those beyond 4 robust sigma left out."""
-    lower, upper = _quantiles(pixels[::_SAMPLE], 0.25, 0.75)
     squares = pixels**2
-    kept = squares[squares <= (_CLIP * _SIGMA_OF_IQR * (upper - lower)) ** 2]
+    kept = squares[squares <= (_CLIP * robust_sigma(pixels[::_SAMPLE])) ** 2]
     return float(kept.mean(dtype=np.float64)) / _LEFT if kept.size else 0.0
 
 

@@ -26,9 +26,7 @@ def part_around(
 ) -> tuple[Subtraction, Window]:
     """Return a part of a subtraction, with what the kernel reaches around it, and its place."""
     around = window.grown(max(subtraction.kernel.shape)).within(subtraction.shape)
-    x0, y0 = around.x0, around.y0
-    place = Window(window.x0 - x0, window.x1 - x0, window.y0 - y0, window.y1 - y0)
-    return part(subtraction, around, pixels), place
+    return part(subtraction, around, pixels), window.relative_to(around)
 
 
 def part(

@@ -62,9 +62,8 @@ def _in_region(
     if kernel.background_terms:
         x, y = (np.arange(size, dtype=np.float64) for size in model.shape[::-1])
         model += _sum_of_terms(kernel.background_terms, region.background, region, x, y)
-    return model[
-        inside.y0 - around.y0 : inside.y1 - around.y0, inside.x0 - around.x0 : inside.x1 - around.x0
-    ]
+    place = inside.relative_to(around)
+    return model[place.rows, place.columns]
 
 
 def _difference(

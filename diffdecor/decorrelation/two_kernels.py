@@ -41,7 +41,7 @@ _ROUGHLY, _BETTER = 0.5, 0.5
 _LAGS, _CHANCES, _LACKING = 3, 2.0, 0.25
 #: A kernel has come down where it is smaller than this share of its peak.
 _BORDER = 0.1
-#: Pixels beyond so many sigma are no noise.
+#: Pixels beyond this many sigma are not noise.
 _CLIPPED = 4.0
 #: Points of transforms along either axis.
 _POINTS = 64

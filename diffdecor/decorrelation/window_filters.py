@@ -140,7 +140,7 @@ class WindowFilters:
         )
 
     def _energy(self, size: int, side: int) -> Pixels:
-        """Return the transform of the energy of one filter, the same whoever asks first."""
+        """Return the transform of the energy of one filter, always that of the middle window."""
         middle = np.array([len(self._sides.science) // 2])
         square = self._square(self._gains(middle, size), self._levels(middle), size)
         return _energy(np.sqrt(square)[0], size, side)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from diffdecor.core.covariance import LagSums, block_sums
 from diffdecor.core.fourier import single_inverse, single_transform
 from diffdecor.core.spectrum import MAX_LAG
+from diffdecor.core.statistics import SIGMA_OF_IQR
 from diffdecor.core.variance import single_holds
 from diffdecor.decorrelation.window_filters import Pixels, WindowFilter
 
@@ -25,9 +26,8 @@ _FILLED_SHARE = 0.001
 _FEW_FILLED = 0.02
 #: Robust sigmas beyond which a pixel is filled before the filter, and does not count after it.
 _FILLED, _CLIP = 6.0, 4.5
-_SIGMA_OF_IQR = 0.7413
-#: A variance is spread by the filter where its mean relative change over so many pixels is larger;
-#: pixels so many times above the level are stars, whose noise is left out.
+#: A variance is spread by the filter where its mean relative change over this many pixels is larger
+#: than this; pixels this many times above the level are stars, whose noise is left out.
 _STEP, _CHANGE, _STEEP = 6, 0.15, 100.0
 #: Values that give a spread to a few per cent, how few give none, and rows from one that is looked
 #: at to the next.
@@ -248,6 +248,6 @@ def _quartiles(
     number = np.count_nonzero(known & ~np.isnan(every), axis=1)
     places = _SHARES * np.maximum(number - 1, 0)
     lower, middle, upper = np.take_along_axis(ordered.T, places.astype(np.intp), axis=0)
-    spread = _SIGMA_OF_IQR * (upper.astype(np.float64) - lower)
+    spread = SIGMA_OF_IQR * (upper.astype(np.float64) - lower)
     few = number < _FEWEST
     return np.where(few, 0.0, middle), np.where(few, math.inf, spread)

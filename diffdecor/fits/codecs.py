@@ -124,7 +124,7 @@ class CarefulHCompress1(HCompress1):  # type: ignore[misc]
         if min(nx, ny) < 2 or max(planes) > _MOST_BIT_PLANES:
             msg = f"a tile of {nx} x {ny} pixels has {planes} planes of bits"
             raise ValueError(msg)
-        # Ones, which are no valid end: a stream that is too short is noticed.
+        # Ones, which are not a valid end: a stream that is too short is noticed.
         given = padded_with_ones(
             stream, _HCOMPRESS_START + _bits_read(nx, ny, *planes) // 8 + _READ_MORE
         )

@@ -168,7 +168,7 @@ def _named(
     folder, title = place
     why = f"-{option} in {title}"
     if option == "oni" and "convvar" in command.values:
-        return None, (f"{name}, named by {why}, is no sigma: it was made with -convvar",)
+        return None, (f"{name}, named by {why}, is not a sigma: it was made with -convvar",)
     extension = split_extension(name)[1]
     brackets = "" if extension is None else name[name.rindex("[") :]
     for file in _meant(command, option, folder):

@@ -69,7 +69,7 @@ def hotpants_areas(
     except KernelError as error:
         logger.info("%s; its regions are not used to find the kernel", error)
         return ()
-    except ArithmeticError:  # of numbers that are no counts
+    except ArithmeticError:  # of numbers that are not counts
         logger.info("%s: its DIFFCMD cannot be; not used to find the kernel", name)
         return ()
     areas = (

@@ -283,7 +283,7 @@ def _with_centroids(config: DecorrelationConfig, files: OpenFiles) -> Decorrelat
 
 
 def _check_text(file: str, path: Path) -> None:
-    """Refuse a text that is no table of positions: the readers of tables take their time for it."""
+    """Refuse a text that is not a table of positions: readers of tables take their time for it."""
     with path.open("rb") as opened:
         text = opened.read(LARGEST_TABLE + 1)
     lines = text.splitlines()

@@ -57,7 +57,9 @@ def _check_wanted(job: Job, *, has_own: bool) -> None:
         raise ConfigError(msg)
     _check_score(job, "--kernel fit cannot be")
     if os.path.isfile(FIT):  # noqa: PTH113  as elsewhere
-        log.info("%s: --kernel fit is no file; ./fit would be the one that is here", job.difference)
+        log.info(
+            "%s: --kernel fit is not a file; ./fit would be the one that is here", job.difference
+        )
 
 
 def _check_score(job: Job, problem: str) -> None:

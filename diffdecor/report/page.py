@@ -329,7 +329,7 @@ def _numbers(output: Output) -> list[dict[str, str]]:
 
 
 def _cards(output: Output) -> list[tuple[str, str, str]]:
-    """Return the cards that are no metrics: version, inputs, options."""
+    """Return the cards that are not metrics: version, inputs, options."""
     metrics = {card.keyword for card in METRIC_CARDS}
     return [
         (keyword, _shown(value), comment)

@@ -77,7 +77,7 @@ def is_table(file: str) -> bool:
 def read_results(file: str) -> dict[str, Told]:
     """Return what a table of results says, by the files of the outputs, in its order.
 
-    Outputs are relative to the folder of the table. InputError if it is no such table, or a
+    Outputs are relative to the folder of the table. InputError if it is not such a table, or a
     column that is needed is not there.
     """
     from astropy.table import Table

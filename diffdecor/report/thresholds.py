@@ -160,8 +160,8 @@ def write_thresholds(thresholds: Sequence[Threshold], file: BinaryIO) -> None:
 
     about = {
         "metric": "metric, as in report.ecsv",
-        "low": "smallest value that is no outlier",
-        "high": "largest value that is no outlier",
+        "low": "smallest value that is not an outlier",
+        "high": "largest value that is not an outlier",
         "median": "median of the outputs",
         "sigma": "robust sigma of the outputs, from their MAD",
         "number": "number of outputs",
@@ -211,13 +211,13 @@ def _threshold(row: Any, path: str) -> Threshold:  # noqa: ANN401  astropy has n
     for name in ("low", "high", "median", "sigma"):
         if name in row.colnames and row[name] is not np.ma.masked:
             try:
-                # Of a text: what is complex, or has a unit, is no number that floats can be.
+                # Of a text: what is complex, or has a unit, is not a number that floats can be.
                 values[name] = float(str(row[name]))
             except ValueError:
                 msg = f"{path}: {name} of {metric} is {row[name]!r}; give a number"
                 raise InputError(msg) from None
     low, high = values.get("low", math.nan), values.get("high", math.nan)
-    # NaN, like nothing at all, is no limit.
+    # NaN, like nothing at all, is not a limit.
     values["low"] = -math.inf if math.isnan(low) else low
     values["high"] = math.inf if math.isnan(high) else high
     if values["low"] > values["high"]:

@@ -159,7 +159,7 @@ def test_splines_that_vary_more_are_tried():
 
 
 def test_a_background_of_a_part_is_none():
-    """Where the sky of one region is no polynomial, the kernel has no background at all."""
+    """Where the sky of one region is not a polynomial, the kernel has no background at all."""
     rng = np.random.default_rng(9)
     science, template = rng.normal(size=(2, 200, 400))
     difference = science - 0.8 * template + 5.0

@@ -193,7 +193,7 @@ def test_a_file_called_fit(job, tmp_path, monkeypatch, caplog):
     asked = replace(job, kernel="fit")
     assert not known(asked)
     run_job(replace(asked, overwrite=True))
-    assert "--kernel fit is no file; ./fit would be the one that is here" in caplog.text
+    assert "--kernel fit is not a file; ./fit would be the one that is here" in caplog.text
     assert header(job)["DDKER"] == "fit"
     assert not known(named)
 

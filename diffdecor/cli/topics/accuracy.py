@@ -45,9 +45,9 @@ tests/benchmarks/real_data.py makes this table.
 - HOTPANTS kernels equal those of the tool to 1.5e-7 of the peak.
 - Kernels that are found from the images, of differences of HOTPANTS, SFFT, LSST, ficonv and of
   NIRCam, equal those of their files to 3e-5 of the peak, most to 1e-6 (that of lsst.images, whose
-  variation is no polynomial, to 1.2e-4), and the results to 1e-5 of the noise; simulated ones of 11
-  to 41 pixels, orders up to 3, both sides, with masks and holes, too. Of more than 100 triples that
-  do not belong together none gets a kernel.
+  variation is not a polynomial, to 1.2e-4), and the results to 1e-5 of the noise; simulated ones of
+  11 to 41 pixels, orders up to 3, both sides, with masks and holes, too. Of more than 100 triples
+  that do not belong together none gets a kernel.
 - Compared with a single transform in double precision: 3e-6 of the noise away from stars, 1e-7 of
   the peak near stars of 1e7 counts. A filter interpolated between nodes compared with the filter of
   each pixel: 2e-4 of the noise, and at most 5e-5 of a jump at the borders of tiles.

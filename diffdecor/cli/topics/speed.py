@@ -138,8 +138,7 @@ of the interpreter, takes that lock again. One thread takes 1.1 to 1.2 times as 
 
 Threads hand that lock over between any two calls of numpy. Two threads that add arrays, each its
 own, do 0.74 times as many as one if these have 8192 values, 1.5 times with 32768, 1.7 with 131072
-and 1.8 with 524288; without the lock 1.7 to 1.8 times. Larger calls than diffdecor's would leave
-the processor's cache, and gained nothing where they were tried. For many images diffdecor batch has
+and 1.8 with 524288; without the lock 1.7 to 1.8 times. For many images diffdecor batch has
 processes, which gain nearly all there is.
 
 ## diffdecor verify

@@ -43,7 +43,7 @@ _OTHERS = (
     "oci", "cim", "nc", "hki", "oki", "sht", "obs", "obz", "nsht", "nbs", "nbz", "fin", "allm",
     "v", "savexy", "ng", "pca",
 )  # fmt: skip
-#: It makes a noise image that is no sigma.
+#: It makes a noise image that is not a sigma.
 _FLAG = "convvar"
 _KNOWN = sorted({*_NUMBERS, *_FILES, *_OTHERS, _FLAG}, key=len, reverse=True)
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?", re.IGNORECASE)
