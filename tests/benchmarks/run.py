@@ -10,6 +10,7 @@ import datetime as dt
 import json
 import os
 import platform
+import re
 import shutil
 import sys
 from dataclasses import replace
@@ -224,6 +225,13 @@ SECTIONS = {
 }
 
 
+def size(text):
+    if not re.fullmatch(r"[1-9]\d*x[1-9]\d*", text):
+        msg = f"{text} is not a size such as 4096x4096"
+        raise argparse.ArgumentTypeError(msg)
+    return text
+
+
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
@@ -237,6 +245,7 @@ def parse_arguments():
     )
     parser.add_argument(
         "--sizes",
+        type=size,
         nargs="+",
         default=SIZES,
         metavar="NYxNX",
@@ -244,6 +253,7 @@ def parse_arguments():
     )
     parser.add_argument(
         "--small",
+        type=size,
         default="2048x2048",
         metavar="NYxNX",
         help="images that those are compared with to tell the fixed part of a run from its pixels",
