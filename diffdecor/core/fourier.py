@@ -9,7 +9,7 @@ All functions take any number of leading axes: a stack of stamps is one batch.
 from __future__ import annotations
 
 import math
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -92,16 +92,58 @@ def transfer(
 ) -> NDArray[Any]:
     """Return ``rfft2`` of the wrapped stamps, ``(..., ny, nx // 2 + 1)`` for a shape (ny, nx).
 
-    With complex64 only the few rows of the stamps are transformed in double precision.
+    With complex64 only the transform along x is computed in double precision.
     """
     (ny, nx), (cx, cy) = shape, origin
-    ky = stamps.shape[-2]
+    ky, kx = stamps.shape[-2:]
+    if (2 * cy + 1, 2 * cx + 1) == (ky, kx) and np.array_equal(stamps, stamps[..., ::-1, ::-1]):
+        return _symmetric_transfer(stamps, shape, dtype)
     # Along x only the rows of the stamps are transformed: all others are zero.
     rows = np.fft.rfft(wrap(stamps, (cx, 0), (ky, nx)))
     whole = np.zeros((*stamps.shape[:-2], ny, nx // 2 + 1), dtype)
     # Numpy transforms in single precision only where it scales.
     whole[..., (np.arange(ky) - cy) % ny, :] = math.sqrt(ny) * rows
     return np.asarray(np.fft.fft(whole, axis=-2, norm="ortho", out=whole))
+
+
+def _symmetric_transfer(
+    stamps: NDArray[np.float64], shape: tuple[int, int], dtype: DTypeLike
+) -> NDArray[Any]:
+    """Return the transfer of stamps with ``f(-x, -y) = f(x, y)``, which is real.
+
+    It is a sum of ``cos(ax + by) = cos ax cos by - sin ax sin by``: products of matrices, which
+    take half the time of a transform (stamps of 45 pixels in shapes of 256 and 480, 2026-12).
+    """
+    (ny, nx), (ky, kx) = shape, stamps.shape[-2:]
+    dtype = np.dtype(dtype)
+    right = stamps[..., ky // 2 :, kx // 2 :]
+    left = stamps[..., ky // 2 :, kx // 2 :: -1]
+    parts = (right + left) / 2, (right - left) / 2
+    waves = zip(_waves(ny, ky // 2), _waves(nx, kx // 2), strict=True)
+    real = dtype.type(0).real.dtype
+    even, odd = (
+        along_y.astype(real) @ (part @ along_x.T).astype(real)
+        for part, (along_y, along_x) in zip(parts, waves, strict=True)
+    )
+    whole = np.empty((*stamps.shape[:-2], ny, nx // 2 + 1), dtype)
+    positive = ny // 2 + 1
+    whole[..., :positive, :] = even - odd
+    even += odd
+    whole[..., positive:, :] = even[..., (ny - 1) // 2 : 0 : -1, :]
+    return whole
+
+
+@lru_cache(maxsize=16)
+def _waves(length: int, reach: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return cosines and sines of the frequencies of a real transform at the offsets from 0 on.
+
+    Each is ``(length // 2 + 1, reach + 1)``; offsets other than 0 stand for their mirror images,
+    too, and count twice.
+    """
+    frequencies, offsets = np.arange(length // 2 + 1), np.arange(reach + 1)
+    phases = 2 * np.pi / length * (np.outer(frequencies, offsets) % length)
+    twice = np.where(offsets, 2.0, 1.0)
+    return twice * np.cos(phases), twice * np.sin(phases)
 
 
 def centred(wrapped: NDArray[np.float64], half_width: int) -> NDArray[np.float64]:

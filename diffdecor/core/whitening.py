@@ -176,6 +176,7 @@ def _cut(
             wrapped[:, rows, columns] = 0.0
     beyond = np.square(wrapped, out=wrapped).sum(axis=(1, 2))
     share = np.sqrt(beyond / (beyond + (kept**2).sum(axis=(1, 2))))
+    kept += kept[:, ::-1, ::-1]  # symmetric but for rounding before
     kept /= kept.sum(axis=(1, 2), keepdims=True)
     return kept, share
 
