@@ -80,6 +80,8 @@ def process():
         "PYTHONPATH": str(Path(diffdecor.__file__).parents[1]),
         "PYTHONDONTWRITEBYTECODE": "1",
         "HOME": os.environ.get("HOME", "/"),
+        # Without it free-threaded Python warns of modules that want its lock.
+        **{name: value for name, value in os.environ.items() if name == "PYTHON_GIL"},
     }
 
     def start(*arguments, env=None, module=True, **about):

@@ -79,7 +79,7 @@ REFERENCE = {
 LONG = dict.fromkeys(
     [
         *("hotpants A3", "hotpants B2", "hotpants C2", "sfft D3", "nircam sfft_sci"),
-        *("sfft D1", "lsst poly"),
+        *("sfft D1", "lsst poly", "hotpants A2", "hotpants C1", "hotpants S1", "sfft E2"),
     ],
     pytest.mark.long,
 )
@@ -140,11 +140,11 @@ def test_reference(reference, name):
 @pytest.mark.parametrize(
     "name",
     [
-        *("A1", "C2"),
+        "A1",
         *(
             pytest.param(name, marks=pytest.mark.long)
             for name in HOTPANTS
-            if name not in {"A1", "C2", *SEVERAL}
+            if name not in {"A1", *SEVERAL}
         ),
     ],
 )
