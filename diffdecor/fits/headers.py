@@ -125,13 +125,13 @@ def carry_over(header: fits.Header, drop: Collection[str] = ()) -> fits.Header:
 def wcs_cards(header: fits.Header) -> fits.Header:
     """Return the cards of all world coordinate systems of an image, under today's keywords."""
     found = fits.Header()
-    for card in carry_over(header).cards:
-        if is_wcs(card.keyword):
-            keyword = _RENAMED.get(card.keyword, card.keyword)
-            if card.keyword == "EPOCH" and not isinstance(card.value, float):
-                continue
-            if keyword == card.keyword or keyword not in header:
-                found.append((keyword, card.value, card.comment), end=True)
+    own = fits.Header([card for card in header.cards if is_wcs(card.keyword)])
+    for card in carry_over(own).cards:
+        keyword = _RENAMED.get(card.keyword, card.keyword)
+        if card.keyword == "EPOCH" and not isinstance(card.value, float):
+            continue
+        if keyword == card.keyword or keyword not in own:
+            found.append((keyword, card.value, card.comment), end=True)
     return found
 
 

@@ -96,12 +96,11 @@ def _means(name: str, *, by_afw: bool) -> tuple[str, ...]:
 
 def _afw(header: Header, file: object) -> Iterator[tuple[int, str]]:
     last = (MOST_PLANES if header.get("BITPIX") == 64 else PLANES_PER_HDU) - 1
-    for keyword, value in header.items():
-        if keyword.startswith("MP_"):
-            if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= last:
-                msg = f"{file}: {keyword} = {value!r} is not a bit number; it must be 0 to {last}"
-                raise InputError(msg)
-            yield value, keyword.removeprefix("MP_")
+    for keyword, value in _cards(header, r"MP_.*"):
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= last:
+            msg = f"{file}: {keyword} = {value!r} is not a bit number; it must be 0 to {last}"
+            raise InputError(msg)
+        yield value, keyword.removeprefix("MP_")
 
 
 def _rubin(header: Header, file: object) -> Iterator[tuple[int, str]]:
