@@ -58,7 +58,8 @@ def check(
     ignore_planes : collection of str
         Planes of the mask whose pixels do not count, besides NEAR_FILLED, EDGE and NO_DATA.
     threads : int, optional
-        Threads that work at a time; all cores by default. The result does not depend on it.
+        Threads that work at a time; one a core by default, fewer for small images. The result does
+        not depend on it.
     max_memory : int
         Memory that they may take, roughly, in bytes.
 

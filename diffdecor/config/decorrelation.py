@@ -114,7 +114,8 @@ class DecorrelationConfig(Checked):
     precision: Precision = option("DDPRECIS", "single", kinds.one_of(*get_args(Precision)),
         "Precision of the filtered pixels; filters are always computed in double precision.")
     threads: int | None = option("", None, kinds.COUNT,
-        "Number of threads; the result does not depend on it.  [default: all cores]", daily=True)
+        "Number of threads; the result does not depend on it.  [default: one a core, fewer for "
+        "small images]", daily=True)
     max_memory: int = option("", 1 << 30, kinds.MEMORY,
         "Rough limit of the memory for the pixels being worked on, like 500M or 2G.  "
         "[default: 1G]", daily=True)

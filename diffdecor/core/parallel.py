@@ -9,6 +9,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Lock
 from typing import TypeVar
 
+#: Pixels that keep a thread busy: of 1024 x 1024 two take longer than one, since they wait for each
+#: other between many short calls; 2048 x 2048 are done in 0.8 of the time (2026-12).
+_PIXELS = 1 << 20
+
 Item = TypeVar("Item")
 Done = TypeVar("Done")
 Value = TypeVar("Value")
@@ -21,12 +25,14 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def affordable_threads(wanted: int | None, memory: int, each: int) -> int:
-    """Return how many threads to use: as wanted, or one a core, but no more than memory allows.
+def threads_for(pixels: int, wanted: int | None = None) -> int:
+    """Return how many threads to use: as wanted, or one a core that the pixels keep busy."""
+    return wanted or max(1, min(cores(), pixels // _PIXELS))
 
-    Of the `memory` every thread takes `each`, bytes.
-    """
-    return max(1, min(wanted or cores(), memory // each))
+
+def affordable_threads(threads: int, memory: int, each: int) -> int:
+    """Return how many of some threads memory allows, at least 1; every one takes `each` bytes."""
+    return max(1, min(threads, memory // each))
 
 
 def ordered_map(

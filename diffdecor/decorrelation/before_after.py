@@ -59,7 +59,7 @@ def measure_before_and_after(
         others=others,
     )
     config = subtraction.config
-    threads = affordable_threads(config.threads, config.max_memory, _BYTES * _ROWS * nx)
+    threads = affordable_threads(subtraction.threads, config.max_memory, _BYTES * _ROWS * nx)
     found = measure_noise(sky, _WINDOWS, threads, maps=False)
     if not all(one.sums.pixels > 0 for one in found):
         return {}, None

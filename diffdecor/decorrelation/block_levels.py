@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from diffdecor.core.parallel import cores, ordered_map
+from diffdecor.core.parallel import ordered_map
 from diffdecor.core.planes import bands
 from diffdecor.decorrelation.noise_levels import (
     BAND_PIXELS,
@@ -34,7 +34,7 @@ def block_log_ratios(subtraction: Subtraction) -> NDArray[np.float64]:
     levels = [
         np.ones(blocks)
         if exposure is None
-        else block_medians(exposure, config.ignore_planes, config.threads or cores())
+        else block_medians(exposure, config.ignore_planes, subtraction.threads)
         for exposure in images
     ]
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -14,7 +14,7 @@ from diffdecor.core.convolve import Convolution
 from diffdecor.core.fill import constant_filled, locally_filled
 from diffdecor.core.interpolate import KernelField, SquaredField
 from diffdecor.core.noise import NoiseSide
-from diffdecor.core.parallel import cores, once
+from diffdecor.core.parallel import once
 from diffdecor.core.planes import LazyPlane, Plane, bands, constant_plane, in_chunks
 from diffdecor.core.statistics import clipped_mean
 from diffdecor.core.summed_variance import summed_squares
@@ -100,8 +100,7 @@ def make_filters(subtraction: Subtraction, places: Places, levels: NoiseLevels) 
     config = subtraction.config
     sides = subtraction.noise_sides(places.positions, levels.science, levels.template)
     tail = TAIL if subtraction.spectra is None else MEASURED_TAIL
-    threads = config.threads or cores()
-    made = compact_filters(*sides, score=config.score, tail=tail, threads=threads)
+    made = compact_filters(*sides, score=config.score, tail=tail, threads=subtraction.threads)
     return FilterGrid(places.x, places.y, places.positions, made.stamps, *sides, made.tail)
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from diffdecor.core.parallel import cores, ordered_map
+from diffdecor.core.parallel import ordered_map
 from diffdecor.core.planes import Plane, Window, part_of
 from diffdecor.core.psf import adaptive_fwhm, half_maximum_fwhm, noise_equivalent_area
 from diffdecor.core.sources import find_sources
@@ -17,9 +17,9 @@ from diffdecor.core.variance import squared_sums
 from diffdecor.core.whiteness import Autocorrelation, autocorrelation, sky_pixels
 from diffdecor.decorrelation.filtering import FilterGrid
 from diffdecor.decorrelation.nodes import centre_of
-from diffdecor.decorrelation.subtraction import Subtraction, nearest_covered
+from diffdecor.decorrelation.subtraction import Subtraction
 from diffdecor.images.model import Exposure
-from diffdecor.kernels.model import Side
+from diffdecor.kernels.model import Side, nearest_covered
 
 #: Pixels of the part of an image where the correlation is measured, and its largest width.
 _MEASURED = 1 << 18
@@ -225,8 +225,7 @@ def _noise_metrics(
     def measured(exposure: Exposure) -> Autocorrelation:
         return autocorrelation(*sky_pixels(inside(exposure.image), usable, variance), max_lag=_LAGS)
 
-    threads = subtraction.config.threads or cores()
-    found = ordered_map(measured, exposures.values(), threads)
+    found = ordered_map(measured, exposures.values(), subtraction.threads)
     for when, correlation in zip(exposures, found, strict=True):
         metrics[f"correlation_x_{when}"] = correlation.at(1, 0)
         metrics[f"correlation_y_{when}"] = correlation.at(0, 1)

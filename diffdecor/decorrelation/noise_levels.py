@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from diffdecor import words
 from diffdecor.config import DecorrelationConfig
-from diffdecor.core.parallel import cores, once, ordered_map
+from diffdecor.core.parallel import once, ordered_map, threads_for
 from diffdecor.core.planes import Plane, Window, cut
 from diffdecor.core.statistics import clipped_means, sampled_means, streamed_clipped_mean
 from diffdecor.decorrelation.subtraction import ROLES, Subtraction
@@ -105,8 +105,7 @@ def _without_noise(subtraction: Subtraction) -> InputError:
 def _measured(subtraction: Subtraction, windows: Sequence[Window]) -> Iterator[NDArray[np.float64]]:
     """Measure the levels ``(n,)`` of every image without a given level, several at a time."""
     exposures = [one for one in images_to_measure(subtraction) if one is not None]
-    config = subtraction.config
-    threads = config.threads or cores()
+    config, threads = subtraction.config, subtraction.threads
     together = max(1, min(threads, len(exposures)))
     return ordered_map(
         lambda exposure: window_levels(
@@ -169,8 +168,9 @@ def _completed(
 def whole_level(exposure: Exposure, config: DecorrelationConfig) -> float:
     """Return the noise variance of a whole image; of masked pixels if there are no others."""
     everything = Window.whole(exposure.shape)
+    threads = threads_for(math.prod(exposure.shape), config.threads)
     for planes in (config.ignore_planes, ()):
-        level = streamed_level(exposure, everything, planes, config.threads or cores())
+        level = streamed_level(exposure, everything, planes, threads)
         if np.isfinite(level):
             if planes is not config.ignore_planes:
                 log.warning(

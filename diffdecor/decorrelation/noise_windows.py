@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffdecor.core.covariance import LagSums
-from diffdecor.core.parallel import cores, ordered_map
+from diffdecor.core.parallel import ordered_map
 from diffdecor.core.planes import (
     CachedPlane,
     LazyPlane,
@@ -213,8 +213,7 @@ class NoisePlanes:
     def of(cls, subtraction: Subtraction) -> NoisePlanes:
         """Return those of a subtraction; finds the sources of a small image."""
         cached = subtraction.with_planes(CachedPlane)
-        threads = cached.config.threads or cores()
-        exposures, config = cached.exposures, cached.config
+        exposures, config, threads = cached.exposures, cached.config, cached.threads
         members = [member.exposure for role in ROLES for member in cached.members(role)]
         # The other side of a difference alone has the level 0.
         no_noise = [None] if cached.is_alone else []

@@ -69,8 +69,8 @@ class Prepared:
         """How many bands may be worked on at a time."""
         nx = self.exposure.shape[1]
         tallest = max(rows.stop - rows.start for rows in self.bands)
-        config = self.config
-        return affordable_threads(config.threads, config.max_memory, _BYTES * tallest * nx)
+        threads = self.subtraction.threads
+        return affordable_threads(threads, self.config.max_memory, _BYTES * tallest * nx)
 
     def into(
         self,

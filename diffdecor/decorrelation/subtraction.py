@@ -7,6 +7,7 @@ alone nothing of this is known: it is one image with noise of its own.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
@@ -20,11 +21,12 @@ from diffdecor.config.kinds import INVERSE_SUM
 from diffdecor.core.fourier import Origin, convolve_stamps, reflect
 from diffdecor.core.noise import NoiseSide, white_side, with_noise
 from diffdecor.core.noise_power import NoisePower
+from diffdecor.core.parallel import threads_for
 from diffdecor.core.planes import Plane
 from diffdecor.core.spectrum_field import SpectrumField
 from diffdecor.errors import ConfigError, KernelError
 from diffdecor.images.model import Exposure
-from diffdecor.kernels.model import MatchingKernel, Side, StampKernel
+from diffdecor.kernels.model import MatchingKernel, Side, StampKernel, nearest_covered
 from diffdecor.psfs.model import PointSpreadFunction, StampPsf
 
 Role = Literal["science", "template"]
@@ -133,6 +135,11 @@ class Subtraction:
     def shape(self) -> tuple[int, int]:
         """Shape ``(ny, nx)`` of every plane."""
         return self.difference.shape
+
+    @property
+    def threads(self) -> int:
+        """How many threads to use, if memory allows them."""
+        return threads_for(math.prod(self.shape), self.config.threads)
 
     @property
     def is_alone(self) -> bool:
@@ -340,18 +347,6 @@ def _with_known_scales(
         raise KernelError(msg)
     known: dict[str, Any] = dict.fromkeys(inverse, 1.0 / total)
     return replace(config, **known)
-
-
-def nearest_covered(kernel: MatchingKernel, x: float, y: float) -> tuple[float, float]:
-    """Return the position nearest to ``(x, y)`` at which there is a kernel."""
-    boxes = kernel.boxes
-    if not boxes or any(box.covers(x, y) for box in boxes):
-        return x, y
-    clamped = [
-        (float(np.clip(x, box.xmin, box.xmax)), float(np.clip(y, box.ymin, box.ymax)))
-        for box in boxes
-    ]
-    return min(clamped, key=lambda place: (place[0] - x) ** 2 + (place[1] - y) ** 2)
 
 
 def _convolved_at(

@@ -64,7 +64,7 @@ def with_own_variance(subtraction: Subtraction) -> Subtraction:
     usable = _usable_pixels(subtraction)
     tallest = (_HEIGHT + 2 * _MARGIN) * BLOCK
     each = _BYTES * tallest * subtraction.shape[1]
-    threads = affordable_threads(config.threads, config.max_memory, each)
+    threads = affordable_threads(subtraction.threads, config.max_memory, each)
     measured = measured_variance(difference.image, usable, difference.name, threads)
     log.info("%s: there is no variance plane in it; it is measured in its pixels", difference.name)
     known = replace(difference, variance=measured)

@@ -159,7 +159,7 @@ def _fits_of_parts(
     rows, config = squares(subtraction.shape, _CORE), subtraction.config
     height = _CORE + 2 * max(subtraction.kernel.shape)
     each = _BYTES * height * subtraction.shape[1]
-    threads = affordable_threads(config.threads, config.max_memory, each)
+    threads = affordable_threads(subtraction.threads, config.max_memory, each)
     # Every row is read once for all parts that it crosses.
     cached = subtraction.with_planes(CachedPlane)
 

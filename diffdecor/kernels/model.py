@@ -38,6 +38,7 @@ __all__ = [
     "Term",
     "Turn",
     "Usage",
+    "nearest_covered",
 ]
 
 
@@ -107,6 +108,18 @@ class MatchingKernel(Protocol):
 
     def with_usage(self, change: Callable[[Usage], Usage]) -> MatchingKernel:
         """Return the kernel with other sides, scales and backgrounds, region by region."""
+
+
+def nearest_covered(kernel: MatchingKernel, x: float, y: float) -> tuple[float, float]:
+    """Return the position nearest to ``(x, y)`` at which there is a kernel."""
+    boxes = kernel.boxes
+    if not boxes or any(box.covers(x, y) for box in boxes):
+        return x, y
+    clamped = [
+        (float(np.clip(x, box.xmin, box.xmax)), float(np.clip(y, box.ymin, box.ymax)))
+        for box in boxes
+    ]
+    return min(clamped, key=lambda place: (place[0] - x) ** 2 + (place[1] - y) ** 2)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from diffdecor.config import IGNORED_PLANES, ImageOptions
-from diffdecor.core.parallel import affordable_threads
+from diffdecor.core.parallel import affordable_threads, threads_for
 from diffdecor.core.psf import gaussian_stamp
 from diffdecor.decorrelation.judgement import Judgement, describe, judge, probability
 from diffdecor.errors import DiffdecorError, InputError
@@ -101,8 +102,8 @@ def check_file(file: str, options: CheckOptions) -> Checked:
 
 def judged(exposure: Exposure, options: CheckOptions) -> Judgement:
     """Judge the noise of an image, with the threads that its width affords."""
-    each = _BYTES * _ROWS * exposure.shape[1]
-    threads = affordable_threads(options.threads, options.max_memory, each)
+    threads = threads_for(math.prod(exposure.shape), options.threads)
+    threads = affordable_threads(threads, options.max_memory, _BYTES * _ROWS * exposure.shape[1])
     return judge(exposure, options.ignore_planes, _MOST, threads)
 
 

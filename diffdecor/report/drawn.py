@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffdecor.core.interpolate import Stamps
-from diffdecor.core.parallel import affordable_threads
+from diffdecor.core.parallel import affordable_threads, threads_for
 from diffdecor.core.planes import streamed
 from diffdecor.fits.reading import Reading
 from diffdecor.fits.sums import check_sums
@@ -158,7 +159,8 @@ def measured_pair(
     max_memory: int,
 ) -> Pair:
     """Measure a result and the difference as it was, with no more threads than memory allows."""
-    number = affordable_threads(threads, max_memory, _BYTES * _ROWS * after.shape[1])
+    number = threads_for(math.prod(after.shape), threads)
+    number = affordable_threads(number, max_memory, _BYTES * _ROWS * after.shape[1])
     return measure(after, before, output.planes_to_ignore, number, stamps)
 
 

@@ -77,7 +77,7 @@ def test_help_of_options_that_are_others_in_a_batch():
     text = " ".join(call("batch", "--help").stdout.split())
     assert "Number of threads of each job; the result does not depend on it. [default: 1]" in text
     assert "memory of all jobs together" in text
-    assert "[default: all cores]" in call("run", "--help").stdout
+    assert "[default: one a core" in call("run", "--help").stdout
 
 
 def test_a_joined_file_is_no_output(tmp_path):

@@ -6,7 +6,7 @@ from threading import Barrier, Event, current_thread
 import pytest
 
 from diffdecor.core import parallel
-from diffdecor.core.parallel import cores, ordered_map
+from diffdecor.core.parallel import cores, ordered_map, threads_for
 
 FEW = [1, 2, 5]
 
@@ -91,3 +91,9 @@ def test_items_after_an_exception_are_not_begun(monkeypatch):
 
 def test_there_is_a_core():
     assert cores() >= 1
+
+
+def test_small_images_keep_few_threads_busy(monkeypatch):
+    monkeypatch.setattr(parallel, "cores", lambda: 8)
+    assert [threads_for(size * size) for size in (1, 1000, 2048, 10_000)] == [1, 1, 4, 8]
+    assert threads_for(1, wanted=5) == 5

@@ -5,7 +5,7 @@ import pytest
 
 from diffdecor.config import DecorrelationConfig
 from diffdecor.core import parallel
-from diffdecor.core.parallel import cores
+from diffdecor.core.parallel import threads_for
 from diffdecor.core.planes import bands, constant_plane
 from diffdecor.decorrelation import preparation
 from diffdecor.decorrelation.preparation import Prepared
@@ -45,10 +45,12 @@ def test_memory_limits_the_threads(threads, memory, expected):
     assert prepared(threads=threads, max_memory=memory).threads == expected
 
 
-def test_all_cores_work_where_memory_allows(monkeypatch):
-    assert prepared(max_memory=1000 * BAND).threads == cores()
+def test_cores_work_that_pixels_keep_busy_and_memory_allows(monkeypatch):
     monkeypatch.setattr(parallel, "cores", lambda: 40)
-    assert prepared(max_memory=30 * BAND).threads == 30
+    few = threads_for(NY * NX)
+    assert 1 < few < 40
+    assert prepared(max_memory=40 * BAND).threads == few
+    assert prepared(max_memory=(few - 1) * BAND).threads == few - 1
 
 
 def test_so_many_threads_work_out_the_pixels(monkeypatch):
