@@ -1,6 +1,5 @@
 """A small triple in a folder of its own for every test."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
-from helpers.processes import heeding
+from helpers.processes import ENVIRONMENT, heeding
 from helpers.workplace import SHAPE, WCS, Workplace, convolved, exposure, gaussian
 
 import diffdecor
@@ -75,14 +74,7 @@ def doubted(work, rewrite):
 @pytest.fixture
 def process():
     """Run `diffdecor` as a process of its own, with a clean environment."""
-    environment = {
-        "PATH": os.environ["PATH"],
-        "PYTHONPATH": str(Path(diffdecor.__file__).parents[1]),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "HOME": os.environ.get("HOME", "/"),
-        # Without it free-threaded Python warns of modules that want its lock.
-        **{name: value for name, value in os.environ.items() if name == "PYTHON_GIL"},
-    }
+    environment = ENVIRONMENT | {"PYTHONPATH": str(Path(diffdecor.__file__).parents[1])}
 
     def start(*arguments, env=None, module=True, **about):
         command = [sys.executable, *(["-m", "diffdecor"] if module else []), *map(str, arguments)]

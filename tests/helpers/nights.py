@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.table import Table
-from helpers.processes import heeding
+from helpers.processes import ENVIRONMENT, heeding
 from helpers.workplace import call, convolved, exposure, gaussian
 
 import diffdecor
@@ -24,11 +24,6 @@ KERNEL = gaussian(3, 1.2)
 ROLES = ("science", "template", "difference")
 #: Cards that differ between two runs of one job.
 _OF_TIME = {"DATE", "CHECKSUM", "DATASUM"}
-_ENVIRONMENT = {
-    "PATH": os.environ["PATH"],
-    "PYTHONDONTWRITEBYTECODE": "1",
-    "HOME": os.environ.get("HOME", "/"),
-}
 
 
 def make_triple(folder, number):
@@ -118,7 +113,7 @@ class Night:
         words = [sys.executable, "-m", "diffdecor", command, *map(str, [*named, *arguments])]
         about = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | about
         about.setdefault("preexec_fn", heeding)
-        given = _ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(path)} | (env or {})
+        given = ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(path)} | (env or {})
         return subprocess.Popen(words, env=given, start_new_session=True, **about)
 
     def ends(self, code, *arguments, **about):

@@ -8,6 +8,14 @@ import time
 from pathlib import Path
 
 TESTS = Path(__file__).parents[1]
+#: What a process of its own finds: as little as possible of what is set here.
+ENVIRONMENT = {
+    "PATH": os.environ["PATH"],
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "HOME": os.environ.get("HOME", "/"),
+    # Without it free-threaded Python warns of modules that want its lock.
+    **{name: value for name, value in os.environ.items() if name == "PYTHON_GIL"},
+}
 
 
 def wait_until(is_so, seconds=60):
