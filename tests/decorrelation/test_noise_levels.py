@@ -253,7 +253,7 @@ def test_medians_of_blocks(monkeypatch, band, with_holes):
     if not with_holes:
         image = Exposure(image=image.image, variance=np.random.default_rng(3).random(SHAPE))
     pixels = counting_pixels(image) if with_holes else image.variance
-    assert_array_equal(block_medians(image, IGNORED, 2), plain_medians(pixels))
+    assert_array_equal(block_medians(image, IGNORED), plain_medians(pixels))
 
 
 def test_ratios_of_blocks_are_logarithms_to_the_first():
