@@ -95,5 +95,5 @@ def test_there_is_a_core():
 
 def test_small_images_keep_few_threads_busy(monkeypatch):
     monkeypatch.setattr(parallel, "cores", lambda: 8)
-    assert [threads_for(size * size) for size in (1, 1000, 2048, 10_000)] == [1, 1, 4, 8]
+    assert [threads_for(size * size) for size in (1, 2000, 4096, 10_000)] == [1, 1, 8, 8]
     assert threads_for(1, wanted=5) == 5

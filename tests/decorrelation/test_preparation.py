@@ -12,7 +12,7 @@ from diffdecor.decorrelation.preparation import Prepared
 from diffdecor.decorrelation.subtraction import Subtraction, as_kernel
 from diffdecor.images.model import Exposure
 
-SHAPE = NY, NX = 300, 10_000
+SHAPE = NY, NX = 300, 30_000
 BAND = 256 * NX * 64
 """Memory that a thread takes, bytes."""
 

@@ -8,10 +8,10 @@ from diffdecor.cli.topics.blocks import Block, Row, Table, parsed, table
 
 #: Of the tables of runs.
 DATE, MACHINE = (
-    "2026-11-30",
+    "2026-11-30 (4096x4096: 2026-12-01)",
     "a virtual machine with 2 cores (x86_64), Python 3.11.7, numpy 2.4.6, astropy 8.0.2",
 )
-_TURNS = "medians of five turns at 4096x4096, of three elsewhere"
+_TURNS = "medians of seven turns at 4096x4096, of three elsewhere"
 _SIZES = ("2048x4096", "4096x4096", "10240x10240")
 _COLUMNS = ("s", "fixed", "ns", "CPU ns", "FFT pairs", "to whole", "MB")
 _FACTS = ("s", "fixed_s", "ns_per_pixel", "fft_pairs", "grid_to_whole")
@@ -28,14 +28,14 @@ _RUNS = {
 | grid, full variance | 1.69 / 1.69 | 0.75 / 0.75 | 112 / 111 | 5.68 / 5.67 | 1.54 / 1.50 | 175 MB |
 """,
     "4096x4096": """
-| numpy: FFT pair, float32 | 0.32 / 0.32 | - | 19.2 / 19.2 | 1.00 / 1.00 | - | 417 MB |
-| plain astropy script | 1.47 / 1.55 | 0.07 / 0.16 | 83.3 / 82.2 | 4.34 / 4.28 | - | 817 MB |
-| whole, one thread | 1.50 / 1.49 | 0.64 / 0.63 | 52.7 / 52.7 | 2.69 / 2.69 | - | 139 MB |
-| whole, two threads | 1.30 / 1.84 | 0.66 / 0.72 | 38.2 / 67.5 | 2.04 / 3.60 | - | 169 MB |
-| whole, full variance | 1.91 / 1.90 | 0.68 / 0.68 | 71.7 / 71.6 | 3.80 / 3.81 | - | 143 MB |
-| grid, one thread | 2.00 / 2.00 | 0.64 / 0.64 | 81.2 / 81.1 | 4.13 / 4.13 | 1.54 / 1.53 | 146 MB |
-| grid, two threads | 1.65 / 2.30 | 0.71 / 0.79 | 56.2 / 90.3 | 2.95 / 4.79 | 1.45 / 1.33 | 186 MB |
-| grid, full variance | 2.88 / 2.87 | 0.73 / 0.73 | 127 / 127 | 6.47 / 6.48 | 1.70 / 1.69 | 185 MB |
+| numpy: FFT pair, float32 | 0.34 / 0.34 | - | 20.3 / 20.3 | 1.00 / 1.00 | - | 417 MB |
+| plain astropy script | 1.96 / 2.02 | -0.04 / 0.08 | 117 / 116 | 5.93 / 5.90 | - | 817 MB |
+| whole, one thread | 1.66 / 1.66 | 0.69 / 0.69 | 57.9 / 57.7 | 2.86 / 2.85 | - | 139 MB |
+| whole, two threads | 1.40 / 1.91 | 0.68 / 0.75 | 48.3 / 73.1 | 2.44 / 3.81 | - | 169 MB |
+| whole, full variance | 1.99 / 1.98 | 0.63 / 0.63 | 80.6 / 80.6 | 3.82 / 3.86 | - | 143 MB |
+| grid, one thread | 2.13 / 2.13 | 0.72 / 0.72 | 84.6 / 84.6 | 4.03 / 4.09 | 1.34 / 1.34 | 147 MB |
+| grid, two threads | 1.99 / 2.68 | 0.78 / 0.86 | 76.8 / 112 | 3.78 / 5.56 | 1.55 / 1.45 | 189 MB |
+| grid, full variance | 3.20 / 3.20 | 0.78 / 0.78 | 142 / 142 | 6.57 / 6.53 | 1.82 / 1.81 | 184 MB |
 """,
     "10240x10240": """
 | numpy: FFT pair, float32 | 2.07 / 2.07 | - | 19.8 / 19.8 | 1.00 / 1.00 | - | 2434 MB |
@@ -138,8 +138,10 @@ of the interpreter, takes that lock again. One thread takes 1.1 to 1.2 times as 
 
 Threads hand that lock over between any two calls of numpy. Two threads that add arrays, each its
 own, do 0.74 times as many as one if these have 8192 values, 1.5 times with 32768, 1.7 with 131072
-and 1.8 with 524288; without the lock 1.7 to 1.8 times. For many images diffdecor batch has
-processes, which gain nearly all there is.
+and 1.8 with 524288; without the lock 1.7 to 1.8 times. So by default there is one thread for each
+2 megapixels, and at most one a core: two threads take 1.1 times as long as one over 1024x1024, and
+about as long over 2048x2048. For many images diffdecor batch has processes, which gain nearly all
+there is.
 
 ## diffdecor verify
 
