@@ -111,7 +111,20 @@ class MatchingKernel(Protocol):
 
 
 def nearest_covered(kernel: MatchingKernel, x: float, y: float) -> tuple[float, float]:
-    """Return the position nearest to ``(x, y)`` at which there is a kernel."""
+    """Return the position nearest to ``(x, y)`` at which there is a kernel.
+
+    Parameters
+    ----------
+    kernel : MatchingKernel
+        Which may be known in some regions only.
+    x, y : float
+        A 0-based position.
+
+    Returns
+    -------
+    tuple of float
+        The same position where a region covers it, or none are named.
+    """
     boxes = kernel.boxes
     if not boxes or any(box.covers(x, y) for box in boxes):
         return x, y
