@@ -116,6 +116,7 @@ def _symmetric_transfer(
     """
     (ny, nx), (ky, kx) = shape, stamps.shape[-2:]
     dtype = np.dtype(dtype)
+    # A quarter of a stamp and its mirror image; the other half has the same pixels.
     right = stamps[..., ky // 2 :, kx // 2 :]
     left = stamps[..., ky // 2 :, kx // 2 :: -1]
     parts = (right + left) / 2, (right - left) / 2
@@ -137,8 +138,8 @@ def _symmetric_transfer(
 def _waves(length: int, reach: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return cosines and sines of the frequencies of a real transform at the offsets from 0 on.
 
-    Each is ``(length // 2 + 1, reach + 1)``; offsets other than 0 stand for their mirror images,
-    too, and count twice.
+    Each is ``(length // 2 + 1, reach + 1)``, shared, and not to be changed; offsets other than 0
+    stand for their mirror images, too, and count twice.
     """
     frequencies, offsets = np.arange(length // 2 + 1), np.arange(reach + 1)
     phases = 2 * np.pi / length * (np.outer(frequencies, offsets) % length)

@@ -107,7 +107,7 @@ def _measured(subtraction: Subtraction, windows: Sequence[Window]) -> Iterator[N
     exposures = [one for one in images_to_measure(subtraction) if one is not None]
     config = subtraction.config
     exactly = config.blend != "interpolate"
-    # Some rows of many windows are too little for two threads: they would take 1.2 times as long.
+    # Some rows of many windows are too little for two threads: they take up to 1.2 times as long.
     threads = subtraction.threads if exactly or len(windows) == 1 else 1
     together = max(1, min(threads, len(exposures)))
     return ordered_map(

@@ -160,6 +160,7 @@ def test_filters_have_unit_sum_and_whiten(kernel, s, t, science_scale, template_
     assert_allclose(transform**2 * power, zero_power, rtol=1e-10)
     filters = compact_filters(*sides)
     assert_allclose(filters.stamps.sum(), 1, atol=1e-12)
+    # Exactly: a + b is b + a, and `transfer` relies on it.
     assert_array_equal(filters.stamps, filters.stamps[:, ::-1, ::-1])
 
 
